@@ -1,0 +1,84 @@
+"""Verdicts, limits and reports of the judge."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from rlef.problems import Mode, Test
+
+
+class Verdict(StrEnum):
+    """Outcome of one test, or of a whole program."""
+
+    AC = "AC"
+    """accepted"""
+    WA = "WA"
+    """wrong answer"""
+    RE = "RE"
+    """run-time error: exception, signal or non-zero exit status"""
+    TLE = "TLE"
+    """time limit exceeded"""
+    MLE = "MLE"
+    """memory limit exceeded"""
+    OLE = "OLE"
+    """output limit exceeded"""
+    CE = "CE"
+    """does not compile"""
+    IE = "IE"
+    """infrastructure error: says nothing about the program"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of one test. The defaults are RLEF's (section A.2): 10 s, 1 GB."""
+
+    cpu_s: float = 10.0
+    memory_mb: int = 1024
+    output_kb: int = 1024
+    wall_s: float | None = None
+    """Wall-clock seconds; ``None``: derived generously from ``cpu_s``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestReport:
+    """What one test said."""
+
+    __test__ = False  # not a pytest class
+
+    verdict: Verdict
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    memory_mb: float = 0.0
+    """Peak resident memory."""
+    stdout: str = ""
+    """What the program printed (function mode: JSON of what it returned), capped."""
+    stderr: str = ""
+    message: str = ""
+    """One or a few lines a reader can learn from: first difference, traceback, passed limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeReport:
+    """What all tests said. ``tests`` stops early where judging stopped at the first failure."""
+
+    verdict: Verdict
+    """AC if every test is AC, IE if any test is IE, else that of the first failing test."""
+    tests: tuple[TestReport, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the program passed every test."""
+        return self.verdict is Verdict.AC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeJob:
+    """One program and the tests to run it on: what ``Sandbox.judge_many`` takes."""
+
+    source: str
+    tests: tuple[Test, ...]
+    language: str = "python"
+    mode: Mode = "stdin"
+    entry_point: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    checker: str = "tokens"
+    stop_at_first_failure: bool = False
