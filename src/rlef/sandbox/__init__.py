@@ -1,5 +1,21 @@
-"""The judge: programs and tests in, typed verdicts out. Needs no torch."""
+"""The judge: programs and tests in, typed verdicts out. Needs no torch.
 
+Example:
+    >>> from rlef.problems import Test
+    >>> from rlef.sandbox import Limits, Sandbox
+    >>> with Sandbox(workers=1) as sandbox:
+    ...     report = sandbox.judge(
+    ...         "print(2 * int(input()))",
+    ...         [Test("2", "4"), Test("5", "10")],
+    ...         limits=Limits(cpu_s=2.0, memory_mb=512),
+    ...     )
+    >>> report.verdict.value, len(report.tests)
+    ('AC', 2)
+
+What is and what is not covered: ``docs/sandbox.md``.
+"""
+
+from rlef.sandbox.judge import Sandbox
 from rlef.sandbox.types import JudgeJob, JudgeReport, Limits, TestReport, Verdict
 
-__all__ = ["JudgeJob", "JudgeReport", "Limits", "TestReport", "Verdict"]
+__all__ = ["JudgeJob", "JudgeReport", "Limits", "Sandbox", "TestReport", "Verdict"]
