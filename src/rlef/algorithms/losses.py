@@ -1,0 +1,189 @@
+"""The losses: policy and value of RLEF's PPO, and supervised fine-tuning.
+
+Shapes: B rollouts, U turns, L tokens. Every mask is True where an entry counts; what stands
+elsewhere is never read, be it NaN. Every loss takes its denominator: give each micro-batch the
+count of the whole batch, and their losses and gradients add up to those of the batch.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlef.algorithms.kl import approx_kl
+from rlef.algorithms.masked import check_same_shape, keep, masked_mean, widen
+
+MAX_LOG_RATIO = 20.0
+"""Log ratios are cut here: exp would overflow, and 0 * inf is a NaN gradient."""
+
+
+class PolicyLoss(NamedTuple):
+    """The policy loss and what to log of it: scalars, all over the same denominator."""
+
+    loss: Tensor
+    """To be minimised; the only field with a gradient."""
+    clipfrac: Tensor
+    """Share of tokens whose ratio lies outside [1 - clip, 1 + clip]."""
+    approx_kl: Tensor
+    """KL(old || now) in nats per token, estimator k3."""
+    ratio: Tensor
+    """Mean of the ratio, importance weight included."""
+    importance_weight: Tensor
+    """Mean of min(pi / pi_behavior, 1): 1 on fresh rollouts, less the staler they are."""
+
+
+def ppo_policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    behavior_logprobs: Tensor,
+    advantages: Tensor,
+    loss_mask: Tensor,
+    clip: float = 0.2,
+    denominator: Tensor | float | None = None,
+) -> PolicyLoss:
+    """Clipped surrogate with a truncated importance weight (RLEF, appendix A.1).
+
+        ratio = pi / pi_old * stop_grad(min(pi / pi_behavior, 1))
+        loss  = -mean(min(ratio * A, clamp(ratio, 1 - clip, 1 + clip) * A))
+
+    What is clipped is the whole ratio, weight included, as the formula stands. So a token that
+    the policy has made less likely than ``1 - clip`` times what the sampler gave it gets no
+    gradient when its advantage is negative, even at pi = pi_old; when positive, it pulls with its
+    reduced weight. The weight is truncated at 1, so it never enlarges a ratio. Where old and
+    behaviour policy are the same, the ratio is r for r >= 1 and r**2 below: the lower bound is
+    reached at r = sqrt(1 - clip).
+
+    Args:
+        logprobs: (B, L) of the tokens under the policy now; the only input with a gradient.
+        old_logprobs: (B, L) at the start of the update.
+        behavior_logprobs: (B, L) at sampling.
+        advantages: (B, L), a turn's advantage at each of its tokens.
+        loss_mask: (B, L), True = counts.
+        clip: The paper's epsilon.
+        denominator: What to divide sums by; by default the number of tokens that count.
+
+    Returns:
+        Scalars, float32 or wider.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    check_same_shape(
+        logprobs=logprobs,
+        old_logprobs=old_logprobs,
+        behavior_logprobs=behavior_logprobs,
+        advantages=advantages,
+        loss_mask=loss_mask,
+    )
+    logprobs = keep(logprobs, loss_mask)
+    old_logprobs = keep(old_logprobs.detach(), loss_mask)
+    behavior_logprobs = keep(behavior_logprobs.detach(), loss_mask)
+    advantages = keep(advantages.detach(), loss_mask)
+
+    weight = (logprobs.detach() - behavior_logprobs).clamp(max=0).exp()
+    ratio = (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * weight
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+    ratio = ratio.detach()
+    return PolicyLoss(
+        loss=masked_mean(-surrogate, loss_mask, denominator),
+        clipfrac=masked_mean((ratio - 1).abs() > clip, loss_mask, denominator),
+        approx_kl=approx_kl(logprobs, old_logprobs, loss_mask, denominator),
+        ratio=masked_mean(ratio, loss_mask, denominator),
+        importance_weight=masked_mean(weight, loss_mask, denominator),
+    )
+
+
+def turn_value_loss(
+    values: Tensor,
+    old_values: Tensor,
+    returns: Tensor,
+    turn_mask: Tensor,
+    clip: float = 0.2,
+    denominator: Tensor | float | None = None,
+) -> Tensor:
+    """Clipped value loss on the reward to go (RLEF, appendix A.1).
+
+        mean(1/2 * max((V - R)**2, (clamp(V, V_old - clip, V_old + clip) - R)**2))
+
+    Args:
+        values: (B, U) of the value network now; the only input with a gradient.
+        old_values: (B, U) at the start of the update.
+        returns: (B, U), rewards to go, KL penalty subtracted.
+        turn_mask: (B, U), True = the turn exists. (A token-level critic gives (B, L) and the
+            action mask.)
+        clip: The paper's alpha.
+        denominator: What to divide the sum by; by default the number of turns that exist.
+
+    Returns:
+        Scalar, float32 or wider.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    check_same_shape(values=values, old_values=old_values, returns=returns, turn_mask=turn_mask)
+    values = keep(values, turn_mask)
+    old_values = keep(old_values.detach(), turn_mask)
+    returns = keep(returns.detach(), turn_mask)
+    clipped = torch.clamp(values, old_values - clip, old_values + clip)
+    errors = torch.maximum((values - returns).square(), (clipped - returns).square())
+    return masked_mean(0.5 * errors, turn_mask, denominator)
+
+
+def sft_loss(
+    logprobs: Tensor, loss_mask: Tensor, denominator: Tensor | float | None = None
+) -> Tensor:
+    """Mean negative log-probability of the tokens that count.
+
+    Args:
+        logprobs: (B, L) of the tokens under the policy.
+        loss_mask: (B, L), True = counts.
+        denominator: What to divide the sum by; by default the number of tokens that count.
+
+    Returns:
+        Scalar in nats per token, float32 or wider.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    return -masked_mean(logprobs, loss_mask, denominator)
+
+
+def token_entropy(logits: Tensor) -> Tensor:
+    """Entropy of the next-token distributions.
+
+    Args:
+        logits: (..., V) over a vocabulary of V.
+
+    Returns:
+        (...) in nats, float32 or wider.
+    """
+    logprobs = torch.log_softmax(widen(logits), dim=-1)
+    # -inf logits (tokens ruled out) have p log p = 0, which 0 * -inf would not give.
+    terms = torch.where(logprobs == -torch.inf, torch.zeros_like(logprobs), logprobs)
+    return -(logprobs.exp() * terms).sum(dim=-1)
+
+
+@torch.no_grad()
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
+    """``1 - Var(returns - values) / Var(returns)`` over the entries that count.
+
+    1: perfect; 0: no better than a constant; below: worse.
+
+    Args:
+        values: Any shape.
+        returns: Same shape.
+        mask: Same shape, True = counts.
+
+    Returns:
+        Scalar, float32 or wider; NaN where the returns do not vary.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    check_same_shape(values=values, returns=returns, mask=mask)
+    kept_values, kept_returns = widen(values)[mask.bool()], widen(returns)[mask.bool()]
+    if kept_returns.numel() == 0 or bool(kept_returns.min() == kept_returns.max()):
+        return kept_returns.new_full((), torch.nan)
+    residual = (kept_returns - kept_values).var(correction=0)
+    return 1 - residual / kept_returns.var(correction=0)
