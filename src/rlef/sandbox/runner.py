@@ -175,8 +175,10 @@ def serve(control: int, bare: bool) -> None:
     except (OSError, KeyError) as error:
         send(control, {"error": str(error)})
         os._exit(1)
-    for name, value in (("CORE", 0), ("MEMLOCK", 0), ("MSGQUEUE", 0), ("NOFILE", 64)):
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    limits = {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 64, "STACK": 64 << 20}
+    for name, value in limits.items():
+        program.lower_limit(getattr(resource, f"RLIMIT_{name}"), value, value)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a namespace is then immune
     program.warm_up()
     for name in ("rlef", "rlef.sandbox", namespaces.__name__, program.__name__):
         del sys.modules[name]
