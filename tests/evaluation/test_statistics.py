@@ -76,6 +76,12 @@ def test_repairs_and_regressions() -> None:
     assert statistics.regression_rate == pytest.approx(2 / 3)
 
 
+def test_a_repair_belongs_to_the_turn_that_made_it() -> None:
+    late = episode("p", turn("a", WA), turn("b", WA), turn("c", AC), solved=True)
+    assert episode_statistics([late], 3).repair_rate_by_turn == (0.0, 1.0)
+    assert episode_statistics([late], 3).repair_rate == 0.5
+
+
 def test_error_types() -> None:
     statistics = episode_statistics(RECORDS, turn_limit=3)
     assert statistics.error_types_by_turn == (
