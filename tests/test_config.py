@@ -1,0 +1,213 @@
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, Field, model_validator
+
+from rlef.config import (
+    ConfigError,
+    changed_keys,
+    dump_config,
+    load_config,
+    recipe_names,
+    recipe_text,
+    sources,
+)
+
+
+class Device(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Section(BaseModel, frozen=True, extra="forbid"):
+    pass
+
+
+class Sampling(Section):
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+
+
+class Learner(Section):
+    lr: float = Field(default=1e-3, gt=0)
+    kl_coefficient: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+class Config(Section):
+    seed: int = 0
+    name: str = "mini"
+    level: Literal["turn", "token"] = "turn"
+    device: Device = Device.CPU
+    folder: Path = Path("runs")
+    limit: int | None = None
+    learner: Learner = Learner()
+    sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.limit == 13:
+            raise ValueError("limit must not be 13")
+        return self
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def error_of(recipe: Path | str | None, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(Config, recipe, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_recipe_command_line_in_that_order(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "seed: 3\nlearner:\n  lr: 1e-4\n  betas: [0.8, 0.9]\n")
+    config = load_config(Config, recipe, ["learner.lr=2e-7", "device=cuda", "limit=5"])
+    assert config.seed == 3
+    assert config.learner == Learner(lr=2e-7, betas=(0.8, 0.9))
+    assert config.device is Device.CUDA
+    assert config.limit == 5
+    assert config.sampling == Sampling()
+
+
+def test_values_are_yaml_scalars() -> None:
+    config = load_config(Config, None, ["name=no", "folder=a/b=c", "limit=null", "learner.lr=1"])
+    assert config.name == "no"
+    assert config.folder == Path("a/b=c")
+    assert config.limit is None
+    assert config.learner.lr == 1.0
+    assert load_config(Config, None, ["seed=010"]).seed == 10
+
+
+def test_mapping_as_override_changes_only_the_keys_it_names(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "learner: {lr: 0.5, kl_coefficient: 0.1}")
+    config = load_config(Config, recipe, ["learner={lr: 0.25}"])
+    assert config.learner == Learner(lr=0.25, kl_coefficient=0.1)
+
+
+def test_dump_is_read_back_to_an_equal_config(tmp_path: Path) -> None:
+    for name in ("1e-4", "null", "yes", "true", "ünï: x", "line\nbreak", "010"):
+        config = Config(name=name, learner=Learner(lr=2e-7), limit=4)
+        assert load_config(Config, write(tmp_path, dump_config(config)), []) == config
+
+
+def test_empty_recipe_is_the_defaults(tmp_path: Path) -> None:
+    assert load_config(Config, write(tmp_path, "# nothing\n"), []) == Config()
+
+
+def test_sources_say_where_each_value_comes_from(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "seed: 3\nlearner:\n  lr: 1e-4\n")
+    settings = {s.key: s for s in sources(Config, recipe, ["sampling.top_p=0.9"])}
+    assert settings["seed"].source == f"{recipe}:1"
+    assert settings["learner.lr"].source == f"{recipe}:3"
+    assert settings["sampling.top_p"] == ("sampling.top_p", 0.9, "command line")
+    assert settings["learner.kl_coefficient"].source == "default"
+    assert set(settings) == {
+        *("seed", "name", "level", "device", "folder", "limit", "learner.lr"),
+        *("learner.kl_coefficient", "learner.betas", "sampling.temperature", "sampling.top_p"),
+    }
+
+
+def test_changed_keys_are_named_with_dots() -> None:
+    other = Config(seed=1, learner=Learner(lr=0.5))
+    assert changed_keys(Config(), other) == ["seed", "learner.lr"]
+    assert changed_keys(other, other) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("sed=1", "did you mean seed?"),
+        ("learner.l_r=1", "did you mean learner.lr?"),
+        ("lr=1", "did you mean learner.lr?"),
+        ("sampling.kl_coefficient=1", "did you mean learner.kl_coefficient?"),
+        ("lerner.lr=1", "did you mean learner?"),
+    ],
+)
+def test_unknown_key_gets_a_suggestion(override: str, hint: str) -> None:
+    message = error_of(None, override)
+    assert message.startswith("command line: unknown key ")
+    assert hint in message
+
+
+def test_unknown_key_in_a_recipe_names_line_and_allowed_keys(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "seed: 1\nlearner:\n  lr: 1\n  rate: 2\n")
+    message = error_of(recipe)
+    assert message.startswith(f"{recipe}:4: unknown key learner.rate")
+    assert message.endswith("allowed in learner: lr, kl_coefficient, betas")
+
+
+def test_unknown_key_below_a_plain_value() -> None:
+    message = error_of(None, "learner.lr.x=1")
+    assert message.startswith("command line: learner.lr: must be a valid number, not")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed: 1.5", ":1: seed: must be a valid integer, not 1.5"),
+        ("seed: true", ":1: seed: must be a valid integer, not true"),
+        ("seed: '1'", ':1: seed: must be a valid integer, not "1"'),
+        ("name: 3", ":1: name: must be a valid string, not 3"),
+        ("level: word", ":1: level: must be 'turn' or 'token', not \"word\""),
+        ("device: tpu", ":1: device: must be 'cpu' or 'cuda', not \"tpu\""),
+        ("learner:\n  lr: -1", ":2: learner.lr: must be greater than 0, not -1"),
+        ("learner: 3", ":1: learner: must be a mapping, not 3"),
+        ("learner:\n  betas: [0.9, x]", ':2: learner.betas: must be a valid number, not "x"'),
+        ("limit: 13", ": limit must not be 13"),
+        ("seed: 1\nname: a\nseed: 2", ":3: seed stands twice, first on line 1; allowed: once"),
+        ("learner:\n  lr: 1\n  lr: 1", ":3: learner.lr stands twice, first on line 2"),
+        ("1: 2", ":1: key 1 must be a string"),
+        ("- 1", ": holds [1]; allowed: a mapping"),
+        ("seed: [1", ":1: not YAML: "),
+        ("a: 1\n\tb: 2", ":2: not YAML: "),
+        ("seed: !!python/object:os.system x", ":1: not YAML: could not determine a constructor"),
+        ("a: 1\n---\nb: 2", ":2: not YAML: "),
+        ("name: &a [*a]", ":1: name contains itself"),
+        ("name: 2026-01-01\nseed: x", ':2: seed: must be a valid integer, not "x"'),
+    ],
+)
+def test_error_says_where_and_what(tmp_path: Path, text: str, expected: str) -> None:
+    recipe = write(tmp_path, text)
+    assert error_of(recipe).startswith(f"{recipe}{expected}")
+
+
+def test_several_errors_name_the_misspelt_key_first(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "seed: x\nlevle: turn\n")
+    assert error_of(recipe).startswith(f"{recipe}:2: unknown key levle (did you mean level?)")
+    assert error_of(recipe).endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize("word", ["seed", "=1", ".a=1", "a..b=1", ""])
+def test_word_that_is_no_setting(word: str) -> None:
+    assert error_of(None, word).endswith("is no setting; allowed: key=value")
+
+
+def test_override_given_twice() -> None:
+    expected = "command line: learner.lr is given twice; allowed: once"
+    assert error_of(None, "learner={lr: 1}", "learner.lr=2") == expected
+
+
+def test_missing_recipe_names_the_shipped_ones(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "none.yaml").startswith("no file ")
+    assert error_of("no-such-recipe").startswith("no recipe 'no-such-recipe'")
+
+
+def test_shipped_recipes_are_found_by_name() -> None:
+    for name in recipe_names():
+        assert recipe_text(name).strip()
+
+
+def test_required_key_is_named() -> None:
+    class Needs(Section):
+        model: str
+
+    with pytest.raises(ConfigError, match="model is missing and has no default"):
+        load_config(Needs, None, [])
