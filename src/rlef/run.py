@@ -1,0 +1,353 @@
+"""The run folder: the only writer and reader of a run's files.
+
+::
+
+    config.yaml           the resolved config
+    metrics.jsonl         one line per update
+    rollouts/             train-000012.jsonl, eval-before.jsonl, ...: one line per episode
+    checkpoints/          update-000012/, ...
+    summary.json          what the run came to
+    report.html           made from the above
+
+Whatever stands under its final name is whole, except that the last line of a file that grows may
+be torn when its writer is killed: such a line is never read, and cut before the next is added.
+NaN and infinities are written as null.
+"""
+
+import fcntl
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Record = dict[str, Any]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CHECKPOINT = re.compile(r"update-(\d{6,})")
+
+
+class RunError(ValueError):
+    """A run folder cannot be used. One line: which, why, and what to do."""
+
+
+class Checkpoint(NamedTuple):
+    """A complete checkpoint."""
+
+    update: int
+    """Updates done when it was made."""
+    path: Path
+
+
+class RunFolder:
+    """Paths and files of one run. Making the object touches no file.
+
+    Example:
+        >>> import tempfile
+        >>> run = RunFolder.create(Path(tempfile.mkdtemp()) / "run", config="seed: 0")
+        >>> run.append_metrics({"update": 1, "kl": float("nan")})
+        >>> run.read_metrics()
+        [{'update': 1, 'kl': None}]
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / "config.yaml"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.rollouts_path = self.path / "rollouts"
+        self.checkpoints_path = self.path / "checkpoints"
+        self.summary_path = self.path / "summary.json"
+        self.report_path = self.path / "report.html"
+        self._is_locked = False
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    # --- the folder ---
+
+    @classmethod
+    def create(cls, path: Path | str, config: str) -> "RunFolder":
+        """Makes a new run, with its config as YAML.
+
+        Raises:
+            RunError: The path is a file, a run, or a folder that holds something else.
+        """
+        run = cls(path)
+        if run.is_run():
+            raise RunError(f"{run.path} holds a run already; go on with it or choose another path")
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.glob("[!.]*"))):
+            raise RunError(f"{run.path} is in use; allowed: a new or an empty folder")
+        run.write_config(config)  # first: a folder with a config can be opened
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "RunFolder":
+        """Opens an existing run.
+
+        Raises:
+            RunError: There is none.
+        """
+        run = cls(path)
+        if not run.is_run():
+            what = "has no config.yaml" if run.path.is_dir() else "does not exist"
+            raise RunError(f"{run.path} {what}; allowed: the folder of a run")
+        run.rollouts_path.mkdir(exist_ok=True)
+        run.checkpoints_path.mkdir(exist_ok=True)
+        return run
+
+    def is_run(self) -> bool:
+        """Whether the folder holds a run."""
+        return self.config_path.is_file()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes from writing to this run; may be nested.
+
+        Raises:
+            RunError: Another process (or another ``RunFolder``) holds the lock.
+        """
+        if self._is_locked:
+            yield
+            return
+        with (self.path / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise RunError(
+                    f"{self.path} is in use by process {holder}; wait for it or end it"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            self._is_locked = True
+            try:
+                yield
+            finally:
+                self._is_locked = False
+
+    # --- config and summary ---
+
+    def write_config(self, config: str) -> None:
+        """Writes the config, YAML text."""
+        _replace(self.config_path, config)
+
+    def read_config(self) -> str:
+        """The config as YAML text (``load_config(type, run.config_path, [])`` parses it)."""
+        return self.config_path.read_text(encoding="utf-8")
+
+    def write_summary(self, summary: Mapping[str, object]) -> None:
+        """Writes what the run came to."""
+        _replace(self.summary_path, json.dumps(_plain(summary), indent=2) + "\n")
+
+    def read_summary(self) -> Record | None:
+        """What the run came to, or ``None`` while it is not finished."""
+        if not self.summary_path.is_file():
+            return None
+        try:
+            summary: Record = json.loads(self.summary_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"{self.summary_path} is damaged: {error}") from None
+        return summary
+
+    # --- metrics ---
+
+    def append_metrics(self, metrics: Mapping[str, object]) -> None:
+        """Adds one line, on disk when the call returns."""
+        _append(self.metrics_path, [metrics])
+
+    def read_metrics(self) -> list[Record]:
+        """All lines in order; none where there is no file.
+
+        Raises:
+            RunError: A line is damaged.
+        """
+        return _read_lines(self.metrics_path)
+
+    def truncate_metrics_after(self, update: int) -> None:
+        """Drops the lines of later updates, which a run that goes on will write again."""
+        lines = self.read_metrics()
+        kept = [line for line in lines if line["update"] <= update]
+        if len(kept) < len(lines):
+            _replace(self.metrics_path, _dump_lines(kept))
+
+    # --- rollouts ---
+
+    def write_rollouts(self, name: str, records: Iterable[Mapping[str, object]]) -> None:
+        """Writes ``rollouts/NAME.jsonl`` whole, in place of an older one."""
+        _replace(self.rollout_path(name), _dump_lines(records))
+
+    def append_rollouts(self, name: str, records: Iterable[Mapping[str, object]]) -> None:
+        """Adds to ``rollouts/NAME.jsonl``.
+
+        Such a file exists from its first record on: whether it is complete, its length must say.
+        """
+        _append(self.rollout_path(name), records)
+
+    def read_rollouts(self, name: str) -> list[Record]:
+        """The records of ``rollouts/NAME.jsonl``; none where there is no file.
+
+        Raises:
+            RunError: A line is damaged.
+        """
+        return _read_lines(self.rollout_path(name))
+
+    def has_rollouts(self, name: str) -> bool:
+        """Whether ``rollouts/NAME.jsonl`` exists."""
+        return self.rollout_path(name).is_file()
+
+    def rollout_names(self) -> list[str]:
+        """Names of all rollout files, sorted."""
+        return sorted(path.stem for path in self.rollouts_path.glob("*.jsonl"))
+
+    def rollout_path(self, name: str) -> Path:
+        """The file of the rollouts of this name.
+
+        Raises:
+            RunError: The name is not made of letters, digits, ".", "_" and "-".
+        """
+        if not _NAME.fullmatch(name):
+            raise RunError(f"rollouts cannot be called {name!r}; allowed: letters, digits, . _ -")
+        return self.rollouts_path / f"{name}.jsonl"
+
+    # --- checkpoints ---
+
+    def checkpoint_path(self, update: int) -> Path:
+        """Where the checkpoint after so many updates stands once it is complete."""
+        return self.checkpoints_path / f"update-{update:06d}"
+
+    def new_checkpoint(self) -> Path:
+        """An empty folder to write the next checkpoint to; what a killed writer left is removed."""
+        for leftover in self.checkpoints_path.glob("tmp-*"):
+            shutil.rmtree(leftover)
+        path = self.checkpoints_path / "tmp-new"
+        path.mkdir(parents=True)
+        return path
+
+    def commit_checkpoint(self, tmp_dir: Path, update: int, keep: int | None = None) -> Path:
+        """Makes a written folder the checkpoint of an update.
+
+        Args:
+            tmp_dir: From ``new_checkpoint``, with all files written and closed.
+            update: Updates done.
+            keep: How many of the latest checkpoints to keep; ``None``: all.
+
+        Returns:
+            Its final path.
+
+        Raises:
+            ValueError: ``keep`` is less than 1.
+        """
+        if keep is not None and keep < 1:
+            raise ValueError(f"keep is {keep}; allowed: 1 or more, or None for all")
+        for file in tmp_dir.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        path = self.checkpoint_path(update)
+        if path.exists():
+            self._drop_checkpoint(path)
+        tmp_dir.rename(path)
+        _sync(self.checkpoints_path)
+        for old in self.checkpoints()[: -keep if keep else 0]:
+            self._drop_checkpoint(old.path)
+        return path
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """The complete checkpoints, oldest first."""
+        if not self.checkpoints_path.is_dir():
+            return []
+        matches = ((_CHECKPOINT.fullmatch(p.name), p) for p in self.checkpoints_path.iterdir())
+        return sorted(Checkpoint(int(match[1]), path) for match, path in matches if match)
+
+    def latest_checkpoint(self) -> Checkpoint | None:
+        """The complete checkpoint of the latest update, if any."""
+        checkpoints = self.checkpoints()
+        return checkpoints[-1] if checkpoints else None
+
+    def _drop_checkpoint(self, path: Path) -> None:
+        # Renamed first: half a checkpoint must never bear a checkpoint's name.
+        doomed = path.with_name(f"tmp-old-{path.name}")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _plain(value: object) -> object:
+    """The value with null for what JSON has no number for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _dump_lines(records: Iterable[Mapping[str, object]]) -> str:
+    # ASCII only: lone surrogates of a model's output and U+2028 survive any reader.
+    return "".join(json.dumps(_plain(record)) + "\n" for record in records)
+
+
+def _append(path: Path, records: Iterable[Mapping[str, object]]) -> None:
+    data = _dump_lines(records).encode("ascii")
+    with path.open("a+b") as file:
+        whole = _length_of_whole_lines(path)
+        if whole < file.seek(0, os.SEEK_END):
+            file.truncate(whole)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _length_of_whole_lines(path: Path) -> int:
+    """Bytes up to the end of the last line that was written whole."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
+
+
+def _read_lines(path: Path) -> list[Record]:
+    if not path.is_file():
+        return []
+    records: list[Record] = []
+    *lines, _torn = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise RunError(f"{path}:{number} is damaged: {error}") from None
+        if not isinstance(record, dict):
+            raise RunError(f"{path}:{number} is damaged: not a JSON object")
+        records.append(record)
+    return records
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
