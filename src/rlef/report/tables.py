@@ -1,0 +1,243 @@
+"""Tables of what runs came to, for the terminal and as Markdown.
+
+Rates are shown in percent, with half the width of their 95 % interval behind the sign "±".
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+    from rich.table import Table
+
+Summary = Mapping[str, Any]
+
+COLUMNS = {
+    "before": "before",
+    "after": "after",
+    "random_feedback": "after, random feedback",
+}
+"""Keys of a summary to headings, in order."""
+
+
+class Row(NamedTuple):
+    """A label and one cell per column."""
+
+    label: str
+    cells: tuple[str, ...]
+
+
+def percent(rate: float | None, digits: int = 1) -> str:
+    """A rate in percent, "-" where it is undefined."""
+    return "-" if rate is None or math.isnan(rate) else f"{100 * rate:.{digits}f}"
+
+
+def percent_with_interval(estimate: Mapping[str, float | None] | None) -> str:
+    """``mean`` ± half of ``high - low`` in percent.
+
+    Example:
+        >>> percent_with_interval({"mean": 0.635, "low": 0.6, "high": 0.66})
+        '63.5 ±3.0'
+    """
+    if estimate is None:
+        return "-"
+    mean, low, high = (estimate.get(key) for key in ("mean", "low", "high"))
+    if mean is None or low is None or high is None or math.isnan(mean):
+        return percent(mean)
+    return f"{percent(mean)} ±{percent((high - low) / 2)}"
+
+
+def summary_rows(summary: Summary) -> list[Row]:
+    """The rows of a run's table, cells in the order of ``COLUMNS``."""
+    stages = [summary.get(key) or {} for key in COLUMNS]
+    turn_limit = int(summary["turn_limit"])
+
+    def row(label: str, cells: Sequence[Mapping[str, float | None] | None]) -> Row:
+        return Row(label, tuple(map(percent_with_interval, cells)))
+
+    by_turn = [stage.get("solve_rate_by_turn") or [] for stage in stages]
+    hidden = [stage.get("hidden") or {} for stage in stages]
+    rows = [
+        row(f"1@{turn_limit}", [stage.get("solve") for stage in stages]),
+        *(
+            row(f"by turn {t + 1}", [rates[t] if t < len(rates) else None for rates in by_turn])
+            for t in range(turn_limit)
+        ),
+        row("repair rate", [stage.get("repair_rate") for stage in stages]),
+    ]
+    if any(hidden):
+        rows += [
+            row(f"hidden detail 1@{turn_limit}", [part.get("solve") for part in hidden]),
+            row("hidden detail repair rate", [part.get("repair_rate") for part in hidden]),
+        ]
+    return rows
+
+
+def headline(summary: Summary) -> str:
+    """One line: recipe, size, updates, time, seed."""
+    parts = [
+        str(summary["recipe"]),
+        f"{_count(int(summary['parameters']))} parameters",
+        f"{summary['updates']} updates",
+        duration(float(summary["wall_s"])),
+        f"seed {summary['seed']}",
+    ]
+    return " · ".join(parts)
+
+
+def notes(summary: Summary) -> list[str]:
+    """What a reader needs to know to trust the table, one sentence a line."""
+    samples = int(summary["samples_per_problem"])
+    lines = [
+        f"rates in % of {summary['test_problems']} test problems, {samples} "
+        f"episode{'s' if samples != 1 else ''} each, ± half a 95 % bootstrap interval",
+    ]
+    gain = summary.get("gain_1at3")
+    if gain and None not in (gain["mean"], gain["low"], gain["high"]):
+        mean, low, high = (100 * float(gain[key]) for key in ("mean", "low", "high"))
+        lines.append(
+            f"gain in 1@{summary['turn_limit']}: {mean:+.1f} points, "
+            f"95 % interval {low:+.1f} to {high:+.1f}, same problems before and after"
+        )
+    masked = int(summary["masked_infra"])
+    rollouts = "rollout" if masked == 1 else "rollouts"
+    lines.append(f"{masked} {rollouts} masked (judge infrastructure)")
+    return lines
+
+
+def summary_table(summary: Summary, run_path: Path | None = None) -> "Group":
+    """The final screen of a run, for ``rich`` to print."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(headline(summary), style="bold")]
+    parts.append(_rich_table(["", *COLUMNS.values()], summary_rows(summary)))
+    parts += [Text(line, style="dim") for line in notes(summary)]
+    if run_path is not None:
+        parts.append(Text(f"\n{run_path}        next: rlef report {run_path}"))
+    return Group(*parts)
+
+
+def summary_markdown(summary: Summary) -> str:
+    """The same as Markdown."""
+    table = _markdown_table(["", *COLUMNS.values()], summary_rows(summary))
+    return f"**{headline(summary)}**\n\n{table}\n\n" + "; ".join(notes(summary)) + ".\n"
+
+
+def seeds_rows(summaries: Sequence[Summary]) -> list[Row]:
+    """One row per seed, then the mean over seeds ± their sample standard deviation.
+
+    Columns: 1@n before, after, after with random feedback; repair rate after; gain in 1@n.
+
+    Raises:
+        ValueError: There are no summaries.
+    """
+    if not summaries:
+        raise ValueError("no summaries to show; at least one is needed")
+    estimates = [
+        (
+            str(summary["seed"]),
+            [
+                *((summary.get(key) or {}).get("solve") for key in COLUMNS),
+                (summary.get("after") or {}).get("repair_rate"),
+                summary.get("gain_1at3"),
+            ],
+        )
+        for summary in summaries
+    ]
+    rows = [Row(seed, tuple(map(percent_with_interval, cells))) for seed, cells in estimates]
+    columns = zip(*(cells for _, cells in estimates), strict=True)
+    return [*rows, Row("mean", tuple(_over_seeds(column) for column in columns))]
+
+
+def seeds_headings(turn_limit: int) -> list[str]:
+    """Headings of ``seeds_rows``."""
+    return ["seed", *COLUMNS.values(), "after, repair rate", f"gain 1@{turn_limit}"]
+
+
+def seeds_table(summaries: Sequence[Summary]) -> "Group":
+    """Several seeds of one recipe, for ``rich`` to print."""
+    from rich.console import Group
+    from rich.text import Text
+
+    rows = seeds_rows(summaries)
+    first = summaries[0]
+    return Group(
+        Text(_seeds_headline(summaries), style="bold"),
+        _rich_table(seeds_headings(int(first["turn_limit"])), rows),
+        Text(_SEEDS_NOTE, style="dim"),
+    )
+
+
+def seeds_markdown(summaries: Sequence[Summary]) -> str:
+    """The same as Markdown."""
+    rows = seeds_rows(summaries)
+    table = _markdown_table(seeds_headings(int(summaries[0]["turn_limit"])), rows)
+    return f"**{_seeds_headline(summaries)}**\n\n{table}\n\n{_SEEDS_NOTE}.\n"
+
+
+_SEEDS_NOTE = (
+    "± in a seed's row: half a 95 % bootstrap interval over problems; "
+    "in the last row: standard deviation over seeds"
+)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader says them.
+
+    Example:
+        >>> duration(700.4)
+        '11 min 40 s'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _seeds_headline(summaries: Sequence[Summary]) -> str:
+    first = summaries[0]
+    wall_s = fmean(float(summary["wall_s"]) for summary in summaries)
+    return (
+        f"{first['recipe']} · {_count(int(first['parameters']))} parameters · "
+        f"1@{first['turn_limit']} in % of {first['test_problems']} test problems · "
+        f"{len(summaries)} seeds · {duration(wall_s)} each"
+    )
+
+
+def _over_seeds(column: Sequence[Mapping[str, float | None] | None]) -> str:
+    means = [None if estimate is None else estimate.get("mean") for estimate in column]
+    known = [mean for mean in means if mean is not None]
+    if len(known) < len(means):
+        return "-"
+    spread = f" ±{percent(stdev(known))}" if len(known) > 1 else ""
+    return f"{percent(fmean(known))}{spread}"
+
+
+def _count(number: int) -> str:
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def _rich_table(headings: Sequence[str], rows: Sequence[Row]) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, heading in enumerate(headings):
+        broken = heading.replace(", ", ",\n")  # 80 characters must do
+        table.add_column(broken, no_wrap=True, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(row.label, *row.cells)
+    return table
+
+
+def _markdown_table(headings: Sequence[str], rows: Sequence[Row]) -> str:
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
+    lines += [[row.label, *row.cells] for row in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -1,0 +1,100 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from synthetic_run import make_summary
+
+from rlef.report.tables import (
+    duration,
+    percent,
+    percent_with_interval,
+    seeds_markdown,
+    seeds_rows,
+    seeds_table,
+    summary_markdown,
+    summary_rows,
+    summary_table,
+)
+
+
+def text_of(renderable: object, width: int = 80) -> str:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_percent() -> None:
+    assert percent(0.6349) == "63.5"
+    assert percent(None) == percent(math.nan) == "-"
+    assert percent_with_interval({"mean": 0.312, "low": 0.29, "high": 0.33}) == "31.2 ±2.0"
+    assert percent_with_interval({"mean": 0.312, "low": None, "high": None}) == "31.2"
+    assert percent_with_interval({"mean": None, "low": None, "high": None}) == "-"
+    assert percent_with_interval(None) == "-"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (59.6, "1 min 0 s"), (700.4, "11 min 40 s"), (7260, "2 h 1 min")],
+)
+def test_duration(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_summary_rows(summary: dict[str, Any]) -> None:
+    rows = {row.label: row.cells for row in summary_rows(summary)}
+    assert list(rows) == [
+        *("1@3", "by turn 1", "by turn 2", "by turn 3", "repair rate"),
+        *("hidden detail 1@3", "hidden detail repair rate"),
+    ]
+    assert rows["1@3"] == ("31.2 ±3.0", "63.5 ±3.0", "40.2 ±3.0")
+    assert rows["by turn 1"] == ("24.0 ±3.0", "38.1 ±3.0", "37.9 ±3.0")
+    assert rows["repair rate"] == ("9.6 ±2.0", "41.3 ±2.0", "2.0 ±2.0")
+
+
+def test_what_was_not_evaluated_is_a_dash(summary: dict[str, Any]) -> None:
+    del summary["random_feedback"]
+    for key in ("before", "after"):
+        del summary[key]["hidden"]
+    rows = {row.label: row.cells for row in summary_rows(summary)}
+    assert rows["1@3"] == ("31.2 ±3.0", "63.5 ±3.0", "-")
+    assert "hidden detail 1@3" not in rows
+
+
+def test_final_screen_fits_80_characters_and_ends_with_the_next_command(
+    summary: dict[str, Any],
+) -> None:
+    text = text_of(summary_table(summary, Path("runs/mini")))
+    assert text.startswith("mini · 5.12 M parameters · 120 updates · 11 min 40 s · seed 0\n")
+    assert "…" not in text
+    assert "gain in 1@3: +32.3 points, 95 % interval +28.3 to +36.3" in text
+    assert "500 test problems, 1 episode each" in text
+    assert "12 rollouts masked (judge infrastructure)" in text
+    assert text.rstrip().endswith("runs/mini        next: rlef report runs/mini")
+
+
+def test_markdown_has_a_row_per_line(summary: dict[str, Any]) -> None:
+    lines = summary_markdown(summary).splitlines()
+    assert "|  | before | after | after, random feedback |" in lines
+    assert "| 1@3 | 31.2 ±3.0 | 63.5 ±3.0 | 40.2 ±3.0 |" in lines
+
+
+def test_seeds_have_mean_and_sample_deviation() -> None:
+    rows = seeds_rows([make_summary(0, 0.60), make_summary(1, 0.64), make_summary(2, 0.68)])
+    assert [row.label for row in rows] == ["0", "1", "2", "mean"]
+    assert rows[0].cells[:2] == ("31.2 ±3.0", "60.0 ±3.0")
+    # Deviations -4, 0, 4: sqrt(32 / 2) = 4.
+    assert rows[-1].cells == ("31.2 ±0.0", "64.0 ±4.0", "40.2 ±0.0", "41.3 ±0.0", "32.8 ±4.0")
+    assert seeds_rows([make_summary(0, 0.6)])[-1].cells[1] == "60.0"
+
+
+def test_seeds_tables_show_the_same_cells() -> None:
+    summaries = [make_summary(0, 0.60), make_summary(1, 0.64)]
+    text = text_of(seeds_table(summaries))
+    assert "…" not in text
+    assert "62.0 ±2.8" in text
+    assert "| mean | 31.2 ±0.0 | 62.0 ±2.8 |" in seeds_markdown(summaries)
+    with pytest.raises(ValueError, match="no summaries"):
+        seeds_table([])
