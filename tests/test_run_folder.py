@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlef.run import Checkpoint, RunError, RunFolder
+from rlef.run import Checkpoint, RunBusyError, RunDamagedError, RunError, RunFolder
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_file_of_a_torn_line_only(run: RunFolder) -> None:
 @pytest.mark.parametrize("damage", ["{", "[1]", ""])
 def test_damage_elsewhere_is_an_error_with_its_line(run: RunFolder, damage: str) -> None:
     run.metrics_path.write_text(f'{{"update": 1}}\n{damage}\n{{"update": 3}}\n')
-    with pytest.raises(RunError, match=r"metrics\.jsonl:2 is damaged"):
+    with pytest.raises(RunDamagedError, match=r"metrics\.jsonl:2 is damaged"):
         run.read_metrics()
 
 
@@ -187,7 +187,7 @@ def test_lock_keeps_another_process_out(run: RunFolder) -> None:
     command = [sys.executable, "-c", code, str(run.path)]
     with run.lock(), run.lock():
         blocked = subprocess.run(command, capture_output=True, text=True, check=False)
-        with pytest.raises(RunError, match="in use by process"), RunFolder(run.path).lock():
+        with pytest.raises(RunBusyError, match="in use by process"), RunFolder(run.path).lock():
             pass
     free = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "is in use by process" in blocked.stderr

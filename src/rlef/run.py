@@ -32,7 +32,15 @@ _CHECKPOINT = re.compile(r"update-(\d{6,})")
 
 
 class RunError(ValueError):
-    """A run folder cannot be used. One line: which, why, and what to do."""
+    """A path or a name cannot be used for a run. One line: which, why, and what is allowed."""
+
+
+class RunBusyError(RuntimeError):
+    """Another process writes to the run. One line: which, and what to do."""
+
+
+class RunDamagedError(RuntimeError):
+    """A file of the run cannot be read. One line: which, and where."""
 
 
 class Checkpoint(NamedTuple):
@@ -108,7 +116,7 @@ class RunFolder:
         """Keeps other processes from writing to this run; may be nested.
 
         Raises:
-            RunError: Another process (or another ``RunFolder``) holds the lock.
+            RunBusyError: Another process (or another ``RunFolder``) holds the lock.
         """
         if self._is_locked:
             yield
@@ -119,7 +127,7 @@ class RunFolder:
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
-                raise RunError(
+                raise RunBusyError(
                     f"{self.path} is in use by process {holder}; wait for it or end it"
                 ) from None
             file.truncate(0)
@@ -152,7 +160,7 @@ class RunFolder:
         try:
             summary: Record = json.loads(self.summary_path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise RunError(f"{self.summary_path} is damaged: {error}") from None
+            raise RunDamagedError(f"{self.summary_path} is damaged: {error}") from None
         return summary
 
     # --- metrics ---
@@ -165,7 +173,7 @@ class RunFolder:
         """All lines in order; none where there is no file.
 
         Raises:
-            RunError: A line is damaged.
+            RunDamagedError: A line is damaged.
         """
         return _read_lines(self.metrics_path)
 
@@ -193,7 +201,7 @@ class RunFolder:
         """The records of ``rollouts/NAME.jsonl``; none where there is no file.
 
         Raises:
-            RunError: A line is damaged.
+            RunDamagedError: A line is damaged.
         """
         return _read_lines(self.rollout_path(name))
 
@@ -326,9 +334,9 @@ def _read_lines(path: Path) -> list[Record]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise RunError(f"{path}:{number} is damaged: {error}") from None
+            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
         if not isinstance(record, dict):
-            raise RunError(f"{path}:{number} is damaged: not a JSON object")
+            raise RunDamagedError(f"{path}:{number} is damaged: not a JSON object")
         records.append(record)
     return records
 

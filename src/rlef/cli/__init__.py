@@ -1,1 +1,1 @@
-"""The cli layer."""
+"""The command line: one thin file per command; nothing heavy is imported before it is needed."""

@@ -2,9 +2,16 @@
 
 from rlef.report.figures import learning_figure
 from rlef.report.page import write_report
-from rlef.report.tables import seeds_markdown, seeds_table, summary_markdown, summary_table
+from rlef.report.tables import (
+    evaluation_table,
+    seeds_markdown,
+    seeds_table,
+    summary_markdown,
+    summary_table,
+)
 
 __all__ = [
+    "evaluation_table",
     "learning_figure",
     "seeds_markdown",
     "seeds_table",

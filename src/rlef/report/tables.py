@@ -52,8 +52,11 @@ def percent_with_interval(estimate: Mapping[str, float | None] | None) -> str:
 
 def summary_rows(summary: Summary) -> list[Row]:
     """The rows of a run's table, cells in the order of ``COLUMNS``."""
-    stages = [summary.get(key) or {} for key in COLUMNS]
-    turn_limit = int(summary["turn_limit"])
+    return stage_rows([summary.get(key) or {} for key in COLUMNS], int(summary["turn_limit"]))
+
+
+def stage_rows(stages: Sequence[Summary], turn_limit: int) -> list[Row]:
+    """Rows with a cell for each evaluation; "-" where it lacks a number."""
 
     def row(label: str, cells: Sequence[Mapping[str, float | None] | None]) -> Row:
         return Row(label, tuple(map(percent_with_interval, cells)))
@@ -119,6 +122,11 @@ def summary_table(summary: Summary, run_path: Path | None = None) -> "Group":
     if run_path is not None:
         parts.append(Text(f"\n{run_path}        next: rlef report {run_path}"))
     return Group(*parts)
+
+
+def evaluation_table(stage: Summary, turn_limit: int) -> "Table":
+    """One evaluation, for ``rich`` to print."""
+    return _rich_table(["", "%"], stage_rows([stage], turn_limit))
 
 
 def summary_markdown(summary: Summary) -> str:

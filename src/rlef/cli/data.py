@@ -1,0 +1,55 @@
+"""``rlef data``: look at problems."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlef.cli.common import find_problem
+
+if TYPE_CHECKING:
+    from rlef.problems import Problem
+
+app = typer.Typer(help="Look at problems.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("show", epilog="Example: rlef data show mini:test --limit 2")
+def show(
+    spec: Annotated[str, typer.Argument(help="Problems, such as mini:test or jsonl:mine.jsonl.")],
+    problem: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this problem.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Only the first so many.")] = 1,
+) -> None:
+    """Print problems with their public tests."""
+    from rlef.problems import load_problems
+
+    problems = load_problems(spec)
+    chosen = problems[:limit] if problem is None else [find_problem(problems, problem, spec)]
+    for one in chosen:
+        typer.echo(_as_text(one))
+    typer.echo(f"{len(chosen)} of {len(problems)} problems in {spec}", err=True)
+
+
+def _as_text(problem: "Problem") -> str:
+    facts = [f"mode {problem.mode}", f"checker {problem.checker}"]
+    if problem.entry_point is not None:
+        facts.append(f"function {problem.entry_point}")
+    if problem.cpu_s is not None:
+        facts.append(f"{problem.cpu_s:g} s")
+    if problem.memory_mb is not None:
+        facts.append(f"{problem.memory_mb} MB")
+    facts.append(f"{len(problem.public_tests)} public, {len(problem.private_tests)} private tests")
+    if problem.family is not None:
+        facts.append(f"family {problem.family}")
+    if problem.hidden_detail is not None:
+        facts.append(f"hidden detail: {problem.hidden_detail}")
+    parts = [f"=== {problem.name}", " · ".join(facts), "", problem.statement.rstrip(), ""]
+    for i, test in enumerate(problem.public_tests, start=1):
+        parts += [f"--- public test {i}: input", test.input.rstrip("\n")]
+        parts += [f"--- public test {i}: output", test.output.rstrip("\n")]
+    return "\n".join([*parts, ""])

@@ -1,0 +1,77 @@
+"""``rlef env``: what a bug report should tell."""
+
+import os
+import platform
+import sys
+from typing import Annotated
+
+import typer
+
+from rlef import __version__
+from rlef.cli.common import print_json
+
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pydantic", "vllm", "ray")
+
+
+def env(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print versions, processors and what the judge can do here."""
+    facts = {
+        "rlef": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "memory_gb": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f}",
+        **_versions(),
+        "gpus": _gpus(),
+        "judge": _judge(),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name:<14} {value}")
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _gpus() -> str:
+    import torch
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(names) or "none"
+
+
+def _judge() -> str:
+    """Judges one program and tells how it was kept apart."""
+    import logging
+
+    from rlef.problems import Test
+    from rlef.sandbox import Sandbox
+
+    warnings: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("rlef.sandbox")
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with Sandbox(workers=1) as sandbox:
+            test = sandbox.judge("print(1)", [Test("", "1")]).tests[0]
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+    if test.verdict != "AC":
+        return f"does not work: {test.verdict} {test.message}"
+    return "; ".join(["works", *(warnings or ["programs run in namespaces of their own"])])
