@@ -1,0 +1,89 @@
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOUBLE = "print(2 * int(input()))\n"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "program.py"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_accepted_program_exits_with_0(
+    rlef: Any, problems: str, program: Callable[[str], Path]
+) -> None:
+    code, out, err = rlef("judge", program(DOUBLE), "--data", problems, "--problem", "double")
+    assert code == 0
+    rows = [line.split()[:3] for line in out.splitlines()[1:4]]
+    assert rows == [["1", "public", "AC"], ["2", "private", "AC"], ["3", "private", "AC"]]
+    assert out.endswith("double: AC, 3 of 3 tests\n")
+    assert err == ""
+
+
+def test_wrong_program_exits_with_1(
+    rlef: Any, problems: str, program: Callable[[str], Path]
+) -> None:
+    path = program("print(4)")
+    code, out, _ = rlef("judge", path, "--data", problems, "--problem", "double")
+    assert code == 1
+    assert out.endswith("double: WA, 1 of 3 tests\n")
+    assert "14" in out
+
+
+def test_json_has_every_test(rlef: Any, problems: str, program: Callable[[str], Path]) -> None:
+    path = program("print(4)")
+    code, out, _ = rlef("judge", path, "--data", problems, "--problem", "double", "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert (report["problem"], report["verdict"]) == ("double", "WA")
+    tests = [(test["set"], test["verdict"]) for test in report["tests"]]
+    assert tests == [("public", "AC"), ("private", "WA"), ("private", "WA")]
+    assert {"cpu_s", "wall_s", "memory_mb", "message"} < report["tests"][0].keys()
+
+
+def test_program_from_standard_input(
+    rlef: Any, problems: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("def add(a, b):\n    return a + b\n"))
+    code, out, _ = rlef("judge", "-", "--data", problems, "--problem", "add")
+    assert (code, out.splitlines()[-1]) == (0, "add: AC, 2 of 2 tests")
+
+
+def test_unknown_problem_is_one_line_and_2(
+    rlef: Any, problems: str, program: Callable[[str], Path]
+) -> None:
+    code, out, err = rlef("judge", program(DOUBLE), "--data", problems, "--problem", "doubel")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("rlef: no problem 'doubel' in ")
+    assert "did you mean 'double'?" in err
+
+
+@pytest.mark.parametrize("data", ["nothing:x", "jsonl:/nowhere/x.jsonl", "jsonl:"])
+def test_unknown_data_is_one_line_and_2(
+    rlef: Any, data: str, program: Callable[[str], Path]
+) -> None:
+    code, out, err = rlef("judge", program(DOUBLE), "--data", data, "--problem", "x")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_program_that_cannot_be_read(rlef: Any, problems: str, tmp_path: Path) -> None:
+    missing = tmp_path / "none.py"
+    code, _, err = rlef("judge", missing, "--data", problems, "--problem", "double")
+    assert (code, err) == (2, f"rlef: {missing}: No such file or directory\n")
+    code, _, err = rlef("judge", tmp_path, "--data", problems, "--problem", "double")
+    assert code == 2
+    assert "is a folder; allowed: a file or -" in err
+    (tmp_path / "latin.py").write_bytes(b"# \xe4\n")
+    code, _, err = rlef("judge", tmp_path / "latin.py", "--data", problems, "--problem", "double")
+    assert code == 2
+    assert "is not UTF-8" in err

@@ -1,0 +1,37 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "matplotlib", "scipy", "numpy", "tokenizers", "sacrebleu")
+MAIN = """
+from rlef.cli.main import main
+try:
+    main({})
+except SystemExit as end:
+    assert not end.code
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rlef",
+        "import rlef.sandbox",
+        "import rlef.problems",
+        "import rlef.environment",
+        "import rlef.config, rlef.run",
+        "import rlef.engines.types",
+        "import rlef.report",
+        MAIN.format(["--help"]),
+        MAIN.format(["train", "--help"]),
+        MAIN.format(["recipe", "ls"]),
+    ],
+)
+def test_import_stays_light(code: str) -> None:
+    tail = f"\nimport json, sys; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == []

@@ -1,0 +1,65 @@
+"""Freezes what the public packages export: a change here is a change for users."""
+
+import importlib
+import pkgutil
+
+import pytest
+
+import rlef
+
+PUBLIC = {
+    "rlef.algorithms": [
+        "Advantages",
+        "PolicyLoss",
+        "approx_kl",
+        "explained_variance",
+        "masked_mean",
+        "normalize_advantages",
+        "ppo_policy_loss",
+        "sft_loss",
+        "token_entropy",
+        "token_level_gae",
+        "turn_kl_penalty",
+        "turn_level_advantages",
+        "turn_value_loss",
+        "turns_to_tokens",
+    ],
+    "rlef.evaluation": [
+        "HiddenDetailSplit",
+        "Interval",
+        "Statistics",
+        "bootstrap_interval",
+        "episode_statistics",
+        "n_at_k",
+        "paired_difference_interval",
+        "pass_at_k",
+        "solved_by_problem",
+        "split_by_hidden_detail",
+    ],
+    "rlef.problems": ["Mode", "Problem", "ProblemError", "PublicProblem", "Test", "load_problems"],
+    "rlef.report": [
+        "evaluation_table",
+        "learning_figure",
+        "seeds_markdown",
+        "seeds_table",
+        "summary_markdown",
+        "summary_table",
+        "write_report",
+    ],
+    "rlef.sandbox": ["JudgeJob", "JudgeReport", "Limits", "Sandbox", "TestReport", "Verdict"],
+}
+PACKAGES = [f"rlef.{module.name}" for module in pkgutil.iter_modules(rlef.__path__) if module.ispkg]
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_are_frozen(package: str) -> None:
+    assert importlib.import_module(package).__all__ == PUBLIC[package]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_sorted_and_importable(package: str) -> None:
+    module = importlib.import_module(package)
+    names = getattr(module, "__all__", [])
+    assert names == sorted(set(names))
+    for name in names:
+        assert getattr(module, name) is not None
