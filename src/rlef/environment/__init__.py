@@ -1,1 +1,30 @@
-"""The environment layer."""
+"""The multi-turn environment: prompts, episodes, feedback, rewards, and conversations in tokens.
+
+Needs no torch. Start at ``episode.py``.
+"""
+
+from rlef.environment.episode import Episode, FeedbackOverride
+from rlef.environment.extract import extract_program
+from rlef.environment.feedback import FeedbackOptions, write_feedback
+from rlef.environment.jobs import final_job, public_job
+from rlef.environment.random_feedback import RandomFeedbackPool
+from rlef.environment.reward import RewardConfig, turn_rewards
+from rlef.environment.templates import Prompts
+from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
+
+__all__ = [
+    "Episode",
+    "EpisodeRecord",
+    "FeedbackOptions",
+    "FeedbackOverride",
+    "Prompts",
+    "RandomFeedbackPool",
+    "RewardConfig",
+    "StopReason",
+    "TurnRecord",
+    "extract_program",
+    "final_job",
+    "public_job",
+    "turn_rewards",
+    "write_feedback",
+]

@@ -1,0 +1,142 @@
+"""What the model is told: the first message, and what failed on the public tests.
+
+Nothing here can see a private test: only ``PublicProblem`` comes in.
+"""
+
+import json
+from dataclasses import dataclass
+
+from rlef.environment.templates import Prompts
+from rlef.problems import PublicProblem, Test
+from rlef.sandbox import JudgeReport, TestReport, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackOptions:
+    """How much feedback says.
+
+    Raises:
+        ValueError: A number is less than 1.
+    """
+
+    max_field_chars: int = 1000
+    """Characters of each input, output and traceback; the rest becomes a visible marker."""
+    max_tests: int = 8
+    """How many failed tests are listed. RLEF lists all; its problems have at most 7."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_field_chars", "max_tests"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+
+
+def first_message(problem: PublicProblem, prompts: Prompts) -> str:
+    """Returns the message that opens an episode (RLEF section 2.1)."""
+    if problem.mode == "stdin":
+        return prompts.first_stdin.format(statement=problem.statement)
+    return prompts.first_function.format(
+        statement=problem.statement, entry_point=problem.entry_point
+    )
+
+
+def write_feedback(
+    problem: PublicProblem, report: JudgeReport, prompts: Prompts, options: FeedbackOptions
+) -> str:
+    """Returns the message that follows a program which failed public tests (RLEF section 2.1).
+
+    It lists each failed test with its input and what happened, then asks for another try. A
+    program that does not compile fails every test alike and is told once.
+
+    Args:
+        problem: What the model may know.
+        report: The program's report on ``problem.public_tests``, in their order; it may end early.
+        prompts: The templates.
+        options: How much is said.
+
+    Raises:
+        ValueError: The report is of other tests, names no failure, or has an IE in it, which says
+            nothing about the program.
+    """
+    check_public_report(problem, report)
+    if report.verdict in (Verdict.AC, Verdict.IE):
+        raise ValueError(f"no feedback can be written on a report of {report.verdict}")
+    failed = [(i, test) for i, test in enumerate(report.tests) if test.verdict is not Verdict.AC]
+    if failed[0][1].verdict is Verdict.CE:
+        failed = failed[:1]
+    entries = [
+        _entry(problem, number, test_report, prompts, options)
+        for number, test_report in failed[: options.max_tests]
+    ]
+    if len(failed) > options.max_tests:
+        entries.append(prompts.more_failures.format(count=len(failed) - options.max_tests))
+    separator = "\n\n" if "\n\n" in prompts.feedback else "\n"
+    return prompts.feedback.format(failures=separator.join(entries))
+
+
+def check_public_report(problem: PublicProblem, report: JudgeReport) -> None:
+    """Raises ValueError unless the report can be one on the problem's public tests.
+
+    A report on more tests than there are public ones is refused: it would leak the others.
+    """
+    tests, expected = len(report.tests), len(problem.public_tests)
+    if not 0 < tests <= expected or (report.passed and tests < expected):
+        raise ValueError(
+            f"problem {problem.name!r}: a {report.verdict} report on {tests} tests is not one on "
+            f"its {expected} public tests"
+        )
+
+
+def _entry(
+    problem: PublicProblem,
+    index: int,
+    report: TestReport,
+    prompts: Prompts,
+    options: FeedbackOptions,
+) -> str:
+    templates = {
+        Verdict.WA: prompts.wrong_answer,
+        Verdict.RE: prompts.run_time_error,
+        Verdict.TLE: prompts.time_limit,
+        Verdict.MLE: prompts.memory_limit,
+        Verdict.OLE: prompts.output_limit,
+        Verdict.CE: prompts.compile_error,
+    }
+    test = problem.public_tests[index]
+    limit = options.max_field_chars
+    values = {
+        "input": _head(_input(problem, test), limit),
+        "expected": _head(_output(problem, test.output), limit),
+        "observed": _head(_output(problem, report.stdout), limit),
+        "error": _tail(report.message, limit),
+        "error_line": _head(report.message.strip().rpartition("\n")[2], limit),
+    }
+    shown = {name: value or prompts.empty for name, value in values.items()}
+    return templates[report.verdict].format(number=index + 1, **shown)
+
+
+def _input(problem: PublicProblem, test: Test) -> str:
+    """A test's input as the model reads it: in function mode, as a call in Python."""
+    if problem.mode == "stdin":
+        return test.input.rstrip("\n")
+    return f"{problem.entry_point}({', '.join(map(repr, json.loads(test.input)))})"
+
+
+def _output(problem: PublicProblem, text: str) -> str:
+    """An output as the model reads it: in function mode, as a value in Python."""
+    if problem.mode == "stdin":
+        return text.rstrip("\n")
+    try:
+        return repr(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _head(text: str, limit: int) -> str:
+    rest = len(text) - limit
+    return text if rest <= 0 else f"{text[:limit]}… ({rest} more characters)"
+
+
+def _tail(text: str, limit: int) -> str:
+    """The end of a traceback, which names the error."""
+    rest = len(text) - limit
+    return text if rest <= 0 else f"({rest} more characters) …{text[-limit:]}"

@@ -1,0 +1,53 @@
+"""Which job judges a program of a problem. Not for prompts: it sees private tests."""
+
+from rlef.problems import Problem, Test
+from rlef.sandbox import JudgeJob, Limits
+
+_DEFAULT_LIMITS = Limits()
+
+
+def public_job(problem: Problem, program: str, limits: Limits = _DEFAULT_LIMITS) -> JudgeJob:
+    """Returns the job that runs a program on the public tests, all of them, for feedback.
+
+    Args:
+        problem: Its own CPU and memory limits go before ``limits``.
+        program: The program's text.
+        limits: What holds where the problem names no limit.
+    """
+    return _job(problem, program, problem.public_tests, limits, stop_at_first_failure=False)
+
+
+def final_job(problem: Problem, program: str, limits: Limits = _DEFAULT_LIMITS) -> JudgeJob:
+    """Returns the job that runs a program on all tests, up to the first failure, for the reward.
+
+    Args:
+        problem: Its own CPU and memory limits go before ``limits``.
+        program: The program's text.
+        limits: What holds where the problem names no limit.
+    """
+    return _job(problem, program, problem.all_tests, limits, stop_at_first_failure=True)
+
+
+def _job(
+    problem: Problem,
+    program: str,
+    tests: tuple[Test, ...],
+    limits: Limits,
+    *,
+    stop_at_first_failure: bool,
+) -> JudgeJob:
+    return JudgeJob(
+        source=program,
+        tests=tests,
+        language=problem.language,
+        mode=problem.mode,
+        entry_point=problem.entry_point,
+        limits=Limits(
+            cpu_s=limits.cpu_s if problem.cpu_s is None else problem.cpu_s,
+            memory_mb=limits.memory_mb if problem.memory_mb is None else problem.memory_mb,
+            output_kb=limits.output_kb,
+            wall_s=limits.wall_s,
+        ),
+        checker=problem.checker,
+        stop_at_first_failure=stop_at_first_failure,
+    )

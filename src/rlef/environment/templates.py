@@ -1,0 +1,134 @@
+"""Prompt templates: text files, checked when they are read."""
+
+import string
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Self
+
+_TEST = frozenset({"number", "input"})
+_ALLOWED = {
+    "first_stdin": frozenset({"statement"}),
+    "first_function": frozenset({"statement", "entry_point"}),
+    "feedback": frozenset({"failures"}),
+    "no_code": frozenset[str](),
+    "wrong_answer": _TEST | {"expected", "observed"},
+    "run_time_error": _TEST | {"error", "error_line"},
+    "time_limit": _TEST,
+    "memory_limit": _TEST,
+    "output_limit": _TEST,
+    "compile_error": frozenset({"error", "error_line"}),
+    "more_failures": frozenset({"count"}),
+    "empty": frozenset[str](),
+}
+_NEEDED = {"first_stdin": "statement", "first_function": "statement", "feedback": "failures"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """A set of templates. ``{name}`` is replaced; a literal brace is written twice.
+
+    A file has one section per field, each under a line ``[[field]]``; see ``prompts/default.txt``.
+    """
+
+    first_stdin: str
+    """First message in ``stdin`` mode: ``{statement}``."""
+    first_function: str
+    """First message in ``function`` mode: ``{statement}``, ``{entry_point}``."""
+    feedback: str
+    """Message after a program that failed: ``{failures}``, then asks for another try."""
+    no_code: str
+    """Message after an answer without valid code."""
+    wrong_answer: str
+    """One failed test: ``{number}`` from 1, ``{input}``, ``{expected}``, ``{observed}``."""
+    run_time_error: str
+    """``{number}``, ``{input}``, ``{error}``: the traceback, ``{error_line}``: its last line."""
+    time_limit: str
+    """``{number}``, ``{input}``."""
+    memory_limit: str
+    """``{number}``, ``{input}``."""
+    output_limit: str
+    """``{number}``, ``{input}``."""
+    compile_error: str
+    """``{error}``, ``{error_line}``; stands once, not per test."""
+    more_failures: str
+    """Stands for the failed tests that are not listed: ``{count}``."""
+    empty: str
+    """Stands where an input or output is empty."""
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """Reads a set.
+
+        Args:
+            name: ``"default"``, ``"mini"`` (short, for models with a few hundred tokens of
+                context), or the path of a file of one's own, ending in ``.txt``.
+
+        Raises:
+            ValueError: No such set, or the file lacks a section, has an unknown or repeated one,
+                or uses a name that its section does not have.
+        """
+        if name.endswith(".txt"):
+            path = Path(name)
+            if not path.is_file():
+                raise ValueError(f"{name}: no such prompts file")
+            return cls._parse(path.read_text(encoding="utf-8"), name)
+        shipped = resources.files("rlef.environment") / "prompts"
+        names = sorted(entry.name.removesuffix(".txt") for entry in shipped.iterdir())
+        if name not in names:
+            allowed = ", ".join(names)
+            raise ValueError(f"unknown prompts {name!r}; allowed: {allowed}, or the path of a .txt")
+        return cls._parse((shipped / f"{name}.txt").read_text(encoding="utf-8"), name)
+
+    @classmethod
+    def _parse(cls, text: str, where: str) -> Self:
+        sections: dict[str, list[str]] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.startswith("[[") and line.endswith("]]"):
+                section = line[2:-2]
+                if section in sections:
+                    raise ValueError(f"{where}:{number}: section {section!r} stands twice")
+                sections[section] = []
+            elif sections:
+                sections[next(reversed(sections))].append(line)
+            elif line.strip():
+                raise ValueError(f"{where}:{number}: text before the first [[section]]")
+        known = [field.name for field in fields(cls)]
+        for section in sections:
+            if section not in known:
+                raise ValueError(f"{where}: unknown section {section!r}; allowed: {_join(known)}")
+        missing = [section for section in known if section not in sections]
+        if missing:
+            raise ValueError(f"{where}: missing sections: {', '.join(missing)}")
+        templates = {name: "\n".join(lines).strip() for name, lines in sections.items()}
+        for section, template in templates.items():
+            _check(template, section, where)
+        return cls(**templates)
+
+
+@cache
+def default_prompts() -> Prompts:
+    """The set named ``"default"``."""
+    return Prompts.load("default")
+
+
+def _check(template: str, section: str, where: str) -> None:
+    """Raises ValueError if a template uses what its section does not have."""
+    place = f"{where}: section {section!r}"
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"{place}: {error} (a literal brace is written twice)") from None
+    used = {name for _, name, _, _ in parts if name is not None}
+    unknown = sorted(used - _ALLOWED[section])
+    if unknown or any(spec or conversion for _, _, spec, conversion in parts):
+        wrong = unknown[0] if unknown else "a format"
+        raise ValueError(f"{place}: unknown {wrong!r}; allowed: {_join(_ALLOWED[section])}")
+    needed = _NEEDED.get(section)
+    if needed is not None and needed not in used:
+        raise ValueError(f"{place}: lacks {{{needed}}}")
+
+
+def _join(names: "frozenset[str] | list[str]") -> str:
+    return ", ".join(sorted(names)) or "nothing in braces"
