@@ -34,18 +34,21 @@ def evaluate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
-    prompts: Annotated[str, typer.Option(help="Set of prompts: default or mini.")] = "default",
+    prompts: Annotated[str, typer.Option(help="default, mini, or a .txt file.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a model on problems, with execution feedback between its turns."""
     from rlef.engines.types import SamplingParams
+    from rlef.environment import Prompts
     from rlef.evaluation.evaluate import evaluate as run_evaluation
     from rlef.problems import load_problems
     from rlef.report import evaluation_table
 
-    if prompts not in ("default", "mini"):
-        raise typer.BadParameter(f"--prompts {prompts!r}; allowed: default, mini")
+    try:
+        templates = Prompts.load(prompts)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     options = {
         "model": model,
         "data": data,
@@ -71,7 +74,7 @@ def evaluate(
                 temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens
             ),
             seed=seed,
-            prompts=prompts,
+            prompts=templates,
             device=device,
         )
     if as_json:

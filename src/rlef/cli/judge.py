@@ -1,6 +1,7 @@
 """``rlef judge``: one program on one problem's tests."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from rlef.cli.common import find_problem, print_json, print_rich
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
-    from rlef.sandbox import JudgeReport, Limits
+    from rlef.sandbox import JudgeReport
 
 EXAMPLES = (
     "Examples: rlef judge try.py --data mini:test --problem NAME · "
@@ -26,21 +27,15 @@ def judge(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a program; exit status 0 only if it passes every test."""
+    from rlef.environment import final_job
     from rlef.problems import load_problems
     from rlef.sandbox import Sandbox
 
     source = _read(program)
     chosen = find_problem(load_problems(data), problem, data)
+    job = replace(final_job(chosen, source), stop_at_first_failure=False)
     with Sandbox(workers=1) as sandbox:
-        report = sandbox.judge(
-            source,
-            chosen.all_tests,
-            language=chosen.language,
-            mode=chosen.mode,
-            entry_point=chosen.entry_point,
-            limits=_limits(chosen),
-            checker=chosen.checker,
-        )
+        report = sandbox.judge_many([job])[0]
     if as_json:
         print_json(_as_json(report, chosen))
     else:
@@ -55,16 +50,6 @@ def _read(program: str) -> str:
         raise typer.BadParameter(f"{program} is not UTF-8: {error}") from None
     except IsADirectoryError:
         raise typer.BadParameter(f"{program} is a folder; allowed: a file or -") from None
-
-
-def _limits(problem: "Problem") -> "Limits":
-    from rlef.sandbox import Limits
-
-    default = Limits()
-    return Limits(
-        cpu_s=default.cpu_s if problem.cpu_s is None else problem.cpu_s,
-        memory_mb=default.memory_mb if problem.memory_mb is None else problem.memory_mb,
-    )
 
 
 def _sets(problem: "Problem") -> list[str]:
