@@ -1,5 +1,6 @@
 """``rlef eval``: how well a model solves problems, turn by turn."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,18 +50,9 @@ def evaluate(
         templates = Prompts.load(prompts)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    options = {
-        "model": model,
-        "data": data,
-        "turns": turns,
-        "samples": samples,
-        "limit": limit,
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_new_tokens": max_new_tokens,
-        "seed": seed,
-        "prompts": prompts,
-    }
+    sampling = SamplingParams(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+    options = {"model": model, "data": data, "turns": turns, "samples": samples, "limit": limit}
+    options |= {**asdict(sampling), "seed": seed, "prompts": prompts}
     problems = load_problems(data)[:limit]
     run = _open_or_create(out or new_run_path("eval"), options)
     with run.lock():
@@ -70,9 +62,7 @@ def evaluate(
             run=run,
             turn_limit=turns,
             samples=samples,
-            sampling=SamplingParams(
-                temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens
-            ),
+            sampling=sampling,
             seed=seed,
             prompts=templates,
             device=device,

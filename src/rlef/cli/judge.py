@@ -86,7 +86,7 @@ def _print_table(report: "JudgeReport", problem: "Problem") -> None:
         lines = test.message.splitlines()
         shown = lines if len(lines) <= _MESSAGE_LINES else ["...", *lines[-_MESSAGE_LINES:]]
         message = Text("\n".join(shown))
-        table.add_row(str(i), name, verdict, f"{test.cpu_s:.2f}", f"{test.memory_mb:.0f}", message)
+        table.add_row(str(i), name, verdict, f"{test.cpu_s:.3f}", f"{test.memory_mb:.0f}", message)
     print_rich(table)
     passed = sum(test.verdict == "AC" for test in report.tests)
     typer.echo(f"{problem.name}: {report.verdict.value}, {passed} of {len(report.tests)} tests")
