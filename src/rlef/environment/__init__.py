@@ -3,6 +3,13 @@
 Needs no torch. Start at ``episode.py``.
 """
 
+from rlef.environment.conversation import (
+    ChatFormat,
+    Conversation,
+    TemplateError,
+    Tokenizer,
+    stop_token_ids,
+)
 from rlef.environment.episode import Episode, FeedbackOverride
 from rlef.environment.extract import extract_program
 from rlef.environment.feedback import FeedbackOptions, write_feedback
@@ -13,6 +20,8 @@ from rlef.environment.templates import Prompts
 from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
 
 __all__ = [
+    "ChatFormat",
+    "Conversation",
     "Episode",
     "EpisodeRecord",
     "FeedbackOptions",
@@ -21,10 +30,13 @@ __all__ = [
     "RandomFeedbackPool",
     "RewardConfig",
     "StopReason",
+    "TemplateError",
+    "Tokenizer",
     "TurnRecord",
     "extract_program",
     "final_job",
     "public_job",
+    "stop_token_ids",
     "turn_rewards",
     "write_feedback",
 ]
