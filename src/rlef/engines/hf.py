@@ -1,0 +1,270 @@
+"""The engine on ``transformers`` models: batched sampling with a decode loop of our own.
+
+B rows, S slots of the cache, V vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.cache_utils import Cache
+
+from rlef.engines.kv_cache import CachedRows, Memory, join_rows, new_cache, take_rows
+from rlef.engines.sampling import check_params, draw_tokens
+from rlef.engines.types import Completion, FinishReason, SamplingParams
+
+_CHECK_EVERY = 4
+_BELOW_ONE = 1 - 1e-12
+
+
+class HFEngine:
+    """Samples from a causal language model with full attention, on the model's own device.
+
+    Keys and values are remembered between calls: a prompt that begins with all tokens of a
+    remembered row costs only its new tokens. The rows are those of the weights at that time, so
+    call ``clear_cache`` whenever the weights have changed.
+
+    Args:
+        model: Any causal language model of ``transformers`` with a key-value cache. It runs in
+            evaluation mode and is put back into its mode after each call.
+        stop_token_ids: Ids that end an answer.
+        max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
+        max_batch: Rows that run at once.
+        max_batch_tokens: Rows times (longest prompt + ``max_new_tokens``) that run at once.
+        max_cached_tokens: Rows times slots that are remembered between calls; 0: none.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        stop_token_ids: Sequence[int],
+        max_context: int | None = None,
+        max_batch: int = 64,
+        max_batch_tokens: int = 2**18,
+        max_cached_tokens: int = 2**17,
+    ) -> None:
+        if max_context is None:
+            max_context = int(model.config.max_position_embeddings)
+        numbers = {
+            "max_context": max_context,
+            "max_batch": max_batch,
+            "max_batch_tokens": max_batch_tokens,
+        }
+        for name, number in numbers.items():
+            if number < 1:
+                raise ValueError(f"{name} is {number}; allowed: 1 or more")
+        if max_cached_tokens < 0:
+            raise ValueError(f"max_cached_tokens is {max_cached_tokens}; allowed: 0 or more")
+        self.model = model
+        self.stop_token_ids = tuple(stop_token_ids)
+        self.max_context = max_context
+        self.max_batch = max_batch
+        self.max_batch_tokens = max_batch_tokens
+        self._memory = Memory(max_cached_tokens)
+
+    def clear_cache(self) -> None:
+        """Forgets all keys and values; needed whenever the weights have changed."""
+        self._memory.clear()
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """Continues each prompt; ``seeds[i]`` alone decides the random draws of prompt i.
+
+        Args:
+            prompts: Token ids, each with at least one token and shorter than ``max_context``.
+            params: How to sample.
+            seeds: One per prompt, 0 or above.
+
+        Raises:
+            ValueError: A prompt has no room for an answer, or an argument is out of range.
+        """
+        check_params(params)
+        rows = [tuple(prompt) for prompt in prompts]
+        if len(rows) != len(seeds):
+            raise ValueError(f"{len(rows)} prompts and {len(seeds)} seeds; one each is needed")
+        for number, row in enumerate(rows):
+            if not 0 < len(row) < self.max_context:
+                raise ValueError(
+                    f"prompt {number} has {len(row)} tokens; "
+                    f"allowed: 1 to {self.max_context - 1} (max_context less one)"
+                )
+        found: dict[int, Completion] = {}
+        was_training = self.model.training
+        self.model.train(False)
+        try:
+            for part in self._parts(rows, params.max_new_tokens):
+                batch = _Batch(self, [rows[i] for i in part], params, [seeds[i] for i in part])
+                found.update((part[i], done) for i, done in batch.run().items())
+        finally:
+            self.model.train(was_training)
+        return [found[i] for i in range(len(rows))]
+
+    def _parts(self, rows: Sequence[tuple[int, ...]], max_new: int) -> Iterator[list[int]]:
+        """Splits rows into batches of similar length."""
+        part: list[int] = []
+        for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
+            tokens = (len(part) + 1) * min(len(rows[i]) + max_new, self.max_context)
+            if part and (len(part) == self.max_batch or tokens > self.max_batch_tokens):
+                yield part
+                part = []
+            part.append(i)
+        if part:
+            yield part
+
+    def prefill(self, rows: Sequence[tuple[int, ...]]) -> tuple[Cache, Tensor, Tensor]:
+        """Runs the prompts, each distinct one once, and only what is not remembered.
+
+        Returns:
+            The cache; (B, S) bool, True where a slot holds a token of its row; (B, V) logits.
+        """
+        device = self.model.device
+        places = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+        hits = self._memory.find(list(places))
+        if any(hits):
+            cache, filled = join_rows(hits)
+        else:
+            cache = new_cache()
+            filled = torch.zeros((len(places), 0), dtype=torch.bool, device=device)
+        known = [0 if hit is None else len(hit[0].token_ids[hit[1]]) for hit in hits]
+        fresh = [row[skip:] for row, skip in zip(places, known, strict=True)]
+        width = max(map(len, fresh))
+        padded = [[0] * (width - len(ids)) + list(ids) for ids in fresh]
+        empty = [[False] * (width - len(ids)) + [True] * len(ids) for ids in fresh]
+        filled = torch.cat([filled, torch.tensor(empty, device=device)], dim=1)
+        positions = (filled.cumsum(1) - 1).clamp(min=0)[:, -width:]
+        logits = self.forward(torch.tensor(padded, device=device), filled, positions, cache)
+        if len(places) < len(rows):
+            copies = torch.tensor([places[row] for row in rows], device=device)
+            cache.batch_select_indices(copies)
+            filled, logits = filled[copies], logits[copies]
+        return cache, filled, logits
+
+    def remember(self, rows: CachedRows) -> None:
+        """Keeps rows for later calls, as far as there is room."""
+        self._memory.add(rows)
+
+    def forward(self, ids: Tensor, filled: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+        """Appends (B, new) ids to the cache; returns the (B, V) logits after the last one."""
+        output = self.model(
+            input_ids=ids,
+            attention_mask=filled,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+
+class _Batch:
+    """Rows that are decoded together; those that finish leave it."""
+
+    def __init__(
+        self,
+        engine: HFEngine,
+        rows: Sequence[tuple[int, ...]],
+        params: SamplingParams,
+        seeds: Sequence[int],
+    ) -> None:
+        self.engine = engine
+        self.params = params
+        self.cache, filled, self.logits = engine.prefill(rows)
+        device = self.logits.device
+        limits = [min(params.max_new_tokens, engine.max_context - len(row)) for row in rows]
+        steps = max(limits)
+        self.places = list(range(len(rows)))
+        self.prompts = list(rows)
+        self.slots = filled.shape[1]
+        self.filled = torch.cat([filled, filled.new_ones((len(rows), steps))], dim=1)
+        draws = np.stack([np.random.default_rng(seed).random(steps) for seed in seeds])
+        self.uniforms = torch.from_numpy(draws.clip(max=_BELOW_ONE)).to(device)
+        self.positions = torch.tensor([[len(row)] for row in rows], device=device)
+        self.limits = torch.tensor(limits, device=device)
+        self.stops = torch.tensor(engine.stop_token_ids, device=device)
+        self.tokens = torch.zeros((len(rows), steps), dtype=torch.int64, device=device)
+        self.logprobs = torch.zeros((len(rows), steps), device=device)
+        self.lengths = torch.zeros(len(rows), dtype=torch.int64, device=device)
+        self.finished = torch.zeros(len(rows), dtype=torch.bool, device=device)
+
+    def run(self) -> dict[int, Completion]:
+        """Decodes to the end; returns completions by place in the batch."""
+        done: dict[int, Completion] = {}
+        steps = self.tokens.shape[1]
+        for step in range(steps):
+            tokens, logprobs = draw_tokens(self.logits, self.uniforms[:, step], self.params)
+            self.tokens[:, step] = tokens
+            self.logprobs[:, step] = logprobs
+            self.lengths += ~self.finished
+            stopped = (tokens[:, None] == self.stops).any(1)
+            self.finished |= stopped | (self.lengths >= self.limits)
+            if step + 1 == steps:
+                break
+            if step % _CHECK_EVERY == 0:
+                count = int(self.finished.sum())
+                if count == len(self.places):
+                    break
+                if count > len(self.places) // 4:
+                    done.update(self._retire(self.finished.nonzero()[:, 0], fed=step))
+                    self._keep((~self.finished).nonzero()[:, 0])
+            self._feed(self.tokens[:, step : step + 1])
+        done.update(self._retire(None, fed=step))
+        return done
+
+    def _feed(self, tokens: Tensor) -> None:
+        self.slots += 1
+        self.logits = self.engine.forward(
+            tokens, self.filled[:, : self.slots], self.positions, self.cache
+        )
+        # rows that have finished run on until they leave: keep them inside the model's positions
+        self.positions = (self.positions + 1).clamp(max=self.engine.max_context - 1)
+
+    def _retire(self, rows: Tensor | None, fed: int) -> dict[int, Completion]:
+        """Returns the completions of some rows, or of all, and remembers their keys and values.
+
+        Args:
+            rows: Which; ``None``: all.
+            fed: How many of the sampled tokens are in the cache.
+        """
+        chosen = range(len(self.places)) if rows is None else rows.tolist()
+        tokens, logprobs = self.tokens.tolist(), self.logprobs.tolist()
+        lengths = self.lengths.tolist()
+        done: dict[int, Completion] = {}
+        held: list[tuple[int, ...]] = []
+        for row in chosen:
+            ids = tuple(tokens[row][: lengths[row]])
+            stop = ids[-1] in self.engine.stop_token_ids
+            done[self.places[row]] = Completion(
+                token_ids=ids,
+                logprobs=tuple(logprobs[row][: lengths[row]]),
+                finish=FinishReason.STOP if stop else FinishReason.LENGTH,
+            )
+            held.append(self.prompts[row] + ids[:fed])
+        filled = self.filled[:, : self.slots] if rows is None else self.filled[rows, : self.slots]
+        counts = torch.tensor([[len(ids)] for ids in held], device=filled.device)
+        self.engine.remember(
+            CachedRows(
+                token_ids=tuple(held),
+                filled=filled & (filled.cumsum(1) <= counts),
+                layers=take_rows(self.cache, rows),
+            )
+        )
+        return done
+
+    def _keep(self, rows: Tensor) -> None:
+        """Drops all other rows."""
+        kept = rows.tolist()
+        self.places = [self.places[row] for row in kept]
+        self.prompts = [self.prompts[row] for row in kept]
+        self.cache.batch_select_indices(rows)
+        for name in ("filled", "uniforms", "positions", "limits", "tokens", "logprobs"):
+            setattr(self, name, getattr(self, name)[rows])
+        self.lengths, self.finished = self.lengths[rows], self.finished[rows]

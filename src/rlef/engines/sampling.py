@@ -1,0 +1,71 @@
+"""Logits to tokens: temperature, top-k, top-p and the draw itself.
+
+B rows, V vocabulary.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlef.engines.types import SamplingParams
+
+
+class Draw(NamedTuple):
+    """One token per row."""
+
+    tokens: Tensor
+    """(B,) int64."""
+    logprobs: Tensor
+    """(B,) float32, under the distribution drawn from; 0 where greedy."""
+
+
+def check_params(params: SamplingParams) -> None:
+    """Raises ValueError, in one line, if a parameter is out of range."""
+    if not 0 <= params.temperature < float("inf"):
+        raise ValueError(f"temperature is {params.temperature}; allowed: 0 (greedy) or above")
+    if not 0 < params.top_p <= 1:
+        raise ValueError(f"top_p is {params.top_p}; allowed: above 0, up to 1.0 (off)")
+    if params.top_k < 0:
+        raise ValueError(f"top_k is {params.top_k}; allowed: 0 (off) or above")
+    if params.max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {params.max_new_tokens}; allowed: 1 or more")
+
+
+def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Draw:
+    """Draws one token per row by inverting the distribution function at a given number.
+
+    So the draw of a row depends on its own logits and number only, not on the other rows.
+
+    Args:
+        logits: (B, V), any float type.
+        uniforms: (B,) float64 in [0, 1 - 1e-12].
+        params: Temperature 0 takes the likeliest token. Else logits are divided by the
+            temperature, then cut to the ``top_k`` likeliest, then to the smallest set of the
+            likeliest whose probability reaches ``top_p``.
+    """
+    if params.temperature == 0:
+        tokens = logits.argmax(-1)
+        return Draw(tokens, torch.zeros(tokens.shape, device=logits.device))
+    logits = logits.float()
+    if params.temperature != 1:
+        logits = logits / params.temperature
+    if 0 < params.top_k < logits.shape[-1]:
+        smallest = logits.topk(params.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
+    if params.top_p < 1:
+        logits = _cut_to_top_p(logits, params.top_p)
+    logprobs = logits.log_softmax(-1)
+    cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
+    targets = uniforms[:, None] * cumulative[:, -1:]
+    # right=True: the first token whose cumulative passes the target, so never one of probability 0
+    tokens = torch.searchsorted(cumulative, targets, right=True)
+    return Draw(tokens[:, 0], logprobs.gather(-1, tokens)[:, 0])
+
+
+def _cut_to_top_p(logits: Tensor, top_p: float) -> Tensor:
+    ordered, order = logits.sort(descending=True, stable=True)
+    probs = ordered.softmax(-1)
+    before = probs.cumsum(-1) - probs
+    ordered = ordered.masked_fill(before >= top_p, -torch.inf)
+    return torch.empty_like(logits).scatter_(-1, order, ordered)
