@@ -1,0 +1,236 @@
+"""The engine against full forwards, ``generate`` and itself."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from tiny_models import VOCAB, make_model
+from transformers import PreTrainedModel
+
+from rlef.engines.hf import HFEngine
+from rlef.engines.types import Completion, FinishReason, SamplingParams
+
+MODELS = {name: make_model(name) for name in ("llama", "llama-eager", "qwen2", "gpt2")}
+STOP = (1, 2)
+RAGGED = [[5, 9, 3], [7], list(range(3, 43)), [11, 4, 30, 31, 32, 6, 8], [9] * 17]
+
+
+def make_engine(model: PreTrainedModel, **options: int) -> HFEngine:
+    return HFEngine(model, stop_token_ids=STOP, **options)
+
+
+def full_logprobs(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
+    """(len, V) log-probabilities of the next token, by one forward without any cache."""
+    with torch.no_grad():
+        return model.eval()(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+
+
+def assert_true_logprobs(
+    model: PreTrainedModel, prompts: list[list[int]], completions: list[Completion]
+) -> None:
+    for prompt, completion in zip(prompts, completions, strict=True):
+        reference = full_logprobs(model, [*prompt, *completion.token_ids])
+        at = torch.arange(len(prompt) - 1, len(prompt) + len(completion.token_ids) - 1)
+        wanted = reference[at, torch.tensor(completion.token_ids)]
+        torch.testing.assert_close(
+            torch.tensor(completion.logprobs), wanted, atol=1e-4, rtol=0, check_dtype=False
+        )
+
+
+def assert_same(some: list[Completion], others: list[Completion]) -> None:
+    assert [c.token_ids for c in some] == [c.token_ids for c in others]
+    assert [c.finish for c in some] == [c.finish for c in others]
+    for one, other in zip(some, others, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logprobs_are_those_of_a_full_forward(name: str) -> None:
+    prompts = RAGGED * 6
+    params = SamplingParams(max_new_tokens=40)
+    completions = make_engine(MODELS[name]).generate(prompts, params, range(30))
+    assert_true_logprobs(MODELS[name], prompts, completions)
+    lengths = [len(c.token_ids) for c in completions]
+    assert len(set(lengths)) > 5 and max(lengths) > 20
+    for completion in completions:
+        stopped = completion.finish is FinishReason.STOP
+        assert (completion.token_ids[-1] in STOP) == stopped
+        assert not set(completion.token_ids[:-1]) & set(STOP)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_greedy_is_what_generate_does(name: str) -> None:
+    model = MODELS[name]
+    params = SamplingParams(temperature=0, max_new_tokens=20)
+    completions = make_engine(model).generate(RAGGED, params, range(len(RAGGED)))
+    for prompt, completion in zip(RAGGED, completions, strict=True):
+        ids = torch.tensor([prompt])
+        whole = model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20,
+            eos_token_id=list(STOP),
+        )  # fmt: skip
+        assert list(completion.token_ids) == whole[0, len(prompt) :].tolist()
+        assert set(completion.logprobs) == {0.0}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_turns_on_remembered_rows_equal_turns_from_scratch(name: str) -> None:
+    model = MODELS[name]
+    engine, params = make_engine(model), SamplingParams(max_new_tokens=12)
+    prompts = [list(prompt) for prompt in RAGGED * 4]
+    rng = np.random.default_rng(0)
+    for turn in range(3):
+        order = rng.permutation(len(prompts))[: len(prompts) - 3 * turn]
+        chosen = [prompts[i] for i in order] + [[3, 4, turn]]
+        seeds = [*(100 * turn + order).tolist(), 7]
+        fed = count_fed_tokens(engine)
+        completions = engine.generate(chosen, params, seeds)
+        if turn:
+            assert fed() < sum(map(len, chosen)) / 2
+        assert_same(completions, make_engine(model).generate(chosen, params, seeds))
+        assert_true_logprobs(model, chosen, completions)
+        for i, completion in zip(order, completions, strict=False):
+            feedback = rng.integers(3, VOCAB, size=rng.integers(1, 6)).tolist()
+            prompts[i] = [*prompts[i], *completion.token_ids, *feedback]
+
+
+def count_fed_tokens(engine: HFEngine):  # type: ignore[no-untyped-def]
+    """Counts the places (rows times width) of all prefills from now on."""
+    counts: list[int] = []
+    forward = type(engine).forward.__get__(engine)
+
+    def counting(ids, *rest):  # type: ignore[no-untyped-def]
+        if not counts:
+            counts.append(ids.numel())
+        return forward(ids, *rest)
+
+    engine.forward = counting  # type: ignore[method-assign]
+    return lambda: counts[0]
+
+
+def test_cleared_rows_are_not_used_again() -> None:
+    model = make_model("llama")
+    engine, params = make_engine(model), SamplingParams(temperature=0, max_new_tokens=8)
+    first = engine.generate([[5, 9, 3]], params, [0])[0]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(-0.7)
+    prompt = [5, 9, 3, *first.token_ids, 4]
+    fresh = make_engine(model).generate([prompt], params, [0])
+    assert engine.generate([prompt], params, [0]) != fresh  # stale, as documented
+    engine.clear_cache()
+    assert_same(engine.generate([prompt], params, [0]), fresh)
+
+
+def test_same_seed_same_tokens_in_any_batch() -> None:
+    params = SamplingParams(temperature=0.9, top_p=0.95, max_new_tokens=25)
+    prompts, seeds = RAGGED * 3, list(range(40, 55))
+    together = make_engine(MODELS["llama"]).generate(prompts, params, seeds)
+    backwards = make_engine(MODELS["llama"]).generate(prompts[::-1], params, seeds[::-1])
+    assert_same(together, backwards[::-1])
+    for options in ({"max_batch": 1}, {"max_batch": 4}, {"max_batch_tokens": 100}):
+        split = make_engine(MODELS["llama"], **options).generate(prompts, params, seeds)
+        assert_same(together, split)
+    shorter = make_engine(MODELS["llama"]).generate(
+        prompts, SamplingParams(temperature=0.9, top_p=0.95, max_new_tokens=5), seeds
+    )
+    assert [c.token_ids for c in shorter] == [c.token_ids[:5] for c in together]
+    assert len({c.token_ids for c in together}) > 10
+
+
+def sample_first_tokens(params: SamplingParams, count: int) -> np.ndarray:
+    model = make_model("llama", vocab=8)
+    engine = HFEngine(model, stop_token_ids=(1,), max_batch=count)
+    drawn = engine.generate([[3, 4, 5]] * count, params, range(count))
+    return np.bincount([c.token_ids[0] for c in drawn], minlength=8)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_distribution(temperature: float) -> None:
+    counts = sample_first_tokens(SamplingParams(temperature=temperature, max_new_tokens=1), 4000)
+    logits = full_logprobs(make_model("llama", vocab=8), [3, 4, 5])[-1]
+    wanted = (logits / temperature).softmax(-1).numpy().astype(np.float64)
+    likely = wanted > 0.002
+    observed = np.append(counts[likely], counts[~likely].sum() + 1e-9)
+    expected = np.append(wanted[likely], wanted[~likely].sum() + 1e-9)
+    expected *= observed.sum() / expected.sum()
+    assert likely.sum() >= 3
+    assert chisquare(observed, expected).pvalue > 1e-3
+
+
+def test_top_k_and_top_p_restrict_the_support() -> None:
+    probs = full_logprobs(make_model("llama", vocab=8), [3, 4, 5])[-1].exp().numpy()
+    order = np.argsort(-probs)
+    wide = {"temperature": 3.0, "max_new_tokens": 1}
+    counts = sample_first_tokens(SamplingParams(top_k=3, **wide), 400)
+    assert set(np.flatnonzero(counts)) == set(order[:3])
+    flat = probs ** (1 / 3) / (probs ** (1 / 3)).sum()
+    nucleus = 1 + int(np.searchsorted(np.cumsum(flat[order]), 0.6))
+    assert 1 < nucleus < 8
+    counts = sample_first_tokens(SamplingParams(top_p=0.6, **wide), 400)
+    assert set(np.flatnonzero(counts)) == set(order[:nucleus])
+
+
+def test_logprobs_are_those_of_the_cut_distribution() -> None:
+    model = MODELS["qwen2"]
+    params = SamplingParams(temperature=1.5, top_k=4, max_new_tokens=10)
+    completion = make_engine(model).generate([[5, 9, 3]], params, [3])[0]
+    ids = [5, 9, 3]
+    for token, logprob in zip(completion.token_ids, completion.logprobs, strict=True):
+        logits = full_logprobs(model, ids)[-1] / 1.5
+        top = logits.topk(4)
+        wanted = top.values.log_softmax(-1)[top.indices == token]
+        assert logprob == pytest.approx(wanted.item(), abs=1e-4)
+        ids.append(token)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_the_context_limit_ends_an_answer(name: str) -> None:
+    engine = HFEngine(MODELS[name], stop_token_ids=())
+    prompts = [[5] * 120, [6] * 127, [7] * 3]
+    completions = engine.generate(prompts, SamplingParams(max_new_tokens=40), [0, 1, 2])
+    assert [len(c.token_ids) for c in completions] == [8, 1, 40]
+    assert {c.finish for c in completions} == {FinishReason.LENGTH}
+    assert_true_logprobs(MODELS[name], prompts, completions)
+
+
+def test_memory_is_bounded() -> None:
+    engine = make_engine(MODELS["llama"], max_cached_tokens=200)
+    params = SamplingParams(max_new_tokens=10)
+    for start in range(3, 20):
+        engine.generate([[start] * 30, [start, 5]], params, [1, 2])
+        assert sum(group.slots for group in engine._memory._groups) <= 200
+    assert engine._memory._groups
+
+
+def test_the_mode_of_the_model_comes_back() -> None:
+    model = make_model("llama").train()
+    make_engine(model).generate([[5]], SamplingParams(max_new_tokens=2), [0])
+    assert model.training
+    assert make_engine(model).generate([], SamplingParams(), []) == []
+
+
+@pytest.mark.parametrize(
+    ("prompts", "params", "seeds", "message"),
+    [
+        ([[]], SamplingParams(), [0], "prompt 0 has 0 tokens; allowed: 1 to 127"),
+        ([[5], [5] * 128], SamplingParams(), [0, 1], "prompt 1 has 128 tokens"),
+        ([[5]], SamplingParams(), [0, 1], "1 prompts and 2 seeds"),
+        ([[5]], SamplingParams(temperature=-1), [0], "temperature is -1"),
+        ([[5]], SamplingParams(top_p=0), [0], "top_p is 0"),
+        ([[5]], SamplingParams(top_k=-1), [0], "top_k is -1"),
+        ([[5]], SamplingParams(max_new_tokens=0), [0], "max_new_tokens is 0"),
+    ],
+)
+def test_wrong_calls_are_refused(
+    prompts: list[list[int]], params: SamplingParams, seeds: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_engine(MODELS["llama"]).generate(prompts, params, seeds)
+
+
+def test_wrong_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_batch is 0; allowed: 1 or more"):
+        make_engine(MODELS["llama"], max_batch=0)
+    with pytest.raises(ValueError, match="max_cached_tokens is -1"):
+        make_engine(MODELS["llama"], max_cached_tokens=-1)
