@@ -1,0 +1,84 @@
+from collections.abc import Iterator
+
+import pytest
+
+from rlef.environment import FeedbackOptions, Prompts, RandomFeedbackPool, final_job, public_job
+from rlef.problems import Problem, Test
+from rlef.sandbox import Limits, Sandbox
+
+MINI = Prompts.load("mini")
+
+
+def make_problem(name: str, family: str | None, *incorrect: str) -> Problem:
+    return Problem(
+        name=name,
+        statement="",
+        public_tests=(Test(f"{name}-in", f"{name}-out"),),
+        private_tests=(Test(f"{name}-secret", f"{name}-secret"),),
+        incorrect_solutions=incorrect,
+        family=family,
+        cpu_s=1.5,
+    )
+
+
+PROBLEMS = [
+    make_problem("a", "x", "print('a-wrong')", "print('a-out')"),
+    make_problem("b", "x", "1 / 0"),
+    make_problem("c", "y", "print('c-wrong')", "print('c-bad')"),
+    make_problem("d", "z"),
+]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[RandomFeedbackPool]:
+    with Sandbox(workers=1) as sandbox:
+        yield RandomFeedbackPool.build(PROBLEMS, sandbox, MINI, FeedbackOptions(), seed=0)
+
+
+def test_messages_are_true_feedback_on_public_tests(pool: RandomFeedbackPool) -> None:
+    assert pool.messages["a"] == (
+        "Wrong answer.\nInput:\na-in\nExpected output:\na-out\nYour output:\na-wrong\nTry again.",
+    )
+    assert pool.messages["b"] == (
+        "Error.\nInput:\nb-in\nZeroDivisionError: division by zero\nTry again.",
+    )
+    assert len(pool.messages["c"]) == 2
+    assert pool.messages["d"] == ("Error.\nInput:\nd-in\nNotImplementedError\nTry again.",)
+    assert "secret" not in str(pool.messages)
+
+
+def test_never_the_same_problem_or_family(pool: RandomFeedbackPool) -> None:
+    drawn = {pool.draw("a", seed) for seed in range(60)}
+    assert drawn == {*pool.messages["c"], *pool.messages["d"]}
+    assert {pool.draw("unknown", seed) for seed in range(99)} == {
+        text for texts in pool.messages.values() for text in texts
+    }
+
+
+def test_the_same_family_where_there_is_no_other(pool: RandomFeedbackPool) -> None:
+    two = RandomFeedbackPool(
+        messages={name: pool.messages[name] for name in "ab"}, families={"a": "x", "b": "x"}
+    )
+    assert {two.draw("a", seed) for seed in range(20)} == set(pool.messages["b"])
+
+
+def test_a_seed_decides(pool: RandomFeedbackPool) -> None:
+    draws = [pool.draw("a", seed) for seed in range(30)]
+    assert draws == [pool.draw("a", seed) for seed in range(30)]
+    assert draws != [pool.draw("b", seed) for seed in range(30)]
+
+
+def test_too_few_problems() -> None:
+    with Sandbox(workers=1) as sandbox:
+        for problems in (PROBLEMS[:1], [PROBLEMS[0], PROBLEMS[0]]):
+            with pytest.raises(ValueError, match="two or more problems of different names"):
+                RandomFeedbackPool.build(problems, sandbox, MINI, FeedbackOptions(), seed=0)
+
+
+def test_jobs() -> None:
+    problem = PROBLEMS[0]
+    public, final = public_job(problem, "p"), final_job(problem, "p", Limits(memory_mb=99))
+    assert public.tests == problem.public_tests and not public.stop_at_first_failure
+    assert final.tests == problem.all_tests and final.stop_at_first_failure
+    assert public.limits == Limits(cpu_s=1.5)
+    assert final.limits == Limits(cpu_s=1.5, memory_mb=99)
