@@ -1,5 +1,8 @@
 """The engine against full forwards, ``generate`` and itself."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +77,9 @@ def test_greedy_is_what_generate_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_turns_on_remembered_rows_equal_turns_from_scratch(name: str) -> None:
+def test_turns_on_remembered_rows_equal_turns_from_scratch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = MODELS[name]
     engine, params = make_engine(model), SamplingParams(max_new_tokens=12)
     prompts = [list(prompt) for prompt in RAGGED * 4]
@@ -83,10 +88,10 @@ def test_turns_on_remembered_rows_equal_turns_from_scratch(name: str) -> None:
         order = rng.permutation(len(prompts))[: len(prompts) - 3 * turn]
         chosen = [prompts[i] for i in order] + [[3, 4, turn]]
         seeds = [*(100 * turn + order).tolist(), 7]
-        fed = count_fed_tokens(engine)
+        prefilled = count_prefilled(engine, monkeypatch)
         completions = engine.generate(chosen, params, seeds)
         if turn:
-            assert fed() < sum(map(len, chosen)) / 2
+            assert prefilled() < sum(map(len, chosen)) / 2
         assert_same(completions, make_engine(model).generate(chosen, params, seeds))
         assert_true_logprobs(model, chosen, completions)
         for i, completion in zip(order, completions, strict=False):
@@ -94,17 +99,16 @@ def test_turns_on_remembered_rows_equal_turns_from_scratch(name: str) -> None:
             prompts[i] = [*prompts[i], *completion.token_ids, *feedback]
 
 
-def count_fed_tokens(engine: HFEngine):  # type: ignore[no-untyped-def]
-    """Counts the places (rows times width) of all prefills from now on."""
+def count_prefilled(engine: HFEngine, patch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Counts the places (rows times width) of the next prefill."""
     counts: list[int] = []
-    forward = type(engine).forward.__get__(engine)
+    forward = HFEngine.forward
 
-    def counting(ids, *rest):  # type: ignore[no-untyped-def]
-        if not counts:
-            counts.append(ids.numel())
-        return forward(ids, *rest)
+    def counting(ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        counts.append(ids.numel())
+        return forward(engine, ids, *rest)
 
-    engine.forward = counting  # type: ignore[method-assign]
+    patch.setattr(engine, "forward", counting)
     return lambda: counts[0]
 
 
@@ -187,11 +191,28 @@ def test_logprobs_are_those_of_the_cut_distribution() -> None:
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_the_context_limit_ends_an_answer(name: str) -> None:
     engine = HFEngine(MODELS[name], stop_token_ids=())
-    prompts = [[5] * 120, [6] * 127, [7] * 3]
-    completions = engine.generate(prompts, SamplingParams(max_new_tokens=40), [0, 1, 2])
-    assert [len(c.token_ids) for c in completions] == [8, 1, 40]
+    prompts = [[5] * 120, [6] * 127, [7] * 3, [8] * 126]
+    completions = engine.generate(prompts, SamplingParams(max_new_tokens=40), range(4))
+    assert [len(c.token_ids) for c in completions] == [8, 1, 40, 2]
     assert {c.finish for c in completions} == {FinishReason.LENGTH}
     assert_true_logprobs(MODELS[name], prompts, completions)
+
+
+def test_a_prompt_that_is_remembered_whole() -> None:
+    engine, params = make_engine(MODELS["llama"]), SamplingParams(max_new_tokens=1)
+    assert_same(*(engine.generate(RAGGED, params, range(5)) for _ in range(2)))
+
+
+def test_finished_rows_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, sizes = make_engine(MODELS["llama"]), []
+    forward = engine.forward
+    monkeypatch.setattr(
+        engine, "forward", lambda ids, *rest: (sizes.append(len(ids)), forward(ids, *rest))[1]
+    )
+    completions = engine.generate([[5]] * 32, SamplingParams(max_new_tokens=60), range(32))
+    assert sizes[0] == 1 and sizes[1] == 32  # equal prompts run once
+    assert sizes[1:] == sorted(sizes[1:], reverse=True) and sizes[-1] < 12
+    assert sum(sizes[1:]) < 1.5 * sum(len(c.token_ids) for c in completions) + 60
 
 
 def test_memory_is_bounded() -> None:

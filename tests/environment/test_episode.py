@@ -89,6 +89,7 @@ def test_infrastructure_errors_are_neither_right_nor_wrong() -> None:
     assert episode.observe(BROKEN) is None
     record = episode.finish(None)
     assert record.stop is StopReason.INFRA_ERROR and not record.solved
+    assert not episode.finish(PASSED).solved
     episode = Episode(DOUBLE)
     episode.answer(code("a"))
     episode.observe(PASSED)
