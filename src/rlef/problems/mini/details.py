@@ -44,9 +44,7 @@ def _separator(sep: str) -> Alternative:
 
 def _brackets(pair: str) -> Alternative:
     left, right = pair
-    return Alternative(
-        f"between '{left}' and '{right}'", (f'print("{left}", *r, "{right}")',)
-    )
+    return Alternative(f"between '{left}' and '{right}'", (f'print("{left}", *r, "{right}")',))
 
 
 def _order(phrase: str, line: str) -> Alternative:
@@ -58,7 +56,9 @@ def _label(label: str) -> Alternative:
 
 
 def _width(width: int) -> Alternative:
-    return Alternative(f"padded with zeros to {width} characters", (f"print(str(r).zfill({width}))",))
+    return Alternative(
+        f"padded with zeros to {width} characters", (f"print(str(r).zfill({width}))",)
+    )
 
 
 def _decimals(places: int) -> Alternative:
@@ -83,7 +83,11 @@ def _bounds(phrase: str, code: str) -> Alternative:
 
 DETAILS: tuple[Detail, ...] = (
     Detail("separator", ("ints", "strings"), tuple(map(_separator, ",;-|/:+#"))),
-    Detail("brackets", ("ints", "strings"), tuple(map(_brackets, ("[]", "()", "{}", "<>", "!!", "$$", "@@")))),
+    Detail(
+        "brackets",
+        ("ints", "strings"),
+        tuple(map(_brackets, ("[]", "()", "{}", "<>", "!!", "$$", "@@"))),
+    ),
     Detail(
         "order",
         ("ints",),
@@ -99,7 +103,12 @@ DETAILS: tuple[Detail, ...] = (
     Detail(
         "label",
         ("int",),
-        tuple(map(_label, ("Answer:", "Result:", "Total:", "Value:", "Output:", "Got:", "Found:", "It is"))),
+        tuple(
+            map(
+                _label,
+                ("Answer:", "Result:", "Total:", "Value:", "Output:", "Got:", "Found:", "It is"),
+            )
+        ),
     ),
     Detail("width", ("int",), tuple(map(_width, range(5, 11)))),
     Detail("decimals", ("real",), tuple(map(_decimals, range(1, 8)))),
@@ -132,7 +141,9 @@ DETAILS: tuple[Detail, ...] = (
     Detail(
         "missing",
         ("maximum",),
-        tuple(map(_missing, ("none", "empty", "nothing", "NO", "error", "null", "missing", "zero"))),
+        tuple(
+            map(_missing, ("none", "empty", "nothing", "NO", "error", "null", "missing", "zero"))
+        ),
     ),
     Detail(
         "bounds",

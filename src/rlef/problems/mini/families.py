@@ -112,8 +112,11 @@ SORTS = _parts(
 )
 SEQUENCES = _parts(
     ("prefix", "the running sums", "[sum(a[:i + 1]) for i in range(len(a))]"),
-    ("differences", "the differences of neighbours (next minus previous)",
-     "[a[i + 1] - a[i] for i in range(len(a) - 1)]"),
+    (
+        "differences",
+        "the differences of neighbours (next minus previous)",
+        "[a[i + 1] - a[i] for i in range(len(a) - 1)]",
+    ),
     ("neighbours", "the sums of neighbours", "[a[i] + a[i + 1] for i in range(len(a) - 1)]"),
     ("maxima", "the running maxima", "[max(a[:i + 1]) for i in range(len(a))]"),
     ("every", "every second number, from the first,", "a[::2]"),
@@ -196,13 +199,15 @@ class _Constants:
 
     @classmethod
     def draw(cls, rng: Random) -> "_Constants":
-        return cls({
-            "k": str(rng.randint(2, 15)),
-            "m": str(rng.randint(3, 5)),
-            "c": str(rng.randint(2, 9)),
-            "n": str(rng.randint(3, 4)),
-            "l": rng.choice("aeiorlnst"),
-        })
+        return cls(
+            {
+                "k": str(rng.randint(2, 15)),
+                "m": str(rng.randint(3, 5)),
+                "c": str(rng.randint(2, 9)),
+                "n": str(rng.randint(3, 4)),
+                "l": rng.choice("aeiorlnst"),
+            }
+        )
 
     def fill(self, text: str) -> str:
         for key, value in self.values.items():
@@ -273,7 +278,9 @@ def _lists(select: Part, change: Part) -> Family:
         c = _Constants.draw(rng)
         code = (LIST_READ, f"r = [{change.code} for x in a{select.code}]")
         asks = change.words.replace("{}", select.words)
-        return _body(c, "sequences", name, "integers on one line", asks, code, "ints", _number_list(c))
+        return _body(
+            c, "sequences", name, "integers on one line", asks, code, "ints", _number_list(c)
+        )
 
     return Family("sequences", name, build)
 
@@ -285,7 +292,9 @@ def _aggregates(aggregate: Part, select: Part, change: Part) -> Family:
         c = _Constants.draw(rng)
         code = (LIST_READ, f"r = [{change.code} for x in a{select.code}]", f"r = {aggregate.code}")
         asks = aggregate.words.replace("{}", change.words.replace("{}", select.words))
-        return _body(c, "counting", name, "integers on one line", asks, code, "int", _number_list(c))
+        return _body(
+            c, "counting", name, "integers on one line", asks, code, "int", _number_list(c)
+        )
 
     return Family("counting", name, build)
 
@@ -297,7 +306,9 @@ def _maximum(select: Part, change: Part) -> Family:
         c = _Constants.draw(rng)
         code = (LIST_READ, f"r = [{change.code} for x in a{select.code}]")
         asks = "the largest of " + change.words.replace("{}", select.words)
-        return _body(c, "counting", name, "integers on one line", asks, code, "maximum", _number_list(c))
+        return _body(
+            c, "counting", name, "integers on one line", asks, code, "maximum", _number_list(c)
+        )
 
     return Family("counting", name, build)
 
@@ -333,7 +344,9 @@ def _sorted(sort: Part, select: Part) -> Family:
         c = _Constants.draw(rng)
         code = (LIST_READ, f"r = [x for x in a{select.code}]", sort.code)
         asks = f"the {select.words} {sort.words}"
-        return _body(c, "sorting", name, "integers on one line", asks, code, "strings", _number_list(c))
+        return _body(
+            c, "sorting", name, "integers on one line", asks, code, "strings", _number_list(c)
+        )
 
     return Family("sorting", name, build)
 
@@ -345,7 +358,9 @@ def _series(series: Part, change: Part) -> Family:
         c = _Constants.draw(rng)
         code = (LIST_READ, f"r = {series.code}", change.code)
         asks = change.words.replace("{}", series.words)
-        return _body(c, "sequences", name, "integers on one line", asks, code, "ints", _number_list(c))
+        return _body(
+            c, "sequences", name, "integers on one line", asks, code, "ints", _number_list(c)
+        )
 
     return Family("sequences", name, build)
 
@@ -369,7 +384,9 @@ def _questions(quantifier: Part, test: Part) -> Family:
         c = _Constants.draw(rng)
         code = (LIST_READ, "r = " + quantifier.code.replace("{}", test.code))
         asks = quantifier.words.replace("{}", test.words)
-        return _body(c, "counting", name, "integers on one line", asks, code, "bool", _number_list(c))
+        return _body(
+            c, "counting", name, "integers on one line", asks, code, "bool", _number_list(c)
+        )
 
     return Family("counting", name, build)
 
@@ -403,7 +420,14 @@ def _simulations(rule: Part, record: Part) -> Family:
         code = (NUMBERS_READ, start, "for i in range(b):", *("    " + line for line in inside), end)
         asks = f"{record.words}: in each of b steps a {rule.words.rstrip(',')}"
         return _body(
-            c, "simulation", name, "two integers a and b", asks, code, "strings" if listed else "int", _steps
+            c,
+            "simulation",
+            name,
+            "two integers a and b",
+            asks,
+            code,
+            "strings" if listed else "int",
+            _steps,
         )
 
     return Family("simulation", name, build)
