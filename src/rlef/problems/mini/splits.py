@@ -1,0 +1,62 @@
+"""Which families belong to which split, and the problems of a split."""
+
+from functools import lru_cache
+from random import Random
+
+from rlef.problems.mini.families import FAMILIES, Family
+from rlef.problems.mini.generate import Specimen, make_specimen
+from rlef.problems.types import Problem
+
+PER_TOPIC = {"train": 700, "valid": 60, "test": 120}
+"""Problems of each topic in a split; a topic with too few distinct ones has less."""
+_FAMILY_SHARES = {"valid": 0.1, "test": 0.2}
+_TRIES_PER_FAMILY = 400
+
+
+def load_split(split: str) -> list[Problem]:
+    """Returns the problems of "train", "valid" or "test", always the same, topics mixed."""
+    return [specimen.problem for specimen in load_specimens(split)]
+
+
+@lru_cache(maxsize=3)
+def load_specimens(split: str) -> tuple[Specimen, ...]:
+    """Returns the problems of a split with what they were made of."""
+    specimens: list[Specimen] = []
+    for families in families_of(split).values():
+        specimens += _draw(families, PER_TOPIC[split])
+    Random(f"mini/order/{split}").shuffle(specimens)
+    return tuple(specimens)
+
+
+def families_of(split: str) -> dict[str, list[Family]]:
+    """Returns the families of a split by topic. No family is in two splits."""
+    found: dict[str, list[Family]] = {}
+    for topic in dict.fromkeys(family.topic for family in FAMILIES):
+        families = [family for family in FAMILIES if family.topic == topic]
+        Random(f"mini/split/{topic}").shuffle(families)
+        valid = round(_FAMILY_SHARES["valid"] * len(families))
+        test = round(_FAMILY_SHARES["test"] * len(families))
+        found[topic] = {
+            "valid": families[:valid],
+            "test": families[valid : valid + test],
+            "train": families[valid + test :],
+        }[split]
+    return found
+
+
+def _draw(families: list[Family], wanted: int) -> list[Specimen]:
+    """Draws from the families in turn, without repeating a statement that has the same program."""
+    found: list[Specimen] = []
+    seen: set[tuple[str, str]] = set()
+    for index in range(_TRIES_PER_FAMILY):
+        for family in families:
+            if len(found) == wanted:
+                return found
+            specimen = make_specimen(family, index)
+            if specimen is None:
+                continue
+            key = (specimen.problem.statement, specimen.problem.solutions[0])
+            if key not in seen:
+                seen.add(key)
+                found.append(specimen)
+    return found
