@@ -253,17 +253,22 @@ class RunFolder:
         """
         if keep is not None and keep < 1:
             raise ValueError(f"keep is {keep}; allowed: 1 or more, or None for all")
-        for file in tmp_dir.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        path = self.checkpoint_path(update)
-        if path.exists():
-            self._drop_checkpoint(path)
-        tmp_dir.rename(path)
-        _sync(self.checkpoints_path)
+        path = self._commit(tmp_dir, self.checkpoint_path(update))
         for old in self.checkpoints()[: -keep if keep else 0]:
             self._drop_checkpoint(old.path)
         return path
+
+    def commit_named(self, tmp_dir: Path, name: str) -> Path:
+        """Makes a written folder ``checkpoints/NAME``, in place of an older one.
+
+        Args:
+            tmp_dir: From ``new_checkpoint``, with all files written and closed.
+            name: Of a folder that is no numbered checkpoint.
+
+        Returns:
+            Its final path.
+        """
+        return self._commit(tmp_dir, self.checkpoints_path / name)
 
     def checkpoints(self) -> Sequence[Checkpoint]:
         """The complete checkpoints, oldest first."""
@@ -276,6 +281,16 @@ class RunFolder:
         """The complete checkpoint of the latest update, if any."""
         checkpoints = self.checkpoints()
         return checkpoints[-1] if checkpoints else None
+
+    def _commit(self, tmp_dir: Path, path: Path) -> Path:
+        for file in tmp_dir.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        if path.exists():
+            self._drop_checkpoint(path)
+        tmp_dir.rename(path)
+        _sync(self.checkpoints_path)
+        return path
 
     def _drop_checkpoint(self, path: Path) -> None:
         # Renamed first: half a checkpoint must never bear a checkpoint's name.

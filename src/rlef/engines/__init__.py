@@ -5,12 +5,12 @@ Importing this package does not import torch; ``HFEngine`` does, when it is firs
 
 from typing import TYPE_CHECKING, Any
 
-from rlef.engines.types import Completion, Engine, FinishReason, SamplingParams
+from rlef.engines.types import Completion, Engine, FinishReason, ModelError, SamplingParams
 
 if TYPE_CHECKING:
     from rlef.engines.hf import HFEngine
 
-__all__ = ["Completion", "Engine", "FinishReason", "HFEngine", "SamplingParams"]
+__all__ = ["Completion", "Engine", "FinishReason", "HFEngine", "ModelError", "SamplingParams"]
 
 
 def __getattr__(name: str) -> Any:

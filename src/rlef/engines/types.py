@@ -6,6 +6,10 @@ from enum import StrEnum
 from typing import Protocol
 
 
+class ModelError(ValueError):
+    """A model or tokenizer cannot be loaded. One line: which, why, and what is allowed."""
+
+
 class FinishReason(StrEnum):
     """Why a completion ended."""
 

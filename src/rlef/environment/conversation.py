@@ -34,6 +34,10 @@ class Tokenizer(Protocol):
         """Text to ids; special tokens in the text are recognised."""
         ...
 
+    def decode(self, token_ids: list[int], *, clean_up_tokenization_spaces: bool) -> Any:
+        """Ids to text, special tokens among them."""
+        ...
+
     def convert_ids_to_tokens(self, ids: int) -> str | list[str]:
         """Text of one token."""
         ...
@@ -100,6 +104,13 @@ class ChatFormat:
     def next_ids(self, message: str) -> list[int]:
         """Returns what stands between one answer and the next; begins with ``end_of_turn``."""
         return self._encode(self._suffix(self._plain(message)))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of a sampled answer, without the token that ended it."""
+        ids = list(token_ids)
+        if ids and ids[-1] in self.stop_token_ids:
+            ids.pop()
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def _plain(self, message: str) -> str:
         """Breaks up special tokens, so that a program's output cannot pose as another speaker."""

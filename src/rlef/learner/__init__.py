@@ -1,1 +1,1 @@
-"""The learner layer."""
+"""Policy, critic and reference, and the update that trains them. Start at ``ppo.py``."""

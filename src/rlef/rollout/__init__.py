@@ -1,1 +1,16 @@
-"""The rollout layer."""
+"""Rollouts: many episodes at once, and the batch of tensors made of them.
+
+Start at ``worker.py``.
+"""
+
+from rlef.rollout.types import Rollout, RolloutBatch
+from rlef.rollout.worker import EpisodeRequest, RolloutTiming, RolloutWorker, derive_seed
+
+__all__ = [
+    "EpisodeRequest",
+    "Rollout",
+    "RolloutBatch",
+    "RolloutTiming",
+    "RolloutWorker",
+    "derive_seed",
+]

@@ -43,7 +43,7 @@ def _separator(sep: str) -> Alternative:
 
 
 def _brackets(pair: str) -> Alternative:
-    left, right = pair
+    left, right = pair[0], pair[1]
     return Alternative(f"between '{left}' and '{right}'", (f'print("{left}", *r, "{right}")',))
 
 

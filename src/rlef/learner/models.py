@@ -1,0 +1,148 @@
+"""Policy and critic: what is read from a language model's hidden states, and where.
+
+Shapes: B rollouts, L tokens, U turns, H hidden size, V vocabulary, N action tokens of a batch.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from rlef.algorithms import token_entropy
+from rlef.rollout import RolloutBatch
+
+_MAX_LOGITS = 2**25
+"""Logits that exist at once; beyond, they are computed in chunks and again in the backward pass."""
+
+
+class ActionLogprobs(NamedTuple):
+    """What the policy says of the tokens that were sampled."""
+
+    logprobs: Tensor
+    """(B, L) float32, log-probability of each action token given all before it, 0 elsewhere."""
+    entropy: Tensor
+    """(B, L) float32 in nats, of the distribution each action token was drawn from, 0 elsewhere;
+    without gradient."""
+
+
+def action_logprobs(
+    model: PreTrainedModel, batch: RolloutBatch, temperature: float = 1.0
+) -> ActionLogprobs:
+    """Returns log-probabilities and entropies of a batch's action tokens.
+
+    Logits exist for action tokens only, and for at most a few thousand of them at once.
+
+    Args:
+        model: A causal language model whose logits are its output embedding of its last hidden
+            states (``check_output_head`` makes sure).
+        batch: The rollouts, on the model's device.
+        temperature: What sampling divided the logits by.
+    """
+    hidden = last_hidden_states(model, batch)
+    is_action = batch.action_mask
+    rows, columns = is_action.nonzero(as_tuple=True)
+    states = hidden[rows, columns - 1]  # (N, H): the state before a token predicts it
+    tokens = batch.token_ids[rows, columns]
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    vocabulary = head.weight.shape[0]
+    size = max(1, _MAX_LOGITS // vocabulary)
+    parts = []
+    for start in range(0, len(tokens), size):
+        part = (states[start : start + size], tokens[start : start + size], head, temperature)
+        if len(tokens) > size and torch.is_grad_enabled():
+            parts.append(checkpoint(_token_logprobs, *part, use_reentrant=False))
+        else:
+            parts.append(_token_logprobs(*part))
+    logprobs = hidden.new_zeros(is_action.shape, dtype=torch.float32)
+    entropy = torch.zeros_like(logprobs)
+    if parts:
+        flat_logprobs, flat_entropy = (torch.cat(column) for column in zip(*parts, strict=True))
+        logprobs = logprobs.index_put((rows, columns), flat_logprobs)
+        entropy[rows, columns] = flat_entropy
+    return ActionLogprobs(logprobs, entropy)
+
+
+def _token_logprobs(
+    states: Tensor, tokens: Tensor, head: nn.Module, temperature: float
+) -> tuple[Tensor, Tensor]:
+    logits = head(states).float() / temperature
+    logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
+    with torch.no_grad():
+        entropy = token_entropy(logits)
+    return logprobs, entropy
+
+
+def last_hidden_states(model: PreTrainedModel, batch: RolloutBatch) -> Tensor:
+    """Returns (B, L, H) hidden states after the last layer and its norm."""
+    output = model.base_model(
+        input_ids=batch.token_ids, attention_mask=batch.token_mask, use_cache=False
+    )
+    hidden: Tensor = output.last_hidden_state
+    return hidden
+
+
+@torch.no_grad()
+def check_output_head(model: PreTrainedModel) -> None:
+    """Makes sure that a model's logits are its output embedding of its last hidden states.
+
+    Raises:
+        ValueError: They are not, as where a model caps or scales its logits.
+    """
+    device = model.device
+    ids = torch.arange(1, 9, device=device)[None] % model.config.vocab_size
+    was_training = model.training
+    model.train(False)
+    try:
+        mask = torch.ones_like(ids, dtype=torch.bool)
+        output = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        ours = head(output.last_hidden_state).float()
+        theirs = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+    finally:
+        model.train(was_training)
+    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
+        raise ValueError(
+            f"{type(model).__name__} changes its logits after the output embedding, which the "
+            "learner does not do; allowed: models whose logits are the output embedding of the "
+            "last hidden states"
+        )
+
+
+class Critic(nn.Module):
+    """The turn-level value function: a backbone of its own and a linear head.
+
+    Args:
+        backbone: A language model's weights, copied from the policy's first ones (RLEF, A.1).
+        seed: Of the head's random weights; they are drawn from N(0, 1 / H), the bias is 0.
+    """
+
+    def __init__(self, backbone: PreTrainedModel, seed: int) -> None:
+        super().__init__()
+        self.backbone = backbone.base_model
+        hidden_size = int(backbone.config.get_text_config().hidden_size)
+        self.head = nn.Linear(hidden_size, 1)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            weight = torch.randn((1, hidden_size), generator=generator) / hidden_size**0.5
+            self.head.weight.copy_(weight)
+            self.head.bias.zero_()
+        self.head.to(backbone.device)
+
+    def forward(self, batch: RolloutBatch) -> Tensor:
+        """Returns (B, U) float32: V(c_t) at the last token of turn t's prompt, 0 without a turn.
+
+        What stands after the last prompt is not run: no value depends on it.
+        """
+        length = int(batch.prompt_ends.max()) + 1
+        output = self.backbone(
+            input_ids=batch.token_ids[:, :length],
+            attention_mask=batch.token_mask[:, :length],
+            use_cache=False,
+        )
+        rows = torch.arange(len(batch), device=batch.token_ids.device)[:, None]
+        states = output.last_hidden_state[rows, batch.prompt_ends]  # (B, U, H)
+        # Not self.head(...): autocast would round the values to bfloat16.
+        values = (states.float() * self.head.weight[0]).sum(-1) + self.head.bias
+        return torch.where(batch.turn_mask, values, torch.zeros_like(values))

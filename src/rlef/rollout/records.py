@@ -1,0 +1,84 @@
+"""Rollouts as JSON objects: an episode's record at the top level, its tokens beside it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rlef.environment import EpisodeRecord, StopReason, TurnRecord
+from rlef.rollout.types import Rollout
+from rlef.sandbox import Verdict
+
+
+def episode_to_json(record: EpisodeRecord) -> dict[str, Any]:
+    """Returns a record as JSON values."""
+    return asdict(record)
+
+
+def episode_from_json(data: Mapping[str, Any]) -> EpisodeRecord:
+    """Returns the record that ``episode_to_json`` wrote.
+
+    Raises:
+        KeyError, ValueError: Something is missing or has an unknown value.
+    """
+    turns = tuple(
+        TurnRecord(
+            response=turn["response"],
+            program=turn["program"],
+            public_verdicts=tuple(map(Verdict, turn["public_verdicts"])),
+            feedback=turn["feedback"],
+        )
+        for turn in data["turns"]
+    )
+    verdict = data["final_verdict"]
+    return EpisodeRecord(
+        problem=data["problem"],
+        family=data["family"],
+        hidden_detail=data["hidden_detail"],
+        turns=turns,
+        stop=StopReason(data["stop"]),
+        solved=data["solved"],
+        final_verdict=None if verdict is None else Verdict(verdict),
+    )
+
+
+def rollout_to_json(rollout: Rollout) -> dict[str, Any]:
+    """Returns a rollout as JSON values; log-probabilities of action tokens only."""
+    return {
+        **episode_to_json(rollout.record),
+        "seed": rollout.seed,
+        "rewards": rollout.rewards,
+        "prompt_ends": rollout.prompt_ends,
+        "action_counts": [rollout.turn_ids.count(t) for t in range(len(rollout.prompt_ends))],
+        "token_ids": rollout.token_ids,
+        "logprobs": [
+            logprob
+            for logprob, turn in zip(rollout.logprobs, rollout.turn_ids, strict=True)
+            if turn >= 0
+        ],
+    }
+
+
+def rollout_from_json(data: Mapping[str, Any]) -> Rollout:
+    """Returns the rollout that ``rollout_to_json`` wrote.
+
+    Raises:
+        KeyError, ValueError: Something is missing or has an unknown value.
+    """
+    length = len(data["token_ids"])
+    turn_ids, logprobs = [-1] * length, [0.0] * length
+    given = iter(data["logprobs"])
+    for turn, (end, count) in enumerate(
+        zip(data["prompt_ends"], data["action_counts"], strict=True)
+    ):
+        for i in range(end + 1, end + 1 + count):
+            turn_ids[i] = turn
+            logprobs[i] = next(given)
+    return Rollout(
+        record=episode_from_json(data),
+        token_ids=tuple(data["token_ids"]),
+        turn_ids=tuple(turn_ids),
+        logprobs=tuple(logprobs),
+        prompt_ends=tuple(data["prompt_ends"]),
+        rewards=tuple(data["rewards"]),
+        seed=data["seed"],
+    )

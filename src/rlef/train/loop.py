@@ -1,0 +1,311 @@
+"""The training loop: evaluate, then rollouts and updates in turn, then evaluate again.
+
+What makes a run resumable: rollouts are on disk before an update uses them, and everything else
+follows from the last checkpoint, the seed and the rollouts. A run that goes on restores the
+checkpoint, repeats the updates since then from the stored rollouts, and samples only what is
+missing.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from random import Random
+from typing import Protocol
+
+from rlef.engines import HFEngine, SamplingParams
+from rlef.engines.load import load_model, load_tokenizer, resolve_device
+from rlef.environment import ChatFormat, EpisodeRecord, FeedbackOptions, Prompts, RandomFeedbackPool
+from rlef.evaluation import episode_statistics
+from rlef.evaluation.evaluate import run_episodes, with_public_tests
+from rlef.learner.checkpoint import restore_learner, save_learner
+from rlef.learner.ppo import PPOLearner
+from rlef.problems import Problem, load_problems
+from rlef.rollout import (
+    EpisodeRequest,
+    Rollout,
+    RolloutBatch,
+    RolloutTiming,
+    RolloutWorker,
+    derive_seed,
+)
+from rlef.rollout.records import rollout_from_json, rollout_to_json
+from rlef.run import RunDamagedError, RunFolder
+from rlef.sandbox import Limits, Sandbox
+from rlef.train.recipe import TrainConfig
+from rlef.train.summary import summarize
+
+BEST = "best"
+"""Name of the folder beside the checkpoints with the best policy on the validation problems."""
+WALL_PER_CPU = 3.0
+"""Wall-clock limit of a test by its CPU limit: sleepers must not hold up the rollouts."""
+
+
+class Progress(Protocol):
+    """What the loop tells of itself."""
+
+    def message(self, text: str) -> None:
+        """Takes a line of text."""
+        ...
+
+    def update(self, metrics: Mapping[str, object]) -> None:
+        """Takes the metrics of a batch of rollouts and its updates."""
+        ...
+
+
+def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
+    """Trains to the end of the recipe and writes ``summary.json``; a finished run is left alone.
+
+    Args:
+        config: The recipe.
+        run: Its folder, locked by the caller; what it holds is gone on from.
+        display: Shows progress.
+
+    Raises:
+        ModelError, TemplateError, ProblemError, ValueError: The recipe cannot be run.
+        RunDamagedError: The folder's files cannot be read.
+    """
+    if run.read_summary() is not None:
+        return
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
+        trainer = Trainer(config, run, display, sandbox)
+        before = trainer.evaluate("eval-before")
+        trainer.restore()
+        while trainer.update < config.updates:
+            trainer.train_on_one_batch()
+        trainer.take_best()
+        after = trainer.evaluate("eval-after")
+        random = (
+            trainer.evaluate("eval-random", random_feedback=True)
+            if config.eval.random_feedback
+            else None
+        )
+        run.write_summary(
+            summarize(
+                config,
+                trainer.parameters,
+                run.read_metrics(),
+                {"before": before, "after": after, "random_feedback": random},
+                trainer.evaluation_s,
+            )
+        )
+
+
+class Trainer:
+    """The parts of a run.
+
+    Attributes:
+        update: optimizer steps that the batches so far stand for.
+        parameters: of the policy.
+        evaluation_s: seconds spent on evaluations in this process.
+    """
+
+    def __init__(
+        self, config: TrainConfig, run: RunFolder, display: Progress, sandbox: Sandbox
+    ) -> None:
+        self.config = config
+        self.run = run
+        self.display = display
+        self.sandbox = sandbox
+        self.update = 0
+        self.evaluation_s = 0.0
+        self.train_problems = with_public_tests(load_problems(config.data.train), display.message)
+        test = load_problems(config.data.test)[: config.eval.problems]
+        self.test_problems = with_public_tests(test, display.message)
+        self.valid_problems = []
+        if config.data.valid is not None:
+            valid = load_problems(config.data.valid)
+            self.valid_problems = with_public_tests(valid, display.message)
+        self.prompts = Prompts.load(config.rollout.prompts)
+        self.tokenizer = load_tokenizer(config.model)
+        self.chat = ChatFormat(self.tokenizer)
+        policy = load_model(config.model, resolve_device(config.device))
+        self.parameters = policy.num_parameters()
+        self._feedback = FeedbackOptions(max_field_chars=config.rollout.feedback_chars)
+        cpu_s = config.rollout.cpu_s
+        self._limits = Limits(
+            cpu_s=cpu_s, memory_mb=config.rollout.memory_mb, wall_s=WALL_PER_CPU * cpu_s
+        )
+        self.learner = PPOLearner(policy, config.learner, config.seed, config.rollout.temperature)
+        self.engine = HFEngine(
+            policy,
+            stop_token_ids=self.chat.stop_token_ids,
+            max_context=config.rollout.max_context,
+            max_batch=config.rollout.group,
+        )
+        self.worker = self._worker(
+            SamplingParams(
+                temperature=config.rollout.temperature,
+                max_new_tokens=config.rollout.max_new_tokens,
+            )
+        )
+
+    def evaluate(self, name: str, *, random_feedback: bool = False) -> list[EpisodeRecord]:
+        """Runs the episodes of one evaluation on the test problems."""
+        pool = None
+        if random_feedback:
+            pool = RandomFeedbackPool.build(
+                self.test_problems,
+                self.sandbox,
+                self.prompts,
+                self._feedback,
+                self.config.seed,
+                limits=self._limits,
+            )
+        return self._evaluate(name, self.test_problems, pool)
+
+    def take_best(self) -> None:
+        """Replaces the policy by the best one on the validation problems, if any were looked at."""
+        path = self.run.checkpoints_path / BEST
+        if self.config.eval.every is not None and path.is_dir():
+            saved = load_model(str(path), self.learner.policy.device)
+            self.learner.policy.load_state_dict(saved.state_dict())
+
+    def _validate(self) -> float | None:
+        """Returns the solve rate on the validation problems where it is time to look at it."""
+        every = self.config.eval.every
+        if every is None or self.update % every:
+            return None
+        records = self._evaluate(f"valid-{self.update:06d}", self.valid_problems, None)
+        rate = episode_statistics(records, self.config.rollout.turn_limit).one_at_n
+        rates = [line.get("valid_solve_rate") for line in self.run.read_metrics()]
+        if all(rate > other for other in rates if other is not None):
+            self._save_best()
+        return rate
+
+    def _evaluate(
+        self, name: str, problems: Sequence[Problem], pool: RandomFeedbackPool | None
+    ) -> list[EpisodeRecord]:
+        """Runs the episodes that are not on disk."""
+        started = time.perf_counter()
+        settings = self.config.eval
+        sampling = SamplingParams(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_new_tokens=self.config.rollout.max_new_tokens,
+        )
+        self.engine.clear_cache()
+        records = run_episodes(
+            self._worker(sampling, pool),
+            problems,
+            settings.samples,
+            self.config.seed,
+            self.run,
+            name,
+            self.display.message,
+        )
+        self.engine.clear_cache()
+        self.evaluation_s += time.perf_counter() - started
+        return records
+
+    def restore(self) -> None:
+        """Brings the learner to the last checkpoint, if there is one."""
+        checkpoint = self.run.latest_checkpoint()
+        if checkpoint is not None:
+            restore_learner(self.learner, checkpoint.path)
+            self.update = checkpoint.update
+            self.display.message(f"goes on after update {self.update}")
+        self.run.truncate_metrics_after(self.update)
+
+    def train_on_one_batch(self) -> None:
+        """Samples a batch of rollouts, learns from it, and writes what came of it."""
+        config = self.config
+        number = self.update // config.updates_per_batch
+        started = time.perf_counter()
+        rollouts = self._rollouts(number)
+        sampled = time.perf_counter()
+        trainable = [rollout for rollout in rollouts if rollout.trainable]
+        metrics: dict[str, float] = {}
+        if trainable:
+            batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
+            metrics = self.learner.update(batch, config.updates_per_batch)
+        self.engine.clear_cache()
+        self.update += config.updates_per_batch
+        ended = time.perf_counter()
+        valid = self._validate()
+        line = {
+            "update": self.update,
+            **_solve_metrics([r.record for r in rollouts], config.rollout.turn_limit),
+            **metrics,
+            **({} if valid is None else {"valid_solve_rate": valid}),
+            "masked_infra": len(rollouts) - len(trainable),
+            "generate_s": self.worker.timing.generate_s,
+            "judge_wait_s": self.worker.timing.judge_wait_s,
+            "rollout_s": sampled - started,
+            "update_s": ended - sampled,
+        }
+        self.run.append_metrics(line)
+        self.display.update(line)
+        if self.update % config.checkpoint_every == 0 or self.update >= config.updates:
+            self._save()
+
+    def _rollouts(self, number: int) -> list[Rollout]:
+        """Returns the rollouts of a batch: those on disk, then those that are missing."""
+        name = f"train-{(number + 1) * self.config.updates_per_batch:06d}"
+        found: dict[int, Rollout] = {}
+        for record in self.run.read_rollouts(name):
+            try:
+                found[record["place"]] = rollout_from_json(record)
+            except (KeyError, ValueError, TypeError) as error:
+                path = self.run.rollout_path(name)
+                raise RunDamagedError(f"{path} holds no rollout: {error!r}") from None
+        size = self.config.rollout.batch
+        missing = [place for place in range(size) if place not in found]
+        requests = [self._request(number * size + place) for place in missing]
+        self.worker.timing = RolloutTiming()
+        for ended in self.worker.stream(requests):
+            entries = [{**rollout_to_json(rollout), "place": missing[i]} for i, rollout in ended]
+            self.run.append_rollouts(name, entries)
+            found.update((missing[i], rollout) for i, rollout in ended)
+        return [found[place] for place in range(size)]
+
+    def _request(self, index: int) -> EpisodeRequest:
+        """Returns the run's index-th episode: each pass over the problems in a new order."""
+        passes, place = divmod(index, len(self.train_problems))
+        order = list(range(len(self.train_problems)))
+        Random(f"train/{self.config.seed}/{passes}").shuffle(order)
+        return EpisodeRequest(
+            problem=self.train_problems[order[place]], seed=derive_seed(self.config.seed, index)
+        )
+
+    def _save(self) -> None:
+        folder = self.run.new_checkpoint()
+        save_learner(self.learner, self.tokenizer, folder)
+        self.run.commit_checkpoint(folder, self.update, self.config.keep_checkpoints)
+
+    def _save_best(self) -> None:
+        folder = self.run.new_checkpoint()
+        self.learner.policy.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        self.run.commit_named(folder, BEST)
+
+    def _worker(
+        self, sampling: SamplingParams, pool: RandomFeedbackPool | None = None
+    ) -> RolloutWorker:
+        rollout = self.config.rollout
+        return RolloutWorker(
+            engine=self.engine,
+            chat=self.chat,
+            sandbox=self.sandbox,
+            sampling=sampling,
+            max_turns=rollout.turn_limit,
+            max_context=rollout.max_context,
+            prompts=self.prompts,
+            feedback=self._feedback,
+            rewards=self.config.reward.build(),
+            limits=self._limits,
+            group_size=rollout.group,
+            random_feedback=pool,
+        )
+
+
+def _solve_metrics(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str, float]:
+    statistics = episode_statistics(records, turn_limit)
+    rates = statistics.solve_rate_by_turn
+    return {
+        "solve_rate": statistics.one_at_n,
+        **{f"solve_rate/turn_{turn}": rate for turn, rate in enumerate(rates, start=1)},
+        "repair_rate": statistics.repair_rate,
+        "invalid_rate": statistics.invalid_rate,
+        "repeated_rate": statistics.repeated_rate,
+    }

@@ -1,0 +1,59 @@
+"""What a run came to: the contents of ``summary.json``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlef.environment import EpisodeRecord
+from rlef.evaluation import paired_difference_interval, solved_by_problem
+from rlef.evaluation.stage import stage_summary
+from rlef.train.recipe import TrainConfig
+
+
+def summarize(
+    config: TrainConfig,
+    parameters: int,
+    metrics: Sequence[Mapping[str, Any]],
+    evaluations: Mapping[str, Sequence[EpisodeRecord] | None],
+    evaluation_s: float,
+) -> dict[str, object]:
+    """Returns the summary of a finished run as JSON values.
+
+    Args:
+        config: The recipe.
+        parameters: Of the policy.
+        metrics: The lines of ``metrics.jsonl``.
+        evaluations: "before", "after" and, where it was asked for, "random_feedback".
+        evaluation_s: Seconds spent on them.
+    """
+    turns = config.rollout.turn_limit
+    stages = {
+        name: stage_summary(records, turns)
+        for name, records in evaluations.items()
+        if records is not None
+    }
+    before, after = evaluations["before"] or (), evaluations["after"] or ()
+    gain = paired_difference_interval(solved_by_problem(before), solved_by_problem(after))
+    generate, waiting, rollout, update = (
+        sum(float(line[key]) for line in metrics)
+        for key in ("generate_s", "judge_wait_s", "rollout_s", "update_s")
+    )
+    return {
+        "recipe": config.name,
+        "seed": config.seed,
+        "updates": config.updates,
+        "wall_s": rollout + update + evaluation_s,
+        "parameters": parameters,
+        "turn_limit": turns,
+        "test_problems": len({record.problem for record in before}),
+        "samples_per_problem": config.eval.samples,
+        **stages,
+        "gain_1at3": {"mean": gain.estimate, "low": gain.low, "high": gain.high},
+        "timing_s": {
+            "sampling": generate,
+            "waiting for the judge": waiting,
+            "rest of rollouts": rollout - generate - waiting,
+            "updates": update,
+            "evaluation": evaluation_s,
+        },
+        "masked_infra": sum(int(line["masked_infra"]) for line in metrics),
+    }

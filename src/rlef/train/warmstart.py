@@ -1,0 +1,135 @@
+"""The warm start: supervised training of the mini model, from nothing to programs."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlamaForCausalLM
+
+from rlef.algorithms import sft_loss
+from rlef.environment import ChatFormat, Conversation, Prompts
+from rlef.learner.microbatch import micro_batches
+from rlef.learner.models import action_logprobs
+from rlef.problems.mini import load_specimens
+from rlef.rollout import RolloutBatch
+from rlef.sandbox import Sandbox
+from rlef.train.dialogues import DialogueWriter, to_tokens
+from rlef.train.mini_model import new_mini_model, train_tokenizer
+
+
+class WarmstartConfig(BaseModel):
+    """Settings of ``rlef warmstart``; the defaults made the weights that come with rlef."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0)
+    vocab_size: int = Field(1024, ge=300)
+    epochs: int = Field(8, ge=1)
+    """Passes over the training problems, each with new dialogues."""
+    max_turns: int = Field(3, ge=1)
+    problems: int | None = Field(None, ge=1)
+    """Only the first so many training problems, for a quick trial."""
+    lr: float = Field(2e-3, gt=0)
+    min_lr: float = Field(1e-5, ge=0)
+    warmup_steps: int = Field(50, ge=1)
+    weight_decay: float = Field(0.1, ge=0)
+    batch_tokens: int = Field(6144, ge=1024)
+    """Padded tokens per step."""
+    grad_clip: float = Field(1.0, gt=0)
+
+
+def run_warmstart(config: WarmstartConfig, out: Path, say: Callable[[str], None]) -> None:
+    """Trains the mini model and saves it as a Hugging Face folder.
+
+    The same settings on the same machine give the same weights.
+
+    Args:
+        config: The settings.
+        out: The folder; it may exist, files of the same names are replaced.
+        say: Receives a line of progress after each epoch.
+    """
+    specimens = load_specimens("train")[: config.problems]
+    with Sandbox(workers=2) as sandbox:
+        writer = DialogueWriter(specimens, Prompts.load("mini"), config.max_turns, sandbox)
+        dialogues = [list(writer.write(config.seed + i)) for i in range(config.epochs)]
+    tokenizer = train_tokenizer((t for d in dialogues[0] for t in d), config.vocab_size)
+    model = new_mini_model(tokenizer, config.seed)
+    chat = ChatFormat(tokenizer)
+    epochs = [[_sequence(to_tokens(d, chat)) for d in written] for written in dialogues]
+    plans = [list(_plan(epoch, config, i)) for i, epoch in enumerate(epochs)]
+    say(f"{sum(map(len, epochs))} dialogues, {sum(map(len, plans))} steps")
+    trainer = _Trainer(model, config, total_steps=sum(map(len, plans)))
+    for i, (epoch, plan) in enumerate(zip(epochs, plans, strict=True)):
+        losses = [trainer.step(_collate([epoch[j] for j in rows.tolist()])) for rows in plan]
+        say(f"epoch {i + 1}/{config.epochs}: loss {sum(losses) / len(losses):.4f} nats per token")
+    # Half the bytes; what is lost is far below what a step of training changes.
+    model.bfloat16().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+_Sequence = tuple[list[int], list[int]]
+"""Token ids and turn ids."""
+
+
+def _sequence(conversation: Conversation) -> _Sequence:
+    return conversation.token_ids, conversation.turn_ids
+
+
+def _plan(epoch: Sequence[_Sequence], config: WarmstartConfig, number: int) -> Iterator[Tensor]:
+    """Yields the rows of each step: similar lengths together, steps in random order."""
+    lengths = torch.tensor([len(ids) for ids, _ in epoch])
+    parts = list(micro_batches(lengths, config.batch_tokens))
+    Random(f"warmstart/{config.seed}/{number}").shuffle(parts)
+    yield from parts
+
+
+def _collate(rows: Sequence[_Sequence]) -> RolloutBatch:
+    ids = [torch.tensor(row[0]) for row in rows]
+    turn_ids = [torch.tensor(row[1]) for row in rows]
+    token_mask = [torch.ones(len(row), dtype=torch.bool) for row in ids]
+    none = torch.zeros((len(rows), 0))
+    padded = pad_sequence(ids, batch_first=True)
+    return RolloutBatch(
+        token_ids=padded,
+        token_mask=pad_sequence(token_mask, batch_first=True),
+        turn_ids=pad_sequence(turn_ids, batch_first=True, padding_value=-1),
+        logprobs=torch.zeros(padded.shape),
+        prompt_ends=none.long(),
+        turn_mask=none.bool(),
+        rewards=none,
+    )
+
+
+class _Trainer:
+    """AdamW with linear warm-up and cosine decay."""
+
+    def __init__(self, model: LlamaForCausalLM, config: WarmstartConfig, total_steps: int) -> None:
+        self._model = model.train()
+        self._clip = config.grad_clip
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=1.0, weight_decay=config.weight_decay, betas=(0.9, 0.95)
+        )
+
+        def rate(step: int) -> float:
+            if step < config.warmup_steps:
+                return config.lr * (step + 1) / config.warmup_steps
+            rest = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
+            half = 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
+            return config.min_lr + (config.lr - config.min_lr) * half
+
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate)
+
+    def step(self, batch: RolloutBatch) -> float:
+        """Takes one step; returns its loss."""
+        loss = sft_loss(action_logprobs(self._model, batch).logprobs, batch.action_mask)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
+        self._optimizer.step()
+        self._schedule.step()
+        return float(loss.detach())
