@@ -6,7 +6,7 @@ every turn. The feedback between them is the judge's own. So a model trained on 
 programs and keeps the form of the dialogue, but has never seen feedback that was made use of.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
 from rlef.environment import ChatFormat, Conversation, Episode, Prompts, public_job
@@ -16,6 +16,8 @@ from rlef.sandbox import JudgeReport, Sandbox, Verdict
 
 WRONG_ALTERNATIVE = 0.1
 """Chance of a wrong ending where the statement tells the right one."""
+LATER_TURNS = 0.4
+"""Share of dialogues that go on after a first answer that failed."""
 MISTAKE = 0.1
 """Chance of a mistake in what is computed."""
 
@@ -36,57 +38,63 @@ def answer_of(program: str) -> str:
 
 
 class DialogueWriter:
-    """Writes dialogues on problems, with true feedback; judges each program once.
+    """Writes dialogues on problems, with true feedback.
 
     Args:
-        specimens: The problems.
         prompts: The templates.
         max_turns: Attempts at most.
         sandbox: Judges the attempts on the public tests.
     """
 
-    def __init__(
-        self, specimens: Sequence[Specimen], prompts: Prompts, max_turns: int, sandbox: Sandbox
-    ) -> None:
-        self._specimens = specimens
+    def __init__(self, prompts: Prompts, max_turns: int, sandbox: Sandbox) -> None:
         self._prompts = prompts
         self._max_turns = max_turns
         self._sandbox = sandbox
-        self._reports: dict[tuple[str, str], JudgeReport] = {}
 
-    def write(self, seed: int) -> Iterator[list[str]]:
-        """Yields one dialogue per problem: message, answer, message, answer and so on."""
+    def write(self, specimens: Sequence[Specimen], seed: int) -> Iterator[list[str]]:
+        """Yields one dialogue per problem: message, answer, message, answer and so on.
+
+        Most end after the first answer: that is where programs are learnt, at half the price.
+        """
         rng = Random(f"dialogues/{seed}")
-        plans = [
-            [draw_attempt(specimen, rng) for _ in range(self._max_turns)]
-            for specimen in self._specimens
-        ]
-        self._judge(plans)
-        for specimen, attempts in zip(self._specimens, plans, strict=True):
-            yield self._dialogue(specimen.problem, attempts)
+        plans = []
+        for specimen in specimens:
+            turns = self._max_turns if rng.random() < LATER_TURNS else 1
+            plans.append([draw_attempt(specimen, rng) for _ in range(turns)])
+        reports = self._judge(specimens, plans)
+        for specimen, attempts in zip(specimens, plans, strict=True):
+            yield self._dialogue(specimen.problem, attempts, reports)
 
-    def _judge(self, plans: Sequence[Sequence[str]]) -> None:
-        wanted = {
+    def _judge(
+        self, specimens: Sequence[Specimen], plans: Sequence[Sequence[str]]
+    ) -> dict[tuple[str, str], JudgeReport]:
+        """Judges all attempts but the last, after which no feedback follows."""
+        jobs = {
             (specimen.problem.name, program): public_job(specimen.problem, program)
-            for specimen, attempts in zip(self._specimens, plans, strict=True)
-            for program in attempts
-            if (specimen.problem.name, program) not in self._reports
+            for specimen, attempts in zip(specimens, plans, strict=True)
+            for program in attempts[:-1]
         }
-        reports = self._sandbox.judge_many(list(wanted.values()))
-        for key, report in zip(wanted, reports, strict=True):
+        reports = self._sandbox.judge_many(list(jobs.values()))
+        for (name, _), report in zip(jobs, reports, strict=True):
             if report.verdict is Verdict.IE:
-                raise RuntimeError(f"the judge failed on problem {key[0]!r}")
-            self._reports[key] = report
+                raise RuntimeError(f"the judge failed on problem {name!r}")
+        return dict(zip(jobs, reports, strict=True))
 
-    def _dialogue(self, problem: Problem, attempts: Sequence[str]) -> list[str]:
+    def _dialogue(
+        self,
+        problem: Problem,
+        attempts: Sequence[str],
+        reports: Mapping[tuple[str, str], JudgeReport],
+    ) -> list[str]:
         episode = Episode(problem.public, max_turns=self._max_turns, prompts=self._prompts)
         texts = [episode.first_message]
-        for attempt in attempts:
+        for number, attempt in enumerate(attempts, start=1):
             texts.append(answer_of(attempt))
-            program = episode.answer(texts[-1])
-            if program is None:
+            if episode.answer(texts[-1]) is None:
                 raise RuntimeError(f"no program was found in an attempt on {problem.name!r}")
-            message = episode.observe(self._reports[problem.name, attempt])
+            if number == len(attempts):
+                break
+            message = episode.observe(reports[problem.name, attempt])
             if message is None:
                 break
             texts.append(message)

@@ -15,7 +15,7 @@ from rlef.algorithms import sft_loss
 from rlef.environment import ChatFormat, Conversation, Prompts
 from rlef.learner.microbatch import micro_batches
 from rlef.learner.models import action_logprobs
-from rlef.problems.mini import load_specimens
+from rlef.problems.mini import fresh_specimens
 from rlef.rollout import RolloutBatch
 from rlef.sandbox import Sandbox
 from rlef.train.dialogues import DialogueWriter, to_tokens
@@ -29,16 +29,16 @@ class WarmstartConfig(BaseModel):
 
     seed: int = Field(0, ge=0)
     vocab_size: int = Field(1024, ge=300)
-    epochs: int = Field(8, ge=1)
-    """Passes over the training problems, each with new dialogues."""
+    parts: int = Field(10, ge=1)
+    """Parts of the training, each with problems that no other part has."""
+    problems_per_topic: int = Field(1000, ge=1)
+    """In each part."""
     max_turns: int = Field(3, ge=1)
-    problems: int | None = Field(None, ge=1)
-    """Only the first so many training problems, for a quick trial."""
     lr: float = Field(2e-3, gt=0)
     min_lr: float = Field(1e-5, ge=0)
     warmup_steps: int = Field(50, ge=1)
     weight_decay: float = Field(0.1, ge=0)
-    batch_tokens: int = Field(6144, ge=1024)
+    batch_tokens: int = Field(4096, ge=1024)
     """Padded tokens per step."""
     grad_clip: float = Field(1.0, gt=0)
 
@@ -51,22 +51,25 @@ def run_warmstart(config: WarmstartConfig, out: Path, say: Callable[[str], None]
     Args:
         config: The settings.
         out: The folder; it may exist, files of the same names are replaced.
-        say: Receives a line of progress after each epoch.
+        say: Receives a line of progress after each part.
     """
-    specimens = load_specimens("train")[: config.problems]
     with Sandbox(workers=2) as sandbox:
-        writer = DialogueWriter(specimens, Prompts.load("mini"), config.max_turns, sandbox)
-        dialogues = [list(writer.write(config.seed + i)) for i in range(config.epochs)]
+        writer = DialogueWriter(Prompts.load("mini"), config.max_turns, sandbox)
+        dialogues = []
+        for number in range(config.parts):
+            specimens = fresh_specimens(number, config.problems_per_topic)
+            seed = config.seed * config.parts + number
+            dialogues.append(list(writer.write(specimens, seed)))
     tokenizer = train_tokenizer((t for d in dialogues[0] for t in d), config.vocab_size)
     model = new_mini_model(tokenizer, config.seed)
     chat = ChatFormat(tokenizer)
-    epochs = [[_sequence(to_tokens(d, chat)) for d in written] for written in dialogues]
-    plans = [list(_plan(epoch, config, i)) for i, epoch in enumerate(epochs)]
-    say(f"{sum(map(len, epochs))} dialogues, {sum(map(len, plans))} steps")
+    parts = [[_sequence(to_tokens(d, chat)) for d in written] for written in dialogues]
+    plans = [list(_plan(part, config, i)) for i, part in enumerate(parts)]
+    say(f"{sum(map(len, parts))} dialogues, {sum(map(len, plans))} steps")
     trainer = _Trainer(model, config, total_steps=sum(map(len, plans)))
-    for i, (epoch, plan) in enumerate(zip(epochs, plans, strict=True)):
-        losses = [trainer.step(_collate([epoch[j] for j in rows.tolist()])) for rows in plan]
-        say(f"epoch {i + 1}/{config.epochs}: loss {sum(losses) / len(losses):.4f} nats per token")
+    for i, (part, plan) in enumerate(zip(parts, plans, strict=True)):
+        losses = [trainer.step(_collate([part[j] for j in rows.tolist()])) for rows in plan]
+        say(f"part {i + 1}/{config.parts}: loss {sum(losses) / len(losses):.4f} nats per token")
     # Half the bytes; what is lost is far below what a step of training changes.
     model.bfloat16().save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -80,12 +83,12 @@ def _sequence(conversation: Conversation) -> _Sequence:
     return conversation.token_ids, conversation.turn_ids
 
 
-def _plan(epoch: Sequence[_Sequence], config: WarmstartConfig, number: int) -> Iterator[Tensor]:
+def _plan(part: Sequence[_Sequence], config: WarmstartConfig, number: int) -> Iterator[Tensor]:
     """Yields the rows of each step: similar lengths together, steps in random order."""
-    lengths = torch.tensor([len(ids) for ids, _ in epoch])
-    parts = list(micro_batches(lengths, config.batch_tokens))
-    Random(f"warmstart/{config.seed}/{number}").shuffle(parts)
-    yield from parts
+    lengths = torch.tensor([len(ids) for ids, _ in part])
+    steps = list(micro_batches(lengths, config.batch_tokens))
+    Random(f"warmstart/{config.seed}/{number}").shuffle(steps)
+    yield from steps
 
 
 def _collate(rows: Sequence[_Sequence]) -> RolloutBatch:

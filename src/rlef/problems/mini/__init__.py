@@ -6,6 +6,6 @@ public test tells it. Start at ``families.py``.
 """
 
 from rlef.problems.mini.generate import Specimen, mutants
-from rlef.problems.mini.splits import families_of, load_specimens, load_split
+from rlef.problems.mini.splits import families_of, fresh_specimens, load_specimens, load_split
 
-__all__ = ["Specimen", "families_of", "load_specimens", "load_split", "mutants"]
+__all__ = ["Specimen", "families_of", "fresh_specimens", "load_specimens", "load_split", "mutants"]

@@ -80,11 +80,11 @@ class _Constants:
     def draw(cls, rng: Random) -> "_Constants":
         return cls(
             {
-                "k": str(rng.randint(2, 15)),
+                "k": str(rng.randint(2, 19)),
                 "m": str(rng.randint(3, 5)),
                 "c": str(rng.randint(2, 9)),
                 "n": str(rng.randint(3, 4)),
-                "l": rng.choice("aeiorlnst"),
+                "l": rng.choice("aeiorlnstcdgmpu"),
             }
         )
 

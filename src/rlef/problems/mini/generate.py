@@ -76,8 +76,15 @@ class Specimen:
     disclosure: Disclosure
 
 
-def make_specimen(family: Family, index: int) -> Specimen | None:
+def make_specimen(
+    family: Family, index: int, disclosures: Sequence[Disclosure] = DISCLOSURES
+) -> Specimen | None:
     """Draws one problem of a family; the same index gives the same problem.
+
+    Args:
+        family: What it computes.
+        index: Which one.
+        disclosures: Ways to treat the detail, one of which is drawn.
 
     Returns:
         ``None`` where no public test was found that tells all alternatives of the detail apart,
@@ -91,7 +98,9 @@ def make_specimen(family: Family, index: int) -> Specimen | None:
         programs = [program_of(body, alternative) for alternative in detail.alternatives]
         public = _telling_inputs(rng, body, programs)
         if public is not None:
-            return _assemble(rng, f"{family.name}/{index}", body, detail, programs, public)
+            disclosure = rng.choice(disclosures)
+            name = f"{family.name}/{index}"
+            return _assemble(rng, name, body, detail, programs, public, disclosure)
     return None
 
 
@@ -150,8 +159,8 @@ def _assemble(
     detail: Detail,
     programs: Sequence[str],
     public: Sequence[str],
+    disclosure: Disclosure,
 ) -> Specimen:
-    disclosure = rng.choice(DISCLOSURES)
     correct = rng.randrange(len(programs))
     reference = programs[correct]
     inputs = list(dict.fromkeys([*public, *_private_inputs(rng, body)]))

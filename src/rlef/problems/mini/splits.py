@@ -1,16 +1,18 @@
 """Which families belong to which split, and the problems of a split."""
 
 from functools import lru_cache
+from itertools import count
 from random import Random
 
 from rlef.problems.mini.families import FAMILIES, Family
-from rlef.problems.mini.generate import Specimen, make_specimen
+from rlef.problems.mini.generate import Disclosure, Specimen, make_specimen
 from rlef.problems.types import Problem
 
 PER_TOPIC = {"train": 700, "valid": 60, "test": 120}
 """Problems of each topic in a split; a topic with too few distinct ones has less."""
 _FAMILY_SHARES = {"valid": 0.1, "test": 0.2}
 _TRIES_PER_FAMILY = 400
+_EVEN: tuple[Disclosure, ...] = ("hidden", "stated", "shown")
 
 
 def load_split(split: str) -> list[Problem]:
@@ -26,6 +28,29 @@ def load_specimens(split: str) -> tuple[Specimen, ...]:
         specimens += _draw(families, PER_TOPIC[split])
     Random(f"mini/order/{split}").shuffle(specimens)
     return tuple(specimens)
+
+
+def fresh_specimens(number: int, per_topic: int) -> list[Specimen]:
+    """Returns problems of the training families that no split has, for a supervised warm start.
+
+    Their details are left out, stated and shown in equal parts.
+
+    Args:
+        number: Which set of problems: 0, 1, ...
+        per_topic: How many of each topic.
+    """
+    found: list[Specimen] = []
+    for families in families_of("train").values():
+        start = _TRIES_PER_FAMILY + number * per_topic
+        wanted = len(found) + per_topic
+        for place in count():
+            if len(found) == wanted:
+                break
+            specimen = make_specimen(families[place % len(families)], start + place, _EVEN)
+            if specimen is not None:
+                found.append(specimen)
+    Random(f"mini/fresh/{number}").shuffle(found)
+    return found
 
 
 def families_of(split: str) -> dict[str, list[Family]]:

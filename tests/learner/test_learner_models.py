@@ -1,0 +1,66 @@
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hand_batch import make_batch, make_model, make_rollouts, slow_logprobs
+
+from rlef.learner import models
+from rlef.learner.models import Critic, action_logprobs, check_output_head
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_action_logprobs_equal_those_of_whole_logits(temperature: float) -> None:
+    model, batch = make_model(), make_batch()
+    ours = action_logprobs(model, batch, temperature)
+    torch.testing.assert_close(ours.logprobs, slow_logprobs(model, batch, temperature))
+    assert not ours.entropy.requires_grad
+    assert (ours.entropy[batch.action_mask] > 0).all()
+    assert (ours.entropy[~batch.action_mask] == 0).all()
+
+
+def test_chunks_change_neither_values_nor_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = make_batch()
+    gradients = []
+    for most in (2**25, 3 * 40):
+        monkeypatch.setattr(models, "_MAX_LOGITS", most)
+        model = make_model()
+        out = action_logprobs(model, batch)
+        (out.logprobs.sin().sum()).backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for whole, chunked in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, chunked)
+
+
+def test_padding_does_not_change_a_row() -> None:
+    model, batch = make_model(), make_batch()
+    alone = batch.select(torch.tensor([2]))
+    assert alone.token_ids.shape[1] == 12
+    ours = action_logprobs(model, batch).logprobs[2, :12]
+    torch.testing.assert_close(ours, action_logprobs(model, alone).logprobs[0])
+
+
+def test_critic_reads_the_state_at_each_prompts_last_token() -> None:
+    model, batch = make_model(), make_batch()
+    critic = Critic(copy.deepcopy(model), seed=0)
+    values = critic(batch)
+    for row, rollout in enumerate(make_rollouts()):
+        for turn, end in enumerate(rollout.prompt_ends):
+            prompt = torch.tensor([rollout.token_ids[: end + 1]])
+            state = model.base_model(input_ids=prompt).last_hidden_state[0, -1]
+            torch.testing.assert_close(values[row, turn], critic.head(state)[0])
+    assert (values[~batch.turn_mask] == 0).all()
+
+
+def test_critic_heads_are_random_and_seeded() -> None:
+    heads = [Critic(make_model(), seed).head.weight for seed in (0, 0, 1)]
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+
+
+def test_a_model_that_changes_its_logits_is_refused() -> None:
+    model = make_model()
+    check_output_head(model)
+    forward = model.forward
+    model.forward = lambda **words: SimpleNamespace(logits=forward(**words).logits / 2)
+    with pytest.raises(ValueError, match="LlamaForCausalLM changes its logits"):
+        check_output_head(model)

@@ -1,0 +1,181 @@
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hand_batch import make_batch, make_model, slow_logprobs
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from rlef.learner.checkpoint import restore_learner, save_learner
+from rlef.learner.microbatch import micro_batches
+from rlef.learner.ppo import LearnerConfig, PPOLearner
+
+CONFIG = LearnerConfig(lr=1e-2, minibatch=5, warmup_updates=0, beta=0.5, lam=0.9, gamma=0.95)
+
+
+def weights(learner: PPOLearner) -> list[Tensor]:
+    return [*learner.policy.parameters(), *learner.critic.parameters()]
+
+
+def slow_gradients(config: LearnerConfig) -> tuple[list[Tensor], list[Tensor]]:
+    """The gradients of one step from the formulas, rollout by rollout and turn by turn."""
+    policy, batch = make_model(), make_batch()
+    learner = PPOLearner(policy, config, seed=0)
+    torch.manual_seed(1)
+    with torch.no_grad():  # so that policy and reference differ
+        for p in policy.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    logprobs = slow_logprobs(policy, batch, 1.0)
+    reference = slow_logprobs(learner.reference, batch, 1.0).detach()
+    values = learner.critic(batch)
+    turns, advantages, returns = [], [], []
+    for row in range(len(batch)):
+        count = int(batch.turn_mask[row].sum())
+        tokens = [batch.turn_ids[row] == t for t in range(count)]
+        rewards = [
+            float(batch.rewards[row, t])
+            - config.beta * float((logprobs[row] - reference[row])[tokens[t]].detach().mean())
+            for t in range(count)
+        ]
+        for t in range(count):
+            later = [*values[row, :count].detach().tolist(), 0.0]
+            total = sum(
+                (config.gamma * config.lam) ** (i - t)
+                * (rewards[i] + config.gamma * later[i + 1] - later[i])
+                for i in range(t, count)
+            )
+            turns.append((row, t, tokens[t]))
+            advantages.append(total)
+            returns.append(total + later[t])
+    whitened = torch.tensor(advantages)
+    whitened = (whitened - whitened.mean()) / whitened.std(correction=0)
+    policy_loss, value_loss, count = torch.zeros(()), torch.zeros(()), 0
+    for (row, t, tokens), advantage, target in zip(turns, whitened, returns, strict=True):
+        now, behavior = logprobs[row][tokens], batch.logprobs[row][tokens]
+        ratio = (now - now.detach()).exp() * (now.detach() - behavior).exp().clamp(max=1)
+        clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+        policy_loss = policy_loss - torch.minimum(ratio * advantage, clipped * advantage).sum()
+        value_loss = value_loss + 0.5 * (values[row, t] - target) ** 2
+        count += int(tokens.sum())
+    (policy_loss / count).backward()
+    (value_loss / len(turns)).backward()
+    found = [[p.grad.clone() for p in m.parameters()] for m in (policy, learner.critic)]
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [1, 24, 10_000])
+def test_gradients_equal_a_slow_reference(
+    micro_batch_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.model_copy(update={"grad_clip": 1e9, "micro_batch_tokens": micro_batch_tokens})
+    wanted = slow_gradients(config)
+    policy = make_model()
+    learner = PPOLearner(policy, config, seed=0)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    seen: list[list[Tensor]] = []
+    for optimizer in (learner.policy_optimizer, learner.critic_optimizer):
+        parameters = optimizer.param_groups[0]["params"]
+        monkeypatch.setattr(
+            optimizer,
+            "step",
+            lambda parameters=parameters: seen.append([p.grad.clone() for p in parameters]),
+        )
+    metrics = learner.update(make_batch(), steps=1)
+    for ours, theirs in zip(seen, wanted, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    norm = torch.stack([g.norm() for g in wanted[0]]).norm()
+    assert metrics["grad_norm/policy"] == pytest.approx(float(norm), rel=1e-4)
+
+
+def test_micro_batches_do_not_change_an_update() -> None:
+    results = []
+    for tokens in (1, 10_000):
+        config = CONFIG.model_copy(update={"micro_batch_tokens": tokens})
+        learner = PPOLearner(make_model(), config, seed=0)
+        learner.update(make_batch(), steps=2)
+        results.append(weights(learner))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_the_reference_stays_and_the_critic_is_its_own() -> None:
+    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    first = copy.deepcopy(learner.reference.state_dict())
+    learner.update(make_batch(), steps=2)
+    for name, tensor in learner.reference.state_dict().items():
+        assert torch.equal(tensor, first[name])
+    ours = dict(learner.policy.base_model.named_parameters())
+    for name, tensor in learner.critic.backbone.named_parameters():
+        assert tensor.data_ptr() != ours[name].data_ptr()
+        assert not torch.equal(tensor, ours[name])
+
+
+def test_one_step_makes_solved_rollouts_likelier_and_failed_ones_less_likely() -> None:
+    config = CONFIG.model_copy(update={"beta": 0.0, "lr": 1e-3})
+    learner = PPOLearner(make_model(), config, seed=0)
+    torch.nn.init.zeros_(learner.critic.head.weight)
+    batch = make_batch()
+    solved = batch.rewards.sum(1) > 0
+    before = slow_logprobs(learner.policy, batch, 1.0).detach()
+    learner.update(replace(batch, logprobs=before), steps=1)
+    gains = (slow_logprobs(learner.policy, batch, 1.0) - before).sum(1)
+    assert gains[solved].min() > 0 > gains[~solved].max()
+
+
+def test_the_critic_learns_the_returns() -> None:
+    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    explained = [learner.update(make_batch(), steps=1)["explained_variance"] for _ in range(40)]
+    assert explained[-1] > 0.9 > explained[0]
+
+
+def test_warm_up_is_linear() -> None:
+    learner = PPOLearner(make_model(), CONFIG.model_copy(update={"warmup_updates": 4}), seed=0)
+    rates = []
+    for _ in range(6):
+        learner.update(make_batch(), steps=1)
+        rates.append(learner.policy_optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+
+
+def test_a_gradient_that_is_not_finite_names_the_update() -> None:
+    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    with torch.no_grad():
+        learner.policy.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="update 1: the gradient norm of the policy"):
+        learner.update(make_batch(), steps=1)
+
+
+def test_more_steps_than_rollouts_leave_no_empty_minibatch() -> None:
+    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    learner.update(make_batch().select(torch.tensor([0, 1])), steps=4)
+    assert learner.updates == 2
+
+
+def test_a_restored_learner_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()))
+    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    learner.update(make_batch(), steps=2)
+    save_learner(learner, tokenizer, tmp_path)
+    other = PPOLearner(make_model(), CONFIG, seed=0)
+    restore_learner(other, tmp_path)
+    for one in (learner, other):
+        one.update(make_batch(), steps=2)
+    assert other.updates == learner.updates == 4
+    for a, b in zip(weights(learner), weights(other), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_micro_batches_hold_every_row_once_within_the_limit() -> None:
+    lengths = torch.tensor([5, 30, 7, 7, 12, 1, 9])
+    parts = list(micro_batches(lengths, max_tokens=24))
+    assert sorted(torch.cat(parts).tolist()) == list(range(7))
+    for part in parts:
+        assert len(part) == 1 or len(part) * int(lengths[part].max()) <= 24
