@@ -24,11 +24,15 @@ class ActionLogprobs(NamedTuple):
     """(B, L) float32, log-probability of each action token given all before it, 0 elsewhere."""
     entropy: Tensor
     """(B, L) float32 in nats, of the distribution each action token was drawn from, 0 elsewhere;
-    without gradient."""
+    without gradient, and all 0 unless it was asked for."""
 
 
 def action_logprobs(
-    model: PreTrainedModel, batch: RolloutBatch, temperature: float = 1.0
+    model: PreTrainedModel,
+    batch: RolloutBatch,
+    temperature: float = 1.0,
+    *,
+    with_entropy: bool = False,
 ) -> ActionLogprobs:
     """Returns log-probabilities and entropies of a batch's action tokens.
 
@@ -39,6 +43,7 @@ def action_logprobs(
             states (``check_output_head`` makes sure).
         batch: The rollouts, on the model's device.
         temperature: What sampling divided the logits by.
+        with_entropy: Also compute entropies, which costs about as much as the logits.
     """
     hidden = last_hidden_states(model, batch)
     is_action = batch.action_mask
@@ -50,7 +55,8 @@ def action_logprobs(
     size = max(1, _MAX_LOGITS // vocabulary)
     parts = []
     for start in range(0, len(tokens), size):
-        part = (states[start : start + size], tokens[start : start + size], head, temperature)
+        piece = slice(start, start + size)
+        part = (states[piece], tokens[piece], head, temperature, with_entropy)
         if len(tokens) > size and torch.is_grad_enabled():
             parts.append(checkpoint(_token_logprobs, *part, use_reentrant=False))
         else:
@@ -65,13 +71,14 @@ def action_logprobs(
 
 
 def _token_logprobs(
-    states: Tensor, tokens: Tensor, head: nn.Module, temperature: float
+    states: Tensor, tokens: Tensor, head: nn.Module, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
     logits = head(states).float() / temperature
     logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
+    if not with_entropy:
+        return logprobs, torch.zeros_like(logprobs, requires_grad=False)
     with torch.no_grad():
-        entropy = token_entropy(logits)
-    return logprobs, entropy
+        return logprobs, token_entropy(logits)
 
 
 def last_hidden_states(model: PreTrainedModel, batch: RolloutBatch) -> Tensor:

@@ -163,7 +163,7 @@ class PPOLearner:
             for rows in micro_batches(batch.lengths, 2 * self.config.micro_batch_tokens):
                 part = batch.select(rows)
                 length = part.token_ids.shape[1]
-                ours = action_logprobs(self.policy, part, self._temperature)
+                ours = action_logprobs(self.policy, part, self._temperature, with_entropy=True)
                 old_logprobs[rows, :length] = ours.logprobs
                 entropy[rows, :length] = ours.entropy
                 theirs = action_logprobs(self.reference, part, self._temperature)

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from rlef.environment import EpisodeRecord, StopReason, TurnRecord
+from rlef.rollout import Rollout, RolloutBatch
+
+
+def make_rollout(
+    turns: int, tail: int = 2, stop: StopReason = StopReason.TURN_LIMIT, first: int = 10
+) -> Rollout:
+    """Each turn has 3 prompt tokens and ``tail`` action tokens."""
+    record = EpisodeRecord(
+        problem="p", family=None, hidden_detail=None,
+        turns=(TurnRecord(response="", program=None, public_verdicts=(), feedback=None),) * turns,
+        stop=stop, solved=False, final_verdict=None,
+    )  # fmt: skip
+    turn_ids = [t if i >= 3 else -1 for t in range(turns) for i in range(3 + tail)]
+    return Rollout(
+        record=record,
+        token_ids=tuple(range(first, first + len(turn_ids))),
+        turn_ids=tuple(turn_ids),
+        logprobs=tuple(-1.0 if t >= 0 else 0.0 for t in turn_ids),
+        prompt_ends=tuple(2 + (3 + tail) * t for t in range(turns)),
+        rewards=(0.0,) * (turns - 1) + (-1.0,),
+        seed=0,
+    )
+
+
+def test_a_batch_by_hand() -> None:
+    batch = RolloutBatch.from_rollouts([make_rollout(1), make_rollout(2, tail=1)], num_turns=3)
+    assert batch.token_ids.tolist() == [
+        [10, 11, 12, 13, 14, 0, 0, 0],
+        [10, 11, 12, 13, 14, 15, 16, 17],
+    ]
+    assert batch.turn_ids.tolist() == [
+        [-1, -1, -1, 0, 0, -1, -1, -1],
+        [-1, -1, -1, 0, -1, -1, -1, 1],
+    ]
+    assert batch.prompt_ends.tolist() == [[2, 0, 0], [2, 6, 0]]
+    assert batch.turn_mask.tolist() == [[True, False, False], [True, True, False]]
+    assert batch.rewards.tolist() == [[-1, 0, 0], [0, -1, 0]]
+    assert batch.lengths.tolist() == [5, 8] and len(batch) == 2
+    assert batch.action_mask.sum(1).tolist() == [2, 2]
+
+
+def test_select_drops_columns_that_are_only_padding() -> None:
+    batch = RolloutBatch.from_rollouts([make_rollout(1), make_rollout(3)], num_turns=3)
+    part = batch.select(torch.tensor([0]))
+    assert part.token_ids.shape == (1, 5) and part.turn_mask.shape == (1, 3)
+    assert part.token_mask.all()
+
+
+@pytest.mark.parametrize(
+    "rollouts",
+    [[], [make_rollout(1, stop=StopReason.INFRA_ERROR)], [make_rollout(2)]],
+    ids=["none", "infrastructure", "turns"],
+)
+def test_what_cannot_be_trained_on_is_refused(rollouts: list[Rollout]) -> None:
+    with pytest.raises(ValueError, match="allowed: 1"):
+        RolloutBatch.from_rollouts(rollouts, num_turns=1)

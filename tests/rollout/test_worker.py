@@ -1,0 +1,151 @@
+import dataclasses
+import json
+from collections.abc import Iterator
+
+import pytest
+from scripted import DOUBLE, NO_CODE, ONLY_PUBLIC, RIGHT, WRONG, ScriptedEngine, make_chat
+from scripted import make_worker as make
+
+from rlef.environment import ChatFormat, RandomFeedbackPool, StopReason
+from rlef.rollout import EpisodeRequest, Rollout, RolloutWorker, derive_seed
+from rlef.rollout.records import rollout_from_json, rollout_to_json
+from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport, Verdict
+
+
+@pytest.fixture(scope="module")
+def chat() -> ChatFormat:
+    return make_chat()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(workers=1) as running:
+        yield running
+
+
+def run(worker: RolloutWorker, count: int = 1) -> list[Rollout]:
+    return worker.run([EpisodeRequest(problem=DOUBLE, seed=seed) for seed in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("answers", "rewards", "stop", "solved"),
+    [
+        ([RIGHT], (1.0,), StopReason.PUBLIC_PASSED, True),
+        ([ONLY_PUBLIC], (-1.0,), StopReason.PUBLIC_PASSED, False),
+        ([WRONG, RIGHT], (0.0, 1.0), StopReason.PUBLIC_PASSED, True),
+        ([NO_CODE, WRONG, RIGHT], (-0.2, 0.0, 1.0), StopReason.PUBLIC_PASSED, True),
+        ([WRONG, NO_CODE, WRONG], (0.0, -0.2, -1.0), StopReason.TURN_LIMIT, False),
+        ([WRONG, WRONG, NO_CODE], (0.0, 0.0, -1.0), StopReason.TURN_LIMIT, False),
+    ],
+)
+def test_episodes_end_and_are_rewarded_as_the_paper_says(
+    chat: ChatFormat,
+    sandbox: Sandbox,
+    answers: list[str],
+    rewards: tuple[float, ...],
+    stop: StopReason,
+    solved: bool,
+) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
+    [rollout] = run(make(engine, sandbox))
+    assert rollout.rewards == rewards
+    assert (rollout.record.stop, rollout.record.solved) == (stop, solved)
+    assert [turn.response for turn in rollout.record.turns] == answers
+    assert rollout.trainable
+
+
+def test_tokens_masks_and_logprobs_are_those_of_the_engine(
+    chat: ChatFormat, sandbox: Sandbox
+) -> None:
+    answers = [WRONG, NO_CODE, RIGHT]
+    engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
+    [rollout] = run(make(engine, sandbox))
+    for turn, call in enumerate(engine.calls):
+        [(prompt, _)] = call
+        assert list(rollout.token_ids[: len(prompt)]) == prompt
+        assert rollout.prompt_ends[turn] == len(prompt) - 1
+        sampled = [i for i, t in enumerate(rollout.turn_ids) if t == turn]
+        assert sampled == list(range(len(prompt), len(prompt) + len(sampled)))
+        ids = [rollout.token_ids[i] for i in sampled]
+        assert chat.decode(ids) == answers[turn] and ids[-1] == chat.end_of_turn
+        logprobs = [rollout.logprobs[i] for i in sampled]
+        assert logprobs == [-0.01 * (i + 1) for i in range(len(ids))]
+    assert "Expected output:\n4\nYour output:\n5" in chat.decode(engine.calls[1][0][0])
+    assert "14" not in chat.decode(engine.calls[2][0][0])
+
+
+def test_more_episodes_than_a_group_come_back_in_order(chat: ChatFormat, sandbox: Sandbox) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn])
+    rollouts = run(make(engine, sandbox, group_size=3), count=11)
+    assert [rollout.seed for rollout in rollouts] == list(range(11))
+    assert all(rollout.record.solved for rollout in rollouts)
+    assert max(map(len, engine.calls)) == 3
+    seeds = [seed for call in engine.calls for _, seed in call]
+    assert sorted(seeds) == sorted(derive_seed(s, t) for s in range(11) for t in range(2))
+
+
+def test_an_episode_without_room_for_an_answer_ends_there(
+    chat: ChatFormat, sandbox: Sandbox
+) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: WRONG)
+    [whole] = run(make(engine, sandbox))
+    limit = whole.prompt_ends[1] + 1
+    [rollout] = run(make(engine, sandbox, max_context=limit))
+    assert rollout.record.stop is StopReason.CONTEXT_LIMIT
+    assert rollout.rewards == (-1.0,) and len(rollout.record.turns) == 1
+    assert rollout.token_ids == whole.token_ids[: len(rollout.token_ids)]
+    assert rollout.turn_ids[-1] == 0
+
+
+def test_a_first_prompt_that_does_not_fit_gives_no_training_signal(
+    chat: ChatFormat, sandbox: Sandbox
+) -> None:
+    [rollout] = run(make(ScriptedEngine(chat, lambda _, turn: RIGHT), sandbox, max_context=5))
+    assert rollout.record.stop is StopReason.CONTEXT_LIMIT
+    assert not rollout.trainable and not rollout.record.solved
+
+
+class BrokenSandbox:
+    """Fails at its own work on private tests."""
+
+    def judge_many(self, jobs: list[JudgeJob]) -> list[JudgeReport]:
+        verdicts = [Verdict.IE if len(job.tests) > 1 else Verdict.AC for job in jobs]
+        return [
+            JudgeReport(
+                verdict=verdict, tests=tuple(TestReport(verdict=verdict) for _ in job.tests)
+            )
+            for job, verdict in zip(jobs, verdicts, strict=True)
+        ]
+
+
+def test_an_infrastructure_error_is_masked_not_punished(chat: ChatFormat) -> None:
+    [rollout] = run(make(ScriptedEngine(chat, lambda _, turn: RIGHT), BrokenSandbox()))
+    assert rollout.record.stop is StopReason.INFRA_ERROR
+    assert rollout.rewards == (0.0,) and not rollout.trainable
+
+
+def test_random_feedback_shows_another_problem_and_ends_by_the_true_tests(
+    chat: ChatFormat, sandbox: Sandbox
+) -> None:
+    pool = RandomFeedbackPool(messages={"other": ("Strange.",)}, families={"other": None})
+    engine = ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn])
+    [rollout] = run(make(engine, sandbox, random_feedback=pool))
+    assert rollout.record.turns[0].feedback == "Strange."
+    assert rollout.record.solved and len(rollout.record.turns) == 2
+
+
+def test_rollouts_come_back_from_json_as_they_were(chat: ChatFormat, sandbox: Sandbox) -> None:
+    answers = [WRONG, NO_CODE, RIGHT]
+    engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
+    [rollout] = run(make(engine, sandbox))
+    text = json.dumps(rollout_to_json(rollout))
+    assert rollout_from_json(json.loads(text)) == rollout
+    assert dataclasses.asdict(rollout.record)["problem"] in text
+
+
+def test_the_same_request_twice_is_refused(chat: ChatFormat, sandbox: Sandbox) -> None:
+    worker = make(ScriptedEngine(chat, lambda _, turn: RIGHT), sandbox)
+    request = EpisodeRequest(problem=DOUBLE, seed=0)
+    with pytest.raises(ValueError, match="stands twice"):
+        worker.run([request, request])
+    assert worker.run([]) == []

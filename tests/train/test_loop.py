@@ -1,0 +1,134 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from rlef.config import dump_config, load_config
+from rlef.run import RunDamagedError, RunFolder
+from rlef.train.loop import train
+from rlef.train.recipe import TrainConfig
+
+TINY = [
+    *("updates=6", "rollout.batch=8", "learner.minibatch=4", "checkpoint_every=4"),
+    *(
+        "eval.problems=4",
+        "rollout.max_new_tokens=72",
+        "rollout.group=4",
+        "learner.warmup_updates=0",
+    ),
+]
+
+
+class Silent:
+    """Stops the run after some batches, as Ctrl-C does."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.stop_after = stop_after
+        self.batches = 0
+
+    def message(self, text: str) -> None:
+        pass
+
+    def update(self, metrics: Mapping[str, object]) -> None:
+        self.batches += 1
+        if self.batches == self.stop_after:
+            raise KeyboardInterrupt
+
+
+def start(path: Path, *words: str) -> tuple[TrainConfig, RunFolder]:
+    config = load_config(TrainConfig, "mini", [*TINY, *words])
+    return config, RunFolder.create(path, dump_config(config))
+
+
+def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if not k.endswith("_s")} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that nothing interrupted."""
+    config, run = start(tmp_path_factory.mktemp("runs") / "whole")
+    train(config, run, Silent())
+    return run
+
+
+def test_a_run_writes_what_the_summary_needs(whole: RunFolder) -> None:
+    summary = whole.read_summary()
+    assert summary is not None
+    assert summary["test_problems"] == 4 and summary["updates"] == 6
+    for stage in ("before", "after", "random_feedback"):
+        assert set(summary[stage]) >= {"solve", "solve_rate_by_turn", "repair_rate", "statistics"}
+    assert [line["update"] for line in whole.read_metrics()] == [2, 4, 6]
+    assert [len(whole.read_rollouts(f"train-{u:06d}")) for u in (2, 4, 6)] == [8, 8, 8]
+    assert [checkpoint.update for checkpoint in whole.checkpoints()] == [6]
+
+
+def test_no_rollout_is_repeated_and_its_logprobs_are_the_learners(whole: RunFolder) -> None:
+    seeds = [r["seed"] for u in (2, 4, 6) for r in whole.read_rollouts(f"train-{u:06d}")]
+    assert len(set(seeds)) == 24
+    assert all(line["behavior_kl"] < 1e-4 for line in whole.read_metrics())
+    assert whole.read_metrics()[0]["kl"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_stopped_run_goes_on_to_the_same_end(
+    whole: RunFolder, tmp_path: Path, stop_after: int
+) -> None:
+    config, run = start(tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, Silent(stop_after))
+    assert run.read_summary() is None
+    train(config, run, Silent())
+    assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
+    for name in whole.rollout_names():
+        assert sorted(map(json.dumps, run.read_rollouts(name))) == sorted(
+            map(json.dumps, whole.read_rollouts(name))
+        )
+    ours, theirs = (load_file(r.checkpoint_path(6) / "model.safetensors") for r in (run, whole))
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+
+
+def test_stored_rollouts_are_used_and_only_missing_ones_sampled(
+    whole: RunFolder, tmp_path: Path
+) -> None:
+    config, run = start(tmp_path / "torn")
+    path = run.rollout_path("train-000002")
+    lines = whole.rollout_path("train-000002").read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]) + lines[5][:40])
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, Silent(stop_after=1))
+    assert path.read_bytes().startswith(b"".join(lines[:5]))
+    places = [record["place"] for record in run.read_rollouts("train-000002")]
+    assert sorted(places) == list(range(8))
+
+
+def test_a_damaged_rollout_is_named(tmp_path: Path) -> None:
+    config, run = start(tmp_path / "damaged")
+    run.append_rollouts("train-000002", [{"place": 0, "turns": "?"}])
+    with pytest.raises(RunDamagedError, match=r"train-000002\.jsonl holds no rollout"):
+        train(config, run, Silent())
+
+
+def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> None:
+    problems = tmp_path / "valid.jsonl"
+    record = {
+        "name": "first",
+        "statement": "Read integers on one line. Print the numbers, separated by ','.",
+        "public_tests": [{"input": "1 2\n", "output": "1,2\n"}],
+        "private_tests": [{"input": "3 4 5\n", "output": "3,4,5\n"}],
+    }
+    problems.write_text(json.dumps(record) + "\n")
+    config, run = start(
+        tmp_path / "best",
+        *(f"data.valid=jsonl:{problems}", "eval.every=2", "learner.lr=1e-2"),
+    )
+    train(config, run, Silent())
+    rates = [line["valid_solve_rate"] for line in run.read_metrics()]
+    assert len(rates) == 3
+    last = load_file(run.checkpoint_path(6) / "model.safetensors")
+    best = load_file(run.checkpoints_path / "best" / "model.safetensors")
+    is_last = rates.index(max(rates)) == 2
+    assert all(best[name].equal(last[name]) for name in last) == is_last
