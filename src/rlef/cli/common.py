@@ -53,3 +53,10 @@ def print_rich(renderable: object) -> None:
     from rich.console import Console
 
     Console(highlight=False).print(renderable)
+
+
+def quiet_transformers() -> None:
+    """Turns off the progress bars of loading and saving, which take less than a second."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

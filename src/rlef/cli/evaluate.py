@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import new_run_path, print_json, print_rich
+from rlef.cli.common import new_run_path, print_json, print_rich, quiet_transformers
 
 if TYPE_CHECKING:
     from rlef.run import RunFolder
@@ -55,6 +55,7 @@ def evaluate(
     options |= {**asdict(sampling), "seed": seed, "prompts": prompts}
     problems = load_problems(data)[:limit]
     run = _open_or_create(out or new_run_path("eval"), options)
+    quiet_transformers()
     with run.lock():
         result = run_evaluation(
             model=model,
@@ -66,6 +67,7 @@ def evaluate(
             seed=seed,
             prompts=templates,
             device=device,
+            say=lambda line: typer.echo(line, err=True),
         )
     if as_json:
         print_json(result)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import new_run_path, print_rich
+from rlef.cli.common import new_run_path, print_rich, quiet_transformers
 
 if TYPE_CHECKING:
     from rlef.run import RunFolder
@@ -82,6 +82,7 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
     from rlef.report import summary_table, write_report
     from rlef.train.loop import train as run_training
 
+    quiet_transformers()
     try:
         with run.lock():
             run_training(config, run, Display(config.updates))

@@ -12,6 +12,8 @@ from rlef.rollout.records import episode_from_json, episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import Limits, Sandbox
 
+_LINES = 5
+"""Lines of progress per evaluation."""
 EPISODES = "eval"
 """Name of the rollouts that ``rlef eval`` writes."""
 
@@ -119,7 +121,8 @@ def run_episodes(
             found[keys[i]] = rollout.record
             solved += rollout.record.solved
         run.append_rollouts(name, entries)
-        say(f"{name}: {len(found)}/{total} episodes, {100 * solved / len(found):.1f} % solved")
+        if _LINES * len(found) // total > _LINES * (len(found) - len(ended)) // total:
+            say(f"{name}: {len(found)}/{total} episodes, {100 * solved / len(found):.1f} % solved")
     return [found[key] for key in sorted(found)]
 
 
