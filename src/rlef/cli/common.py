@@ -59,4 +59,4 @@ def quiet_transformers() -> None:
     """Turns off the progress bars of loading and saving, which take less than a second."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
