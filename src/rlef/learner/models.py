@@ -83,9 +83,8 @@ def _token_logprobs(
 
 def last_hidden_states(model: PreTrainedModel, batch: RolloutBatch) -> Tensor:
     """Returns (B, L, H) hidden states after the last layer and its norm."""
-    output = model.base_model(
-        input_ids=batch.token_ids, attention_mask=batch.token_mask, use_cache=False
-    )
+    # No mask: padding stands on the right, where causal attention never looks.
+    output = model.base_model(input_ids=batch.token_ids, use_cache=False)
     hidden: Tensor = output.last_hidden_state
     return hidden
 
@@ -102,11 +101,10 @@ def check_output_head(model: PreTrainedModel) -> None:
     was_training = model.training
     model.train(False)
     try:
-        mask = torch.ones_like(ids, dtype=torch.bool)
-        output = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+        output = model.base_model(input_ids=ids, use_cache=False)
         head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         ours = head(output.last_hidden_state).float()
-        theirs = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+        theirs = model(input_ids=ids, use_cache=False).logits.float()
     finally:
         model.train(was_training)
     if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
@@ -143,11 +141,7 @@ class Critic(nn.Module):
         What stands after the last prompt is not run: no value depends on it.
         """
         length = int(batch.prompt_ends.max()) + 1
-        output = self.backbone(
-            input_ids=batch.token_ids[:, :length],
-            attention_mask=batch.token_mask[:, :length],
-            use_cache=False,
-        )
+        output = self.backbone(input_ids=batch.token_ids[:, :length], use_cache=False)
         rows = torch.arange(len(batch), device=batch.token_ids.device)[:, None]
         states = output.last_hidden_state[rows, batch.prompt_ends]  # (B, U, H)
         # Not self.head(...): autocast would round the values to bfloat16.

@@ -16,7 +16,7 @@ from rlef.sandbox import JudgeReport, Sandbox, Verdict
 
 WRONG_ALTERNATIVE = 0.1
 """Chance of a wrong ending where the statement tells the right one."""
-LATER_TURNS = 0.4
+LATER_TURNS = 0.3
 """Share of dialogues that go on after a first answer that failed."""
 MISTAKE = 0.1
 """Chance of a mistake in what is computed."""

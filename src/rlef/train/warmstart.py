@@ -29,7 +29,7 @@ class WarmstartConfig(BaseModel):
 
     seed: int = Field(0, ge=0)
     vocab_size: int = Field(1024, ge=300)
-    parts: int = Field(10, ge=1)
+    parts: int = Field(12, ge=1)
     """Parts of the training, each with problems that no other part has."""
     problems_per_topic: int = Field(1000, ge=1)
     """In each part."""
@@ -38,7 +38,7 @@ class WarmstartConfig(BaseModel):
     min_lr: float = Field(1e-5, ge=0)
     warmup_steps: int = Field(50, ge=1)
     weight_decay: float = Field(0.1, ge=0)
-    batch_tokens: int = Field(4096, ge=1024)
+    batch_tokens: int = Field(3072, ge=1024)
     """Padded tokens per step."""
     grad_clip: float = Field(1.0, gt=0)
 

@@ -55,10 +55,8 @@ def _label(label: str) -> Alternative:
     return Alternative(f"after the label '{label}'", (f'print("{label}", r)',))
 
 
-def _width(width: int) -> Alternative:
-    return Alternative(
-        f"padded with zeros to {width} characters", (f"print(str(r).zfill({width}))",)
-    )
+def _unit(unit: str) -> Alternative:
+    return Alternative(f"followed by '{unit}'", (f'print(r, "{unit}")',))
 
 
 def _decimals(places: int) -> Alternative:
@@ -110,7 +108,13 @@ DETAILS: tuple[Detail, ...] = (
             )
         ),
     ),
-    Detail("width", ("int",), tuple(map(_width, range(5, 11)))),
+    Detail(
+        "unit",
+        ("int",),
+        tuple(
+            map(_unit, ("points", "items", "units", "coins", "steps", "marks", "euros", "meters"))
+        ),
+    ),
     Detail("decimals", ("real",), tuple(map(_decimals, range(1, 8)))),
     Detail(
         "words",

@@ -80,11 +80,11 @@ class _Constants:
     def draw(cls, rng: Random) -> "_Constants":
         return cls(
             {
-                "k": str(rng.randint(2, 19)),
+                "k": str(rng.randint(2, 15)),
                 "m": str(rng.randint(3, 5)),
                 "c": str(rng.randint(2, 9)),
                 "n": str(rng.randint(3, 4)),
-                "l": rng.choice("aeiorlnstcdgmpu"),
+                "l": rng.choice("aeiorlnst"),
             }
         )
 
@@ -123,10 +123,8 @@ def _interval(rng: Random) -> str:
 
 
 def _text(rng: Random) -> str:
-    return " ".join(
-        "".join(c.upper() if rng.random() < 0.4 else c for c in rng.choice(WORDS))
-        for _ in range(rng.randint(2, 3))
-    )
+    cases = (str.lower, str.upper, str.title)
+    return " ".join(rng.choice(cases)(rng.choice(WORDS)) for _ in range(rng.randint(2, 3)))
 
 
 def _body(

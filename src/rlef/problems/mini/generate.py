@@ -54,6 +54,7 @@ MUTATIONS = (
     (" / ", " // "),
 )
 _PUBLIC_TRIES = 200
+_SECOND_PUBLIC_TEST = 0.25
 _PRIVATE_TESTS = (5, 7)
 
 
@@ -135,9 +136,9 @@ def _telling_inputs(rng: Random, body: Body, programs: Sequence[str]) -> list[st
     for _ in range(_PUBLIC_TRIES):
         text = body.make_input(rng)
         if _tells_apart(programs, text):
-            if rng.random() < 0.5:
-                return [text]
-            return [body.make_input(rng), text]
+            if rng.random() < _SECOND_PUBLIC_TEST:
+                return [body.make_input(rng), text]
+            return [text]
     return None
 
 
