@@ -69,6 +69,7 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
         trainer = Trainer(config, run, display, sandbox)
+        trainer.describe()
         before = trainer.evaluate("eval-before")
         trainer.restore()
         while trainer.update < config.updates:
@@ -138,6 +139,16 @@ class Trainer:
                 temperature=config.rollout.temperature,
                 max_new_tokens=config.rollout.max_new_tokens,
             )
+        )
+
+    def describe(self) -> None:
+        """Says what is about to run."""
+        config = self.config
+        self.display.message(
+            f"{config.name}: {config.model}, {self.parameters / 1e6:.2f} M parameters, "
+            f"{len(self.train_problems)} training and {len(self.test_problems)} test problems, "
+            f"{config.updates // config.updates_per_batch} batches of {config.rollout.batch} "
+            f"rollouts; run folder {self.run.path}"
         )
 
     def evaluate(self, name: str, *, random_feedback: bool = False) -> list[EpisodeRecord]:
