@@ -132,3 +132,22 @@ def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> N
     best = load_file(run.checkpoints_path / "best" / "model.safetensors")
     is_last = rates.index(max(rates)) == 2
     assert all(best[name].equal(last[name]) for name in last) == is_last
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("rollout.max_context=4096", "rollout.max_context is 4096, but mini was made for 1024"),
+        ("eval.problems=1", "random feedback needs two or more .* eval.random_feedback=false"),
+        ("rollout.prompts=none.txt", "none.txt"),
+        ("device=cuda:9", "device is 'cuda:9'"),
+        ("model=/nowhere", "no model '/nowhere'"),
+    ],
+)
+def test_what_cannot_run_is_said_before_training(tmp_path: Path, word: str, message: str) -> None:
+    words = [w for w in TINY if w.partition("=")[0] != word.partition("=")[0]]
+    config = load_config(TrainConfig, "mini", [*words, word])
+    run = RunFolder.create(tmp_path / "run", dump_config(config))
+    with pytest.raises(ValueError, match=message):
+        train(config, run, Silent())
+    assert run.rollout_names() == []

@@ -121,12 +121,19 @@ class Trainer:
         self.tokenizer = load_tokenizer(config.model)
         self.chat = ChatFormat(self.tokenizer)
         policy = load_model(config.model, resolve_device(config.device))
+        longest = getattr(policy.config, "max_position_embeddings", config.rollout.max_context)
+        if config.rollout.max_context > longest:
+            raise ValueError(
+                f"rollout.max_context is {config.rollout.max_context}, but {config.model} was made "
+                f"for {longest} tokens; allowed: up to {longest}"
+            )
         self.parameters = policy.num_parameters()
         self._feedback = FeedbackOptions(max_field_chars=config.rollout.feedback_chars)
         cpu_s = config.rollout.cpu_s
         self._limits = Limits(
             cpu_s=cpu_s, memory_mb=config.rollout.memory_mb, wall_s=WALL_PER_CPU * cpu_s
         )
+        self.random_feedback = self._random_feedback() if config.eval.random_feedback else None
         self.learner = PPOLearner(policy, config.learner, config.seed, config.rollout.temperature)
         self.engine = HFEngine(
             policy,
@@ -153,16 +160,7 @@ class Trainer:
 
     def evaluate(self, name: str, *, random_feedback: bool = False) -> list[EpisodeRecord]:
         """Runs the episodes of one evaluation on the test problems."""
-        pool = None
-        if random_feedback:
-            pool = RandomFeedbackPool.build(
-                self.test_problems,
-                self.sandbox,
-                self.prompts,
-                self._feedback,
-                self.config.seed,
-                limits=self._limits,
-            )
+        pool = self.random_feedback if random_feedback else None
         return self._evaluate(name, self.test_problems, pool)
 
     def take_best(self) -> None:
@@ -289,6 +287,20 @@ class Trainer:
         self.learner.policy.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         self.run.commit_named(folder, BEST)
+
+    def _random_feedback(self) -> RandomFeedbackPool:
+        """Built before training: what is wrong with it must not come to light after it."""
+        try:
+            return RandomFeedbackPool.build(
+                self.test_problems,
+                self.sandbox,
+                self.prompts,
+                self._feedback,
+                self.config.seed,
+                limits=self._limits,
+            )
+        except ValueError as error:
+            raise ValueError(f"{error}; or set eval.random_feedback=false") from None
 
     def _worker(
         self, sampling: SamplingParams, pool: RandomFeedbackPool | None = None
