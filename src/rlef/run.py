@@ -151,7 +151,7 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Writes what the run came to."""
-        _replace(self.summary_path, json.dumps(_plain(summary), indent=2) + "\n")
+        _replace(self.summary_path, json.dumps(json_value(summary), indent=2) + "\n")
 
     def read_summary(self) -> Record | None:
         """What the run came to, or ``None`` while it is not finished."""
@@ -299,20 +299,20 @@ class RunFolder:
         shutil.rmtree(doomed)
 
 
-def _plain(value: object) -> object:
-    """The value with null for what JSON has no number for."""
+def json_value(value: object) -> object:
+    """Returns the value with null for what JSON has no number for."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [json_value(item) for item in value]
     return value
 
 
 def _dump_lines(records: Iterable[Mapping[str, object]]) -> str:
     # ASCII only: lone surrogates of a model's output and U+2028 survive any reader.
-    return "".join(json.dumps(_plain(record)) + "\n" for record in records)
+    return "".join(json.dumps(json_value(record)) + "\n" for record in records)
 
 
 def _append(path: Path, records: Iterable[Mapping[str, object]]) -> None:

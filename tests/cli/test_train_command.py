@@ -36,7 +36,7 @@ def finish(config: TrainConfig, run: RunFolder, display: Any) -> None:
         {
             **{"recipe": "tiny", "seed": config.seed, "updates": config.updates, "wall_s": 1.0},
             **{"parameters": 10, "turn_limit": 1, "test_problems": 4, "samples_per_problem": 1},
-            **{"before": STAGE, "after": STAGE, "random_feedback": STAGE, "gain_1at3": RATE},
+            **{"before": STAGE, "after": STAGE, "random_feedback": STAGE, "gain": RATE},
             **{"timing_s": {}, "masked_infra": 0},
         }
     )

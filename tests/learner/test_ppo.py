@@ -145,6 +145,16 @@ def test_warm_up_is_linear() -> None:
     assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
 
 
+def test_the_learning_rate_falls_linearly_to_its_final_share() -> None:
+    config = CONFIG.model_copy(update={"final_lr_share": 0.5})
+    learner = PPOLearner(make_model(), config, seed=0, total_updates=4)
+    rates = []
+    for _ in range(6):
+        learner.update(make_batch(), steps=1)
+        rates.append(learner.policy_optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.01, 0.00875, 0.0075, 0.00625, 0.005, 0.005])
+
+
 def test_a_gradient_that_is_not_finite_names_the_update() -> None:
     learner = PPOLearner(make_model(), CONFIG, seed=0)
     with torch.no_grad():

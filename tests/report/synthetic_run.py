@@ -28,7 +28,7 @@ def make_summary(seed: int = 0, after: float = 0.635) -> dict[str, Any]:
         "before": stage([0.240, 0.290, 0.312], 0.096),
         "after": stage([0.381, 0.560, after], 0.413),
         "random_feedback": stage([0.379, 0.395, 0.402], 0.02),
-        "gain_1at3": {"mean": after - 0.312, "low": after - 0.352, "high": after - 0.272},
+        "gain": {"mean": after - 0.312, "low": after - 0.352, "high": after - 0.272},
         "timing_s": {"generate": 300.0, "judge": 200.0, "update": 180.0},
         "masked_infra": 12,
     }

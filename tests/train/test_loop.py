@@ -69,7 +69,7 @@ def test_a_run_writes_what_the_summary_needs(whole: RunFolder) -> None:
 def test_no_rollout_is_repeated_and_its_logprobs_are_the_learners(whole: RunFolder) -> None:
     seeds = [r["seed"] for u in (2, 4, 6) for r in whole.read_rollouts(f"train-{u:06d}")]
     assert len(set(seeds)) == 24
-    assert all(line["behavior_kl"] < 1e-4 for line in whole.read_metrics())
+    assert all(line["logprob_gap"] < 1e-4 for line in whole.read_metrics())
     assert whole.read_metrics()[0]["kl"] == pytest.approx(0, abs=1e-5)
 
 

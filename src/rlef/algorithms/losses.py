@@ -13,6 +13,7 @@ from torch import Tensor
 from rlef.algorithms.kl import approx_kl
 from rlef.algorithms.masked import check_same_shape, keep, masked_mean, widen
 
+_ROUNDING = 1e-6
 MAX_LOG_RATIO = 20.0
 """Log ratios are cut here: exp would overflow, and 0 * inf is a NaN gradient."""
 
@@ -176,14 +177,15 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
         mask: Same shape, True = counts.
 
     Returns:
-        Scalar, float32 or wider; NaN where the returns do not vary.
+        Scalar, float32 or wider; NaN where the returns do not vary by more than rounding.
 
     Raises:
         ValueError: Shapes differ.
     """
     check_same_shape(values=values, returns=returns, mask=mask)
     kept_values, kept_returns = widen(values)[mask.bool()], widen(returns)[mask.bool()]
-    if kept_returns.numel() == 0 or bool(kept_returns.min() == kept_returns.max()):
+    spread = kept_returns.max() - kept_returns.min() if kept_returns.numel() else torch.tensor(0.0)
+    if bool(spread <= _ROUNDING * (1 + kept_returns.abs().sum() / max(1, kept_returns.numel()))):
         return kept_returns.new_full((), torch.nan)
     residual = (kept_returns - kept_values).var(correction=0)
     return 1 - residual / kept_returns.var(correction=0)

@@ -44,8 +44,10 @@ def new_run_path(name: str) -> Path:
 
 
 def print_json(value: Mapping[str, object]) -> None:
-    """Prints a result for programs."""
-    typer.echo(json.dumps(value, indent=2))
+    """Prints a result for programs, with null for NaN."""
+    from rlef.run import json_value
+
+    typer.echo(json.dumps(json_value(value), indent=2))
 
 
 def print_rich(renderable: object) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rlef.run import RunFolder
 
 EXAMPLES = (
-    "Examples: rlef eval runs/one/checkpoints/update-000120 --data mini:test · "
+    "Examples: rlef eval runs/one/checkpoints/update-000120 --data mini:test --prompts mini · "
     "rlef eval Qwen/Qwen2.5-Coder-0.5B-Instruct --data jsonl:mine.jsonl --samples 5 --limit 20"
 )
 

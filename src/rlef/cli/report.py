@@ -13,13 +13,16 @@ EXAMPLES = "Example: rlef report runs/one"
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
 ) -> None:
-    """Write RUN/report.html and print the run's table."""
-    from rlef.report import summary_table, write_report
+    """Write RUN/report.html and print the run's table; of an evaluation, print its table."""
+    from rlef.report import evaluation_table, summary_table, write_report
     from rlef.run import RunFolder
 
     folder = RunFolder.open(run)
-    page = write_report(folder)
     summary = folder.read_summary()
+    if summary is not None and "recipe" not in summary:
+        print_rich(evaluation_table(summary, len(summary["solve_rate_by_turn"])))
+        return
+    page = write_report(folder)
     if summary is None:
         typer.echo(f"not finished; go on with: rlef train {run}", err=True)
     else:

@@ -38,7 +38,7 @@ def train(
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seed, seed + 1, ...")] = 1,
 ) -> None:
-    """Train a model; the same words after a stop go on where it was."""
+    """Train a model. What was stopped goes on with: rlef train RUN."""
     words = overrides or []
     if Path(recipe_or_run).is_dir():
         if out is not None or seeds != 1:

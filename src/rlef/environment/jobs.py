@@ -46,8 +46,15 @@ def _job(
             cpu_s=limits.cpu_s if problem.cpu_s is None else problem.cpu_s,
             memory_mb=limits.memory_mb if problem.memory_mb is None else problem.memory_mb,
             output_kb=limits.output_kb,
-            wall_s=limits.wall_s,
+            wall_s=_wall_s(problem, limits),
         ),
         checker=problem.checker,
         stop_at_first_failure=stop_at_first_failure,
     )
+
+
+def _wall_s(problem: Problem, limits: Limits) -> float | None:
+    """The wall-clock limit, as many times the problem's CPU limit as it is of the default's."""
+    if limits.wall_s is None or problem.cpu_s is None:
+        return limits.wall_s
+    return limits.wall_s * problem.cpu_s / limits.cpu_s

@@ -11,6 +11,7 @@ from rlef.rollout import EpisodeRequest, RolloutWorker, derive_seed
 from rlef.rollout.records import episode_from_json, episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import Limits, Sandbox
+from rlef.sandbox.checkers import make_checker
 
 _LINES = 5
 """Lines of progress per evaluation."""
@@ -96,10 +97,13 @@ def run_episodes(
     found: dict[tuple[int, int], EpisodeRecord] = {}
     for record in run.read_rollouts(name):
         try:
-            found[record["place"], record["sample"]] = episode_from_json(record)
-        except (KeyError, ValueError, TypeError) as error:
+            place = record["place"]
+            if record["problem"] != problems[place].name:
+                raise ValueError(f"{record['problem']!r} is not problem {place}")
+            found[place, record["sample"]] = episode_from_json(record)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
             path = run.rollout_path(name)
-            raise RunDamagedError(f"{path} holds no episode: {error!r}") from None
+            raise RunDamagedError(f"{path} holds no episode of these problems: {error!r}") from None
     keys = [
         (place, sample)
         for sample in range(samples)
@@ -130,8 +134,13 @@ def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -
     """Returns the problems that an episode can be run on.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is none, or one names a checker that does not exist.
     """
+    for problem in problems:
+        try:
+            make_checker(problem.checker)
+        except ValueError as error:
+            raise ValueError(f"problem {problem.name!r}: {error}") from None
     usable = [p for p in problems if p.public_tests and p.private_tests]
     if len(usable) < len(problems):
         say(f"{len(problems) - len(usable)} problems without public or private tests are left out")

@@ -45,6 +45,9 @@ class LearnerConfig(BaseModel):
     weight_decay: float = Field(0.1, ge=0)
     warmup_updates: int = Field(50, ge=0)
     """Linear warm-up, in optimizer steps."""
+    final_lr_share: float = Field(1.0, ge=0, le=1)
+    """The learning rate falls linearly to this share of ``lr`` at the last update; the paper's
+    stays."""
     minibatch: int = Field(256, ge=1)
     """Rollouts per optimizer step."""
     beta: float = Field(0.05, ge=0)
@@ -101,6 +104,7 @@ class PPOLearner:
         config: The settings.
         seed: Of the critic's head and the order of minibatches.
         temperature: What sampling divides the logits by.
+        total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
 
     Attributes:
         policy: as given.
@@ -113,7 +117,12 @@ class PPOLearner:
     """
 
     def __init__(
-        self, policy: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float = 1.0
+        self,
+        policy: PreTrainedModel,
+        config: LearnerConfig,
+        seed: int,
+        temperature: float = 1.0,
+        total_updates: int | None = None,
     ) -> None:
         check_output_head(policy)
         self.config = config
@@ -123,10 +132,12 @@ class PPOLearner:
         self.updates = 0
         self._seed = seed
         self._temperature = temperature
+        self._total_updates = total_updates
         if config.gradient_checkpointing:
             for model in (self.policy, self.critic.backbone):
                 model.gradient_checkpointing_enable()  # type: ignore[operator]
                 model.train()
+                _switch_off_dropout(model)
         self.policy_optimizer = self._adamw(self.policy, config.lr)
         self.critic_optimizer = self._adamw(self.critic, config.critic_lr or config.lr)
 
@@ -138,8 +149,8 @@ class PPOLearner:
             steps: Minibatches of equal size to cut it into; there are no empty ones.
 
         Returns:
-            Metrics: means over turns (kl, reward), action tokens (entropy, clipfrac, ratio ...)
-            or optimizer steps (losses, grad_norm/...).
+            Metrics: means over rollouts (reward), turns (kl, value, return), action tokens
+            (entropy, logprob_gap, clipfrac, ratio ...) or optimizer steps (losses, grad_norm/...).
 
         Raises:
             FloatingPointError: A gradient is not finite.
@@ -184,7 +195,7 @@ class PPOLearner:
             "explained_variance": float(explained_variance(values, returns, mask)),
             "value": float(masked_mean(values, mask)),
             "return": float(masked_mean(returns, mask)),
-            "behavior_kl": float(
+            "logprob_gap": float(
                 masked_mean((batch.logprobs - old_logprobs).abs(), batch.action_mask)
             ),
             "action_tokens": float(batch.action_mask.sum()),
@@ -246,12 +257,19 @@ class PPOLearner:
                 f"{'policy' if model is self.policy else 'critic'} is {norm}; try a lower "
                 "learner.lr, or precision float32"
             )
-        warmup = min(1.0, (self.updates + 1) / max(1, self.config.warmup_updates))
         for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * warmup
+            group["lr"] = group["peak_lr"] * self._lr_share()
         optimizer.step()
         optimizer.zero_grad()
         return norm
+
+    def _lr_share(self) -> float:
+        """Returns the share of the peak learning rate for the next update."""
+        warmup = min(1.0, (self.updates + 1) / max(1, self.config.warmup_updates))
+        if self._total_updates is None:
+            return warmup
+        progress = min(1.0, self.updates / self._total_updates)
+        return warmup * (1 - (1 - self.config.final_lr_share) * progress)
 
     def _adamw(self, model: nn.Module, lr: float) -> torch.optim.AdamW:
         group = {"params": list(model.parameters()), "peak_lr": lr}
@@ -262,3 +280,13 @@ class PPOLearner:
         if self.config.precision == "float32":
             return nullcontext()
         return torch.autocast(self.policy.device.type, torch.bfloat16)
+
+
+def _switch_off_dropout(model: nn.Module) -> None:
+    """Checkpointing needs training mode, in which two passes must still give the same."""
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0

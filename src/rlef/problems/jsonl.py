@@ -7,6 +7,7 @@ Optional: ``mode`` ("stdin" or "function"), ``entry_point``, ``cpu_s``, ``memory
 ``solutions``, ``incorrect_solutions``, ``family``.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,13 +43,15 @@ def _problems(path: Path) -> Iterator[tuple[Record, Problem]]:
         entry_point = record.get("entry_point", (str,), None)
         if (mode == "function") != (entry_point is not None):
             raise record.error("entry_point", "needed with mode function, allowed only there")
+        if entry_point is not None and not entry_point.isidentifier():
+            raise record.error("entry_point", f"is {entry_point!r}; allowed: a function's name")
         yield (
             record,
             Problem(
                 name=record.get("name", (str,)),
                 statement=record.get("statement", (str,)),
-                public_tests=_tests(record, "public_tests"),
-                private_tests=_tests(record, "private_tests"),
+                public_tests=_tests(record, "public_tests", mode),
+                private_tests=_tests(record, "private_tests", mode),
                 mode=mode,
                 entry_point=entry_point,
                 cpu_s=_positive(record, "cpu_s", (int, float)),
@@ -61,12 +64,27 @@ def _problems(path: Path) -> Iterator[tuple[Record, Problem]]:
         )
 
 
-def _tests(record: Record, field: str) -> tuple[Test, ...]:
+def _tests(record: Record, field: str, mode: str) -> tuple[Test, ...]:
     tests = record.get(field, (list,))
     if not all(type(test) is dict and test.keys() == {"input", "output"} for test in tests):
         raise record.error(field, 'allowed: a list of objects {"input": …, "output": …}')
     inputs = [test["input"] for test in tests]
-    return tuple(paired_tests(record, field, inputs, [test["output"] for test in tests]))
+    found = tuple(paired_tests(record, field, inputs, [test["output"] for test in tests]))
+    if mode == "function":
+        for test in found:
+            _check_json(record, field, test)
+    return found
+
+
+def _check_json(record: Record, field: str, test: Test) -> None:
+    try:
+        arguments, _ = json.loads(test.input), json.loads(test.output)
+    except (ValueError, RecursionError):
+        arguments = None
+    if type(arguments) is not list:
+        raise record.error(
+            field, "allowed with mode function: inputs that are JSON lists, outputs that are JSON"
+        )
 
 
 def _positive(record: Record, field: str, kinds: tuple[type, ...]) -> Any:

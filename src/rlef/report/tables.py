@@ -98,7 +98,7 @@ def notes(summary: Summary) -> list[str]:
         f"rates in % of {summary['test_problems']} test problems, {samples} "
         f"episode{'s' if samples != 1 else ''} each, ± half a 95 % bootstrap interval",
     ]
-    gain = summary.get("gain_1at3")
+    gain = summary.get("gain")
     if gain and None not in (gain["mean"], gain["low"], gain["high"]):
         mean, low, high = (100 * float(gain[key]) for key in ("mean", "low", "high"))
         lines.append(
@@ -151,7 +151,7 @@ def seeds_rows(summaries: Sequence[Summary]) -> list[Row]:
             [
                 *((summary.get(key) or {}).get("solve") for key in COLUMNS),
                 (summary.get("after") or {}).get("repair_rate"),
-                summary.get("gain_1at3"),
+                summary.get("gain"),
             ],
         )
         for summary in summaries

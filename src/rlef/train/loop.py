@@ -14,7 +14,14 @@ from typing import Protocol
 
 from rlef.engines import HFEngine, SamplingParams
 from rlef.engines.load import load_model, load_tokenizer, resolve_device
-from rlef.environment import ChatFormat, EpisodeRecord, FeedbackOptions, Prompts, RandomFeedbackPool
+from rlef.environment import (
+    ChatFormat,
+    EpisodeRecord,
+    FeedbackOptions,
+    Prompts,
+    RandomFeedbackPool,
+    StopReason,
+)
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.evaluate import run_episodes, with_public_tests
 from rlef.learner.checkpoint import restore_learner, save_learner
@@ -134,7 +141,9 @@ class Trainer:
             cpu_s=cpu_s, memory_mb=config.rollout.memory_mb, wall_s=WALL_PER_CPU * cpu_s
         )
         self.random_feedback = self._random_feedback() if config.eval.random_feedback else None
-        self.learner = PPOLearner(policy, config.learner, config.seed, config.rollout.temperature)
+        self.learner = PPOLearner(
+            policy, config.learner, config.seed, config.rollout.temperature, config.updates
+        )
         self.engine = HFEngine(
             policy,
             stop_token_ids=self.chat.stop_token_ids,
@@ -227,8 +236,8 @@ class Trainer:
         metrics: dict[str, float] = {}
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
+            self.engine.clear_cache()  # the weights change, and the memory is needed
             metrics = self.learner.update(batch, config.updates_per_batch)
-        self.engine.clear_cache()
         self.update += config.updates_per_batch
         ended = time.perf_counter()
         valid = self._validate()
@@ -237,7 +246,8 @@ class Trainer:
             **_solve_metrics([r.record for r in rollouts], config.rollout.turn_limit),
             **metrics,
             **({} if valid is None else {"valid_solve_rate": valid}),
-            "masked_infra": len(rollouts) - len(trainable),
+            "masked_infra": sum(r.record.stop is StopReason.INFRA_ERROR for r in rollouts),
+            "masked_no_room": sum(not r.record.turns for r in rollouts),
             "generate_s": self.worker.timing.generate_s,
             "judge_wait_s": self.worker.timing.judge_wait_s,
             "rollout_s": sampled - started,

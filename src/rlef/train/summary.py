@@ -47,7 +47,7 @@ def summarize(
         "test_problems": len({record.problem for record in before}),
         "samples_per_problem": config.eval.samples,
         **stages,
-        "gain_1at3": {"mean": gain.estimate, "low": gain.low, "high": gain.high},
+        "gain": {"mean": gain.estimate, "low": gain.low, "high": gain.high},
         "timing_s": {
             "sampling": generate,
             "waiting for the judge": waiting,

@@ -31,11 +31,17 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A choice of the output that applies to bodies of some shapes."""
+    """A choice of the output that applies to bodies of some shapes.
+
+    Attributes:
+        copied: whether the words of an output are the words of the program that prints it; other
+            details take counting, comparing or sorting to read.
+    """
 
     name: str
     shapes: tuple[Shape, ...]
     alternatives: tuple[Alternative, ...]
+    copied: bool = False
 
 
 def _separator(sep: str) -> Alternative:
@@ -80,11 +86,12 @@ def _bounds(phrase: str, code: str) -> Alternative:
 
 
 DETAILS: tuple[Detail, ...] = (
-    Detail("separator", ("ints", "strings"), tuple(map(_separator, ",;-|/:+#"))),
+    Detail("separator", ("ints", "strings"), tuple(map(_separator, ",;-|/:+#")), copied=True),
     Detail(
         "brackets",
         ("ints", "strings"),
         tuple(map(_brackets, ("[]", "()", "{}", "<>", "!!", "$$", "@@"))),
+        copied=True,
     ),
     Detail(
         "order",
@@ -107,6 +114,7 @@ DETAILS: tuple[Detail, ...] = (
                 ("Answer:", "Result:", "Total:", "Value:", "Output:", "Got:", "Found:", "It is"),
             )
         ),
+        copied=True,
     ),
     Detail(
         "unit",
@@ -114,6 +122,7 @@ DETAILS: tuple[Detail, ...] = (
         tuple(
             map(_unit, ("points", "items", "units", "coins", "steps", "marks", "euros", "meters"))
         ),
+        copied=True,
     ),
     Detail("decimals", ("real",), tuple(map(_decimals, range(1, 8)))),
     Detail(
@@ -129,6 +138,7 @@ DETAILS: tuple[Detail, ...] = (
             _words("1", "0"),
             _words("ok", "fail"),
         ),
+        copied=True,
     ),
     Detail(
         "case",
@@ -148,6 +158,7 @@ DETAILS: tuple[Detail, ...] = (
         tuple(
             map(_missing, ("none", "empty", "nothing", "NO", "error", "null", "missing", "zero"))
         ),
+        copied=True,
     ),
     Detail(
         "bounds",

@@ -18,7 +18,10 @@ from rlef.problems.types import Problem, Test
 Disclosure = Literal["hidden", "stated", "shown"]
 """How a statement treats its detail: left out, in words, or by an example of input and output."""
 
-DISCLOSURES: tuple[Disclosure, ...] = ("hidden", "hidden", "hidden", "hidden", "stated", "shown")
+_HIDDEN: tuple[Disclosure, ...] = ("hidden", "hidden", "hidden", "hidden")
+COPIED: tuple[Disclosure, ...] = (*_HIDDEN, *_HIDDEN, "stated", "shown")
+OTHERS: tuple[Disclosure, ...] = ("hidden", "stated", "stated", "shown")
+"""Ways to treat a detail that can be copied from an output, and one that takes more to read."""
 
 WORDINGS = (
     "Read {reads}. Print {asks}.",
@@ -78,14 +81,15 @@ class Specimen:
 
 
 def make_specimen(
-    family: Family, index: int, disclosures: Sequence[Disclosure] = DISCLOSURES
+    family: Family, index: int, disclosures: Sequence[Disclosure] | None = None
 ) -> Specimen | None:
     """Draws one problem of a family; the same index gives the same problem.
 
     Args:
         family: What it computes.
         index: Which one.
-        disclosures: Ways to treat the detail, one of which is drawn.
+        disclosures: Ways to treat the detail, one of which is drawn; by default those of the
+            problem set, where most details that can be copied from an output are left out.
 
     Returns:
         ``None`` where no public test was found that tells all alternatives of the detail apart,
@@ -99,7 +103,7 @@ def make_specimen(
         programs = [program_of(body, alternative) for alternative in detail.alternatives]
         public = _telling_inputs(rng, body, programs)
         if public is not None:
-            disclosure = rng.choice(disclosures)
+            disclosure = rng.choice(disclosures or (COPIED if detail.copied else OTHERS))
             name = f"{family.name}/{index}"
             return _assemble(rng, name, body, detail, programs, public, disclosure)
     return None
