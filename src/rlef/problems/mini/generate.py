@@ -18,7 +18,7 @@ from rlef.problems.types import Problem, Test
 Disclosure = Literal["hidden", "stated", "shown"]
 """How a statement treats its detail: left out, in words, or by an example of input and output."""
 
-_HIDDEN: tuple[Disclosure, ...] = ("hidden", "hidden", "hidden", "hidden")
+_HIDDEN: tuple[Disclosure, ...] = ("hidden",) * 7
 COPIED: tuple[Disclosure, ...] = (*_HIDDEN, *_HIDDEN, "stated", "shown")
 OTHERS: tuple[Disclosure, ...] = ("hidden", "stated", "stated", "shown")
 """Ways to treat a detail that can be copied from an output, and one that takes more to read."""
