@@ -169,11 +169,15 @@ def _assemble(
     correct = rng.randrange(len(programs))
     reference = programs[correct]
     inputs = list(dict.fromkeys([*public, *_private_inputs(rng, body)]))
-    tests = tuple(Test(text + "\n", f"{run_program(reference, text)}\n") for text in inputs)
-    mistakes = _mistakes(reference, tests, len(public))
-    wrong = [program for i, program in enumerate(programs) if i != correct]
     phrase = detail.alternatives[correct].phrase
     statement = _statement(rng, body, phrase, programs, reference, disclosure)
+    private = [text for text in inputs[len(public) :] if f"Input:\n{text}\n" not in statement]
+    tests = tuple(
+        Test(text + "\n", f"{run_program(reference, text)}\n")
+        for text in (*inputs[: len(public)], *private)
+    )
+    mistakes = _mistakes(reference, tests, len(public))
+    wrong = [program for i, program in enumerate(programs) if i != correct]
     problem = Problem(
         name=name,
         statement=statement,
