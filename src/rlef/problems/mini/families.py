@@ -4,11 +4,11 @@ A family is one combination, such as *the squares of the even numbers*. Its inst
 their constants, wording, output detail and tests. Splits share no family.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from rlef.problems.mini.details import Shape
+from rlef.problems.mini.details import RANGE_HOLE, Shape
 from rlef.problems.mini.parts import (
     AGGREGATES,
     NUMBER_FILTERS,
@@ -68,10 +68,6 @@ class Family:
     build: Callable[[Random], Body]
 
 
-NUMBERS_READ = "a, b = map(int, input().split())"
-LIST_READ = "a = list(map(int, input().split()))"
-
-
 @dataclass(frozen=True, slots=True)
 class _Constants:
     values: dict[str, str]
@@ -94,220 +90,148 @@ class _Constants:
         return text
 
 
-def _number_list(constants: _Constants) -> MakeInput:
+def _number_list(rng: Random, constants: _Constants) -> str:
     edge = int(constants.values["k"])
-
-    def make(rng: Random) -> str:
-        numbers = [rng.randint(-12, 30) for _ in range(rng.randint(4, 6))]
-        numbers[rng.randrange(len(numbers))] = rng.choice((edge, 0, -edge, 2 * edge))
-        return " ".join(map(str, numbers))
-
-    return make
+    numbers = [rng.randint(-12, 30) for _ in range(rng.randint(4, 6))]
+    numbers[rng.randrange(len(numbers))] = rng.choice((edge, 0, -edge, 2 * edge))
+    return " ".join(map(str, numbers))
 
 
-def _word_list(rng: Random) -> str:
+def _word_list(rng: Random, _: _Constants) -> str:
     return " ".join(rng.choice(WORDS) for _ in range(rng.randint(3, 5)))
 
 
-def _pair(rng: Random) -> str:
+def _pair(rng: Random, _: _Constants) -> str:
     return f"{rng.randint(1, 40)} {rng.randint(2, 12)}"
 
 
-def _steps(rng: Random) -> str:
+def _steps(rng: Random, _: _Constants) -> str:
     return f"{rng.randint(1, 20)} {rng.randint(2, 5)}"
 
 
-def _interval(rng: Random) -> str:
+def _interval(rng: Random, _: _Constants) -> str:
     low = rng.randint(-5, 15)
     return f"{low} {low + rng.randint(4, 9)}"
 
 
-def _text(rng: Random) -> str:
+def _text(rng: Random, _: _Constants) -> str:
     cases = (str.lower, str.upper, str.title)
     return " ".join(rng.choice(cases)(rng.choice(WORDS)) for _ in range(rng.randint(2, 3)))
 
 
-def _body(
-    constants: _Constants,
-    topic: str,
-    family: str,
-    reads: str,
-    asks: str,
-    code: tuple[str, ...],
-    shape: Shape,
-    make_input: MakeInput,
-) -> Body:
-    return Body(
-        topic=topic,
-        family=family,
-        reads=reads,
-        asks=constants.fill(asks),
-        code=tuple(constants.fill(line) for line in code if line),
-        shape=shape,
-        make_input=make_input,
-    )
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What a body reads: the words for it, the line that reads it, and how one is drawn."""
+
+    words: str
+    line: str
+    draw: Callable[[Random, _Constants], str]
+
+
+NUMBERS = _Source("integers on one line", "a = list(map(int, input().split()))", _number_list)
+STRINGS = _Source("words on one line", "a = input().split()", _word_list)
+TEXT = _Source("a line of text", "r = input()", _text)
+PAIR = _Source("two integers a and b", "a, b = map(int, input().split())", _pair)
+STEPS = _Source("two integers a and b", PAIR.line, _steps)
+INTERVAL = _Source("two integers a and b", PAIR.line, _interval)
+
+
+def _family(
+    topic: str, name: str, source: _Source, asks: str, lines: Sequence[str], shape: Shape
+) -> Family:
+    """Joins the parts of a family; empty lines of code are left out."""
+    name = f"{topic}/{name}"
+
+    def build(rng: Random) -> Body:
+        constants = _Constants.draw(rng)
+        return Body(
+            topic=topic,
+            family=name,
+            reads=source.words,
+            asks=constants.fill(asks),
+            code=tuple(constants.fill(line) for line in (source.line, *lines) if line),
+            shape=shape,
+            make_input=lambda rng: source.draw(rng, constants),
+        )
+
+    return Family(topic, name, build)
 
 
 def _lists(select: Part, change: Part) -> Family:
-    name = f"sequences/{change.name}-of-{select.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (LIST_READ, f"r = [{change.code} for x in a{select.code}]")
-        asks = change.words.replace("{}", select.words)
-        return _body(
-            c, "sequences", name, "integers on one line", asks, code, "ints", _number_list(c)
-        )
-
-    return Family("sequences", name, build)
+    code = (f"r = [{change.code} for x in a{select.code}]",)
+    asks = change.words.replace("{}", select.words)
+    name = f"{change.name}-of-{select.name}"
+    return _family("sequences", name, NUMBERS, asks, code, "ints")
 
 
 def _aggregates(aggregate: Part, select: Part, change: Part) -> Family:
-    name = f"counting/{aggregate.name}-of-{change.name}-of-{select.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (LIST_READ, f"r = [{change.code} for x in a{select.code}]", f"r = {aggregate.code}")
-        asks = aggregate.words.replace("{}", change.words.replace("{}", select.words))
-        return _body(
-            c, "counting", name, "integers on one line", asks, code, "int", _number_list(c)
-        )
-
-    return Family("counting", name, build)
+    code = (f"r = [{change.code} for x in a{select.code}]", f"r = {aggregate.code}")
+    asks = aggregate.words.replace("{}", change.words.replace("{}", select.words))
+    name = f"{aggregate.name}-of-{change.name}-of-{select.name}"
+    return _family("counting", name, NUMBERS, asks, code, "int")
 
 
 def _maximum(select: Part, change: Part) -> Family:
-    name = f"counting/largest-of-{change.name}-of-{select.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (LIST_READ, f"r = [{change.code} for x in a{select.code}]")
-        asks = "the largest of " + change.words.replace("{}", select.words)
-        return _body(
-            c, "counting", name, "integers on one line", asks, code, "maximum", _number_list(c)
-        )
-
-    return Family("counting", name, build)
+    code = (f"r = [{change.code} for x in a{select.code}]",)
+    asks = "the largest of " + change.words.replace("{}", select.words)
+    name = f"largest-of-{change.name}-of-{select.name}"
+    return _family("counting", name, NUMBERS, asks, code, "maximum")
 
 
 def _words(select: Part, change: Part) -> Family:
-    name = f"strings/{change.name}-of-{select.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = ("a = input().split()", f"r = [{change.code} for x in a{select.code}]")
-        asks = change.words.replace("{}", select.words)
-        return _body(c, "strings", name, "words on one line", asks, code, "strings", _word_list)
-
-    return Family("strings", name, build)
+    code = (f"r = [{change.code} for x in a{select.code}]",)
+    asks = change.words.replace("{}", select.words)
+    return _family("strings", f"{change.name}-of-{select.name}", STRINGS, asks, code, "strings")
 
 
 def _texts(first: Part, second: Part) -> Family:
-    name = f"formatting/{first.name}-then-{second.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = ("r = input()", first.code, second.code)
-        asks = f"the result: {first.words}, then {second.words}"
-        return _body(c, "formatting", name, "a line of text", asks, code, "text", _text)
-
-    return Family("formatting", name, build)
+    asks = f"the result: {first.words}, then {second.words}"
+    name = f"{first.name}-then-{second.name}"
+    return _family("formatting", name, TEXT, asks, (first.code, second.code), "text")
 
 
 def _sorted(sort: Part, select: Part) -> Family:
-    name = f"sorting/{select.name}-{sort.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (LIST_READ, f"r = [x for x in a{select.code}]", sort.code)
-        asks = f"the {select.words} {sort.words}"
-        return _body(
-            c, "sorting", name, "integers on one line", asks, code, "strings", _number_list(c)
-        )
-
-    return Family("sorting", name, build)
+    code = (f"r = [x for x in a{select.code}]", sort.code)
+    asks = f"the {select.words} {sort.words}"
+    return _family("sorting", f"{select.name}-{sort.name}", NUMBERS, asks, code, "strings")
 
 
 def _series(series: Part, change: Part) -> Family:
-    name = f"sequences/{series.name}-{change.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (LIST_READ, f"r = {series.code}", change.code)
-        asks = change.words.replace("{}", series.words)
-        return _body(
-            c, "sequences", name, "integers on one line", asks, code, "ints", _number_list(c)
-        )
-
-    return Family("sequences", name, build)
+    asks = change.words.replace("{}", series.words)
+    code = (f"r = {series.code}", change.code)
+    return _family("sequences", f"{series.name}-{change.name}", NUMBERS, asks, code, "ints")
 
 
 def _pairs(value: Part, change: Part, shape: Shape) -> Family:
-    name = f"arithmetic/{shape}-{value.name}-{change.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (NUMBERS_READ, f"r = {value.code}", change.code)
-        asks = change.words.replace("{}", value.words)
-        return _body(c, "arithmetic", name, "two integers a and b", asks, code, shape, _pair)
-
-    return Family("arithmetic", name, build)
+    asks = change.words.replace("{}", value.words)
+    name = f"{shape}-{value.name}-{change.name}"
+    return _family("arithmetic", name, PAIR, asks, (f"r = {value.code}", change.code), shape)
 
 
 def _questions(quantifier: Part, test: Part) -> Family:
-    name = f"counting/{quantifier.name}-{test.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (LIST_READ, "r = " + quantifier.code.replace("{}", test.code))
-        asks = quantifier.words.replace("{}", test.words)
-        return _body(
-            c, "counting", name, "integers on one line", asks, code, "bool", _number_list(c)
-        )
-
-    return Family("counting", name, build)
+    asks = quantifier.words.replace("{}", test.words)
+    code = ("r = " + quantifier.code.replace("{}", test.code),)
+    return _family("counting", f"{quantifier.name}-{test.name}", NUMBERS, asks, code, "bool")
 
 
 def _ranges(select: Part, change: Part) -> Family:
-    name = f"sequences/range-{change.name}-of-{select.name}"
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (NUMBERS_READ, f"r = [{change.code} for x in RANGE{select.code}]")
-        asks = change.words.replace("{}", select.words) + " between a and b"
-        return _body(c, "sequences", name, "two integers a and b", asks, code, "range", _interval)
-
-    return Family("sequences", name, build)
+    code = (f"r = [{change.code} for x in {RANGE_HOLE}{select.code}]",)
+    asks = change.words.replace("{}", select.words) + " between a and b"
+    name = f"range-{change.name}-of-{select.name}"
+    return _family("sequences", name, INTERVAL, asks, code, "range")
 
 
 def _simulations(rule: Part, record: Part) -> Family:
-    name = f"simulation/{rule.name}-{record.name}"
-    listed = record.code in ("before", "after")
-    inside = {
-        "before": ("r.append(a)", rule.code),
-        "after": (rule.code, "r.append(a)"),
-        "final": (rule.code,),
-        "total": (rule.code, "r = r + a"),
+    start, inside, end = {
+        "before": ("r = []", ("r.append(a)", rule.code), ""),
+        "after": ("r = []", (rule.code, "r.append(a)"), ""),
+        "final": ("", (rule.code,), "r = a"),
+        "total": ("r = 0", (rule.code, "r = r + a"), ""),
     }[record.code]
-    start = {"before": "r = []", "after": "r = []", "final": "", "total": "r = 0"}[record.code]
-    end = "r = a" if record.code == "final" else ""
-
-    def build(rng: Random) -> Body:
-        c = _Constants.draw(rng)
-        code = (NUMBERS_READ, start, "for i in range(b):", *("    " + line for line in inside), end)
-        asks = f"{record.words}: in each of b steps a {rule.words.rstrip(',')}"
-        return _body(
-            c,
-            "simulation",
-            name,
-            "two integers a and b",
-            asks,
-            code,
-            "strings" if listed else "int",
-            _steps,
-        )
-
-    return Family("simulation", name, build)
+    code = (start, "for i in range(b):", *("    " + line for line in inside), end)
+    asks = f"{record.words}: in each of b steps a {rule.words.rstrip(',')}"
+    shape: Shape = "strings" if record.code in ("before", "after") else "int"
+    return _family("simulation", f"{rule.name}-{record.name}", STEPS, asks, code, shape)
 
 
 def _all() -> Iterator[Family]:
