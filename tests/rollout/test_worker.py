@@ -1,11 +1,13 @@
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 
 import pytest
 from scripted import DOUBLE, NO_CODE, ONLY_PUBLIC, RIGHT, WRONG, ScriptedEngine, make_chat
 from scripted import make_worker as make
 
+import rlef.rollout.worker
 from rlef.environment import ChatFormat, RandomFeedbackPool, StopReason
 from rlef.rollout import EpisodeRequest, Rollout, RolloutWorker, derive_seed
 from rlef.rollout.records import rollout_from_json, rollout_to_json
@@ -141,6 +143,34 @@ def test_rollouts_come_back_from_json_as_they_were(chat: ChatFormat, sandbox: Sa
     text = json.dumps(rollout_to_json(rollout))
     assert rollout_from_json(json.loads(text)) == rollout
     assert dataclasses.asdict(rollout.record)["problem"] in text
+
+
+class InlinePool:
+    """Judges at once, as a fast judge may."""
+
+    def __init__(self, *args: object, **words: object) -> None:
+        pass
+
+    def __enter__(self) -> "InlinePool":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def submit(self, function: Callable[..., None], *args: object) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_result(function(*args))
+        return future
+
+
+def test_each_rollout_comes_once_however_fast_the_judge_is(
+    chat: ChatFormat, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rlef.rollout.worker, "ThreadPoolExecutor", InlinePool)
+    worker = make(ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn]), sandbox)
+    requests = [EpisodeRequest(problem=DOUBLE, seed=seed) for seed in range(10)]
+    places = [place for ended in worker.stream(requests) for place, _ in ended]
+    assert sorted(places) == list(range(10))
 
 
 def test_the_same_request_twice_is_refused(chat: ChatFormat, sandbox: Sandbox) -> None:

@@ -136,10 +136,11 @@ class RolloutWorker:
                     return
                 group = groups.popleft()
                 self._wait(group)
+                # Both lists before the next sampling: then the judge's thread moves episodes on.
+                ended = [running for running in group.running if running.episode.done]
                 going = [running for running in group.running if not running.episode.done]
                 if going:
                     groups.append(self._sample(going, judging))
-                ended = [running for running in group.running if running.episode.done]
                 if ended:
                     yield [(places[id(r.request)], self._rollout(r)) for r in ended]
 
