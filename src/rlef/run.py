@@ -111,6 +111,10 @@ class RunFolder:
         """Whether the folder holds a run."""
         return self.config_path.is_file()
 
+    def is_untouched(self) -> bool:
+        """Whether nothing has been done in it yet, so that its config may still change."""
+        return not (self.rollout_names() or self.read_metrics() or self.checkpoints())
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keeps other processes from writing to this run; may be nested.
@@ -161,6 +165,8 @@ class RunFolder:
             summary: Record = json.loads(self.summary_path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise RunDamagedError(f"{self.summary_path} is damaged: {error}") from None
+        if not isinstance(summary, dict) or not summary:
+            raise RunDamagedError(f"{self.summary_path} is damaged: it holds no summary")
         return summary
 
     # --- metrics ---
@@ -180,6 +186,9 @@ class RunFolder:
     def truncate_metrics_after(self, update: int) -> None:
         """Drops the lines of later updates, which a run that goes on will write again."""
         lines = self.read_metrics()
+        for number, line in enumerate(lines, start=1):
+            if type(line.get("update")) is not int:
+                raise RunDamagedError(f"{self.metrics_path}:{number} is damaged: no update")
         kept = [line for line in lines if line["update"] <= update]
         if len(kept) < len(lines):
             _replace(self.metrics_path, _dump_lines(kept))

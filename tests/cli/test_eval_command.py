@@ -53,6 +53,7 @@ def test_folder_begun_with_other_words_is_refused(
 ) -> None:
     words = ["eval", "m", "--data", problems, "--out", "e"]
     assert rlef(*words).code == rlef(*words).code == 0
+    RunFolder.open("e").append_rollouts("eval", [{"place": 0}])
     code, _, err = rlef(*words, "--samples", 2, "--seed", 1)
     assert code == 2
     assert err.startswith("rlef: e was begun with other values of samples, seed; allowed: ")

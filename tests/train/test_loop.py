@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,18 @@ def test_what_cannot_run_is_said_before_training(tmp_path: Path, word: str, mess
     with pytest.raises(ValueError, match=message):
         train(config, run, Silent())
     assert run.rollout_names() == []
+
+
+def test_a_damaged_checkpoint_is_named_and_can_be_removed(whole: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(shutil.copytree(whole.path, tmp_path / "copy"))
+    config = load_config(TrainConfig, run.config_path, [])
+    run.summary_path.unlink()
+    critic = run.checkpoint_path(6) / "critic.safetensors"
+    critic.write_bytes(critic.read_bytes()[:1000])
+    with pytest.raises(RunDamagedError, match="update-000006 is damaged"):
+        train(config, run, Silent())
+    shutil.rmtree(run.checkpoint_path(6))
+    train(config, run, Silent())
+    assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
+    seeds = [r["seed"] for u in (2, 4, 6) for r in run.read_rollouts(f"train-{u:06d}")]
+    assert len(seeds) == len(set(seeds)) == 24

@@ -34,7 +34,7 @@ def evaluate(
             help="Folder for the episodes; by default runs/eval-TIME.", show_default=False
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
     prompts: Annotated[str, typer.Option(help="default, mini, or a .txt file.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -91,7 +91,9 @@ def _open_or_create(path: Path, options: dict[str, object]) -> "RunFolder":
     if not run.is_run():
         return RunFolder.create(path, yaml.safe_dump(options, sort_keys=False))
     begun = yaml.safe_load(run.read_config())
-    if begun != options:
+    if begun != options and run.is_untouched():
+        run.write_config(yaml.safe_dump(options, sort_keys=False))
+    elif begun != options:
         changed = [key for key in options if begun.get(key) != options[key]]
         raise RunError(
             f"{path} was begun with other values of {', '.join(changed)}; "

@@ -60,17 +60,18 @@ def main(args: list[str] | None = None) -> None:
 
 def _fail(error: Exception) -> NoReturn:
     from rlef.config import ConfigError
+    from rlef.engines.types import ModelError
     from rlef.problems import ProblemError
     from rlef.run import RunError
 
     if isinstance(error, FileNotFoundError) and error.filename is not None:
         message = f"{error.filename}: {error.strerror}"
-    elif isinstance(error, ValueError | OSError | RuntimeError) and str(error):
+    elif isinstance(error, ValueError | OSError | RuntimeError | ArithmeticError) and str(error):
         message = str(error)
     else:
         message = f"{type(error).__name__}: {error} (RLEF_TRACEBACK=1 shows where)"
     typer.echo(f"rlef: {' '.join(message.split())}", err=True)
-    words = (ConfigError, ProblemError, RunError, FileNotFoundError)
+    words = (ConfigError, ModelError, ProblemError, RunError, FileNotFoundError)
     sys.exit(2 if isinstance(error, words) else 1)
 
 

@@ -113,6 +113,8 @@ def _open_or_create(path: Path, config: "TrainConfig") -> "RunFolder":
     if not RunFolder(path).is_run():
         return RunFolder.create(path, dump_config(config))
     run = RunFolder.open(path)
+    if run.is_untouched():
+        run.write_config(dump_config(config))
     _refuse_changes(run, config)
     return run
 

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from rlef.engines.types import ModelError
 
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
+"""What transformers raises of a folder that is no model."""
 MINI = "mini"
 """Name of the small model whose weights come with rlef."""
 
@@ -33,7 +36,7 @@ def load_model(
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(model_path(name), dtype=dtype)
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise _model_error(name, error) from None
     loaded: PreTrainedModel = model.to(device)  # type: ignore[arg-type]
     loaded.train(False)
@@ -48,7 +51,7 @@ def load_tokenizer(name: str) -> Any:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_path(name))
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise _model_error(name, error) from None
     if not tokenizer.chat_template:
         raise ModelError(
@@ -70,13 +73,15 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"device is {name!r}; allowed: auto, cpu, cuda, cuda:1, ...") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device is {name!r}; allowed: auto, cpu, cuda, cuda:1, ...")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {name!r}, but torch sees no GPU here; allowed: auto, cpu")
     return device
 
 
 def _model_error(name: str, error: Exception) -> ModelError:
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return ModelError(f"{name}: no model that transformers can load: {_first_line(error)}")
     return ModelError(
         f"no model {name!r}: {_first_line(error)}; allowed: {MINI!r}, a folder, or the id of a "
@@ -85,4 +90,4 @@ def _model_error(name: str, error: Exception) -> ModelError:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -42,7 +42,10 @@ def restore_learner(learner: PPOLearner, folder: Path) -> None:
     learner.critic.load_state_dict(load_file(folder / _CRITIC))
     for name, file in _OPTIMIZERS.items():
         _restore_optimizer(getattr(learner, name), load_file(folder / file))
-    learner.updates = json.loads((folder / _STATE).read_text(encoding="utf-8"))["updates"]
+    updates = json.loads((folder / _STATE).read_text(encoding="utf-8"))["updates"]
+    if type(updates) is not int:
+        raise ValueError(f"{_STATE}: updates is {updates!r}")
+    learner.updates = updates
 
 
 def _contiguous(module: nn.Module) -> dict[str, Tensor]:

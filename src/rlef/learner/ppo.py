@@ -39,8 +39,8 @@ class LearnerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lr: float = Field(2e-7, gt=0)
-    critic_lr: float | None = Field(None, gt=0)
+    lr: float = Field(2e-7, gt=0, le=1)
+    critic_lr: float | None = Field(None, gt=0, le=1)
     """``None``: as ``lr``."""
     weight_decay: float = Field(0.1, ge=0)
     warmup_updates: int = Field(50, ge=0)

@@ -41,7 +41,14 @@ class Record:
             raise self.error(field, f"missing; needed: {names}")
         if type(value) not in kinds:
             raise self.error(field, f"is {_JSON_NAMES[type(value)]}; allowed: {names}")
+        if type(value) is str:
+            self.check_text(field, value)
         return value
+
+    def check_text(self, field: str, text: str) -> None:
+        """Raises ProblemError if a text has a lone surrogate, which no tokenizer takes."""
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise self.error(field, "holds half of a surrogate pair; allowed: Unicode text")
 
     def strings(self, field: str) -> tuple[str, ...]:
         """Returns an optional list of strings.
@@ -73,7 +80,7 @@ def read_records(path: Path) -> Iterator[Record]:
         ProblemError: The file cannot be read, or a line is not a JSON object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ProblemError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -101,6 +108,8 @@ def paired_tests(record: Record, field: str, inputs: list[Any], outputs: list[An
         raise record.error(field, f"has {len(inputs)} inputs but {len(outputs)} outputs")
     if not all(type(value) is str for value in (*inputs, *outputs)):
         raise record.error(field, "holds something else than strings; allowed: strings")
+    for text in (*inputs, *outputs):
+        record.check_text(field, text)
     return [Test(given, wanted) for given, wanted in zip(inputs, outputs, strict=True)]
 
 

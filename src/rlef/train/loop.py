@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from random import Random
 from typing import Protocol
 
+from safetensors import SafetensorError
+
 from rlef.engines import HFEngine, SamplingParams
-from rlef.engines.load import load_model, load_tokenizer, resolve_device
+from rlef.engines.load import LOADING_ERRORS, load_model, load_tokenizer, resolve_device
 from rlef.environment import (
     ChatFormat,
     EpisodeRecord,
@@ -220,7 +222,13 @@ class Trainer:
         """Brings the learner to the last checkpoint, if there is one."""
         checkpoint = self.run.latest_checkpoint()
         if checkpoint is not None:
-            restore_learner(self.learner, checkpoint.path)
+            try:
+                restore_learner(self.learner, checkpoint.path)
+            except LOADING_ERRORS as error:
+                raise RunDamagedError(
+                    f"{checkpoint.path} is damaged ({str(error)[:100]}); remove this folder to go "
+                    "on from the checkpoint before it, or from the beginning with all rollouts kept"
+                ) from None
             self.update = checkpoint.update
             self.display.message(f"goes on after update {self.update}")
         self.run.truncate_metrics_after(self.update)
@@ -289,7 +297,13 @@ class Trainer:
 
     def _save(self) -> None:
         folder = self.run.new_checkpoint()
-        save_learner(self.learner, self.tokenizer, folder)
+        try:
+            save_learner(self.learner, self.tokenizer, folder)
+        except (OSError, SafetensorError) as error:
+            raise RuntimeError(
+                f"{folder}: the checkpoint cannot be written ({error}); make room, then: "
+                f"rlef train {self.run.path}"
+            ) from None
         self.run.commit_checkpoint(folder, self.update, self.config.keep_checkpoints)
 
     def _save_best(self) -> None:

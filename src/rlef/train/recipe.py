@@ -43,7 +43,7 @@ class RolloutConfig(BaseModel):
     batch: int = Field(1024, ge=1)
     """Rollouts between two updates of the sampling policy."""
     turn_limit: int = Field(3, ge=1)
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, ge=0.01)
     max_new_tokens: int = Field(1024, ge=1)
     max_context: int = Field(8192, ge=16)
     """Tokens of a whole conversation."""
@@ -81,7 +81,7 @@ class TrainConfig(BaseModel):
     model_config = _FROZEN
 
     name: str = "run"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     model: str = "mini"
     """``mini``, a Hugging Face folder or a hub id."""
     device: str = "auto"
