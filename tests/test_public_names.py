@@ -83,7 +83,16 @@ PUBLIC = {
         "RolloutWorker",
         "derive_seed",
     ],
-    "rlef.sandbox": ["JudgeJob", "JudgeReport", "Limits", "Sandbox", "TestReport", "Verdict"],
+    "rlef.sandbox": [
+        "Isolation",
+        "JudgeJob",
+        "JudgeReport",
+        "Limits",
+        "Sandbox",
+        "SandboxError",
+        "TestReport",
+        "Verdict",
+    ],
 }
 PACKAGES = [f"rlef.{module.name}" for module in pkgutil.iter_modules(rlef.__path__) if module.ispkg]
 

@@ -1,14 +1,20 @@
 """Verdicts, messages, and what ``judge_many`` does with many jobs."""
 
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, Sandbox, TestReport, Verdict
-from rlef.sandbox import judge as judge_module
+from rlef.sandbox import worker as worker_module
+from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.jail import Jail, JailError
+from rlef.sandbox.worker import Worker
 
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=16)
 DOUBLE = "print(2 * int(input()))"
@@ -174,27 +180,47 @@ def test_report_takes_the_first_failure_and_may_stop_there(sandbox: Sandbox) -> 
 
 
 def test_judge_many_keeps_the_order_and_runs_equal_jobs_once(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls: list[bytes] = []
-    original = Jail.run
-
-    def counted(self, source, given, *rest):  # type: ignore[no-untyped-def]
-        calls.append(source + given)
-        return original(self, source, given, *rest)
-
-    monkeypatch.setattr(Jail, "run", counted)
     jobs = [
         JudgeJob(
             source=DOUBLE, tests=(Test(str(i % 5), str(2 * (i % 5))), Test("1", str(i % 2 + 1)))
         )
         for i in range(40)
     ]
-    reports = sandbox.judge_many(jobs)
+    with Sandbox(workers=2) as own:
+        assert own.judge_many([]) == []
+        reports = own.judge_many(jobs)
+        sent: list[object] = []
+        monkeypatch.setattr(own, "_send", lambda *job: sent.append(job))
+        again = own.judge_many(jobs)
     assert [r.tests[1].verdict for r in reports] == ["WA", "AC"] * 20
     assert all(r.tests[0].verdict is Verdict.AC for r in reports)
-    assert len(calls) == 2 * 10  # ten different jobs with two tests
-    assert sandbox.judge_many([]) == []
+    assert len({id(report) for report in reports}) == 10  # ten different jobs
+    assert again == reports and not sent
+
+
+def test_infrastructure_errors_are_not_remembered() -> None:
+    source = "import time; time.sleep(2); print('ok')"
+    with Sandbox(workers=1) as own, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(own.judge, source, [Test("", "ok")], limits=QUICK)
+        for _ in range(3):
+            wait_for_judge(own)
+            os.kill(own.judge_pid() or 0, signal.SIGKILL)
+            time.sleep(0.4)
+        assert future.result(timeout=20).verdict is Verdict.IE
+        assert own.judge(source, [Test("", "ok")], limits=QUICK).passed
+
+
+def wait_for_judge(box: Sandbox) -> None:
+    deadline = time.monotonic() + 10
+    while box.judge_pid() is None or not is_running(box.judge_pid()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_running(pid: int | None) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def test_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
@@ -212,7 +238,11 @@ def test_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"language": "cpp"}, "allowed: python"),
+        ({"language": "rust"}, "allowed: python, cpp"),
+        ({"language": "cpp", "mode": "function", "entry_point": "f"}, "not possible"),
+        ({"checker": "testlib"}, "needs checker_source"),
+        ({"checker_source": "int main(){}"}, "no other checker takes it"),
+        ({"limits": Limits(memory_mb=10**9)}, "at most"),
         ({"mode": "stdout"}, "allowed: stdin, function"),
         ({"mode": "function"}, "entry_point"),
         ({"entry_point": "f"}, "only allowed with mode 'function'"),
@@ -227,23 +257,45 @@ def test_wrong_arguments_are_named(sandbox: Sandbox, arguments: dict, words: str
     assert "\n" not in str(caught.value)
 
 
-def test_a_jail_that_dies_is_replaced(sandbox: Sandbox) -> None:
+def jails_of(box: Sandbox) -> list[int]:
+    """The outermost processes of the jails."""
+    pid = box.judge_pid()
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(child) for child in path.read_text().split()]
+    return found
+
+
+def test_a_jail_that_dies_is_replaced() -> None:
     with Sandbox(workers=1) as own:
         assert own.judge(DOUBLE, [Test("1", "2")]).passed
-        (jail,) = own._jails
-        jail.kill()
-        assert own.judge(DOUBLE, [Test("1", "2")]).passed
+        (jail,) = jails_of(own)
+        os.kill(jail, signal.SIGKILL)
+        assert own.judge(DOUBLE, [Test("2", "4")]).passed
+        assert jails_of(own) != [jail]
 
 
-def test_a_jail_killed_in_the_middle_means_another_try(sandbox: Sandbox) -> None:
+def test_a_jail_killed_in_the_middle_means_another_try() -> None:
     with Sandbox(workers=1) as own:
         source = "import time; time.sleep(1); print('ok')"
         own.judge(DOUBLE, [Test("1", "2")])
-        (jail,) = own._jails
-        timer = threading.Timer(0.3, jail.kill)
+        (jail,) = jails_of(own)
+        timer = threading.Timer(0.3, os.kill, [jail, signal.SIGKILL])
         timer.start()
         assert own.judge(source, [Test("", "ok")], limits=QUICK).passed
-        assert jail not in own._jails
+        assert jail not in jails_of(own)
+
+
+def test_a_judge_killed_in_the_middle_means_another_judge() -> None:
+    with Sandbox(workers=2) as own:
+        own.judge(DOUBLE, [Test("1", "2")])
+        judge = own.judge_pid() or 0
+        timer = threading.Timer(0.3, os.kill, [judge, signal.SIGKILL])
+        timer.start()
+        source = "import time; time.sleep(1); print(input())"
+        jobs = [JudgeJob(source=source, tests=(Test(str(i), str(i)),)) for i in range(3)]
+        assert all(report.passed for report in own.judge_many(jobs))
+        assert own.judge_pid() != judge
 
 
 def test_jails_that_always_die_mean_an_infrastructure_error(
@@ -255,22 +307,44 @@ def test_jails_that_always_die_mean_an_infrastructure_error(
         tries.append(1)
         raise JailError("the jail died")
 
-    monkeypatch.setattr(Jail, "run", die)
-    with Sandbox(workers=1) as own:
-        report = own.judge(DOUBLE, [Test("1", "2")])
+    monkeypatch.setattr(Jail, "start", die)
+    worker = Worker(choose_isolation()[0])
+    report = worker.judge(JudgeJob(source=DOUBLE, tests=(Test("1", "2"),)))
+    worker.close()
     assert report.verdict is Verdict.IE and not report.passed
     assert report.tests[0].message == "the jail failed: the jail died"
-    assert len(tries) == judge_module._ATTEMPTS == 3
+    assert len(tries) == worker_module.ATTEMPTS == 3
 
 
 def test_closing_ends_programs_that_run() -> None:
     own = Sandbox(workers=1)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(own.judge, "import time; time.sleep(60)", [Test("", "")])
-        while not own._jails:
-            pass
-        threading.Event().wait(0.3)
+        wait_for_judge(own)
+        time.sleep(0.5)
         own.close()
         assert future.result(timeout=10).verdict is Verdict.IE
     with pytest.raises(RuntimeError):
         own.judge(DOUBLE, [Test("1", "2")])
+
+
+def test_a_forked_caller_gets_a_judge_of_its_own() -> None:
+    with Sandbox(workers=1) as own:
+        assert own.judge(DOUBLE, [Test("1", "2")]).passed
+        pid = os.fork()
+        if pid == 0:
+            passed = own.judge(DOUBLE, [Test("3", "6")]).passed
+            own.close()
+            os._exit(0 if passed else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert own.judge(DOUBLE, [Test("4", "8")]).passed
+
+
+def test_a_sandbox_says_what_keeps_programs_in() -> None:
+    with Sandbox(workers=1) as own:
+        isolation = own.describe()
+        assert isolation.kind in ("namespaces", "landlock", "none")
+        assert isolation.hot_path in ("C", "Python")
+        assert own.judge(DOUBLE, [Test("1", "2")]).passed
+    with pytest.raises(RuntimeError):
+        own.describe()

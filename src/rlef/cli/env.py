@@ -58,20 +58,16 @@ def _judge() -> str:
     import logging
 
     from rlef.problems import Test
-    from rlef.sandbox import Sandbox
+    from rlef.sandbox import Sandbox, SandboxError
 
-    warnings: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("rlef.sandbox")
-    logger.addHandler(handler)
-    logger.propagate = False
+    logging.getLogger("rlef.sandbox").addHandler(logging.NullHandler())
     try:
         with Sandbox(workers=1) as sandbox:
+            isolation = sandbox.describe()
             test = sandbox.judge("print(1)", [Test("", "1")]).tests[0]
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = True
+    except SandboxError as error:
+        return f"does not work: {error}"
     if test.verdict != "AC":
         return f"does not work: {test.verdict} {test.message}"
-    return "; ".join(["works", *(warnings or ["programs run in namespaces of their own"])])
+    walls = isolation.warning or "namespaces and a system call filter"
+    return f"works; {walls}; hot path in {isolation.hot_path}"

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rlef import __version__
-from rlef.cli import data, env, evaluate, judge, recipe, report, train, warmstart
+from rlef.cli import bench, data, env, evaluate, judge, recipe, report, train, warmstart
 
 app = typer.Typer(
     name="rlef",
@@ -26,6 +26,7 @@ app.command("warmstart", epilog=warmstart.EXAMPLES)(warmstart.warmstart)
 app.command("env")(env.env)
 app.add_typer(data.app, name="data")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(bench.app, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

@@ -15,7 +15,24 @@ Example:
 What is and what is not covered: ``docs/sandbox.md``.
 """
 
-from rlef.sandbox.judge import Sandbox
-from rlef.sandbox.types import JudgeJob, JudgeReport, Limits, TestReport, Verdict
+from rlef.sandbox.sandbox import Sandbox
+from rlef.sandbox.types import (
+    Isolation,
+    JudgeJob,
+    JudgeReport,
+    Limits,
+    SandboxError,
+    TestReport,
+    Verdict,
+)
 
-__all__ = ["JudgeJob", "JudgeReport", "Limits", "Sandbox", "TestReport", "Verdict"]
+__all__ = [
+    "Isolation",
+    "JudgeJob",
+    "JudgeReport",
+    "Limits",
+    "Sandbox",
+    "SandboxError",
+    "TestReport",
+    "Verdict",
+]

@@ -1,31 +1,72 @@
-"""The trusted end of one jail: starts it, sends one test at a time, kills it."""
+"""The trusted end of one jail: starts it, loads programs, runs them on tests, kills it."""
 
+import fcntl
 import json
-import logging
 import os
 import socket
-import struct
 import subprocess
 import sys
-import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlef.sandbox.types import Limits
 
-_RUNNER = str(Path(__file__).with_name("runner.py"))
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC"}
+_ZYGOTE = str(Path(__file__).with_name("zygote.py"))
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
 _START_S = 60.0
+_END_S = 5.0
 _PATIENCE_S = 60.0
 """Seconds past a test's own wall limit until a silent jail counts as dead."""
-_MAX_HEADER_BYTES = 1 << 16
-_log = logging.getLogger("rlef.sandbox")
-_warned = threading.Event()
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+_KILLED = ("", "cpu", "wall", "starved")
+_MAX_ANSWER_BYTES = 1 << 16
 
 
 class JailError(Exception):
     """The jail died or broke the protocol: says nothing about the program."""
+
+
+class IsolationError(Exception):
+    """The machine does not offer what a jail needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JailSettings:
+    """What a jail is made of; see ``zygote.py``."""
+
+    view: str = "python"
+    isolation: str = "namespaces"
+    """``namespaces``, ``landlock`` (files only) or ``none``."""
+    seccomp: bool = True
+    packages: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
+    native: str | None = None
+    """Path of the compiled hot path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What a jail runs: a Python source, or an executable with files beside it."""
+
+    kind: str
+    """``python``, ``binary``, or ``tool`` (with a folder to write to)."""
+    source: bytes = b""
+    entry_point: str | None = None
+    binary: int | None = None
+    """Descriptor of an executable file, which stays the caller's; ``None``: ``argv[0]``."""
+    argv: tuple[str, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +76,36 @@ class Run:
     exit: int
     """Exit status, or minus the number of the signal that ended the process."""
     killed: str
-    """The limit that the jail enforced: "cpu", "wall" (idle or absolute), or ""."""
+    """The limit that the jail enforced: "", "cpu", "wall" (idle or absolute) or "starved" (the
+    machine gave it no core)."""
     cpu_s: float
     wall_s: float
     memory_mb: float
     stdout: bytes
     stderr: bytes
-    result: bytes
-    """"" if it did not compile, else "r", then "M" after a memory error or "J" and a JSON value."""
+    result: bytes = b""
+    """"" if it did not compile, else "r", then "M" after a memory error or a cookie and JSON."""
+    cookie: bytes = b""
+    outputs: tuple[bytes, ...] = ()
+    """Files that a tool wrote, each capped like stdout."""
+
+    @property
+    def returned(self) -> bytes:
+        """JSON of what the entry point returned; empty if it did not return."""
+        mark = b"r" + self.cookie
+        return self.result[len(mark) :] if self.cookie and self.result.startswith(mark) else b""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A test that was sent to the jail: the files that its run writes."""
+
+    files: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Frees the files."""
+        while self.files:
+            os.close(self.files.pop())
 
 
 class Jail:
@@ -51,34 +114,26 @@ class Jail:
     Start it in a thread that outlives it: the kernel ends the jail when that thread ends.
 
     Raises:
+        IsolationError: The machine refuses what the settings ask for.
         JailError: It cannot be started.
     """
 
-    def __init__(self) -> None:
-        problem = self._start()
-        if problem is not None:
-            if not _warned.is_set():
-                _warned.set()
-                _log.warning(
-                    "no namespaces (%s): programs share this user's network and files", problem
-                )
-            problem = self._start("bare")
-        if problem is not None:
-            raise JailError(problem)
-
-    def _start(self, *flags: str) -> str | None:
-        """Starts the process; returns what kept it from setting itself up, if anything."""
-        self._socket, theirs = socket.socketpair()
+    def __init__(self, settings: JailSettings) -> None:
+        self.settings = settings
+        self._limits = Limits()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = dict(_ENVIRONMENT)
         if "LD_LIBRARY_PATH" in os.environ:  # some interpreters find their own library by it
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         switches = ["-P", "-s", "-S", "-B", "-X", "utf8"]  # not -I: it would ignore the hash seed
+        words = json.dumps({name: getattr(settings, name) for name in settings.__slots__})
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, *switches, _RUNNER, str(theirs.fileno()), *flags],
+                    [sys.executable, *switches, _ZYGOTE, str(theirs.fileno()), words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
                     cwd="/",
                     env=environment,
                     pass_fds=(theirs.fileno(),),
@@ -89,90 +144,153 @@ class Jail:
                 raise JailError(str(error)) from error
         self._socket.settimeout(_START_S)
         try:
-            hello, _ = self._receive(0)
-        except JailError:
+            self.hello, _ = self._receive()
+        except JailError as error:
             self.close()
-            return "the process ended while it set itself up"
-        if hello["error"] is not None:
+            raise JailError("a jail ended while it set itself up") from error
+        if self.hello["error"] is not None:
             self.close()
-        problem: str | None = hello["error"]
-        return problem
+            raise IsolationError(self.hello["error"])
 
     @property
     def pid(self) -> int:
         """Process id of the outermost process of the jail."""
         return self._process.pid
 
-    def run(self, source: bytes, given: bytes, entry_point: str | None, limits: Limits) -> Run:
-        """Runs a program once.
+    def load(self, program: Program, limits: Limits) -> None:
+        """Makes a program the one that the next tests run.
 
-        Args:
-            source: The program's text.
-            given: Standard input; with an entry point the JSON of its argument list.
-            entry_point: Name of the function to call, or ``None`` to just run the program.
-            limits: Limits of this run.
+        Raises:
+            JailError: The jail is dead.
+        """
+        self._limits = limits
+        wall_s = limits.wall_s
+        header = {
+            "kind": program.kind,
+            "entry_point": program.entry_point,
+            "cpu_s": limits.cpu_s,
+            "idle_s": limits.cpu_s + 2.0 if wall_s is None else wall_s,
+            "wall_s": 10.0 * limits.cpu_s + 10.0 if wall_s is None else wall_s,
+            "memory_bytes": limits.memory_mb << 20,
+            "output_bytes": limits.output_kb * 1024,
+            "binary": program.binary is not None,
+            "argv": program.argv,
+            "files": [name for name, _ in program.files],
+            "outputs": program.outputs,
+        }
+        self._socket.settimeout(header["wall_s"] + _PATIENCE_S)  # type: ignore[operator]
+        contents = [program.source] if program.kind == "python" else []
+        contents += [content for _, content in program.files]
+        made = [_memory_file(content) for content in contents]
+        given = [] if program.binary is None else [program.binary]
+        try:
+            self._send(b"P" + json.dumps(header).encode(), given + made)
+        finally:
+            for fd in made:
+                os.close(fd)
+
+    def start(self, given: bytes) -> Pending:
+        """Runs the loaded program once, with ``given`` as its standard input.
+
+        Raises:
+            JailError: The jail is dead.
+        """
+        pending = Pending([_memory_file()])
+        try:
+            pending.files.append(_memory_file())
+            pending.files.append(_memory_file())
+            stdin = _memory_file(given)
+            try:
+                self._send(b"T", [stdin, *pending.files])
+            finally:
+                os.close(stdin)
+        except BaseException:
+            pending.close()
+            raise
+        return pending
+
+    def finish(self, pending: Pending) -> Run:
+        """Waits for the oldest run that was started.
 
         Raises:
             JailError: The jail died, was killed or did not answer in time.
         """
-        cpu_s, output_bytes = limits.cpu_s, limits.output_kb * 1024
-        wall_s = limits.wall_s
-        request = {
-            "entry_point": entry_point,
-            "cpu_s": cpu_s,
-            "idle_s": cpu_s + 2.0 if wall_s is None else wall_s,
-            "wall_s": 10.0 * cpu_s + 10.0 if wall_s is None else wall_s,
-            "memory_bytes": limits.memory_mb << 20,
-            "output_bytes": output_bytes,
-            "lengths": [len(source), len(given)],
-        }
-        header = json.dumps(request).encode()
-        self._socket.settimeout(request["wall_s"] + _PATIENCE_S)  # type: ignore[operator]
+        cap = self._limits.output_kb * 1024 + 1
         try:
-            self._socket.sendall(b"".join((struct.pack(">I", len(header)), header, source, given)))
-            reply, payloads = self._receive(output_bytes + 1)
-            stdout, stderr, result = payloads
+            answer, fds = self._receive()
+            try:
+                outputs = tuple(_content(fd, cap) for fd in fds)
+            finally:
+                for fd in fds:
+                    os.close(fd)
+            stdout, stderr, result = (_content(fd, cap) for fd in pending.files)
             return Run(
-                exit=int(reply["exit"]),
-                killed=str(reply["killed"]),
-                cpu_s=float(reply["cpu_s"]),
-                wall_s=float(reply["wall_s"]),
-                memory_mb=float(reply["memory_mb"]),
+                exit=int(answer["exit"]),
+                killed=_KILLED[answer["killed"]],
+                cpu_s=float(answer["cpu_s"]),
+                wall_s=float(answer["wall_s"]),
+                memory_mb=float(answer["memory_kb"]) / 1024,
                 stdout=stdout,
                 stderr=stderr,
                 result=result,
+                cookie=str(answer["cookie"]).encode(),
+                outputs=outputs,
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, IndexError) as error:
             raise JailError(f"{type(error).__name__}: {error}") from error
+        finally:
+            pending.close()
 
-    def _receive(self, max_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
-        """Reads one frame (see ``runner.py``) whose payloads have at most ``max_bytes`` each."""
-        (length,) = struct.unpack(">I", self._read(4))
-        if length > _MAX_HEADER_BYTES:
-            raise JailError("the jail sent an overlong header")
-        header: dict[str, Any] = json.loads(self._read(length))
-        if any(not 0 <= size <= max_bytes for size in header["lengths"]):
-            raise JailError("the jail sent an overlong payload")
-        return header, [self._read(size) for size in header["lengths"]]
+    def run(self, program: Program, given: bytes, limits: Limits) -> Run:
+        """Loads a program and runs it once.
 
-    def _read(self, count: int) -> bytes:
-        data = bytearray()
-        while len(data) < count:
-            try:
-                part = self._socket.recv(min(count - len(data), 1 << 20))
-            except OSError as error:
-                raise JailError(f"no answer from the jail: {error}") from error
-            if not part:
-                raise JailError("the jail died")
-            data += part
-        return bytes(data)
+        Raises:
+            JailError: The jail died, was killed or did not answer in time.
+        """
+        self.load(program, limits)
+        return self.finish(self.start(given))
+
+    def _send(self, data: bytes, fds: Sequence[int]) -> None:
+        try:
+            socket.send_fds(self._socket, [data], fds)
+        except OSError as error:
+            raise JailError(f"the jail died: {error}") from error
+
+    def _receive(self) -> tuple[dict[str, Any], list[int]]:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, _MAX_ANSWER_BYTES, 8)
+        except OSError as error:
+            raise JailError(f"no answer from the jail: {error}") from error
+        if not data:
+            raise JailError("the jail died")
+        return json.loads(data), fds
 
     def kill(self) -> None:
-        """Ends the jail and everything in it; a ``run`` in another thread then raises."""
-        self._process.kill()
+        """Ends the jail and everything in it; a run in another thread then raises."""
+        self._process.terminate()
 
     def close(self) -> None:
         """Ends the jail and frees what it held. Only for the thread that runs it, or after that."""
-        self._process.kill()
-        self._process.wait()
         self._socket.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _memory_file(content: bytes | None = None) -> int:
+    """An anonymous file; with content it cannot be changed any more and stands at its start."""
+    fd = os.memfd_create("file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    if content is not None:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(fd, left) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    return fd
+
+
+def _content(fd: int, cap: int) -> bytes:
+    return os.pread(fd, min(os.fstat(fd).st_size, cap), 0)

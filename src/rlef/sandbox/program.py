@@ -1,19 +1,20 @@
-"""The life of one forked child in a jail: limits, compile, run, end as the interpreter would.
+"""A Python program in a forked child of a jail: compile, run, end as the interpreter would.
 
-Runs in the jail's bare interpreter, see ``runner.py``. Standard library only.
+Runs in the jail's bare interpreter, see ``zygote.py``. Standard library only.
 """
 
 import _sitebuiltins
 import atexit
 import builtins
+import contextlib
+import fcntl
 import gc
 import io
 import json
 import linecache
-import math
+import marshal
 import os
 import resource
-import signal
 import sys
 import threading
 import traceback
@@ -22,6 +23,10 @@ from typing import Any
 
 PROGRAM = "solution.py"
 RESULT_FD = 3
+CODE_FD = 4
+LINE_CHARS = 400
+EXCEPTHOOK = sys.excepthook
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 COMPILE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
@@ -41,29 +46,6 @@ def warm_up() -> None:
         format_error(error, source)
 
 
-def lower_limit(kind: int, soft: int, hard: int) -> None:
-    """Sets a limit of this process, or leaves it where the machine's own is lower already."""
-    ceiling = resource.getrlimit(kind)[1]
-    if ceiling != resource.RLIM_INFINITY:
-        soft, hard = min(soft, ceiling), min(hard, ceiling)
-    resource.setrlimit(kind, (soft, hard))
-
-
-def prepare(limits: dict[str, Any], base_bytes: int, files: tuple[int, ...]) -> None:
-    """Puts the test's files in place, closes all others, sets the limits of this test."""
-    for target, fd in enumerate(files):
-        os.dup2(fd, target)
-    os.closerange(RESULT_FD + 1, 1 << 16)
-    os.setsid()
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    memory = base_bytes + limits["memory_bytes"]
-    cpu = math.ceil(limits["cpu_s"]) + 2
-    lower_limit(resource.RLIMIT_AS, memory, memory + (16 << 20))
-    lower_limit(resource.RLIMIT_CPU, cpu, cpu)
-    lower_limit(resource.RLIMIT_FSIZE, limits["output_bytes"] + 1, limits["output_bytes"] + 1)
-    lower_limit(resource.RLIMIT_NPROC, 64, 64)
-
-
 def format_error(error: BaseException, source: bytes) -> str:
     """The traceback with only the program's own frames, at most the last 20."""
     lines = source.decode("utf-8", "replace").splitlines(keepends=True)
@@ -80,13 +62,37 @@ def report_error(error: BaseException, source: bytes) -> None:
     """Prints an uncaught error as the interpreter would."""
     if isinstance(error, MemoryError):
         os.write(RESULT_FD, b"M")
-        limit = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        traceback.clear_frames(error.__traceback__)  # what they hold must go first
+        getattr(sys.modules.get("__main__"), "__dict__", {}).clear()
     try:
         text = format_error(error, source)
     except BaseException:
         text = f"{type(error).__name__}\n"
-    write_all(2, text.encode("utf-8", "backslashreplace"))
+    short = (
+        line if len(line) <= LINE_CHARS else f"{line[:LINE_CHARS]}…" for line in lines_of(text)
+    )
+    write_all(2, "\n".join((*short, "")).encode("utf-8", "backslashreplace"))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a traceback, without the ones in the middle of a very long one."""
+    lines = text.splitlines()
+    return lines if len(lines) <= 200 else [*lines[:100], "…", *lines[-99:]]
+
+
+def uncaught(error: BaseException, source: bytes) -> int:
+    """Reports an uncaught error, by the program's own hook if it set one. Returns the status."""
+    hook = sys.excepthook
+    if hook is EXCEPTHOOK or isinstance(error, MemoryError):
+        report_error(error, source)
+        return 1
+    try:
+        hook(type(error), error, error.__traceback__)
+    except SystemExit as ending:
+        return exit_status(ending.code)
+    except BaseException:
+        report_error(error, source)
+    return 1
 
 
 def plain(value: object, depth: int = 0) -> object:
@@ -109,7 +115,8 @@ def exit_status(code: object) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xFF
+        number = int.__add__(code, 0)  # a subclass may have operators of its own
+        return int.__and__(number, 0xFF) if -(2**63) <= number < 2**63 else 255
     write_all(2, f"{code}\n".encode("utf-8", "backslashreplace"))
     return 1
 
@@ -146,11 +153,41 @@ def finish(source: bytes) -> int:
     return flush() or status
 
 
-def run(source: bytes, entry_point: str | None, given: bytes) -> None:
+def read_all(fd: int) -> bytes:
+    """The content of a file; its position is at the start again."""
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return b"".join(parts)
+
+
+def compile_once(source: bytes, shared: bool) -> types.CodeType:
+    """Compiles the program, or takes what the first child of this program compiled.
+
+    The file is sealed before any line of the program runs, so no child can change it.
+    """
+    if not shared:
+        return compile(source, PROGRAM, "exec", dont_inherit=True)
+    stored = read_all(CODE_FD)
+    code: types.CodeType = (
+        marshal.loads(stored) if stored else compile(source, PROGRAM, "exec", dont_inherit=True)
+    )
+    if not stored:
+        with contextlib.suppress(OSError, ValueError):  # too deep: the next child compiles again
+            compiled = marshal.dumps(code)
+            if len(compiled) < resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
+                write_all(CODE_FD, compiled)
+                fcntl.fcntl(CODE_FD, fcntl.F_ADD_SEALS, SEALS)
+    os.close(CODE_FD)
+    return code
+
+
+def run(source: bytes, entry_point: str | None, cookie: str, shared: bool) -> None:
     """Compiles and runs the program, calls the entry point if there is one, ends the process."""
     leave, dumps, loads = os._exit, json.dumps, json.loads
     try:
-        code = compile(source, PROGRAM, "exec", dont_inherit=True)
+        code = compile_once(source, shared)
     except COMPILE_ERRORS as error:
         report_error(error, source)
         leave(1)
@@ -159,19 +196,23 @@ def run(source: bytes, entry_point: str | None, given: bytes) -> None:
     module.__dict__.update(__file__=PROGRAM, __builtins__=builtins)
     sys.modules["__main__"] = sys.modules[module.__name__] = module
     sys.argv = [PROGRAM]
+    given = b"" if entry_point is None else read_all(0)
     status = 0
     try:
-        exec(code, module.__dict__)
-        if entry_point is not None:
-            if entry_point not in module.__dict__:
-                raise NameError(f"the program does not define {entry_point!r}")
-            result = dumps(plain(module.__dict__[entry_point](*loads(given))))
-            write_all(RESULT_FD, b"J" + result.encode())
+        try:
+            exec(code, module.__dict__)
+            if entry_point is not None:
+                if entry_point not in module.__dict__:
+                    raise NameError(f"the program does not define {entry_point!r}")
+                result = dumps(plain(module.__dict__[entry_point](*loads(given))))
+                write_all(RESULT_FD, f"{cookie}{result}".encode())
+        finally:
+            sys.settrace(None)
+            sys.setprofile(None)
     except SystemExit as error:
         status = exit_status(error.code)
     except BaseException as error:
-        report_error(error, source)
-        status = 1
+        status = uncaught(error, source)
     del module, code
     try:
         status = finish(source) or status

@@ -27,6 +27,24 @@ class Verdict(StrEnum):
     """infrastructure error: says nothing about the program"""
 
 
+class SandboxError(RuntimeError):
+    """This machine cannot run programs safely, or lacks a compiler; one line says what and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What keeps programs in on this machine."""
+
+    kind: str
+    """``namespaces``, ``landlock`` (files only) or ``none``."""
+    seccomp: bool
+    """Whether a system call filter is there."""
+    hot_path: str
+    """``C``, or ``Python`` where the package was built without a compiler."""
+    warning: str = ""
+    """What is missing, in one line; empty: nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Limits of one test. The defaults are RLEF's (section A.2): 10 s, 1 GB."""
@@ -81,4 +99,6 @@ class JudgeJob:
     entry_point: str | None = None
     limits: Limits = field(default_factory=Limits)
     checker: str = "tokens"
+    checker_source: str | None = None
+    """C++ text of a checker program, with ``checker="testlib"``."""
     stop_at_first_failure: bool = False

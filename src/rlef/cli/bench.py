@@ -1,0 +1,104 @@
+"""``rlef bench``: how fast and how exact rlef is on this machine."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlef.cli.common import print_json, print_rich
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rlef.bench.rows import Row
+
+app = typer.Typer(help="Measure rlef on this machine.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("sandbox", epilog="Example: rlef bench sandbox --quick --only trivial,sort")
+def sandbox(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller batches.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Jails; one per core by default.", show_default=False),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Only these of trivial, subprocess, bubblewrap, sort, cpu-limit, eight, growth, "
+            "load, overhead.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Measure the judge; exit status 0 only if every target that could be measured is met."""
+    from dataclasses import asdict
+
+    from rlef.bench.sandbox import MEASURES, facts, measure
+    from rlef.bench.speed import Setting
+
+    names = _chosen(only, tuple(MEASURES))
+    setting = Setting(workers=workers or len(os.sched_getaffinity(0)), quick=quick)
+    machine = facts()
+    rows: list[Row] = []
+    typer.echo(f"measuring {', '.join(names)}", err=True)
+    for name, measured in measure(names, setting):
+        typer.echo(f"{name}: done", err=True)
+        rows += measured
+    if as_json:
+        print_json(
+            {
+                "machine": machine,
+                "workers": setting.workers,
+                "quick": quick,
+                "rows": [asdict(row) for row in rows],
+            }
+        )
+    else:
+        _print_table(rows, machine)
+    raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
+
+
+def _chosen(only: str | None, allowed: "Sequence[str]") -> list[str]:
+    """The names in the order in which they are measured."""
+    wanted = set(allowed) if only is None else {name.strip() for name in only.split(",")}
+    for name in sorted(wanted.difference(allowed)):
+        raise typer.BadParameter(f"unknown measure {name!r}; allowed: {', '.join(allowed)}")
+    return [name for name in allowed if name in wanted]
+
+
+def _print_table(rows: "Sequence[Row]", machine: "Mapping[str, object]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("measure", overflow="fold")
+    table.add_column("value", justify="right", no_wrap=True)
+    for heading in ("unit", "target", "met"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("note", overflow="fold")
+    shown = {True: Text("yes", style="green"), False: Text("no", style="red"), None: Text("-")}
+    for row in rows:
+        words = (row.name, _number(row.value), row.unit, row.target or "-")
+        table.add_row(*map(Text, words), shown[row.met], Text(row.note))
+    print_rich(table)
+    facts = [f"{name.replace('_', ' ')} {value}" for name, value in machine.items()]
+    typer.echo(" · ".join(facts))
+    judged = [row for row in rows if row.met is not None]
+    typer.echo(f"{sum(bool(row.met) for row in judged)} of {len(judged)} targets met")
+
+
+def _number(value: float) -> str:
+    """The value in a few digits; "-" if it is not known."""
+    if value != value:
+        return "-"
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1 else f"{value:.3f}"

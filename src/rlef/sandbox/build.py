@@ -1,0 +1,156 @@
+"""Compiled programs: made once per source in a jail for tools, kept on disk."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from rlef.sandbox.jail import Jail, JailError, Program
+from rlef.sandbox.languages import Language
+from rlef.sandbox.types import Limits
+
+COMPILE_LIMITS = Limits(cpu_s=20.0, memory_mb=2048, output_kb=64 * 1024, wall_s=60.0)
+_OUTPUT = "out.bin"
+_MESSAGE_BYTES = 4096
+_DIGEST_BYTES = 32
+_KEPT_BINARIES = 500
+
+
+class CompileError(Exception):
+    """The program does not compile; the message is the compiler's."""
+
+
+class CompilerMissing(Exception):
+    """The machine lacks the compiler of a language."""
+
+
+def cache_folder() -> Path:
+    """Where binaries are kept: ``$XDG_CACHE_HOME/rlef/binaries``, else ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "rlef" / "binaries"
+
+
+@cache
+def compiler(language: Language) -> tuple[str, str]:
+    """Path of a language's compiler, and a line that names its version.
+
+    Raises:
+        CompilerMissing: It is not installed.
+    """
+    path = shutil.which(language.compiler or "")
+    if path is None:
+        raise CompilerMissing(
+            f"language {language.name!r} needs {language.compiler}, which is not installed"
+        )
+    words = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return os.path.realpath(path), words.stdout.partition("\n")[0]
+
+
+def build(
+    language: Language, source: str, headers: dict[str, bytes], jail: Callable[[], Jail]
+) -> int:
+    """Compiles a program, or finds the binary of an equal one.
+
+    Args:
+        language: A compiled language.
+        source: The program's text.
+        headers: Files beside the source, by name.
+        jail: Gives the jail for tools, if one is needed.
+
+    Returns:
+        A descriptor of the binary, an anonymous file; the caller closes it.
+
+    Raises:
+        CompileError: The program does not compile.
+        CompilerMissing: There is no compiler.
+        JailError: The jail died.
+    """
+    path, version = compiler(language)
+    for static in (True, False) if language.static_flags else (False,):
+        flags = language.flags + (language.static_flags if static else ())
+        text = source.encode("utf-8", "surrogatepass")
+        key = hashlib.sha256(repr((version, flags, text, sorted(headers.items()))).encode())
+        stored = cache_folder() / key.hexdigest()
+        kept = _kept(stored)
+        if kept is not None:
+            return _executable(kept)
+        try:
+            binary = _compile(language, path, flags, text, headers, jail())
+        except CompileError as error:
+            if static and "cannot find -l" in str(error):
+                continue  # this machine has no static libraries
+            raise
+        _store(stored, binary)
+        return _executable(binary)
+    raise JailError("no way to link on this machine")
+
+
+def _compile(
+    language: Language,
+    path: str,
+    flags: tuple[str, ...],
+    text: bytes,
+    headers: dict[str, bytes],
+    jail: Jail,
+) -> bytes:
+    program = Program(
+        kind="tool",
+        argv=(path, *flags, "-o", _OUTPUT, language.source_name),
+        files=((language.source_name, text), *headers.items()),
+        outputs=(_OUTPUT,),
+    )
+    run = jail.run(program, b"", COMPILE_LIMITS)
+    if run.killed:
+        raise CompileError(f"compiling took longer than {COMPILE_LIMITS.cpu_s:g} s of CPU time")
+    if run.exit != 0 or not run.outputs:
+        words = run.stderr.decode("utf-8", "backslashreplace").strip()
+        raise CompileError(words[:_MESSAGE_BYTES] or f"the compiler ended with {run.exit}")
+    if len(run.outputs[0]) > COMPILE_LIMITS.output_kb * 1024:
+        raise CompileError(f"the program is larger than {COMPILE_LIMITS.output_kb >> 10} MB")
+    return run.outputs[0]
+
+
+def _kept(path: Path) -> bytes | None:
+    """The binary in a file that ``_store`` wrote; ``None`` if there is none, or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, binary = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    return binary if hashlib.sha256(binary).digest() == digest else None
+
+
+def _store(path: Path, binary: bytes) -> None:
+    """Keeps a binary, whole or not at all; a full or read-only disk only costs time."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(binary).digest() + binary)
+            os.replace(name, path)
+        except OSError:
+            os.unlink(name)
+    _forget_oldest(path.parent)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Removes the binaries that were made first when there are too many."""
+    with contextlib.suppress(OSError):
+        files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
+        for file in files[: max(0, len(files) - _KEPT_BINARIES)]:
+            file.unlink(missing_ok=True)
+
+
+def _executable(binary: bytes) -> int:
+    fd = os.memfd_create("program", os.MFD_CLOEXEC)
+    os.fchmod(fd, 0o555)
+    left = memoryview(binary)
+    while left:
+        left = left[os.write(fd, left) :]
+    return fd

@@ -1,0 +1,70 @@
+"""Which walls this machine can put around programs, strongest first."""
+
+import os
+import sys
+from dataclasses import replace
+
+from rlef.sandbox import seccomp, spawn
+from rlef.sandbox.jail import IsolationError, Jail, JailError, JailSettings
+from rlef.sandbox.types import Isolation
+
+UNSAFE_VARIABLE = "RLEF_UNSAFE_NO_ISOLATION"
+
+
+def choose_isolation(
+    packages: tuple[str, ...] = (), unsafe: bool = False
+) -> tuple[JailSettings, Isolation]:
+    """Finds the strongest walls that a jail on this machine can have, by starting one.
+
+    Namespaces with a system call filter; one of the two alone, with a warning; nothing only if
+    ``unsafe``.
+
+    Raises:
+        IsolationError: Neither namespaces nor a system call filter are to be had.
+    """
+    best = JailSettings(seccomp=seccomp.is_available(), packages=packages, native=spawn.library())
+    try:
+        warning = "" if best.seccomp else "no seccomp: programs may make every system call"
+        return best, _try(best, warning)
+    except (IsolationError, JailError) as error:
+        reason = str(error)
+    if not best.seccomp and not unsafe:
+        raise IsolationError(
+            f"this machine allows neither namespaces ({reason}) nor seccomp: programs would have "
+            f"your files and your network; set {UNSAFE_VARIABLE}=1 to run them so all the same"
+        )
+    open_jail = replace(best, isolation="none")
+    if not best.seccomp:
+        return open_jail, _try(
+            open_jail, "UNSAFE: programs run as this user, with its files and its network"
+        )
+    locked = replace(best, isolation="landlock", readable=_readable(packages))
+    try:
+        return locked, _try(
+            locked, f"no namespaces ({reason}): a system call filter and Landlock instead"
+        )
+    except (IsolationError, JailError) as error:
+        return open_jail, _try(
+            open_jail,
+            f"no namespaces ({reason}) and no Landlock ({error}): programs can read your files",
+        )
+
+
+def _try(settings: JailSettings, warning: str) -> Isolation:
+    """Starts a jail and closes it again."""
+    jail = Jail(settings)
+    jail.close()
+    return Isolation(
+        kind=settings.isolation,
+        seccomp=settings.seccomp,
+        hot_path=jail.hello["hot_path"],
+        warning=warning,
+    )
+
+
+def _readable(packages: tuple[str, ...]) -> tuple[str, ...]:
+    """What a program needs to read where no file system of its own hides the rest."""
+    wanted = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo", "/dev/null"]
+    wanted += ["/dev/zero", "/dev/urandom", "/dev/random", *packages]
+    wanted += [f"{prefix}/lib" for prefix in {sys.base_prefix, sys.base_exec_prefix}]
+    return tuple(path for path in wanted if os.path.exists(path))

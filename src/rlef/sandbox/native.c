@@ -1,0 +1,304 @@
+/* The hot path of a jail: starts one child per test, watches it from outside, reaps it.
+ *
+ * Plain C without Python's headers, loaded through ctypes by spawn.py, which holds the same in
+ * Python for machines without a compiler. The two structures are mirrored there.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef SYS_landlock_restrict_self
+#define SYS_landlock_restrict_self 446
+#endif
+#define MAX_FILTER 1024
+#define WINDOW_S 0.25
+
+enum { FILES = 5 };
+enum { ENDED = 0, KILLED_CPU = 1, KILLED_WALL = 2, STARVED = 3 };
+
+struct request {
+    int32_t files[FILES]; /* become descriptors 0 to 4; -1: closed */
+    int32_t binary;       /* program to execute, or -1: return to the interpreter */
+    int32_t proc;         /* the jail's /proc, or -1 */
+    int32_t ruleset;      /* Landlock rules (a descriptor above those of the child), or -1 */
+    int32_t uid;          /* user of the child, or -1: as the zygote */
+    int32_t bare;         /* no process namespace around us */
+    int32_t processes;
+    uint32_t filter_length; /* 0: no system call filter */
+    uint32_t pid_placeholder;
+    uint32_t pad;
+    double cpu_s, idle_s, wall_s;
+    uint64_t memory_bytes, stack_bytes, output_bytes;
+    const struct sock_filter *filter;
+    char *const *argv;
+    char *const *envp;
+    const char *folder; /* working directory of an executed program, or NULL */
+};
+
+struct outcome {
+    int32_t status; /* as wait() gives it */
+    int32_t killed;
+    int32_t survivors; /* processes that the program left behind */
+    int32_t pad;
+    double cpu_s, wall_s;
+    uint64_t memory_kb;
+};
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+    if (clock_gettime(clock, &t) != 0)
+        return -1.0;
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void limit(int kind, uint64_t value)
+{
+    struct rlimit now, wanted = {value, value};
+    if (getrlimit(kind, &now) == 0 && now.rlim_max != RLIM_INFINITY && now.rlim_max < value)
+        wanted.rlim_cur = wanted.rlim_max = now.rlim_max;
+    if (setrlimit(kind, &wanted) != 0)
+        _exit(126);
+}
+
+static void drop_privileges(const struct request *r)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0}};
+    if (r->uid >= 0) {
+        if (syscall(SYS_setresgid, r->uid, r->uid, r->uid) != 0 ||
+            syscall(SYS_setresuid, r->uid, r->uid, r->uid) != 0)
+            _exit(126);
+    }
+    if (syscall(SYS_capset, &header, none) != 0)
+        _exit(126);
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        _exit(126);
+}
+
+static void install_filter(const struct request *r)
+{
+    static struct sock_filter code[MAX_FILTER];
+    struct sock_fprog program = {(unsigned short)r->filter_length, code};
+    if (r->filter_length == 0)
+        return;
+    if (r->filter_length > MAX_FILTER)
+        _exit(126);
+    memcpy(code, r->filter, r->filter_length * sizeof code[0]);
+    for (uint32_t i = 0; i < r->filter_length; i++)
+        if (code[i].k == r->pid_placeholder)
+            code[i].k = (uint32_t)getpid();
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(126);
+}
+
+/* Everything between fork and the first byte of the program. */
+static void become_program(const struct request *r)
+{
+    int keep = FILES;
+    for (int i = 0; i < FILES; i++) {
+        if (r->files[i] < 0)
+            close(i);
+        else if (dup2(r->files[i], i) < 0)
+            _exit(126);
+    }
+    int binary = -1;
+    if (r->binary >= 0) {
+        if (dup3(r->binary, keep, O_CLOEXEC) < 0)
+            _exit(126);
+        binary = keep++;
+    }
+    if (r->ruleset >= 0) {
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        if (syscall(SYS_landlock_restrict_self, r->ruleset, 0) != 0)
+            _exit(126);
+    }
+    syscall(SYS_close_range, keep, ~0U, 0);
+    setsid();
+    signal(SIGXFSZ, SIG_DFL);
+    if (r->folder != NULL && chdir(r->folder) != 0)
+        _exit(126);
+    uint64_t cpu = (uint64_t)r->cpu_s + 3;
+    limit(RLIMIT_AS, r->memory_bytes);
+    limit(RLIMIT_CPU, cpu);
+    limit(RLIMIT_FSIZE, r->output_bytes + 1);
+    limit(RLIMIT_STACK, r->stack_bytes);
+    limit(RLIMIT_NPROC, (uint64_t)r->processes);
+    drop_privileges(r);
+    if (r->bare)
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (r->argv == NULL) {
+        install_filter(r);
+        return;
+    }
+    signal(SIGPIPE, SIG_DFL);
+    install_filter(r);
+    if (binary >= 0)
+        syscall(SYS_execveat, binary, "", r->argv, r->envp, 0x1000 /* AT_EMPTY_PATH */);
+    else
+        execve(r->argv[0], r->argv, r->envp);
+    static const char words[] = "the program cannot be executed\n";
+    ssize_t ignored = write(2, words, sizeof words - 1);
+    (void)ignored;
+    _exit(126);
+}
+
+/* Seconds that the threads of a process stood ready without a core, or -1. */
+static double run_delay(int proc, pid_t pid)
+{
+    char path[64], text[96];
+    double total = 0.0;
+    snprintf(path, sizeof path, "%d/task", (int)pid);
+    int folder = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = folder < 0 ? NULL : fdopendir(folder);
+    if (list == NULL) {
+        if (folder >= 0)
+            close(folder);
+        return -1.0;
+    }
+    for (struct dirent *entry; (entry = readdir(list)) != NULL;) {
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%.20s/schedstat", entry->d_name);
+        int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
+        ssize_t count = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        if (fd >= 0)
+            close(fd);
+        unsigned long long run, wait;
+        if (count > 0 && (text[count] = 0, sscanf(text, "%llu %llu", &run, &wait) == 2))
+            total += 1e-9 * (double)wait;
+    }
+    closedir(list);
+    return total;
+}
+
+static double larger(double a, double b) { return a > b ? a : b; }
+static double smaller(double a, double b) { return a < b ? a : b; }
+
+/* Waits until the child ends or passes a limit. Time that it waits for a core is not idle. */
+static int watch(const struct request *r, pid_t pid, int pidfd)
+{
+    clockid_t clock = (clockid_t)((~(unsigned)pid << 3) | 2);
+    double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    double start = seconds(CLOCK_MONOTONIC), mark = start;
+    double used = 0.0, mark_used = 0.0, mark_delay = 0.0, idle = 0.0;
+    for (;;) {
+        double step = smaller(larger((r->cpu_s - used) / cpus, 0.002), WINDOW_S);
+        step = smaller(step, larger(r->wall_s, 0.002));
+        struct timespec timeout = {(time_t)step, (long)(1e9 * (step - (double)(time_t)step))};
+        struct pollfd end = {pidfd, POLLIN, 0};
+        if (ppoll(&end, 1, &timeout, NULL) > 0)
+            return ENDED;
+        double now = seconds(CLOCK_MONOTONIC);
+        used = larger(used, seconds(clock));
+        if (used >= r->cpu_s)
+            return KILLED_CPU;
+        if (now - mark >= WINDOW_S) {
+            double delay = r->proc < 0 ? -1.0 : run_delay(r->proc, pid);
+            double busy = used - mark_used;
+            if (delay >= 0.0)
+                idle += larger(0.0, now - mark - busy - larger(0.0, delay - mark_delay));
+            else if (busy < 0.02 * (now - mark))
+                idle += now - mark;
+            mark = now, mark_used = used, mark_delay = delay;
+        }
+        if (idle > r->idle_s)
+            return KILLED_WALL;
+        if (now - start > r->wall_s)
+            return idle + used < 0.5 * r->wall_s ? STARVED : KILLED_WALL;
+    }
+}
+
+/* Kills our own children and their group where kill(-1) would reach the whole machine. */
+static void kill_children(pid_t group)
+{
+    char path[64], text[4096];
+    kill(-group, SIGKILL);
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t count = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[count > 0 ? count : 0] = 0;
+    for (char *at = text, *next;; at = next) {
+        long child = strtol(at, &next, 10);
+        if (next == at)
+            break;
+        kill((pid_t)child, SIGKILL);
+    }
+}
+
+static int end_survivors(const struct request *r, pid_t group)
+{
+    for (int count = 0;; count++) {
+        if (r->bare)
+            kill_children(group);
+        else
+            kill(-1, SIGKILL);
+        pid_t pid;
+        do
+            pid = waitpid(-1, NULL, 0);
+        while (pid < 0 && errno == EINTR);
+        if (pid < 0)
+            return count;
+    }
+}
+
+/* Runs one child. Returns 0 in the child, 1 in the zygote with *out filled, -1 if fork failed. */
+int rlef_run(const struct request *r, struct outcome *out)
+{
+    memset(out, 0, sizeof *out);
+    double start = seconds(CLOCK_MONOTONIC);
+    pid_t pid = fork();
+    if (pid < 0)
+        return -1;
+    if (pid == 0) {
+        become_program(r);
+        return 0;
+    }
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        return -1;
+    }
+    out->killed = watch(r, pid, pidfd);
+    if (out->killed != ENDED)
+        syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    struct rusage usage;
+    memset(&usage, 0, sizeof usage);
+    while (wait4(pid, &out->status, 0, &usage) < 0 && errno == EINTR)
+        ;
+    close(pidfd);
+    out->wall_s = seconds(CLOCK_MONOTONIC) - start;
+    out->survivors = end_survivors(r, pid);
+    out->cpu_s = (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec +
+                 (double)usage.ru_stime.tv_sec + 1e-6 * (double)usage.ru_stime.tv_usec;
+    out->memory_kb = (uint64_t)usage.ru_maxrss;
+    return 1;
+}

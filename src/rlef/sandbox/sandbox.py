@@ -1,0 +1,356 @@
+"""The caller's side of the judge: ``Sandbox``. The judge itself is a process of its own."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rlef.problems import Mode, Test
+from rlef.sandbox.checkers import make_checker, make_json_checker
+from rlef.sandbox.isolation import UNSAFE_VARIABLE
+from rlef.sandbox.languages import LANGUAGES
+from rlef.sandbox.testlib import TESTLIB
+from rlef.sandbox.types import Isolation, JudgeJob, JudgeReport, Limits, SandboxError, Verdict
+from rlef.sandbox.verdicts import same_for_all
+
+_log = logging.getLogger("rlef.sandbox")
+MODES = ("stdin", "function")
+_ATTEMPTS = 3
+_DEFAULT_LIMITS = Limits()
+_MAX_LIMITS = {"cpu_s": 1e5, "memory_mb": 1 << 20, "output_kb": 1 << 20, "wall_s": 1e6}
+_KEPT_REPORTS = 20_000
+_KEPT_CHARS = 20_000
+"""Reports with more text than this are not kept."""
+
+
+class Sandbox:
+    """Judges programs: a judge in a process of its own drives ``workers`` jails.
+
+    Everything starts when the first job comes. All methods may be called from several threads at
+    once; their jobs then share the jails. See ``rlef.sandbox`` for an example.
+
+    Args:
+        workers: Number of jails; about the number of cores.
+        unsafe_no_isolation: Run programs even on a machine that allows no walls around them: they
+            then have your files and your network. Also ``RLEF_UNSAFE_NO_ISOLATION=1``.
+
+    Raises:
+        ValueError: ``workers`` is less than 1.
+    """
+
+    def __init__(self, workers: int = 2, *, unsafe_no_isolation: bool = False) -> None:
+        if workers < 1:
+            raise ValueError(f"workers is {workers}; allowed: 1 or more")
+        self._workers = workers
+        self._unsafe = unsafe_no_isolation or os.environ.get(UNSAFE_VARIABLE) == "1"
+        self._lock = threading.Lock()
+        self._judge: _Judge | None = None
+        self._closed = False
+        self._known: OrderedDict[bytes, JudgeReport] = OrderedDict()
+        self._running: dict[bytes, Future[JudgeReport]] = {}
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        """Closes the sandbox."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends the judge and all jails; programs that still run are killed and become IE."""
+        with self._lock:
+            self._closed = True
+            judge, self._judge = self._judge, None
+        if judge is not None:
+            judge.close()
+
+    def judge(
+        self,
+        source: str,
+        tests: Sequence[Test],
+        *,
+        language: str = "python",
+        mode: Mode = "stdin",
+        entry_point: str | None = None,
+        limits: Limits = _DEFAULT_LIMITS,
+        checker: str = "tokens",
+        checker_source: str | None = None,
+        stop_at_first_failure: bool = False,
+    ) -> JudgeReport:
+        """Runs one program on tests; see ``judge_many`` for many programs.
+
+        Args:
+            source: The program's text.
+            tests: At least one.
+            language: ``"python"`` or ``"cpp"``.
+            mode: ``"stdin"``: the program reads its input and prints. ``"function"``: the judge
+                calls ``entry_point`` and compares what it returns; Python only.
+            entry_point: Name of the function, only in ``"function"`` mode.
+            limits: Limits of each test.
+            checker: How output is compared, see ``make_checker``; or ``"testlib"``.
+            checker_source: C++ text of a checker program, only with ``checker="testlib"``.
+            stop_at_first_failure: Leave out the tests after the first one that is not AC.
+
+        Raises:
+            ValueError: An argument is not one of those allowed.
+            SandboxError: This machine cannot run the program safely, or lacks its compiler.
+            RuntimeError: The sandbox is closed.
+        """
+        job = JudgeJob(
+            source=source,
+            tests=tuple(tests),
+            language=language,
+            mode=mode,
+            entry_point=entry_point,
+            limits=limits,
+            checker=checker,
+            checker_source=checker_source,
+            stop_at_first_failure=stop_at_first_failure,
+        )
+        return self.judge_many([job])[0]
+
+    def judge_many(self, jobs: Sequence[JudgeJob]) -> list[JudgeReport]:
+        """Judges many programs, in parallel over the workers.
+
+        An equal job never runs twice in the life of a sandbox (unless its report was large, or IE).
+
+        Returns:
+            One report per job, in the order of the jobs.
+
+        Raises:
+            ValueError: A job is not valid; no job has run then.
+            SandboxError: This machine cannot run the programs safely, or lacks a compiler.
+            RuntimeError: The sandbox is closed.
+        """
+        for job in jobs:
+            _validate(job)
+        return [future.result() for future in [self._submit(job) for job in jobs]]
+
+    def describe(self) -> Isolation:
+        """What keeps programs in on this machine; starts the judge if it does not run yet.
+
+        Raises:
+            SandboxError: Nothing does.
+            RuntimeError: The sandbox is closed.
+        """
+        for _ in range(_ATTEMPTS):
+            with self._lock:
+                judge = self._current()
+            if judge is None:
+                raise RuntimeError("the sandbox is closed")
+            isolation = judge.isolation.result()
+            if isolation is not None:
+                return isolation
+        raise SandboxError("the judge died while it started")
+
+    def judge_pid(self) -> int | None:
+        """Process id of the judge, ``None`` before the first job."""
+        judge = self._judge
+        return None if judge is None else judge.process.pid
+
+    def _submit(self, job: JudgeJob) -> Future[JudgeReport]:
+        key = _digest(job)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the sandbox is closed")
+            if key in self._running:
+                return self._running[key]
+            future: Future[JudgeReport] = Future()
+            if key in self._known:
+                self._known.move_to_end(key)
+                future.set_result(self._known[key])
+                return future
+            self._running[key] = future
+        future.add_done_callback(lambda done: self._remember(key, done))
+        self._send(job, future, 1)
+        return future
+
+    def _send(self, job: JudgeJob, future: Future[JudgeReport], attempt: int) -> None:
+        """Gives a job to the judge; if that one dies, to a new one, then gives up with IE."""
+
+        def lost() -> None:
+            if attempt < _ATTEMPTS and not self._closed:
+                self._send(job, future, attempt + 1)
+            else:
+                ending = "the sandbox was closed" if self._closed else "the judge died"
+                future.set_result(same_for_all(Verdict.IE, ending, job))
+
+        with self._lock:
+            judge = self._current()
+        if judge is None or not judge.send(job, future, lost):
+            lost()
+
+    def _current(self) -> "_Judge | None":
+        """The judge, a new one where there is none; ``None`` if the sandbox is closed."""
+        if self._closed:
+            return None
+        if self._judge is None or self._judge.dead or self._judge.owner != os.getpid():
+            self._judge = _Judge(self._workers, self._unsafe)
+        return self._judge
+
+    def _remember(self, key: bytes, done: Future[JudgeReport]) -> None:
+        with self._lock:
+            self._running.pop(key, None)
+            if done.exception() is not None or done.result().verdict is Verdict.IE:
+                return
+            texts = sum(len(t.stdout) + len(t.stderr) for t in done.result().tests)
+            if texts <= _KEPT_CHARS:
+                self._known[key] = done.result()
+                if len(self._known) > _KEPT_REPORTS:
+                    self._known.popitem(last=False)
+
+
+class _Judge:
+    """One process of the judge, and a thread that takes its answers."""
+
+    def __init__(self, workers: int, unsafe: bool) -> None:
+        ours, theirs = socket.socketpair()
+        words = (theirs.fileno(), workers, _numpy_folders(), unsafe)
+        code = (
+            f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+            f"from rlef.sandbox.server import main; main(*{words!r})"
+        )
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-S", "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                cwd="/",
+            )
+        self.owner = os.getpid()
+        self.dead = False
+        self.isolation: Future[Isolation | None] = Future()
+        self._connection = Connection(ours.detach())
+        self._sending = threading.Lock()
+        self._waiting: dict[int, tuple[Future[JudgeReport], object]] = {}
+        self._count = 0
+        self._state = threading.Lock()
+        self._reader = threading.Thread(target=self._read, name="rlef-judge", daemon=True)
+        self._reader.start()
+
+    def send(self, job: JudgeJob, future: Future[JudgeReport], lost: object) -> bool:
+        """Hands a job over. Returns whether that was possible; ``lost`` is called if it dies."""
+        with self._state:
+            if self.dead:
+                return False
+            self._count += 1
+            number = self._count
+            self._waiting[number] = (future, lost)
+        try:
+            with self._sending:
+                self._connection.send((number, job))
+        except OSError:
+            with self._state:
+                return self._waiting.pop(number, None) is None
+        return True
+
+    def _read(self) -> None:
+        while True:
+            try:
+                number, answer = self._connection.recv()
+            except Exception:  # the judge is dead, whatever its last bytes were
+                break
+            with self._state:
+                future = self._waiting.pop(number)[0] if number else self.isolation
+            if isinstance(answer, SandboxError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+            if isinstance(answer, Isolation) and answer.warning:
+                _warn(answer.warning)
+        with self._state:
+            self.dead = True
+            left = list(self._waiting.values())
+            self._waiting.clear()
+        if not self.isolation.done():
+            self.isolation.set_result(None)
+        self.process.kill()
+        self.process.wait()
+        self._connection.close()
+        for _, lost in left:
+            lost()  # type: ignore[operator]
+
+    def close(self) -> None:
+        """Ends the process and waits for it."""
+        self.process.kill()
+        if threading.current_thread() is not self._reader:
+            self._reader.join()
+
+
+@cache
+def _warn(words: str) -> None:
+    """Says it once in the life of this process."""
+    _log.warning("%s", words)
+
+
+def _numpy_folders() -> tuple[str, ...]:
+    """Folders of numpy and of the libraries that it brings along, if it is installed."""
+    found = importlib.util.find_spec("numpy")
+    if found is None or found.origin is None:
+        return ()
+    package = Path(found.origin).parent
+    return tuple(str(p) for p in (package, package.with_name("numpy.libs")) if p.is_dir())
+
+
+def _digest(job: JudgeJob) -> bytes:
+    """A name that only equal jobs share."""
+    hasher = hashlib.blake2b(digest_size=20)
+    head = (job.source, job.language, job.mode, job.entry_point, job.limits, job.checker)
+    parts = [repr((*head, job.checker_source, job.stop_at_first_failure))]
+    for test in job.tests:
+        parts += [test.input, test.output]
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        hasher.update(b"%d:" % len(data))
+        hasher.update(data)
+    return hasher.digest()
+
+
+def _validate(job: JudgeJob) -> None:
+    """Raises ValueError, in one line, if the job cannot be judged."""
+    if job.language not in LANGUAGES:
+        allowed = ", ".join(LANGUAGES)
+        raise ValueError(f"language {job.language!r} cannot be judged; allowed: {allowed}")
+    if job.mode not in MODES:
+        raise ValueError(f"unknown mode {job.mode!r}; allowed: {', '.join(MODES)}")
+    if job.mode == "function" and not LANGUAGES[job.language].function_mode:
+        raise ValueError(f"mode 'function' is not possible in language {job.language!r}")
+    if job.mode == "function" and not (job.entry_point or "").isidentifier():
+        raise ValueError(f"mode 'function' needs an entry_point, a name; got {job.entry_point!r}")
+    if job.mode == "stdin" and job.entry_point is not None:
+        raise ValueError("entry_point is only allowed with mode 'function'")
+    if not job.tests:
+        raise ValueError("a program cannot be judged on no tests; give at least one")
+    for name, largest in _MAX_LIMITS.items():
+        value = getattr(job.limits, name)
+        if value is not None and not 0 < value <= largest:
+            raise ValueError(f"limit {name} is {value}; allowed: above 0, at most {largest:g}")
+    _validate_checker(job)
+
+
+def _validate_checker(job: JudgeJob) -> None:
+    if (job.checker == TESTLIB) != (job.checker_source is not None):
+        raise ValueError("checker 'testlib' needs checker_source, and no other checker takes it")
+    if job.checker == TESTLIB and job.mode == "function":
+        raise ValueError("checker 'testlib' compares output, not what a function returns")
+    if job.checker != TESTLIB:
+        (make_json_checker if job.mode == "function" else make_checker)(job.checker)

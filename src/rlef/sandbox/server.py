@@ -1,0 +1,93 @@
+"""The judge's process: the only place that holds expected outputs while programs run.
+
+Started by ``sandbox.py`` as ``python -c``; speaks over a socket of its own with the process that
+started it, and ends when that process does. Its first message is ``(0, isolation)``; then a message
+is ``(number, job)``, the answer ``(number, report)`` or ``(number, SandboxError)``.
+"""
+
+import os
+import queue
+import signal
+import threading
+from multiprocessing.connection import Connection, wait
+
+from rlef.sandbox.build import CompilerMissing
+from rlef.sandbox.isolation import choose_isolation
+from rlef.sandbox.jail import IsolationError, JailError
+from rlef.sandbox.types import Isolation, JudgeJob, JudgeReport, SandboxError
+from rlef.sandbox.verdicts import internal_error
+from rlef.sandbox.worker import Worker
+
+
+def main(fd: int, workers: int, packages: tuple[str, ...], unsafe: bool) -> None:
+    """Judges what comes until the other side is gone.
+
+    Args:
+        fd: The socket.
+        workers: Number of threads, each with jails of its own.
+        packages: Folders that programs importing numpy see.
+        unsafe: Run programs even where nothing keeps them in.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, who then closes us
+    parent = os.pidfd_open(os.getppid())
+    Judge(Connection(fd), workers, packages, unsafe).serve(parent)
+    os._exit(0)
+
+
+class Judge:
+    """Reads jobs, spreads them over workers, answers as they finish."""
+
+    def __init__(
+        self, connection: Connection, workers: int, packages: tuple[str, ...], unsafe: bool
+    ) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._jobs: queue.SimpleQueue[tuple[int, JudgeJob] | None] = queue.SimpleQueue()
+        self._refusal: SandboxError | None = None
+        try:
+            settings, isolation = choose_isolation(packages, unsafe)
+        except (IsolationError, JailError) as error:
+            self._refusal = SandboxError(str(error))
+            self._workers: list[Worker] = []
+            self._send(0, self._refusal)
+        else:
+            self._workers = [Worker(settings) for _ in range(workers)]
+            self._send(0, isolation)
+        self._threads = [threading.Thread(target=self._work, args=(w,)) for w in self._workers]
+        for thread in self._threads:
+            thread.start()
+
+    def serve(self, parent: int) -> None:
+        """Takes jobs until the other side says goodbye or is dead."""
+        while self._connection in wait([self._connection, parent]):
+            try:
+                message = self._connection.recv()
+            except (EOFError, OSError):
+                break
+            if self._refusal is not None:
+                self._send(message[0], self._refusal)
+            else:
+                self._jobs.put(message)
+        for worker in self._workers:
+            worker.stop()
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _work(self, worker: Worker) -> None:
+        while (message := self._jobs.get()) is not None:
+            number, job = message
+            try:
+                answer: JudgeReport | SandboxError = worker.judge(job)
+            except (IsolationError, CompilerMissing) as error:
+                answer = SandboxError(str(error))
+            except Exception as error:  # a fault of ours must not stop the others
+                answer = internal_error(job, error)
+            self._send(number, answer)
+        worker.close()
+
+    def _send(self, number: int, answer: JudgeReport | SandboxError | Isolation) -> None:
+        with self._sending:
+            try:
+                self._connection.send((number, answer))
+            except OSError:  # the other side is gone: serve() sees it too
+                return

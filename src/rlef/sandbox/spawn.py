@@ -1,0 +1,284 @@
+"""Starts one child per test and watches it: ``native.c`` through ctypes, or the same in Python.
+
+Runs in the jail's bare interpreter, see ``zygote.py``. Standard library only.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import glob
+import os
+import resource
+import select
+import signal
+import struct
+import time
+from typing import Any
+
+FILES = 5
+FIRST_FREE = 16
+"""The zygote's own descriptors stand at or above this number, out of a child's way."""
+ENDED, KILLED_CPU, KILLED_WALL, STARVED = 0, 1, 2, 3
+WINDOW_S = 0.25
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+SYS_LANDLOCK_RESTRICT_SELF = 446
+SYS_EXECVEAT = {"x86_64": 322, "aarch64": 281}
+AT_EMPTY_PATH = 0x1000
+SECCOMP_MODE_FILTER, PR_SET_SECCOMP = 2, 22
+
+
+class Request(ctypes.Structure):
+    """``struct request`` of ``native.c``, where the fields are explained."""
+
+    _fields_ = [
+        ("files", ctypes.c_int32 * FILES),
+        ("binary", ctypes.c_int32),
+        ("proc", ctypes.c_int32),
+        ("ruleset", ctypes.c_int32),
+        ("uid", ctypes.c_int32),
+        ("bare", ctypes.c_int32),
+        ("processes", ctypes.c_int32),
+        ("filter_length", ctypes.c_uint32),
+        ("pid_placeholder", ctypes.c_uint32),
+        ("pad", ctypes.c_uint32),
+        ("cpu_s", ctypes.c_double),
+        ("idle_s", ctypes.c_double),
+        ("wall_s", ctypes.c_double),
+        ("memory_bytes", ctypes.c_uint64),
+        ("stack_bytes", ctypes.c_uint64),
+        ("output_bytes", ctypes.c_uint64),
+        ("filter", ctypes.c_void_p),
+        ("argv", ctypes.POINTER(ctypes.c_char_p)),
+        ("envp", ctypes.POINTER(ctypes.c_char_p)),
+        ("folder", ctypes.c_char_p),
+    ]
+
+
+class Outcome(ctypes.Structure):
+    """``struct outcome`` of ``native.c``."""
+
+    _fields_ = [
+        ("status", ctypes.c_int32),
+        ("killed", ctypes.c_int32),
+        ("survivors", ctypes.c_int32),
+        ("pad", ctypes.c_int32),
+        ("cpu_s", ctypes.c_double),
+        ("wall_s", ctypes.c_double),
+        ("memory_kb", ctypes.c_uint64),
+    ]
+
+
+def library() -> str | None:
+    """Path of the compiled hot path, if the package was built with a compiler."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), "_native*.so")))
+    return found[0] if found else None
+
+
+def strings(items: list[bytes]) -> Any:
+    """A NULL-terminated array of C strings."""
+    return (ctypes.c_char_p * (len(items) + 1))(*items, None)
+
+
+class Spawner:
+    """Runs children by the compiled hot path where it is there, else in Python.
+
+    Attributes:
+        name: ``"C"`` or ``"Python"``.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._outcome = Outcome()
+        self._library = ctypes.PyDLL(None)
+        self.name = "Python"
+        if path is not None:
+            with contextlib.suppress(OSError):  # built for another machine
+                self._native = ctypes.PyDLL(path).rlef_run
+                self.name = "C"
+
+    def run(self, request: Request) -> Outcome | None:
+        """Runs one child.
+
+        Returns:
+            ``None`` in the child, which goes on here if nothing is executed; the outcome in the
+            zygote, valid until the next call.
+
+        Raises:
+            OSError: No process can be made.
+        """
+        if self.name == "Python":
+            return self._run(request)
+        code = self._native(ctypes.byref(request), ctypes.byref(self._outcome))
+        if code < 0:
+            raise OSError("no process can be made")
+        return self._outcome if code else None
+
+    def _run(self, request: Request) -> Outcome | None:
+        start = time.monotonic()
+        pid = self._library.fork()  # past the interpreter's hooks: 0.6 ms of 1.0
+        if pid < 0:
+            raise OSError("no process can be made")
+        if pid == 0:
+            try:
+                become_program(request, self._library)
+            except BaseException:
+                os._exit(126)
+            return None
+        pidfd = os.pidfd_open(pid)
+        killed = watch(request, pid, pidfd)
+        if killed != ENDED:
+            os.kill(pid, signal.SIGKILL)
+        _, status, usage = os.wait4(pid, 0)
+        os.close(pidfd)
+        wall_s = time.monotonic() - start
+        survivors = end_survivors(pid, bool(request.bare))
+        cpu_s = usage.ru_utime + usage.ru_stime
+        self._outcome = Outcome(status, killed, survivors, 0, cpu_s, wall_s, usage.ru_maxrss)
+        return self._outcome
+
+
+def limit(kind: int, value: int) -> None:
+    """Sets a limit of this process, or leaves it where the machine's own is lower already."""
+    ceiling = resource.getrlimit(kind)[1]
+    if ceiling != resource.RLIM_INFINITY:
+        value = min(value, ceiling)
+    resource.setrlimit(kind, (value, value))
+
+
+def checked(result: int) -> None:
+    """Raises OSError if a C function failed."""
+    if result == -1:
+        raise OSError("a system call failed")
+
+
+def become_program(request: Request, libc: ctypes.PyDLL) -> None:
+    """Everything between fork and the first byte of the program."""
+    keep = FILES
+    for target, fd in enumerate(request.files):
+        if fd >= 0:
+            os.dup2(fd, target)
+        else:
+            with contextlib.suppress(OSError):
+                os.close(target)
+    if request.binary >= 0:
+        os.dup2(request.binary, keep)
+        fcntl.fcntl(keep, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        keep += 1
+    if request.ruleset >= 0:
+        checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        checked(libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, request.ruleset, 0))
+    os.closerange(keep, 1 << 16)
+    os.setsid()
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    if request.folder is not None:
+        os.chdir(request.folder)
+    set_limits(request)
+    if request.uid >= 0:
+        os.setresgid(request.uid, request.uid, request.uid)
+        os.setresuid(request.uid, request.uid, request.uid)
+    checked(libc.capset(struct.pack("2I", 0x20080522, 0), bytes(24)))
+    checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    if request.bare:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if request.argv:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    install_filter(request, libc)
+    if request.argv:
+        execute(request, libc, keep - 1)
+
+
+def set_limits(request: Request) -> None:
+    """The limits of one run of a program."""
+    limit(resource.RLIMIT_AS, request.memory_bytes)
+    limit(resource.RLIMIT_CPU, int(request.cpu_s) + 3)
+    limit(resource.RLIMIT_FSIZE, request.output_bytes + 1)
+    limit(resource.RLIMIT_STACK, request.stack_bytes)
+    limit(resource.RLIMIT_NPROC, request.processes)
+
+
+def install_filter(request: Request, libc: ctypes.PyDLL) -> None:
+    """Installs the system call filter, with this process's own id in it."""
+    if not request.filter_length:
+        return
+    code = bytearray(ctypes.string_at(request.filter, 8 * request.filter_length))
+    for at in range(4, len(code), 8):
+        if struct.unpack_from("I", code, at)[0] == request.pid_placeholder:
+            struct.pack_into("I", code, at, os.getpid())
+    buffer = ctypes.create_string_buffer(bytes(code), len(code))
+    program = struct.pack("HxxxxxxP", request.filter_length, ctypes.addressof(buffer))
+    checked(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0))
+
+
+def execute(request: Request, libc: ctypes.PyDLL, binary: int) -> None:
+    """Becomes another program; on failure says so and ends."""
+    if request.binary >= 0:
+        number = SYS_EXECVEAT[os.uname().machine]
+        libc.syscall(number, binary, b"", request.argv, request.envp, AT_EMPTY_PATH)
+    else:
+        libc.execve(request.argv[0], request.argv, request.envp)
+    os.write(2, b"the program cannot be executed\n")
+    os._exit(126)
+
+
+def run_delay(proc: int, pid: int) -> float | None:
+    """Seconds that the threads of a process stood ready without a core."""
+    total = 0
+    try:
+        folder = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
+    except OSError:
+        return None
+    for thread in os.listdir(folder):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fd = os.open(f"{thread}/schedstat", os.O_RDONLY, dir_fd=folder)
+            total += int(os.read(fd, 96).split()[1])
+            os.close(fd)
+    os.close(folder)
+    return 1e-9 * total
+
+
+def watch(request: Request, pid: int, pidfd: int) -> int:
+    """Waits until the child ends or passes a limit. Time that it waits for a core is not idle."""
+    clock = (~pid << 3) | 2  # CPUCLOCK_SCHED of that process
+    cpus = os.cpu_count() or 1
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    start = mark = time.monotonic()
+    used = mark_used = mark_delay = idle = 0.0
+    while True:
+        step = min(max((request.cpu_s - used) / cpus, 0.002), WINDOW_S, max(request.wall_s, 0.002))
+        if poll.poll(step * 1000):
+            return ENDED
+        used, now = max(used, time.clock_gettime(clock)), time.monotonic()
+        if used >= request.cpu_s:
+            return KILLED_CPU
+        if now - mark >= WINDOW_S:
+            delay = None if request.proc < 0 else run_delay(request.proc, pid)
+            if delay is not None:
+                waited = max(0.0, delay - mark_delay)
+                idle += max(0.0, now - mark - (used - mark_used) - waited)
+                mark_delay = delay
+            elif used - mark_used < 0.02 * (now - mark):
+                idle += now - mark
+            mark, mark_used = now, used
+        if idle > request.idle_s:
+            return KILLED_WALL
+        if now - start > request.wall_s:
+            return STARVED if idle + used < 0.5 * request.wall_s else KILLED_WALL
+
+
+def end_survivors(group: int, bare: bool) -> int:
+    """Kills and reaps whatever the program left running. Returns how many there were."""
+    count = 0
+    while True:
+        victims = [-1]
+        if bare:  # -1 would reach the whole machine: only our own children and their group
+            with open(f"/proc/self/task/{os.getpid()}/children") as file:
+                victims = [-group, *map(int, file.read().split())]
+        for victim in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return count
+        count += 1

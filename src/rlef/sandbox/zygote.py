@@ -1,0 +1,303 @@
+"""The zygote of a jail: reads requests, forks one process per test, watches it, answers.
+
+A script for a bare interpreter (``python -P -s -S -B``), started by ``jail.py``. ``namespaces.py``
+sets the process apart, ``spawn.py`` starts and watches a child, ``program.py`` is a Python
+program's life in it. Expected outputs never come here.
+
+A datagram on the control socket is one letter and JSON, with descriptors. ``P`` loads a program
+(its text or binary, then files of a tool), ``T`` runs it on one test (stdin, stdout, stderr,
+result); the answer to ``T`` says how the run ended and carries the files that a tool wrote.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import struct
+import sys
+import types
+from _socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET, socket
+from typing import Any
+
+if __name__ == "__main__":  # hollow packages: the real ones would bring the trusted side along
+    for _name in ("rlef", "rlef.sandbox"):
+        sys.modules[_name] = types.ModuleType(_name)
+        sys.modules[_name].__path__ = [os.path.dirname(__file__)]
+
+from rlef.sandbox import landlock, namespaces, program, seccomp, spawn
+
+USUAL_MODULES = (
+    "array bisect collections copy datetime decimal fractions functools heapq io itertools "
+    "operator re string typing"
+)
+PROCESSES = {"program": 40, "tools": 64}
+HEADROOM_BYTES = 8 << 20
+MAX_FDS = 16
+BOX = namespaces.BOX
+
+
+class Loaded:
+    """The program that the next tests run. Importing dataclasses would cost each child 1 MB.
+
+    Attributes:
+        code: Where the first child leaves the compiled program for the others, or -1.
+        outputs: Files that a tool writes.
+        keep: What ``request`` points to.
+    """
+
+    def __init__(self, kind: str, request: spawn.Request, entry_point: str | None) -> None:
+        self.kind = kind
+        self.request = request
+        self.entry_point = entry_point
+        self.source = b""
+        self.code = -1
+        self.outputs: tuple[str, ...] = ()
+        self.keep: list[object] = []
+
+
+class Zygote:
+    """Loads programs and runs them on tests, one at a time."""
+
+    def __init__(self, settings: dict[str, Any], control: socket) -> None:
+        self.control = control
+        self.bare = settings["isolation"] != "namespaces"
+        self.spawner = spawn.Spawner(settings["native"])
+        self.uid = self.proc = self.ruleset = -1
+        self.base_bytes = 0
+        self.filters: dict[str, ctypes.Array[ctypes.c_char]] = {}
+        self.loaded: Loaded | None = None
+
+    def load(self, header: dict[str, Any], fds: list[int]) -> None:
+        """Takes over a program; the one before is forgotten."""
+        if self.loaded is not None:
+            for fd in (self.loaded.code, self.loaded.request.binary):
+                if fd >= 0:
+                    os.close(fd)
+            self.loaded = None
+        kind = header["kind"]
+        request = self.make_request(header)
+        loaded = Loaded(kind, request, header["entry_point"])
+        if kind == "python":
+            loaded.source = read_all(fds.pop(0))
+            loaded.code = memory_file() if len(loaded.source) > 300 else -1
+            request.files[4] = loaded.code
+        else:
+            self.prepare_executable(loaded, header, fds)
+        for fd in fds:
+            os.close(fd)
+        self.loaded = loaded
+
+    def make_request(self, header: dict[str, Any]) -> spawn.Request:
+        """The limits of a program, and what this jail gives to every child."""
+        memory, binary = header["memory_bytes"], header["kind"] != "python"
+        profile = {"python": "program", "binary": "program-exec", "tool": "tools"}[header["kind"]]
+        request = spawn.Request(
+            binary=-1,
+            proc=self.proc,
+            ruleset=self.ruleset,
+            uid=self.uid,
+            bare=self.bare,
+            processes=PROCESSES["tools" if profile == "tools" else "program"],
+            pid_placeholder=seccomp.PID_PLACEHOLDER,
+            cpu_s=header["cpu_s"],
+            idle_s=header["idle_s"],
+            wall_s=header["wall_s"],
+            memory_bytes=memory + (HEADROOM_BYTES if binary else self.base_bytes),
+            stack_bytes=memory if binary else 64 << 20,
+            output_bytes=header["output_bytes"],
+        )
+        request.files[3] = request.files[4] = -1
+        if profile in self.filters:
+            request.filter = ctypes.addressof(self.filters[profile])
+            request.filter_length = len(self.filters[profile]) // 8
+        return request
+
+    def prepare_executable(self, loaded: Loaded, header: dict[str, Any], fds: list[int]) -> None:
+        """Puts a binary or a tool and its files in place."""
+        request = loaded.request
+        if header["binary"]:
+            request.binary = move_up(fds.pop(0))
+        for name in header["files"]:
+            with open(f"{BOX}/{name}", "wb") as file:
+                file.write(read_all(fds.pop(0)))
+        if loaded.kind == "tool":
+            loaded.outputs = tuple(header["outputs"])
+            request.folder = BOX.encode()
+        arguments = spawn.strings([item.encode() for item in header["argv"]])
+        environment = spawn.strings([b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"TMPDIR=/box"])
+        loaded.keep = [arguments, environment]
+        request.argv, request.envp = arguments, environment
+
+    def test(self, fds: list[int]) -> None:
+        """Runs the loaded program once and answers."""
+        loaded = self.loaded
+        assert loaded is not None
+        cookie = os.urandom(8).hex()
+        for slot, fd in enumerate(fds[:3] if loaded.kind != "python" else fds):
+            loaded.request.files[slot] = fd
+        outcome = self.spawner.run(loaded.request)
+        if outcome is None:
+            try:
+                program.run(loaded.source, loaded.entry_point, cookie, loaded.code >= 0)
+            finally:
+                os._exit(1)
+        for fd in fds:
+            os.close(fd)
+        self.forget_broken_code(loaded)
+        answer = {
+            "exit": os.waitstatus_to_exitcode(outcome.status),
+            "killed": outcome.killed,
+            "cpu_s": outcome.cpu_s,
+            "wall_s": outcome.wall_s,
+            "memory_kb": outcome.memory_kb,
+            "survivors": outcome.survivors,
+            "cookie": cookie,
+        }
+        outputs = self.collect(loaded) if loaded.kind == "tool" else []
+        answer["outputs"] = len(outputs)
+        send(self.control, json.dumps(answer).encode(), outputs)
+        for fd in outputs:
+            os.close(fd)
+
+    def forget_broken_code(self, loaded: Loaded) -> None:
+        """A compiled program counts only when the child that made it sealed it."""
+        if loaded.code < 0 or fcntl.fcntl(loaded.code, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE:
+            return
+        os.close(loaded.code)
+        loaded.code = loaded.request.files[4] = memory_file()
+
+    def collect(self, loaded: Loaded) -> list[int]:
+        """Opens the files that a tool wrote, then empties its folder."""
+        opened = []
+        for name in loaded.outputs:
+            with contextlib.suppress(OSError):
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                opened.append(os.open(f"{BOX}/{name}", flags))
+        for name in os.listdir(BOX):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{BOX}/{name}")
+        if os.listdir(BOX):
+            os._exit(1)  # somebody left what cannot be removed: a new jail is clean
+        return opened
+
+
+def send(control: socket, data: bytes, fds: list[int]) -> None:
+    """Sends a datagram with descriptors."""
+    packed = struct.pack(f"{len(fds)}i", *fds)
+    control.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, packed)] if fds else [])
+
+
+def receive(control: socket) -> tuple[bytes, list[int]]:
+    """Takes a datagram with its descriptors; ends the process when the other side is gone."""
+    data, extra, _, _ = control.recvmsg(1 << 16, CMSG_LEN(4 * MAX_FDS))
+    if not data:
+        os._exit(0)
+    fds: list[int] = []
+    for _, _, packed in extra:
+        fds += struct.unpack(f"{len(packed) // 4}i", packed)
+    return data, fds
+
+
+def read_all(fd: int) -> bytes:
+    """The content of a file, from its start; closes the descriptor."""
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return file.read()
+
+
+def memory_file() -> int:
+    """An anonymous file that can be sealed, out of the way of a child's descriptors."""
+    return move_up(os.memfd_create("file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
+
+
+def address_space(proc: int, view: str) -> int:
+    """Bytes of virtual memory that this process has now; a guess where there is no /proc."""
+    if proc < 0:
+        return (1024 if view == "numpy" else 64) << 20
+    fd = os.open("self/statm", os.O_RDONLY, dir_fd=proc)
+    pages = int(os.read(fd, 64).split()[0])
+    os.close(fd)
+    return pages * resource.getpagesize()
+
+
+def move_up(fd: int) -> int:
+    """The same file at a descriptor that no child uses."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spawn.FIRST_FREE)
+    os.close(fd)
+    return moved
+
+
+def set_apart(zygote: Zygote, settings: dict[str, Any]) -> dict[str, object]:
+    """Gives up all that the jail shall not have. Returns what it is protected by."""
+    shown: dict[str, object] = {"error": None, "hot_path": zygote.spawner.name}
+    if zygote.bare:
+        namespaces.call("prctl", namespaces.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        zygote.proc = move_up(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY))
+        if settings["isolation"] == "landlock":
+            zygote.ruleset = move_up(landlock.create_ruleset(settings["readable"]))
+    else:
+        view = namespaces.View(settings["view"], settings["packages"], settings["tools"])
+        zygote.uid, proc = namespaces.isolate(zygote.control.fileno(), view)
+        zygote.proc = move_up(proc) if proc >= 0 else -1
+    namespaces.call("prctl", namespaces.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    namespaces.call("prctl", namespaces.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    namespaces.call("prctl", namespaces.PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if settings["seccomp"]:
+        for name in ("program", "program-exec", "tools"):
+            code = seccomp.build(name)
+            zygote.filters[name] = ctypes.create_string_buffer(code, len(code))
+    shown.update(isolation=settings["isolation"], seccomp=bool(zygote.filters))
+    return shown
+
+
+def main(control: socket, settings: dict[str, Any]) -> None:
+    """The zygote's life: set up, say hello, run tests until the control socket closes."""
+    for name in USUAL_MODULES.split():
+        __import__(name)
+    zygote = Zygote(settings, control)
+    try:
+        hello = set_apart(zygote, settings)
+    except Exception as error:  # whatever it is, the other side shall hear of it
+        words = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        control.send(json.dumps({"error": words}).encode())
+        os._exit(1)
+    if settings["view"] == "numpy":
+        sys.path.append(namespaces.PACKAGES)
+        __import__("numpy")
+    for name, value in {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 64}.items():
+        spawn.limit(getattr(resource, f"RLIMIT_{name}"), value)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a namespace is then immune
+    zygote.base_bytes = HEADROOM_BYTES + address_space(zygote.proc, settings["view"])
+    program.warm_up()
+    name = program.PROGRAM
+    for module in (landlock, namespaces, program, seccomp, spawn):
+        del sys.modules[module.__name__]
+    del sys.modules["rlef"], sys.modules["rlef.sandbox"]
+    sys.orig_argv[:] = ["python3", name]  # ours names folders of the machine
+    random.seed(0)
+    gc.collect()
+    gc.freeze()
+    control.send(json.dumps(hello).encode())
+    serve(zygote)
+
+
+def serve(zygote: Zygote) -> None:
+    """Answers requests until the other side is gone."""
+    while True:
+        data, fds = receive(zygote.control)
+        if data[:1] == b"P":
+            zygote.load(json.loads(data[1:]), fds)
+        else:
+            zygote.test(fds)
+
+
+if __name__ == "__main__":
+    for _ in range(spawn.FIRST_FREE):  # descriptors below stay taken, so none of ours is there
+        os.open("/dev/null", os.O_RDWR)
+    fd = fcntl.fcntl(int(sys.argv[1]), fcntl.F_DUPFD_CLOEXEC, spawn.FIRST_FREE)
+    main(socket(fileno=fd), json.loads(sys.argv[2]))
