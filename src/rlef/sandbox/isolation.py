@@ -3,8 +3,9 @@
 import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
-from rlef.sandbox import seccomp, spawn
+from rlef.sandbox import seccomp
 from rlef.sandbox.jail import IsolationError, Jail, JailError, JailSettings
 from rlef.sandbox.types import Isolation
 
@@ -22,7 +23,7 @@ def choose_isolation(
     Raises:
         IsolationError: Neither namespaces nor a system call filter are to be had.
     """
-    best = JailSettings(seccomp=seccomp.is_available(), packages=packages, native=spawn.library())
+    best = JailSettings(seccomp=seccomp.is_available(), packages=packages, native=hot_path())
     try:
         warning = "" if best.seccomp else "no seccomp: programs may make every system call"
         return best, _try(best, warning)
@@ -48,6 +49,12 @@ def choose_isolation(
             open_jail,
             f"no namespaces ({reason}) and no Landlock ({error}): programs can read your files",
         )
+
+
+def hot_path() -> str | None:
+    """Path of the compiled hot path, if the package was built with a compiler."""
+    found = sorted(Path(__file__).parent.glob("_native*.so"))
+    return str(found[0]) if found else None
 
 
 def _try(settings: JailSettings, warning: str) -> Isolation:

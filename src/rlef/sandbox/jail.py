@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ _END_S = 5.0
 _PATIENCE_S = 60.0
 """Seconds past a test's own wall limit until a silent jail counts as dead."""
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+_ANSWER = "=iiddQ16s"  # as in zygote.py
 _KILLED = ("", "cpu", "wall", "starved")
 _MAX_ANSWER_BYTES = 1 << 16
 
@@ -144,7 +146,7 @@ class Jail:
                 raise JailError(str(error)) from error
         self._socket.settimeout(_START_S)
         try:
-            self.hello, _ = self._receive()
+            self.hello: dict[str, Any] = json.loads(self._receive()[0])
         except JailError as error:
             self.close()
             raise JailError("a jail ended while it set itself up") from error
@@ -157,8 +159,13 @@ class Jail:
         """Process id of the outermost process of the jail."""
         return self._process.pid
 
-    def load(self, program: Program, limits: Limits) -> None:
+    def load(self, program: Program, limits: Limits, *, several: bool = False) -> None:
         """Makes a program the one that the next tests run.
+
+        Args:
+            program: The program.
+            limits: Limits of each test.
+            several: Whether more than one test is to come: worth keeping the compiled program.
 
         Raises:
             JailError: The jail is dead.
@@ -167,6 +174,7 @@ class Jail:
         wall_s = limits.wall_s
         header = {
             "kind": program.kind,
+            "several": several,
             "entry_point": program.entry_point,
             "cpu_s": limits.cpu_s,
             "idle_s": limits.cpu_s + 2.0 if wall_s is None else wall_s,
@@ -223,20 +231,21 @@ class Jail:
             finally:
                 for fd in fds:
                     os.close(fd)
+            ending, killed, cpu_s, wall_s, memory_kb, cookie = struct.unpack(_ANSWER, answer)
             stdout, stderr, result = (_content(fd, cap) for fd in pending.files)
             return Run(
-                exit=int(answer["exit"]),
-                killed=_KILLED[answer["killed"]],
-                cpu_s=float(answer["cpu_s"]),
-                wall_s=float(answer["wall_s"]),
-                memory_mb=float(answer["memory_kb"]) / 1024,
+                exit=ending,
+                killed=_KILLED[killed],
+                cpu_s=cpu_s,
+                wall_s=wall_s,
+                memory_mb=memory_kb / 1024,
                 stdout=stdout,
                 stderr=stderr,
                 result=result,
-                cookie=str(answer["cookie"]).encode(),
+                cookie=cookie.rstrip(b"\0"),
                 outputs=outputs,
             )
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (OSError, IndexError, struct.error) as error:
             raise JailError(f"{type(error).__name__}: {error}") from error
         finally:
             pending.close()
@@ -256,14 +265,14 @@ class Jail:
         except OSError as error:
             raise JailError(f"the jail died: {error}") from error
 
-    def _receive(self) -> tuple[dict[str, Any], list[int]]:
+    def _receive(self) -> tuple[bytes, list[int]]:
         try:
             data, fds, _, _ = socket.recv_fds(self._socket, _MAX_ANSWER_BYTES, 8)
         except OSError as error:
             raise JailError(f"no answer from the jail: {error}") from error
         if not data:
             raise JailError("the jail died")
-        return json.loads(data), fds
+        return data, fds
 
     def kill(self) -> None:
         """Ends the jail and everything in it; a run in another thread then raises."""

@@ -78,9 +78,13 @@ class Worker:
 
     def _checker(self, job: JudgeJob, stack: contextlib.ExitStack) -> Check:
         if job.checker != TESTLIB:
-            make = make_json_checker if job.mode == "function" else make_checker
-            compare = make(job.checker)
-            return lambda _given, expected, actual: compare(expected, actual)
+            if job.mode == "function":
+                same = make_json_checker(job.checker)
+                return lambda _given, expected, actual: same(expected, actual)
+            compare = make_checker(job.checker)
+            return lambda _given, expected, actual: (
+                None if expected == actual else compare(expected, actual)
+            )
         assert job.checker_source is not None
         checker = TestlibChecker(job.checker_source, self._build, lambda: self._jail("check"))
         stack.callback(checker.close)
@@ -119,7 +123,7 @@ class Worker:
     def _runs_from(self, first: int, job: JudgeJob, program: Program, kind: str) -> Iterator[Run]:
         """Runs the program on the tests from ``first`` on, the next one always on its way."""
         jail = self._jail(kind)
-        jail.load(program, job.limits)
+        jail.load(program, job.limits, several=len(job.tests) - first > 1)
         tests = iter(job.tests[first:])
         ahead = 1 if job.stop_at_first_failure else _AHEAD
         pending: deque[Pending] = deque()
