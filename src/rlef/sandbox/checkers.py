@@ -1,164 +1,165 @@
 """Comparison of what a program printed with what was expected. Bytes only, trusted side only.
 
-A checker returns ``None`` where it accepts, else the first difference in a few words. Blank means
-space, tab, newline, carriage return, vertical tab and form feed; any other byte is text.
+A checker returns ``None`` where it accepts, else the first difference as one printable line. Blank
+means space, tab, newline, carriage return, vertical tab and form feed; any other byte is text.
 """
 
-import json
-import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 
-Checker = Callable[[bytes, bytes], str | None]
-"""(expected, actual) -> ``None`` or the first difference."""
+from rlef.sandbox.checker_json import compare_json
+from rlef.sandbox.checker_modes import MODES
+from rlef.sandbox.checker_numbers import NUMBER, Tolerance
+from rlef.sandbox.checker_text import (
+    AllSame,
+    Checker,
+    counts_words,
+    first_difference,
+    lines,
+    pair_words,
+    shared_start,
+    show_pair,
+    token_words,
+    tokens,
+)
 
-ALLOWED = "tokens, lines, exact, float, float(abs=1e-6,rel=1e-6)"
+_FUNCTION = "tokens, lines, exact, float, float(abs=1e-6,rel=1e-6)"
+ALLOWED = f"{_FUNCTION}, case-blind, unordered-lines, sorted-tokens, set, {', '.join(MODES)}"
 
-_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _FLOAT_SPEC = re.compile(r"float(?:\(([^()]*)\))?")
-_SHOWN = 60
 
 
 def make_checker(spec: str) -> Checker:
     """Returns the checker that a specification names.
 
+    * ``tokens``: the same tokens between blanks, byte for byte.
+    * ``lines``: the same lines, without blanks at the ends of lines and empty lines at the end.
+    * ``exact``: the same bytes.
+    * ``float`` or ``float(abs=1e-6,rel=1e-6)`` (either tolerance may be left out and is 1e-6 then):
+      as ``tokens``, but a token expected with a point or an exponent is met by any decimal number
+      with a distance of at most max(abs, rel * |expected|). Neither may be beyond the largest
+      double. The formula is decided exactly, not in doubles. Any other expected number is an
+      integer and met by the same digits only; just a leading plus does not count, so ``7`` is met
+      by ``+7`` but not by ``7.0``, ``07``, and ``0`` not by ``-0``.
+    * ``case-blind``: as ``tokens``, but ASCII letters of either case are the same.
+    * ``unordered-lines``: the same lines, each as often, in any order; blanks at the ends of lines
+      and all empty lines are left out.
+    * ``sorted-tokens``: the same tokens, each as often, in any order.
+    * ``set``: the same tokens in any order, however often.
+    * ``compat:lcb``, ``compat:code_contests``, ``compat:apps``: the rules of those data sets'
+      own scripts, for reproducing published numbers only; see ``checker_modes``.
+
     Example:
         >>> make_checker("float(abs=0.01)")(b"1.00 2", b"1.009 2")
 
     Args:
-        spec: One of ``tokens``, ``lines``, ``exact``, ``float`` and
-            ``float(abs=1e-6,rel=1e-6)`` (either tolerance may be left out and is 1e-6 then).
+        spec: One of the above.
 
     Raises:
         ValueError: No such checker, or a tolerance that is not a number >= 0.
     """
-    plain: dict[str, Checker] = {"tokens": _tokens, "lines": _lines, "exact": _exact}
-    if spec in plain:
-        return plain[spec]
-    tolerances = _tolerances(spec)
-    if tolerances is None:
+    if spec in _PLAIN:
+        return _PLAIN[spec]
+    tolerance = _tolerance(spec)
+    if tolerance is None:
         raise ValueError(f"unknown checker {spec!r}; allowed: {ALLOWED}")
-    absolute, relative = tolerances
-    return lambda expected, actual: _compare_sequences(
-        "token",
-        expected.split(),
-        actual.split(),
-        lambda want, got: _same_number(want, got, absolute, relative),
-    )
+    return _token_checker(tolerance.all_same)
 
 
 def make_json_checker(spec: str) -> Checker:
     """Returns the comparison of two JSON texts for ``mode="function"``.
 
     Types must be equal too (``1``, ``1.0`` and ``true`` differ), except that with a ``float``
-    checker an expected float is met by any number within the tolerance.
+    checker an expected float is met by any number within the tolerance. ``tokens``, ``lines`` and
+    ``exact`` all mean this comparison of values. With ``unordered-lines`` the items of a returned
+    list may stand in any order, as if each were printed on a line; lists inside of it keep theirs.
+    NaN, infinities, keys that stand twice and broken JSON are never accepted.
+
+    Args:
+        spec: One of ``tokens``, ``lines``, ``exact``, ``float`` and ``unordered-lines``. All other
+            checkers say how printed text is cut up, which a returned value is not.
 
     Raises:
-        ValueError: No such checker.
+        ValueError: No such checker, or one for text only.
     """
     make_checker(spec)
-    tolerances = _tolerances(spec)
+    tolerance = _tolerance(spec)
+    if tolerance is None and spec not in ("tokens", "lines", "exact", "unordered-lines"):
+        allowed = f"{_FUNCTION}, unordered-lines"
+        raise ValueError(f"checker {spec!r} is for printed text; allowed in functions: {allowed}")
+    any_order = spec == "unordered-lines"
+    return lambda expected, actual: compare_json(expected, actual, tolerance, any_order)
 
+
+def _tolerance(spec: str) -> Tolerance | None:
+    match = _FLOAT_SPEC.fullmatch(spec)
+    if match is None:
+        return None
+    values = {"abs": Decimal("1e-6"), "rel": Decimal("1e-6")}
+    for part in (match[1] or "").split(",") if match[1] else ():
+        name, _, number = part.partition("=")
+        number = number.strip()
+        if name.strip() not in values or not _is_tolerance(number):
+            raise ValueError(f"wrong part {part.strip()!r} in checker {spec!r}; allowed: {ALLOWED}")
+        values[name.strip()] = Decimal(number)
+    return Tolerance(values["abs"], values["rel"])
+
+
+def _is_tolerance(number: str) -> bool:
+    right = NUMBER.fullmatch(number.encode("utf-8", "replace")) is not None
+    return right and 0 <= float(number) < float("inf")
+
+
+def _token_checker(all_same: AllSame, fold: Callable[[bytes], bytes] = bytes) -> Checker:
     def check(expected: bytes, actual: bytes) -> str | None:
-        try:
-            same = _same_value(json.loads(expected), json.loads(actual), tolerances)
-        except (ValueError, RecursionError):
-            same = False
-        return None if same else f"expected {_show(expected.strip())}, got {_show(actual)}"
+        if expected == actual:
+            return None
+        found = first_difference(tokens(expected), tokens(actual), all_same)
+        return token_words(found, actual, fold)
 
     return check
 
 
-def _tolerances(spec: str) -> tuple[float, float] | None:
-    match = _FLOAT_SPEC.fullmatch(spec)
-    if match is None:
-        return None
-    values = {"abs": 1e-6, "rel": 1e-6}
-    for part in (match[1] or "").split(",") if match[1] else ():
-        name, _, text = part.partition("=")
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if name.strip() not in values or not 0 <= value < math.inf:
-            raise ValueError(f"wrong part {part.strip()!r} in checker {spec!r}; allowed: {ALLOWED}")
-        values[name.strip()] = value
-    return values["abs"], values["rel"]
-
-
-def _tokens(expected: bytes, actual: bytes) -> str | None:
-    want, got = expected.split(), actual.split()
-    return None if want == got else _compare_sequences("token", want, got, bytes.__eq__)
+def _same_but_case(want: list[bytes], got: list[bytes]) -> bool:
+    return b" ".join(want).lower() == b" ".join(got).lower()
 
 
 def _lines(expected: bytes, actual: bytes) -> str | None:
-    want, got = _rows(expected), _rows(actual)
-    return None if want == got else _compare_sequences("line", want, got, bytes.__eq__)
-
-
-def _rows(text: bytes) -> list[bytes]:
-    return [line.rstrip() for line in text.rstrip().split(b"\n")]
+    found = first_difference(lines(expected), lines(actual), list.__eq__)
+    return pair_words("line", found) if found else None
 
 
 def _exact(expected: bytes, actual: bytes) -> str | None:
     if expected == actual:
         return None
-    pairs = enumerate(zip(expected, actual, strict=False))
-    at = next((i for i, (a, b) in pairs if a != b), min(len(expected), len(actual)))
-    want, got = expected[at : at + _SHOWN], actual[at : at + _SHOWN]
-    return f"byte {at + 1}: expected {_show(want)}, got {_show(got)}"
+    at = shared_start(expected, actual)
+    line = actual.count(b"\n", 0, at) + 1
+    place = f" (line {line})" if line > 1 else ""
+    want, got = show_pair(expected[at : at + 99], actual[at : at + 99], 0)
+    return f"byte {at + 1}{place}: expected {want}, got {got}"
 
 
-def _compare_sequences(
-    unit: str, want: list[bytes], got: list[bytes], same: Callable[[bytes, bytes], bool]
-) -> str | None:
-    for number, (expected, actual) in enumerate(zip(want, got, strict=False), start=1):
-        if not same(expected, actual):
-            return f"{unit} {number}: expected {_show(expected)}, got {_show(actual)}"
-    shared = min(len(want), len(got))
-    if len(want) > shared:
-        return f"{unit} {shared + 1}: expected {_show(want[shared])}, got the end of the output"
-    if len(got) > shared:
-        return f"{unit} {shared + 1}: expected the end of the output, got {_show(got[shared])}"
-    return None
+def _unordered_lines(expected: bytes, actual: bytes) -> str | None:
+    return counts_words("line", filter(None, lines(expected)), filter(None, lines(actual)))
 
 
-def _same_number(want: bytes, got: bytes, absolute: float, relative: float) -> bool:
-    if want == got:
-        return True
-    if not _NUMBER.fullmatch(want) or not _NUMBER.fullmatch(got):
-        return False
-    if not re.search(rb"[.eE]", want):  # an expected integer: equal as an integer of any length
-        return got.lstrip(b"+") == want.lstrip(b"+")
-    return _close(float(want), float(got), absolute, relative)
+def _sorted_tokens(expected: bytes, actual: bytes) -> str | None:
+    return counts_words("token", tokens(expected), tokens(actual))
 
 
-def _close(want: float, got: float, absolute: float, relative: float) -> bool:
-    """|a - b| <= max(abs, rel * |b|), never for infinities."""
-    if math.isinf(want) or math.isinf(got):
-        return False
-    return abs(want - got) <= max(absolute, relative * abs(want))
+def _set(expected: bytes, actual: bytes) -> str | None:
+    want, got = dict.fromkeys(tokens(expected)), dict.fromkeys(tokens(actual))
+    return counts_words("token", list(want), list(got))
 
 
-def _same_value(want: object, got: object, tolerances: tuple[float, float] | None) -> bool:
-    if tolerances is not None and type(want) is float and type(got) in (int, float):
-        try:
-            return _close(want, float(got), *tolerances)  # type: ignore[arg-type]
-        except OverflowError:
-            return False
-    if type(want) is not type(got):
-        return False
-    if isinstance(want, list) and isinstance(got, list):
-        return len(want) == len(got) and all(
-            _same_value(a, b, tolerances) for a, b in zip(want, got, strict=True)
-        )
-    if isinstance(want, dict) and isinstance(got, dict):
-        return want.keys() == got.keys() and all(
-            _same_value(value, got[key], tolerances) for key, value in want.items()
-        )
-    return want == got
-
-
-def _show(text: bytes) -> str:
-    shown = text.decode("utf-8", "backslashreplace")
-    return repr(shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…")
+_PLAIN: dict[str, Checker] = {
+    "tokens": _token_checker(list.__eq__),
+    "lines": _lines,
+    "exact": _exact,
+    "case-blind": _token_checker(_same_but_case, bytes.lower),
+    "unordered-lines": _unordered_lines,
+    "sorted-tokens": _sorted_tokens,
+    "set": _set,
+    **MODES,
+}

@@ -82,6 +82,8 @@ class Worker:
                 same = make_json_checker(job.checker)
                 return lambda _given, expected, actual: same(expected, actual)
             compare = make_checker(job.checker)
+            if job.checker.startswith("compat:"):  # some refuse even what is equal
+                return lambda _given, expected, actual: compare(expected, actual)
             return lambda _given, expected, actual: (
                 None if expected == actual else compare(expected, actual)
             )
