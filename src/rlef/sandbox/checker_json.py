@@ -56,10 +56,10 @@ def compare_json(
         got = _parse(actual)
     except ValueError as error:
         return f"expected {show(expected.strip())}, got {show(actual)}, which is not JSON: {error}"
-    if any_order and isinstance(want, list) and isinstance(got, list):
-        return _uneven(want, got)
     if _dumped(want) == _dumped(got):
         return None
+    if any_order and isinstance(want, list) and isinstance(got, list):
+        return _uneven(want, got)
     found = _difference(want, got, tolerance)
     return _words(found, expected.strip(), actual.strip()) if found else None
 
@@ -179,7 +179,7 @@ def _keys(items: list[object]) -> list[Hashable]:
 def _key(value: object) -> Hashable:
     """Equal for equal values of the same type, and only for those."""
     if isinstance(value, list):
-        return list, tuple(map(_key, value))
+        return list, tuple(_keys(value))
     if isinstance(value, dict):
         return dict, frozenset((name, _key(item)) for name, item in value.items())
     assert isinstance(value, Hashable)

@@ -107,7 +107,7 @@ def apps(expected: bytes, actual: bytes) -> str | None:
     want, got = _stripped_lines(expected), [_raw(row.strip()) for row in rows]
     found = first_difference(iter(want), iter(got), list.__eq__)
     found = found or first_difference(lines(expected), lines(actual), list.__eq__)
-    return pair_words("line", found) if found else "blanks inside of the lines differ"
+    return pair_words("line", found) if found else "blanks at the ends of lines differ"
 
 
 def _same_stripped(text: str, rows: list[str]) -> bool:

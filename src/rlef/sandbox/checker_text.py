@@ -195,7 +195,7 @@ def show(text: bytes, at: int = 0) -> str:
 
 
 def _around(text: bytes, at: int, context: int) -> str:
-    start = at - context if at > _CONTEXTS[0] else 0
+    start = at - context if at > context else 0
     stop = max(at + context, context * 3 // 2)
     if start:
         start = _whole_character(text, start)

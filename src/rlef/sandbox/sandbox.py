@@ -30,6 +30,9 @@ MODES = ("stdin", "function")
 _ATTEMPTS = 3
 _DEFAULT_LIMITS = Limits()
 _MAX_LIMITS = {"cpu_s": 1e5, "memory_mb": 1 << 20, "output_kb": 1 << 20, "wall_s": 1e6}
+_Key = tuple[bytes, tuple[tuple[int, int, int, int], ...]]
+_MALLOC = {"ARENA_MAX": 1, "MMAP_THRESHOLD_": 1 << 26, "TRIM_THRESHOLD_": 1 << 27}
+"""The judge keeps the memory of large texts: asking for it anew takes longer than the copies."""
 _KEPT_REPORTS = 20_000
 _KEPT_CHARS = 20_000
 """Reports with more text than this are not kept."""
@@ -58,8 +61,8 @@ class Sandbox:
         self._lock = threading.Lock()
         self._judge: _Judge | None = None
         self._closed = False
-        self._known: OrderedDict[bytes, JudgeReport] = OrderedDict()
-        self._running: dict[bytes, Future[JudgeReport]] = {}
+        self._known: OrderedDict[_Key, JudgeReport] = OrderedDict()
+        self._running: dict[_Key, Future[JudgeReport]] = {}
 
     def __enter__(self) -> Self:
         """Returns itself."""
@@ -206,7 +209,7 @@ class Sandbox:
             self._judge = _Judge(self._workers, self._unsafe)
         return self._judge
 
-    def _remember(self, key: bytes, done: Future[JudgeReport]) -> None:
+    def _remember(self, key: _Key, done: Future[JudgeReport]) -> None:
         with self._lock:
             self._running.pop(key, None)
             if done.exception() is not None or done.result().verdict is Verdict.IE:
@@ -235,6 +238,7 @@ class _Judge:
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 cwd="/",
+                env=os.environ | {f"MALLOC_{name}": str(n) for name, n in _MALLOC.items()},
             )
         self.owner = os.getpid()
         self.dead = False
@@ -311,18 +315,17 @@ def _numpy_folders() -> tuple[str, ...]:
     return tuple(str(p) for p in (package, package.with_name("numpy.libs")) if p.is_dir())
 
 
-def _digest(job: JudgeJob) -> bytes:
-    """A name that only equal jobs share."""
-    hasher = hashlib.blake2b(digest_size=20)
+def _digest(job: JudgeJob) -> _Key:
+    """A name that only equal jobs share.
+
+    A program might be written to collide, so its name is cryptographic. Tests are ours: Python's
+    own hash of their texts does, and it is computed once per text.
+    """
     head = (job.source, job.language, job.mode, job.entry_point, job.limits, job.checker)
-    parts = [repr((*head, job.checker_source, job.stop_at_first_failure))]
-    for test in job.tests:
-        parts += [test.input, test.output]
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        hasher.update(b"%d:" % len(data))
-        hasher.update(data)
-    return hasher.digest()
+    words = repr((*head, job.checker_source, job.stop_at_first_failure))
+    name = hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=20).digest()
+    tests = ((t.input, t.output) for t in job.tests)
+    return name, tuple((hash(a), len(a), hash(b), len(b)) for a, b in tests)
 
 
 def _validate(job: JudgeJob) -> None:
