@@ -47,7 +47,7 @@ def choose_isolation(
     except (IsolationError, JailError) as error:
         return open_jail, _try(
             open_jail,
-            f"no namespaces ({reason}) and no Landlock ({error}): programs can read your files",
+            f"no namespaces ({reason}), no Landlock ({error}): programs can use your files",
         )
 
 
