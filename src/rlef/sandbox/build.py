@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from rlef.sandbox.jail import Jail, JailError, Program
+from rlef.sandbox.jail import Jail, JailError, Program, write_all
 from rlef.sandbox.languages import Language
 from rlef.sandbox.types import Limits
+from rlef.sandbox.verdicts import as_bytes
 
 COMPILE_LIMITS = Limits(cpu_s=20.0, memory_mb=2048, output_kb=64 * 1024, wall_s=60.0)
 _OUTPUT = "out.bin"
@@ -73,7 +74,7 @@ def build(
     path, version = compiler(language)
     for static in (True, False) if language.static_flags else (False,):
         flags = language.flags + (language.static_flags if static else ())
-        text = source.encode("utf-8", "surrogatepass")
+        text = as_bytes(source)
         key = hashlib.sha256(repr((version, flags, text, sorted(headers.items()))).encode())
         stored = cache_folder() / key.hexdigest()
         kept = _kept(stored)
@@ -150,7 +151,5 @@ def _forget_oldest(folder: Path) -> None:
 def _executable(binary: bytes) -> int:
     fd = os.memfd_create("program", os.MFD_CLOEXEC)
     os.fchmod(fd, 0o555)
-    left = memoryview(binary)
-    while left:
-        left = left[os.write(fd, left) :]
+    write_all(fd, binary)
     return fd

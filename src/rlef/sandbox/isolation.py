@@ -1,12 +1,12 @@
 """Which walls this machine can put around programs, strongest first."""
 
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from rlef.sandbox import seccomp
 from rlef.sandbox.jail import IsolationError, Jail, JailError, JailSettings
+from rlef.sandbox.namespaces import View, visible
 from rlef.sandbox.types import Isolation
 
 UNSAFE_VARIABLE = "RLEF_UNSAFE_NO_ISOLATION"
@@ -71,7 +71,5 @@ def _try(settings: JailSettings, warning: str) -> Isolation:
 
 def _readable(packages: tuple[str, ...]) -> tuple[str, ...]:
     """What a program needs to read where no file system of its own hides the rest."""
-    wanted = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo", "/dev/null"]
-    wanted += ["/dev/zero", "/dev/urandom", "/dev/random", *packages]
-    wanted += [f"{prefix}/lib" for prefix in {sys.base_prefix, sys.base_exec_prefix}]
+    wanted = [*visible(View("python", [])), *packages]
     return tuple(path for path in wanted if os.path.exists(path))

@@ -50,7 +50,6 @@ class JailSettings:
     """``namespaces``, ``landlock`` (files only) or ``none``."""
     seccomp: bool = True
     packages: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     native: str | None = None
     """Path of the compiled hot path."""
@@ -121,7 +120,6 @@ class Jail:
     """
 
     def __init__(self, settings: JailSettings) -> None:
-        self.settings = settings
         self._limits = Limits()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = dict(_ENVIRONMENT)
@@ -153,11 +151,6 @@ class Jail:
         if self.hello["error"] is not None:
             self.close()
             raise IsolationError(self.hello["error"])
-
-    @property
-    def pid(self) -> int:
-        """Process id of the outermost process of the jail."""
-        return self._process.pid
 
     def load(self, program: Program, limits: Limits, *, several: bool = False) -> None:
         """Makes a program the one that the next tests run.
@@ -293,12 +286,17 @@ def _memory_file(content: bytes | None = None) -> int:
     """An anonymous file; with content it cannot be changed any more and stands at its start."""
     fd = os.memfd_create("file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     if content is not None:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(fd, left) :]
+        write_all(fd, content)
         os.lseek(fd, 0, os.SEEK_SET)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Writes every byte."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(fd, left) :]
 
 
 def _content(fd: int, cap: int) -> bytes:

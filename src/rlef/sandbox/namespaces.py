@@ -37,7 +37,6 @@ class View(NamedTuple):
 
     name: str  # python, numpy or tools (compilers, and a folder to write to)
     packages: list[str]  # folders of installed packages that the programs may import
-    tools: list[str]  # folders of compilers
 
 
 def call(name: str, *args: object) -> None:
@@ -119,7 +118,7 @@ def visible(view: View) -> list[str]:
     wanted |= {f"{prefix}/lib" for prefix in (sys.base_prefix, sys.base_exec_prefix)}
     wanted |= {"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"}
     if view.name == "tools":
-        wanted |= {"/usr", "/bin", "/etc/alternatives", "/etc/ld.so.cache", *view.tools}
+        wanted |= {"/usr", "/bin", "/etc/alternatives", "/etc/ld.so.cache"}
         wanted -= {"/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"}
     return sorted(wanted)
 

@@ -63,8 +63,6 @@ struct request {
 struct outcome {
     int32_t status; /* as wait() gives it */
     int32_t killed;
-    int32_t survivors; /* processes that the program left behind */
-    int32_t pad;
     double cpu_s, wall_s;
     uint64_t memory_kb;
 };
@@ -253,9 +251,9 @@ static void kill_children(pid_t group)
     }
 }
 
-static int end_survivors(const struct request *r, pid_t group)
+static void end_survivors(const struct request *r, pid_t group)
 {
-    for (int count = 0;; count++) {
+    for (;;) {
         if (r->bare)
             kill_children(group);
         else
@@ -265,7 +263,7 @@ static int end_survivors(const struct request *r, pid_t group)
             pid = waitpid(-1, NULL, 0);
         while (pid < 0 && errno == EINTR);
         if (pid < 0)
-            return count;
+            return;
     }
 }
 
@@ -296,7 +294,7 @@ int rlef_run(const struct request *r, struct outcome *out)
         ;
     close(pidfd);
     out->wall_s = seconds(CLOCK_MONOTONIC) - start;
-    out->survivors = end_survivors(r, pid);
+    end_survivors(r, pid);
     out->cpu_s = (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec +
                  (double)usage.ru_stime.tv_sec + 1e-6 * (double)usage.ru_stime.tv_usec;
     out->memory_kb = (uint64_t)usage.ru_maxrss;

@@ -10,20 +10,25 @@ import fcntl
 import os
 import resource
 import select
-import struct
 import time
 from typing import Any
+
+from rlef.sandbox import landlock, seccomp
+from rlef.sandbox.namespaces import (
+    LIBC,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    call,
+    drop_capabilities,
+)
 
 FILES = 5
 FIRST_FREE = 16
 """The zygote's own descriptors stand at or above this number, out of a child's way."""
 ENDED, KILLED_CPU, KILLED_WALL, STARVED = 0, 1, 2, 3
 WINDOW_S = 0.25
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
-SYS_LANDLOCK_RESTRICT_SELF = 446
 SYS_EXECVEAT = {"x86_64": 322, "aarch64": 281}
 AT_EMPTY_PATH = 0x1000
-SECCOMP_MODE_FILTER, PR_SET_SECCOMP = 2, 22
 
 
 class Request(ctypes.Structure):
@@ -59,8 +64,6 @@ class Outcome(ctypes.Structure):
     _fields_ = [
         ("status", ctypes.c_int32),
         ("killed", ctypes.c_int32),
-        ("survivors", ctypes.c_int32),
-        ("pad", ctypes.c_int32),
         ("cpu_s", ctypes.c_double),
         ("wall_s", ctypes.c_double),
         ("memory_kb", ctypes.c_uint64),
@@ -112,7 +115,7 @@ class Spawner:
             raise OSError("no process can be made")
         if pid == 0:
             try:
-                become_program(request, self._library)
+                become_program(request)
             except BaseException:
                 os._exit(126)
             return None
@@ -123,9 +126,9 @@ class Spawner:
         _, status, usage = os.wait4(pid, 0)
         os.close(pidfd)
         wall_s = time.monotonic() - start
-        survivors = end_survivors(pid, bool(request.bare))
+        end_survivors(pid, bool(request.bare))
         cpu_s = usage.ru_utime + usage.ru_stime
-        self._outcome = Outcome(status, killed, survivors, 0, cpu_s, wall_s, usage.ru_maxrss)
+        self._outcome = Outcome(status, killed, cpu_s, wall_s, usage.ru_maxrss)
         return self._outcome
 
 
@@ -137,13 +140,7 @@ def limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (value, value))
 
 
-def checked(result: int) -> None:
-    """Raises OSError if a C function failed."""
-    if result == -1:
-        raise OSError("a system call failed")
-
-
-def become_program(request: Request, libc: ctypes.PyDLL) -> None:
+def become_program(request: Request) -> None:
     """Everything between fork and the first byte of the program."""
     keep = FILES
     for target, fd in enumerate(request.files):
@@ -157,8 +154,8 @@ def become_program(request: Request, libc: ctypes.PyDLL) -> None:
         fcntl.fcntl(keep, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         keep += 1
     if request.ruleset >= 0:
-        checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        checked(libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, request.ruleset, 0))
+        call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        call("syscall", landlock.RESTRICT_SELF, request.ruleset, 0)
     os.closerange(keep, 1 << 16)
     os.setsid()
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -168,15 +165,16 @@ def become_program(request: Request, libc: ctypes.PyDLL) -> None:
     if request.uid >= 0:
         os.setresgid(request.uid, request.uid, request.uid)
         os.setresuid(request.uid, request.uid, request.uid)
-    checked(libc.capset(struct.pack("2I", 0x20080522, 0), bytes(24)))
-    checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    drop_capabilities()
+    call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if request.bare:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if request.argv:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    install_filter(request, libc)
+    if request.filter_length:
+        seccomp.install(ctypes.string_at(request.filter, 8 * request.filter_length))
     if request.argv:
-        execute(request, libc, keep - 1)
+        execute(request, keep - 1)
 
 
 def set_limits(request: Request) -> None:
@@ -188,26 +186,13 @@ def set_limits(request: Request) -> None:
     limit(resource.RLIMIT_NPROC, request.processes)
 
 
-def install_filter(request: Request, libc: ctypes.PyDLL) -> None:
-    """Installs the system call filter, with this process's own id in it."""
-    if not request.filter_length:
-        return
-    code = bytearray(ctypes.string_at(request.filter, 8 * request.filter_length))
-    for at in range(4, len(code), 8):
-        if struct.unpack_from("I", code, at)[0] == request.pid_placeholder:
-            struct.pack_into("I", code, at, os.getpid())
-    buffer = ctypes.create_string_buffer(bytes(code), len(code))
-    program = struct.pack("HxxxxxxP", request.filter_length, ctypes.addressof(buffer))
-    checked(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0))
-
-
-def execute(request: Request, libc: ctypes.PyDLL, binary: int) -> None:
+def execute(request: Request, binary: int) -> None:
     """Becomes another program; on failure says so and ends."""
     if request.binary >= 0:
         number = SYS_EXECVEAT[os.uname().machine]
-        libc.syscall(number, binary, b"", request.argv, request.envp, AT_EMPTY_PATH)
+        LIBC.syscall(number, binary, b"", request.argv, request.envp, AT_EMPTY_PATH)
     else:
-        libc.execve(request.argv[0], request.argv, request.envp)
+        LIBC.execve(request.argv[0], request.argv, request.envp)
     os.write(2, b"the program cannot be executed\n")
     os._exit(126)
 
@@ -258,9 +243,8 @@ def watch(request: Request, pid: int, pidfd: int) -> int:
             return STARVED if idle + used < 0.5 * request.wall_s else KILLED_WALL
 
 
-def end_survivors(group: int, bare: bool) -> int:
-    """Kills and reaps whatever the program left running. Returns how many there were."""
-    count = 0
+def end_survivors(group: int, bare: bool) -> None:
+    """Kills and reaps whatever the program left running."""
     while True:
         victims = [-1]
         if bare:  # -1 would reach the whole machine: only our own children and their group
@@ -272,5 +256,4 @@ def end_survivors(group: int, bare: bool) -> int:
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
-            return count
-        count += 1
+            return

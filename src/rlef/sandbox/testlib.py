@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+from rlef.sandbox.build import CompileError
 from rlef.sandbox.jail import Jail, Program
 from rlef.sandbox.types import Limits
 
@@ -47,8 +48,6 @@ class TestlibChecker:
         build: Callable[[str, str, dict[str, bytes]], int],
         jail: Callable[[], Jail],
     ) -> None:
-        from rlef.sandbox.build import CompileError
-
         headers = {"testlib.h": testlib_header()} if "testlib.h" in source else {}
         try:
             self._binary = build("cpp", source, headers)
@@ -65,7 +64,7 @@ class TestlibChecker:
 
         Raises:
             CheckerError: The checker failed (exit status 3), crashed or passed its limits.
-        JailError: The jail died.
+            JailError: The jail died.
         """
         program = Program(
             kind="tool",

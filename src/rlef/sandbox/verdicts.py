@@ -24,7 +24,7 @@ def test_report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport
     if verdict is None and job.mode == "function" and not actual:
         verdict, message = Verdict.RE, f"the program ended before {job.entry_point!r} returned"
     if verdict is None:
-        difference = check(_bytes(test.input), _bytes(test.output), actual)
+        difference = check(as_bytes(test.input), as_bytes(test.output), actual)
         verdict = Verdict.AC if difference is None else Verdict.WA
         message = difference or ""
     return TestReport(
@@ -102,7 +102,8 @@ def as_text(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def _bytes(text: str) -> bytes:
+def as_bytes(text: str) -> bytes:
+    """Text as bytes; what is not Unicode is kept."""
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -15,7 +15,7 @@ from rlef.sandbox.jail import Jail, JailError, JailSettings, Pending, Program, R
 from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
 from rlef.sandbox.types import JudgeJob, JudgeReport, TestReport, Verdict
-from rlef.sandbox.verdicts import Check, same_for_all, summed, test_report
+from rlef.sandbox.verdicts import Check, as_bytes, same_for_all, summed, test_report
 
 ATTEMPTS = 3
 _AHEAD = 2
@@ -60,7 +60,7 @@ class Worker:
     def _program(self, job: JudgeJob, stack: contextlib.ExitStack) -> Program:
         language = LANGUAGES[job.language]
         if language.compiler is None:
-            source = job.source.encode("utf-8", "surrogatepass")
+            source = as_bytes(job.source)
             return Program(kind="python", source=source, entry_point=job.entry_point)
         binary = self._build(job.language, job.source, {})
         stack.callback(os.close, binary)
@@ -78,15 +78,9 @@ class Worker:
 
     def _checker(self, job: JudgeJob, stack: contextlib.ExitStack) -> Check:
         if job.checker != TESTLIB:
-            if job.mode == "function":
-                same = make_json_checker(job.checker)
-                return lambda _given, expected, actual: same(expected, actual)
-            compare = make_checker(job.checker)
-            if job.checker.startswith("compat:"):  # some refuse even what is equal
-                return lambda _given, expected, actual: compare(expected, actual)
-            return lambda _given, expected, actual: (
-                None if expected == actual else compare(expected, actual)
-            )
+            make = make_json_checker if job.mode == "function" else make_checker
+            compare = make(job.checker)
+            return lambda _given, expected, actual: compare(expected, actual)
         assert job.checker_source is not None
         checker = TestlibChecker(job.checker_source, self._build, lambda: self._jail("check"))
         stack.callback(checker.close)
@@ -184,4 +178,4 @@ class Worker:
 
 def _next(jail: Jail, tests: Iterator[Test]) -> list[Pending]:
     """Starts the next test, if there is one."""
-    return [jail.start(t.input.encode("utf-8", "surrogatepass")) for t in islice(tests, 1)]
+    return [jail.start(as_bytes(t.input)) for t in islice(tests, 1)]

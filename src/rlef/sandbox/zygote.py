@@ -228,16 +228,15 @@ def move_up(fd: int) -> int:
     return moved
 
 
-def set_apart(zygote: Zygote, settings: dict[str, Any]) -> dict[str, object]:
-    """Gives up all that the jail shall not have. Returns what it is protected by."""
-    shown: dict[str, object] = {"error": None, "hot_path": zygote.spawner.name}
+def set_apart(zygote: Zygote, settings: dict[str, Any]) -> None:
+    """Gives up all that the jail shall not have."""
     if zygote.bare:
         namespaces.call("prctl", namespaces.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         zygote.proc = move_up(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY))
         if settings["isolation"] == "landlock":
             zygote.ruleset = move_up(landlock.create_ruleset(settings["readable"]))
     else:
-        view = namespaces.View(settings["view"], settings["packages"], settings["tools"])
+        view = namespaces.View(settings["view"], settings["packages"])
         zygote.uid, proc = namespaces.isolate(zygote.control.fileno(), view)
         zygote.proc = move_up(proc) if proc >= 0 else -1
     namespaces.call("prctl", namespaces.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -247,8 +246,6 @@ def set_apart(zygote: Zygote, settings: dict[str, Any]) -> dict[str, object]:
         for name in ("program", "program-exec", "tools"):
             code = seccomp.build(name)
             zygote.filters[name] = ctypes.create_string_buffer(code, len(code))
-    shown.update(isolation=settings["isolation"], seccomp=bool(zygote.filters))
-    return shown
 
 
 def main(control: socket, settings: dict[str, Any]) -> None:
@@ -257,7 +254,7 @@ def main(control: socket, settings: dict[str, Any]) -> None:
         __import__(name)
     zygote = Zygote(settings, control)
     try:
-        hello = set_apart(zygote, settings)
+        set_apart(zygote, settings)
     except Exception as error:  # whatever it is, the other side shall hear of it
         words = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         control.send(json.dumps({"error": words}).encode())
@@ -278,7 +275,7 @@ def main(control: socket, settings: dict[str, Any]) -> None:
     random.seed(0)
     gc.collect()
     gc.freeze()
-    control.send(json.dumps(hello).encode())
+    control.send(json.dumps({"error": None, "hot_path": zygote.spawner.name}).encode())
     serve(zygote)
 
 
