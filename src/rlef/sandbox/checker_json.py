@@ -9,9 +9,7 @@ from itertools import zip_longest
 
 from rlef.sandbox.checker_numbers import Tolerance
 from rlef.sandbox.checker_text import shared_start, show, show_pair, uneven_words
-
-_LONG = 600
-"""Digits that ``int`` reads under any limit that Python allows (640 at least)."""
+from rlef.sandbox.values import LONG, LongInteger, read_integer
 
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _WHOLE = 60
@@ -19,18 +17,11 @@ _PATH = 80
 
 
 @dataclass(frozen=True)
-class _LongInteger:
-    """An integer kept as text, since its conversion would take quadratic time."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class _Nothing:
     """Stands where one side has no value."""
 
 
-_SCALARS = frozenset({int, float, str, bool, type(None), _LongInteger})
+_SCALARS = frozenset({int, float, str, bool, type(None), LongInteger})
 
 
 _Path = tuple["_Path", int | str] | None
@@ -66,11 +57,11 @@ def compare_json(
 
 def _parse(text: bytes) -> object:
     """The value; ValueError also for NaN, infinities, a key that stands twice, and deep nesting."""
-    has_long = b"0" * _LONG in text.translate(_DIGITS_TO_ZERO)
+    has_long = b"0" * LONG in text.translate(_DIGITS_TO_ZERO)
     try:
         return json.loads(
             text.decode("utf-8", "surrogatepass"),
-            parse_int=_integer if has_long else None,
+            parse_int=read_integer if has_long else None,
             parse_float=_finite,
             parse_constant=_refuse,
             object_pairs_hook=_object,
@@ -79,10 +70,6 @@ def _parse(text: bytes) -> object:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("broken UTF-8") from None
-
-
-def _integer(text: str) -> int | _LongInteger:
-    return int(text) if len(text) <= _LONG else _LongInteger(text)
 
 
 def _finite(text: str) -> float:
@@ -206,7 +193,7 @@ def _text(value: object) -> bytes:
         text = json.dumps(value, ensure_ascii=False, default=lambda item: item.text)
     except RecursionError:
         text = "a value that is nested too deeply to be shown"
-    text = value.text if isinstance(value, _LongInteger) else text
+    text = value.text if isinstance(value, LongInteger) else text
     return text.encode("utf-8", "backslashreplace")
 
 

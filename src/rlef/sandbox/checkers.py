@@ -6,6 +6,7 @@ means space, tab, newline, carriage return, vertical tab and form feed; any othe
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 
 from rlef.sandbox.checker_json import compare_json
@@ -67,29 +68,68 @@ def make_checker(spec: str) -> Checker:
     return _unless_equal(_token_checker(tolerance.all_same))
 
 
-def make_json_checker(spec: str) -> Checker:
-    """Returns the comparison of two JSON texts for ``mode="function"``.
+@dataclass(frozen=True)
+class FunctionRules:
+    """What counts as equal between a value that a function returned and the expected one."""
 
-    Types must be equal too (``1``, ``1.0`` and ``true`` differ), except that with a ``float``
-    checker an expected float is met by any number within the tolerance. ``tokens``, ``lines`` and
-    ``exact`` all mean this comparison of values. With ``unordered-lines`` the items of a returned
-    list may stand in any order, as if each were printed on a line; lists inside of it keep theirs.
-    NaN, infinities, keys that stand twice and broken JSON are never accepted.
+    tolerance: Tolerance | None = None
+    """How far a number may be from an expected float; ``None`` means equal."""
+    any_order: bool = False
+    """Whether the order of the outermost list is free, where JSON is expected."""
+    loose: bool = False
+    """Whether numbers of different types may be equal, where JSON is expected."""
+    unwrap: bool = False
+    """Whether an expected list of one item is also met by the item, where JSON is expected."""
+
+
+_FUNCTION_RULES = {
+    "tokens": FunctionRules(),
+    "lines": FunctionRules(),
+    "exact": FunctionRules(),
+    "unordered-lines": FunctionRules(any_order=True),
+    "compat:lcb-call": FunctionRules(loose=True),
+    "compat:apps-call": FunctionRules(loose=True, unwrap=True),
+}
+
+
+def function_rules(spec: str) -> FunctionRules:
+    """What a checker means for the value that a function returns.
+
+    Types of JSON must be equal too (``1``, ``1.0`` and ``true`` differ), except that with a
+    ``float`` checker an expected float is met by any number within the tolerance. ``tokens``,
+    ``lines`` and ``exact`` all mean this comparison of values. With ``unordered-lines`` the items
+    of a returned list may stand in any order, as if each were printed on a line; lists inside of
+    it keep theirs. ``compat:lcb-call`` and ``compat:apps-call``, the rules of LiveCodeBench and APPS
+    for functions, compare as Python's ``==`` does, tuples as lists; with the latter an expected
+    list of one item is also met by the item.
 
     Args:
-        spec: One of ``tokens``, ``lines``, ``exact``, ``float`` and ``unordered-lines``. All other
-            checkers say how printed text is cut up, which a returned value is not.
+        spec: One of these. All other checkers say how printed text is cut up, which a returned
+            value is not.
 
     Raises:
         ValueError: No such checker, or one for text only.
     """
+    if spec in _FUNCTION_RULES:
+        return _FUNCTION_RULES[spec]
     make_checker(spec)
     tolerance = _tolerance(spec)
-    if tolerance is None and spec not in ("tokens", "lines", "exact", "unordered-lines"):
-        allowed = f"{_FUNCTION}, unordered-lines"
+    if tolerance is None:
+        allowed = f"{_FUNCTION}, unordered-lines, compat:lcb-call, compat:apps-call"
         raise ValueError(f"checker {spec!r} is for printed text; allowed in functions: {allowed}")
-    any_order = spec == "unordered-lines"
-    return lambda expected, actual: compare_json(expected, actual, tolerance, any_order)
+    return FunctionRules(tolerance=tolerance)
+
+
+def make_json_checker(spec: str) -> Checker:
+    """Returns the comparison of two JSON texts for ``mode="function"``, see ``function_rules``.
+
+    NaN, infinities, keys that stand twice and broken JSON are never accepted.
+
+    Raises:
+        ValueError: No such checker, or one for text only.
+    """
+    rules = function_rules(spec)
+    return lambda expected, actual: compare_json(expected, actual, rules.tolerance, rules.any_order)
 
 
 def _tolerance(spec: str) -> Tolerance | None:

@@ -7,6 +7,7 @@ import _sitebuiltins
 import _thread
 import atexit
 import builtins
+import collections
 import contextlib
 import fcntl
 import gc
@@ -23,11 +24,18 @@ import types
 from typing import Any
 
 PROGRAM = "solution.py"
+CALL = "test"
 RESULT_FD = 3
 CODE_FD = 4
 LINE_CHARS = 400
 EXCEPTHOOK = sys.excepthook
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+PYTHON = "__python__"
+SCALARS = frozenset({str, int, float, bool, types.NoneType, bytes, complex})
+DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
+# A program may replace the originals.
+dumps, loads, represent = json.dumps, json.loads, repr
+allow_digits = sys.set_int_max_str_digits
 COMPILE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
@@ -96,19 +104,49 @@ def uncaught(error: BaseException, source: bytes) -> int:
     return 1
 
 
-def plain(value: object, depth: int = 0) -> object:
-    """Checks that a value is made of exact JSON types: a subclass could lie about itself."""
+def plain(value: object, kinds: set[str], depth: int = 0) -> object:
+    """Copies a value if it is made of exact built-in types: a subclass could lie about itself.
+
+    ``Counter``, ``OrderedDict`` and ``defaultdict`` count as ``dict``.
+
+    Args:
+        value: What the program returned.
+        kinds: Collects the names of the types in it that JSON does not have.
+        depth: How deep the value lies in others.
+
+    Raises:
+        TypeError: It is made of something else, or nested too deeply.
+    """
     kind = type(value)
-    if kind in (str, int, float, bool, types.NoneType):
+    if kind in SCALARS:
+        if kind in (bytes, complex) or (kind is float and value - value != 0.0):  # type: ignore[operator]
+            kinds.add(kind.__name__)
         return value
     if depth > 100:
         raise TypeError("the result is nested too deeply")
-    if kind is list or kind is tuple:
-        return [plain(item, depth + 1) for item in value]  # type: ignore[attr-defined]
-    if kind is dict:
+    if kind in (list, tuple, set, frozenset):
+        if kind is not list:
+            kinds.add(kind.__name__)
+        items: Any = value
+        return kind([plain(item, kinds, depth + 1) for item in items])
+    if kind in DICTS:
         pairs: list[tuple[Any, Any]] = list(dict.items(value))  # type: ignore[arg-type]
-        return {plain(key, depth + 1): plain(item, depth + 1) for key, item in pairs}
-    raise TypeError(f"the function returned a value of type {kind.__name__}, which is not JSON")
+        names = [key for key, _ in pairs if type(key) is str]
+        if len(names) < len(pairs) or (depth == 0 and names == [PYTHON]):
+            kinds.add("dict")  # JSON would change the keys, or read as the mark of a literal
+        return {plain(key, kinds, depth + 1): plain(item, kinds, depth + 1) for key, item in pairs}
+    raise TypeError(f"the function returned a value of type {kind.__name__}, which is not plain")
+
+
+def encoded(value: object) -> str:
+    """A returned value as JSON; where JSON has no such value, a Python literal in an object.
+
+    The literal is what ``repr`` makes of plain values. No code of the program takes part.
+    """
+    kinds: set[str] = set()
+    copy = plain(value, kinds)
+    allow_digits(0)  # the program is done; its own conversions kept the limit
+    return dumps({PYTHON: represent(copy)} if kinds else copy)
 
 
 def exit_status(code: object) -> int:
@@ -185,9 +223,31 @@ def compile_once(source: bytes, shared: bool) -> types.CodeType:
     return code
 
 
+def called(entry_point: str, given: Any, names: dict[str, Any]) -> object:
+    """Calls the program as a test says.
+
+    Args:
+        entry_point: Name of the function, or of a method of the class ``Solution``.
+        given: The list of arguments, or an object with a ``call`` and perhaps ``setup``.
+        names: The program's own namespace.
+
+    Raises:
+        NameError: There is no such function.
+    """
+    if type(given) is dict:
+        exec(compile(given.get("setup", ""), CALL, "exec", dont_inherit=True), names)
+        return eval(compile(given["call"], CALL, "eval", dont_inherit=True), names)
+    if entry_point in names:
+        return names[entry_point](*given)
+    method = getattr(names.get("Solution"), entry_point, None)
+    if method is None:
+        raise NameError(f"the program does not define {entry_point!r}")
+    return getattr(names["Solution"](), entry_point)(*given)
+
+
 def run(source: bytes, entry_point: str | None, cookie: str, shared: bool) -> None:
     """Compiles and runs the program, calls the entry point if there is one, ends the process."""
-    leave, dumps, loads = os._exit, json.dumps, json.loads
+    leave = os._exit
     try:
         code = compile_once(source, shared)
     except COMPILE_ERRORS as error:
@@ -204,9 +264,7 @@ def run(source: bytes, entry_point: str | None, cookie: str, shared: bool) -> No
         try:
             exec(code, module.__dict__)
             if entry_point is not None:
-                if entry_point not in module.__dict__:
-                    raise NameError(f"the program does not define {entry_point!r}")
-                result = dumps(plain(module.__dict__[entry_point](*loads(given))))
+                result = encoded(called(entry_point, loads(given), module.__dict__))
                 write_all(RESULT_FD, f"{cookie}{result}".encode())
         finally:
             sys.settrace(None)

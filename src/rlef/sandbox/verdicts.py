@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 
 from rlef.problems import Test
+from rlef.sandbox.checker_values import NotJsonError
 from rlef.sandbox.jail import Run
 from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.types import JudgeJob, JudgeReport, Limits, TestReport, Verdict
@@ -24,9 +25,12 @@ def test_report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport
     if verdict is None and job.mode == "function" and not actual:
         verdict, message = Verdict.RE, f"the program ended before {job.entry_point!r} returned"
     if verdict is None:
-        difference = check(as_bytes(test.input), as_bytes(test.output), actual)
-        verdict = Verdict.AC if difference is None else Verdict.WA
-        message = difference or ""
+        try:
+            difference = check(as_bytes(test.input), as_bytes(test.output), actual)
+            verdict = Verdict.AC if difference is None else Verdict.WA
+            message = difference or ""
+        except NotJsonError as error:
+            verdict, message = Verdict.RE, f"TypeError: {error}"
     return TestReport(
         verdict=verdict,
         cpu_s=run.cpu_s,

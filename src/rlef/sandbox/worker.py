@@ -10,7 +10,8 @@ from itertools import islice
 
 from rlef.problems import Test
 from rlef.sandbox.build import CompileError, build
-from rlef.sandbox.checkers import make_checker, make_json_checker
+from rlef.sandbox.checker_values import make_value_checker
+from rlef.sandbox.checkers import make_checker
 from rlef.sandbox.jail import Jail, JailError, JailSettings, Pending, Program, Run
 from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
@@ -77,9 +78,10 @@ class Worker:
         raise failure
 
     def _checker(self, job: JudgeJob, stack: contextlib.ExitStack) -> Check:
+        if job.mode == "function":
+            return make_value_checker(job.checker, lambda: self._jail("values")).check
         if job.checker != TESTLIB:
-            make = make_json_checker if job.mode == "function" else make_checker
-            compare = make(job.checker)
+            compare = make_checker(job.checker)
             return lambda _given, expected, actual: compare(expected, actual)
         assert job.checker_source is not None
         checker = TestlibChecker(job.checker_source, self._build, lambda: self._jail("check"))
@@ -109,6 +111,7 @@ class Worker:
             except JailError as error:
                 self._drop(kind)
                 self._drop("check")
+                self._drop("values")
                 attempts += 1
                 if attempts == ATTEMPTS or self._closed.is_set():
                     yield TestReport(verdict=Verdict.IE, message=f"the jail failed: {error}")
@@ -147,7 +150,7 @@ class Worker:
             return jail
         if self._closed.is_set():
             raise JailError("the sandbox was closed")
-        view = "tools" if kind in ("tools", "check") else kind
+        view = {"check": "tools", "values": "python"}.get(kind, kind)
         jail = Jail(replace(self._settings, view=view))
         with self._lock:
             self._jails[kind] = jail
