@@ -118,17 +118,25 @@ def _input(problem: PublicProblem, test: Test) -> str:
     """A test's input as the model reads it: in function mode, as a call in Python."""
     if problem.mode == "stdin":
         return test.input.rstrip("\n")
-    return f"{problem.entry_point}({', '.join(map(repr, json.loads(test.input)))})"
+    given = json.loads(test.input)
+    if isinstance(given, dict):
+        return "\n".join(filter(None, (given.get("setup", "").strip(), given["call"])))
+    return f"{problem.entry_point}({', '.join(map(repr, given))})"
 
 
 def _output(problem: PublicProblem, text: str) -> str:
-    """An output as the model reads it: in function mode, as a value in Python."""
+    """An output as the model reads it: in function mode, as a value or a condition in Python."""
     if problem.mode == "stdin":
         return text.rstrip("\n")
     try:
-        return repr(json.loads(text))
+        value = json.loads(text)
     except ValueError:
         return text
+    if isinstance(value, dict) and value.keys() == {"__python__"}:
+        return str(value["__python__"])
+    if isinstance(value, dict) and isinstance(value.get("__check__"), str):
+        return f"a result for which this is true: {value['__check__']}"
+    return repr(value)
 
 
 def _head(text: str, limit: int) -> str:

@@ -1,6 +1,6 @@
 """Which job judges a program of a problem. Not for prompts: it sees private tests."""
 
-from rlef.problems import Problem, Test
+from rlef.problems import Problem, Test, full_program
 from rlef.sandbox import JudgeJob, Limits
 
 _DEFAULT_LIMITS = Limits()
@@ -37,7 +37,7 @@ def _job(
     stop_at_first_failure: bool,
 ) -> JudgeJob:
     return JudgeJob(
-        source=program,
+        source=full_program(problem, program),
         tests=tests,
         language=problem.language,
         mode=problem.mode,
@@ -49,6 +49,7 @@ def _job(
             wall_s=_wall_s(problem, limits),
         ),
         checker=problem.checker,
+        checker_source=problem.checker_source,
         stop_at_first_failure=stop_at_first_failure,
     )
 

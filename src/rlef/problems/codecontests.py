@@ -1,45 +1,32 @@
-"""Loader of the CodeContests schema (Li et al. 2022), one JSON object a line.
+"""CodeContests (Li et al. 2022): competitive programming, stdin and stdout.
 
 ``private_tests`` of a problem are the data set's private and generated tests (RLEF section 2.1).
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from rlef.problems.errors import ProblemError
-from rlef.problems.records import Record, paired_tests, read_records, unique_problems
+from rlef.problems.options import Options
+from rlef.problems.records import Record, paired_tests
 from rlef.problems.types import Problem, Test
 
-_PYTHON3 = 3
-"""The schema's code of a solution's language."""
+_CPP, _PYTHON3 = 2, 3
+"""The schema's codes of a solution's language; 1 is Python 2, 4 is Java."""
+_SOURCES = (None, "codechef", "codeforces", "hackerearth", "codejam", "atcoder", "aizu")
 
 
-def load_codecontests(path: Path, split: str | None = None) -> list[Problem]:
-    """Reads problems in the CodeContests schema.
-
-    Args:
-        path: A jsonl file, or a folder that holds ``train.jsonl``, ``valid.jsonl``, ``test.jsonl``.
-        split: Which file of the folder; not allowed with a file.
-
-    Raises:
-        ProblemError: The path or a line in it is not as described; the message says where.
-    """
-    if path.is_dir():
-        if split is None:
-            raise ProblemError(f"{path}: is a folder; add :train, :valid or :test")
-        name = "valid" if split == "validation" else split
-        path = path / f"{name}.jsonl"
-    elif split is not None and path.exists():
-        raise ProblemError(f"{path}: is one file without splits; leave out :{split}")
-    return unique_problems(_problems(path), path)
-
-
-def _problems(path: Path) -> Iterator[tuple[Record, Problem]]:
-    for record in read_records(path):
+def codecontests_problems(
+    records: Iterator[Record], options: Options
+) -> Iterator[tuple[Record, Problem]]:
+    """Makes problems of rows in the schema of deepmind/code_contests."""
+    most = solutions_limit(options)
+    for record in records:
         memory_bytes = record.get("memory_limit_bytes", (int,), 0)
         public = _tests(record, "public_tests")
         private = _tests(record, "private_tests") + _tests(record, "generated_tests")
+        right = _programs(record, "solutions")
+        wrong = _programs(record, "incorrect_solutions")
+        source, rating = record.get("source", (int,), 0), record.get("cf_rating", (int,), 0)
         yield (
             record,
             Problem(
@@ -49,18 +36,39 @@ def _problems(path: Path) -> Iterator[tuple[Record, Problem]]:
                 private_tests=tuple(private),
                 cpu_s=_seconds(record),
                 memory_mb=max(1, memory_bytes // (1 << 20)) if memory_bytes > 0 else None,
-                solutions=_programs(record, "solutions"),
-                incorrect_solutions=_programs(record, "incorrect_solutions"),
+                solutions=in_language(right, _PYTHON3, most),
+                incorrect_solutions=in_language(wrong, _PYTHON3, most),
+                cpp_solutions=in_language(right, _CPP, most),
+                incorrect_cpp_solutions=in_language(wrong, _CPP, most),
+                difficulty=str(rating) if rating > 0 else None,
+                source=_SOURCES[source] if 0 <= source < len(_SOURCES) else None,
+                tags=tuple(filter(None, record.strings("cf_tags"))),
             ),
         )
 
 
+def solutions_limit(options: Options) -> int | None:
+    """How many programs of each kind and language are kept; ``None``: all."""
+    if options.values.get("solutions") == "all":
+        return None
+    return options.number("solutions", 20)
+
+
+def in_language(
+    programs: list[tuple[Any, str]], language: object, most: int | None
+) -> tuple[str, ...]:
+    """The first programs in a language."""
+    return tuple(program for code, program in programs if code == language)[:most]
+
+
 def _columns(record: Record, field: str, *names: str) -> list[list[Any]]:
-    """The named lists of an optional object of lists."""
-    value = record.get(field, (dict,), {name: [] for name in names})
+    """The named lists of an optional object of lists, or of a list of objects."""
+    value = record.get(field, (dict, list), {name: [] for name in names})
+    if type(value) is list and value and all(type(item) is dict for item in value):
+        return [[item.get(name) for item in value] for name in names]
     columns = []
     for name in names:
-        if type(value.get(name)) is not list:
+        if type(value) is not dict or type(value.get(name)) is not list:
             wanted = " and ".join(repr(name) for name in names)
             raise record.error(field, f"{name!r} is not a list; allowed: an object with {wanted}")
         columns.append(value[name])
@@ -72,15 +80,14 @@ def _tests(record: Record, field: str) -> list[Test]:
     return paired_tests(record, field, inputs, outputs)
 
 
-def _programs(record: Record, field: str) -> tuple[str, ...]:
-    """The Python 3 programs of a field."""
+def _programs(record: Record, field: str) -> list[tuple[Any, str]]:
+    """Language and text of the programs of a field."""
     languages, programs = _columns(record, field, "language", "solution")
     if len(languages) != len(programs):
         raise record.error(field, f"has {len(languages)} languages, {len(programs)} solutions")
     if not all(type(program) is str for program in programs):
         raise record.error(field, "a solution is not a string; allowed: strings")
-    pairs = zip(languages, programs, strict=True)
-    return tuple(program for language, program in pairs if language == _PYTHON3)
+    return list(zip(languages, programs, strict=True))
 
 
 def _seconds(record: Record) -> float | None:

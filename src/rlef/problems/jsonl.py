@@ -1,50 +1,51 @@
-"""Loader of our own format: one JSON object a line, with the fields of ``Problem``.
+"""Our own format: one JSON object a line, with the fields of ``Problem``.
 
 ``{"name": "double", "statement": "Read n, print 2n.",
 "public_tests": [{"input": "2", "output": "4"}], "private_tests": []}``
 
-Optional: ``mode`` ("stdin" or "function"), ``entry_point``, ``cpu_s``, ``memory_mb``, ``checker``,
-``solutions``, ``incorrect_solutions``, ``family``.
+All other fields may be left out. See ``docs/own-problems.md``.
 """
 
+import ast
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rlef.problems.records import Record, paired_tests, read_records, unique_problems
+from rlef.problems.literals import literal_value, python_output
+from rlef.problems.options import Options
+from rlef.problems.records import Record, paired_tests
 from rlef.problems.types import Problem, Test
 
-_FIELDS = (
-    "name, statement, public_tests, private_tests, mode, entry_point, cpu_s, memory_mb, checker, "
-    "solutions, incorrect_solutions, family"
-)
+_FIELDS = tuple(field.name for field in fields(Problem))
+_DEFAULTS = {field.name: field.default for field in fields(Problem)}
+_TEXTS = ("family", "hidden_detail", "difficulty", "source", "date")
+_LISTS = ("solutions", "incorrect_solutions", "cpp_solutions", "incorrect_cpp_solutions", "tags")
+_NOT_JSON = "allowed with mode function: inputs that are JSON lists, outputs that are JSON"
+_CALL = 'allowed: a list of arguments, or {"call": EXPRESSION, "setup": CODE}'
+_CHECK = 'allowed: {"__check__": EXPRESSION, "setup": CODE}'
 
 
-def load_jsonl(path: Path) -> list[Problem]:
-    """Reads problems in our own format.
-
-    Raises:
-        ProblemError: The file or a line in it is not as described; the message says where.
-    """
-    return unique_problems(_problems(path), path)
-
-
-def _problems(path: Path) -> Iterator[tuple[Record, Problem]]:
-    allowed = set(_FIELDS.split(", "))
-    for record in read_records(path):
+def jsonl_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
+    """Makes problems of rows in our own format."""
+    for record in records:
         for field in record.fields:
-            if field not in allowed:
-                raise record.error(field, f"unknown; allowed: {_FIELDS}")
-        mode = record.get("mode", (str,), "stdin")
-        if mode not in ("stdin", "function"):
-            raise record.error("mode", f"is {mode!r}; allowed: stdin, function")
+            if field not in _FIELDS:
+                raise record.error(field, f"unknown; allowed: {', '.join(_FIELDS)}")
+        mode = _one_of(record, "mode", ("stdin", "function"))
         entry_point = record.get("entry_point", (str,), None)
         if (mode == "function") != (entry_point is not None):
             raise record.error("entry_point", "needed with mode function, allowed only there")
         if entry_point is not None and not entry_point.isidentifier():
             raise record.error("entry_point", f"is {entry_point!r}; allowed: a function's name")
+        checker = record.get("checker", (str,), "tokens")
+        checker_source = record.get("checker_source", (str,), None)
+        if (checker == "testlib") != (checker_source is not None):
+            raise record.error("checker_source", "needed with checker testlib, allowed only there")
+        texts = {name: record.get(name, (str,), None) for name in _TEXTS}
+        lists = {name: record.strings(name) for name in _LISTS}
         yield (
             record,
             Problem(
@@ -54,14 +55,43 @@ def _problems(path: Path) -> Iterator[tuple[Record, Problem]]:
                 private_tests=_tests(record, "private_tests", mode),
                 mode=mode,
                 entry_point=entry_point,
+                language=_one_of(record, "language", ("python", "cpp")),
+                starter_code=record.get("starter_code", (str,), ""),
+                prelude=record.get("prelude", (str,), ""),
                 cpu_s=_positive(record, "cpu_s", (int, float)),
                 memory_mb=_positive(record, "memory_mb", (int,)),
-                checker=record.get("checker", (str,), "tokens"),
-                solutions=record.strings("solutions"),
-                incorrect_solutions=record.strings("incorrect_solutions"),
-                family=record.get("family", (str,), None),
+                checker=checker,
+                checker_source=checker_source,
+                **texts,
+                **lists,
             ),
         )
+
+
+def write_jsonl(problems: Iterable[Problem], path: Path) -> None:
+    """Writes problems so that ``jsonl:PATH`` loads equal ones. Defaults are left out."""
+    with path.open("w", encoding="utf-8") as file:
+        for problem in problems:
+            file.write(json.dumps(_as_record(problem), ensure_ascii=False) + "\n")
+
+
+def _as_record(problem: Problem) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for name in _FIELDS:
+        value = getattr(problem, name)
+        if name in ("public_tests", "private_tests"):
+            value = [{"input": test.input, "output": test.output} for test in value]
+        elif value == _DEFAULTS[name]:
+            continue
+        record[name] = value
+    return record
+
+
+def _one_of(record: Record, field: str, allowed: tuple[str, ...]) -> Any:
+    value = record.get(field, (str,), allowed[0])
+    if value not in allowed:
+        raise record.error(field, f"is {value!r}; allowed: {', '.join(allowed)}")
+    return value
 
 
 def _tests(record: Record, field: str, mode: str) -> tuple[Test, ...]:
@@ -69,22 +99,48 @@ def _tests(record: Record, field: str, mode: str) -> tuple[Test, ...]:
     if not all(type(test) is dict and test.keys() == {"input", "output"} for test in tests):
         raise record.error(field, 'allowed: a list of objects {"input": …, "output": …}')
     inputs = [test["input"] for test in tests]
-    found = tuple(paired_tests(record, field, inputs, [test["output"] for test in tests]))
+    found = paired_tests(record, field, inputs, [test["output"] for test in tests])
     if mode == "function":
-        for test in found:
-            _check_json(record, field, test)
-    return found
+        found = [_function_test(record, field, i, test) for i, test in enumerate(found, start=1)]
+    return tuple(found)
 
 
-def _check_json(record: Record, field: str, test: Test) -> None:
+def _function_test(record: Record, field: str, number: int, test: Test) -> Test:
+    """A test of a function, checked; its literal as ``repr`` writes it."""
     try:
-        arguments, _ = json.loads(test.input), json.loads(test.output)
+        given, wanted = json.loads(test.input), json.loads(test.output)
     except (ValueError, RecursionError):
-        arguments = None
-    if type(arguments) is not list:
-        raise record.error(
-            field, "allowed with mode function: inputs that are JSON lists, outputs that are JSON"
-        )
+        raise record.error(field, f"test {number}: {_NOT_JSON}") from None
+    if type(given) is dict:
+        _check_code(record, field, number, given, "call", _CALL)
+    elif type(given) is not list:
+        raise record.error(field, f"test {number}: {_NOT_JSON}")
+    if type(wanted) is not dict:
+        return test
+    if "__check__" in wanted:
+        _check_code(record, field, number, wanted, "__check__", _CHECK)
+    if wanted.keys() != {"__python__"}:
+        return test
+    try:
+        value = literal_value(ast.parse(wanted["__python__"], mode="eval").body)
+    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+        what = f"test {number}: __python__ is no literal of plain values: {error}"
+        raise record.error(field, what) from None
+    return Test(test.input, python_output(value))
+
+
+def _check_code(
+    record: Record, field: str, number: int, value: dict[str, Any], key: str, allowed: str
+) -> None:
+    """Raises ProblemError unless an object has an expression under a key, and perhaps setup."""
+    texts = all(type(text) is str for text in value.values())
+    if not texts or key not in value or not value.keys() <= {key, "setup"}:
+        raise record.error(field, f"test {number}: {allowed}")
+    for name, mode in ((key, "eval"), ("setup", "exec")):
+        try:
+            ast.parse(value.get(name, ""), mode=mode) if name in value else None
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise record.error(field, f"test {number}: {name} does not parse: {error}") from None
 
 
 def _positive(record: Record, field: str, kinds: tuple[type, ...]) -> Any:

@@ -1,50 +1,209 @@
 """From a specification such as ``"codecontests:data.jsonl"`` to a list of problems."""
 
 import difflib
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import parse_qsl
 
-from rlef.problems.codecontests import load_codecontests
+from rlef.problems.apps import apps_problems, taco_problems
+from rlef.problems.codecontests import codecontests_problems
+from rlef.problems.codecontestsplus import SIZES, codecontestsplus_problems
 from rlef.problems.errors import ProblemError
-from rlef.problems.jsonl import load_jsonl
+from rlef.problems.evalplus import humanevalplus_problems, mbppplus_problems
+from rlef.problems.files import SUFFIXES, read_file, read_folder
+from rlef.problems.hub import HubSet, read_any, read_hub
+from rlef.problems.humaneval import humaneval_problems
+from rlef.problems.jsonl import jsonl_problems
+from rlef.problems.livecodebench import RELEASES, livecodebench_problems
+from rlef.problems.mbpp import mbpp_problems
+from rlef.problems.options import Options
+from rlef.problems.records import Record, unique_problems
 from rlef.problems.types import Problem
 
-FILE_SPLITS = ("train", "valid", "validation", "test")
+_log = logging.getLogger("rlef.problems")
 MINI_SPLITS = ("train", "valid", "test")
-SCHEMES = ("codecontests:PATH[:SPLIT]", "jsonl:PATH", "mini:train|valid|test")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_Rows = Iterator[Record]
+_Made = Iterator[tuple[Record, Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set that ``load_problems`` knows."""
+
+    problems: Callable[[_Rows, Options], _Made]
+    """Makes problems of rows, wherever they are from."""
+    hub: Callable[[Options], HubSet] | None = None
+    """Where it lies on the Hub."""
+    options: tuple[str, ...] = ()
+    """Options of its own."""
+    splits_by_id: bool = False
+    """Whether one file holds all splits."""
+    untested: str = "error"
+    """What becomes of a problem without any test: ``error`` or ``skip``."""
+
+
+def _files(name: str, **files: str) -> Callable[[Options], HubSet]:
+    return lambda options: HubSet(name, {split: (files[split],) for split in files})
+
+
+def _mbpp_hub(options: Options) -> HubSet:
+    form = options.one_of("form", ("full", "sanitized"), "full")
+    files = {"train": "train", "valid": "validation", "test": "test", "prompt": "prompt"}
+    return HubSet(
+        "google-research-datasets/mbpp",
+        {split: (f"{form}/{name}-*.parquet",) for split, name in files.items()},
+    )
+
+
+def _plus_hub(options: Options) -> HubSet:
+    size = options.one_of("size", SIZES, SIZES[0])
+    return HubSet("ByteDance-Seed/Code-Contests-Plus", {"train": (f"ccplus_{size}/*.parquet",)})
+
+
+def _livecodebench_hub(options: Options) -> HubSet:
+    last = RELEASES.index(options.one_of("release", RELEASES, RELEASES[-1])) + 1
+    files = ("test.jsonl", *(f"test{number}.jsonl" for number in range(2, last + 1)))
+    return HubSet("livecodebench/code_generation_lite", {"test": files})
+
+
+DATA_SETS = {
+    "codecontests": DataSet(
+        codecontests_problems,
+        _files(
+            "deepmind/code_contests",
+            train="data/train-*.parquet",
+            valid="data/valid-*.parquet",
+            test="data/test-*.parquet",
+        ),
+        options=("solutions",),
+    ),
+    "codecontestsplus": DataSet(
+        codecontestsplus_problems, _plus_hub, options=("solutions", "size"), untested="skip"
+    ),
+    "taco": DataSet(
+        taco_problems,
+        _files("BAAI/TACO", train="ALL/train-*.parquet", test="ALL/test-*.parquet"),
+        options=("public", "solutions"),
+        untested="skip",
+    ),
+    "apps": DataSet(
+        apps_problems,
+        _files("codeparrot/apps", train="train.jsonl", test="test.jsonl"),
+        options=("public", "solutions"),
+        untested="skip",
+    ),
+    "livecodebench": DataSet(livecodebench_problems, _livecodebench_hub, options=("release",)),
+    "mbpp": DataSet(mbpp_problems, _mbpp_hub, options=("form",), splits_by_id=True),
+    "mbppplus": DataSet(mbppplus_problems, _files("evalplus/mbppplus", test="data/test-*.parquet")),
+    "humaneval": DataSet(
+        humaneval_problems,
+        _files("openai/openai_humaneval", test="openai_humaneval/test-*.parquet"),
+    ),
+    "humanevalplus": DataSet(
+        humanevalplus_problems, _files("evalplus/humanevalplus", test="data/test-*.parquet")
+    ),
+    "jsonl": DataSet(jsonl_problems),
+}
+SCHEMES = (*(f"{name}:PATH[:SPLIT]" for name in DATA_SETS), "mini:train|valid|test")
 
 
 def load_problems(spec: str) -> list[Problem]:
     """Loads the problems that a specification names.
 
     Example:
-        ``load_problems("codecontests:data/valid.jsonl")``
+        ``load_problems("mbpp:mbpp.jsonl:test?first=100")``
 
     Args:
-        spec: ``codecontests:PATH[:SPLIT]`` (see ``load_codecontests``), ``jsonl:PATH`` (see
-            ``rlef.problems.jsonl``) or ``mini:SPLIT``, the generated problems that come with rlef.
-            What follows the last colon of a PATH is a split only if it is called like one.
+        spec: ``SET:PATH[:SPLIT][?OPTION=VALUE&…]``, where PATH is a file (``.jsonl``,
+            ``.jsonl.gz``, ``.json``, ``.parquet``), a folder of them, ``hub`` or the id of a data
+            set on the Hugging Face hub; or ``mini:SPLIT``, the generated problems that come with
+            rlef. The sets, their splits and options: ``docs/data.md``.
 
     Raises:
         ProblemError: The specification or the data are wrong; one line says where and what.
     """
     scheme, _, rest = spec.partition(":")
-    if scheme == "codecontests" and rest:
-        path, _, split = rest.rpartition(":")
-        if path and split in FILE_SPLITS:
-            return load_codecontests(Path(path), split)
-        return load_codecontests(Path(rest))
-    if scheme == "jsonl" and rest:
-        return load_jsonl(Path(rest))
     if scheme == "mini" and rest in MINI_SPLITS:
         from rlef.problems.mini import load_split  # generates: only for those who ask
 
         return load_split(rest)
     if scheme == "mini":
         raise ProblemError(f"unknown split {rest!r} in {spec!r}; allowed: {', '.join(MINI_SPLITS)}")
-    if scheme in ("codecontests", "jsonl"):
-        raise ProblemError(f"no path in {spec!r}; allowed: {', '.join(SCHEMES)}")
-    near = difflib.get_close_matches(scheme, [name.partition(":")[0] for name in SCHEMES], n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise ProblemError(
-        f"unknown data set {scheme!r} in {spec!r}{hint}; allowed: {', '.join(SCHEMES)}"
-    )
+    if scheme not in DATA_SETS:
+        near = difflib.get_close_matches(scheme, [*DATA_SETS, "mini"], n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ProblemError(
+            f"unknown data set {scheme!r} in {spec!r}{hint}; allowed: {', '.join(SCHEMES)}"
+        )
+    data = DATA_SETS[scheme]
+    where, query = _without_query(rest)
+    place, split = _without_split(where)
+    if not place:
+        allowed = ", ".join(name for name in SCHEMES if name.startswith(f"{scheme}:"))
+        raise ProblemError(f"no path in {spec!r}; allowed: {allowed}")
+    options = Options(spec, dict(parse_qsl(query, keep_blank_values=True)), split)
+    options.check(data.options)
+    made = data.problems(_rows(data, place, options), options)
+    if options.values.get("untested", data.untested) == "skip":
+        made = _with_tests(made, spec)
+    problems = [
+        _with_checker(p, options.values.get("checker")) for p in unique_problems(made, place)
+    ]
+    return options.select(problems)
+
+
+def _without_query(rest: str) -> tuple[str, str]:
+    path, mark, query = rest.rpartition("?")
+    return (path, query) if mark and not Path(rest).exists() else (rest, "")
+
+
+def _without_split(where: str) -> tuple[str, str | None]:
+    """The place and the split. What follows the last colon of a path that exists is part of it."""
+    place, mark, split = where.rpartition(":")
+    if not mark or Path(where).exists():
+        return where, None
+    known = Path(place).exists() or place == "hub" or _HUB_NAME.fullmatch(place)
+    return (place, split) if place and known else (where, None)
+
+
+def _rows(data: DataSet, place: str, options: Options) -> _Rows:
+    path, split = Path(place), options.split
+    if path.is_dir():
+        yield from read_folder(path, split)
+    elif path.exists() or not (place == "hub" or _is_hub_name(place)):
+        if split is not None and not data.splits_by_id:
+            raise ProblemError(f"{path}: is one file without splits; leave out :{split}")
+        yield from read_file(path)
+    elif data.hub is not None and place in ("hub", data.hub(options).name):
+        yield from read_hub(data.hub(options), split)
+    elif place == "hub":
+        raise ProblemError(f"{options.spec}: is not on the Hub; name a file or folder")
+    else:
+        yield from read_any(place, split)
+
+
+def _is_hub_name(place: str) -> bool:
+    return _HUB_NAME.fullmatch(place) is not None and not place.endswith(SUFFIXES)
+
+
+def _with_tests(made: _Made, spec: str) -> _Made:
+    """Leaves out problems without any test, and says how many."""
+    count = 0
+    for record, problem in made:
+        if problem.all_tests:
+            yield record, problem
+        else:
+            count += 1
+    if count:
+        _log.warning("%s: left out %d problems that have no tests", spec, count)
+
+
+def _with_checker(problem: Problem, checker: str | None) -> Problem:
+    """The problem with another checker for what is printed, if the specification names one."""
+    if checker is None or problem.mode != "stdin":
+        return problem
+    return replace(problem, checker=checker, checker_source=None)

@@ -1,9 +1,7 @@
-"""Reading of jsonl files and of their fields, with errors that name file, line and field."""
+"""One row of a data set and its fields, with errors that name file, line and field."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rlef.problems.errors import ProblemError
@@ -12,15 +10,16 @@ from rlef.problems.types import Problem, Test
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One JSON object of a file, and where it stands."""
+    """One row, and where it stands, such as ``data.jsonl, line 3``."""
 
-    path: Path
-    line: int
+    place: str
     fields: dict[str, Any]
+    file: str = ""
+    """Name of the file it is from, without folders."""
 
     def error(self, field: str, what: str) -> ProblemError:
         """Makes the error for a field of this record."""
-        return ProblemError(f"{self.path}, line {self.line}, field {field!r}: {what}")
+        return ProblemError(f"{self.place}, field {field!r}: {what}")
 
     def get(self, field: str, kinds: tuple[type, ...], default: Any = ...) -> Any:
         """Returns a field.
@@ -40,14 +39,14 @@ class Record:
         if field not in self.fields:
             raise self.error(field, f"missing; needed: {names}")
         if type(value) not in kinds:
-            raise self.error(field, f"is {_JSON_NAMES[type(value)]}; allowed: {names}")
+            raise self.error(field, f"is {kind_name(value)}; allowed: {names}")
         if type(value) is str:
             self.check_text(field, value)
         return value
 
     def check_text(self, field: str, text: str) -> None:
         """Raises ProblemError if a text has a lone surrogate, which no tokenizer takes."""
-        if any("\ud800" <= char <= "\udfff" for char in text):
+        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
             raise self.error(field, "holds half of a surrogate pair; allowed: Unicode text")
 
     def strings(self, field: str) -> tuple[str, ...]:
@@ -73,29 +72,9 @@ _JSON_NAMES: dict[type, str] = {
 }
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """Yields the JSON objects of a file, one a line; empty lines are skipped.
-
-    Raises:
-        ProblemError: The file cannot be read, or a line is not a JSON object.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ProblemError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProblemError(f"{path}: cannot be read ({error})") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ProblemError(f"{path}, line {number}: broken JSON ({error})") from None
-        if type(fields) is not dict:
-            kind = _JSON_NAMES[type(fields)]
-            raise ProblemError(f"{path}, line {number}: is {kind}; allowed: a JSON object")
-        yield Record(path, number, fields)
+def kind_name(value: object) -> str:
+    """What a value is, in words."""
+    return _JSON_NAMES.get(type(value), type(value).__name__)
 
 
 def paired_tests(record: Record, field: str, inputs: list[Any], outputs: list[Any]) -> list[Test]:
@@ -113,21 +92,21 @@ def paired_tests(record: Record, field: str, inputs: list[Any], outputs: list[An
     return [Test(given, wanted) for given, wanted in zip(inputs, outputs, strict=True)]
 
 
-def unique_problems(problems: Iterator[tuple[Record, Problem]], path: Path) -> list[Problem]:
-    """Collects the problems of a file.
+def unique_problems(problems: Iterator[tuple[Record, Problem]], where: object) -> list[Problem]:
+    """Collects the problems of a data set.
 
     Raises:
         ProblemError: Two have the same name, one has no test at all, or there are none.
     """
-    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
     result: list[Problem] = []
     for record, problem in problems:
-        first = lines.setdefault(problem.name, record.line)
-        if first != record.line:
-            raise record.error("name", f"{problem.name!r} is already the name in line {first}")
+        first = places.setdefault(problem.name, record.place)
+        if first != record.place:
+            raise record.error("name", f"{problem.name!r} is already the name in {first}")
         if not problem.all_tests:
             raise record.error("public_tests", "no public and no private test; give at least one")
         result.append(problem)
     if not result:
-        raise ProblemError(f"{path}: holds no problem")
+        raise ProblemError(f"{where}: holds no problem")
     return result

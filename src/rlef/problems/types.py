@@ -10,8 +10,15 @@ Mode = Literal["stdin", "function"]
 class Test:
     """One test of a program.
 
-    In ``stdin`` mode both fields are text. In ``function`` mode ``input`` is the JSON text of the
-    argument list and ``output`` the JSON text of the expected value.
+    In ``stdin`` mode both fields are text. In ``function`` mode both are JSON text:
+
+    * ``input`` is the list of arguments, or ``{"call": EXPRESSION, "setup": CODE}``: Python that is
+      run in the program's own namespace after the program; ``setup`` may be left out. The program
+      can see all of it.
+    * ``output`` is the expected value; or ``{"__python__": LITERAL}``, a value as ``repr`` writes
+      it, compared with Python's ``==``; or ``{"__check__": EXPRESSION, "setup": CODE}``, an
+      expression over ``result`` and ``args``, the list of arguments, which the judge runs in a jail
+      of its own and which must come out true.
     """
 
     __test__ = False  # not a pytest class
@@ -30,6 +37,8 @@ class PublicProblem:
     mode: Mode = "stdin"
     entry_point: str | None = None
     """Name of the function to write; ``None`` in ``stdin`` mode."""
+    starter_code: str = ""
+    """How a program begins, where the data set gives that; it also stands in the statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +58,38 @@ class Problem:
     """Hidden tests, the data set's generated tests among them. Never shown to the policy."""
     mode: Mode = "stdin"
     entry_point: str | None = None
+    """Name of the function to write, or of a method of the class ``Solution``."""
     language: str = "python"
+    starter_code: str = ""
+    """How a program begins, where the data set gives that; it also stands in the statement."""
+    prelude: str = ""
+    """Code that stands before a program when it is judged, see ``full_program``."""
     cpu_s: float | None = None
     """CPU limit per test in seconds; ``None``: the judge's default."""
     memory_mb: int | None = None
     """Memory limit per test in MiB; ``None``: the judge's default."""
     checker: str = "tokens"
+    checker_source: str | None = None
+    """C++ text of a checker program, with the checker ``testlib``."""
     solutions: tuple[str, ...] = ()
-    """Reference programs that pass every test."""
+    """Reference programs in ``language`` that pass every test."""
     incorrect_solutions: tuple[str, ...] = ()
-    """Programs that must fail at least one test."""
+    """Programs in ``language`` that must fail at least one test."""
+    cpp_solutions: tuple[str, ...] = ()
+    """Reference programs in C++."""
+    incorrect_cpp_solutions: tuple[str, ...] = ()
+    """Programs in C++ that must fail at least one test."""
     family: str | None = None
     """What kind of problem this is; mini splits share no family."""
     hidden_detail: str | None = None
     """The detail that the statement leaves out and only a failed public test reveals, if any."""
+    difficulty: str | None = None
+    """As the data set has it, such as ``easy`` or a rating."""
+    source: str | None = None
+    """Site that the problem is from, in lower case."""
+    date: str | None = None
+    """Day on which it was published, as ``2024-08-31``."""
+    tags: tuple[str, ...] = ()
 
     @property
     def public(self) -> PublicProblem:
@@ -73,6 +100,7 @@ class Problem:
             public_tests=self.public_tests,
             mode=self.mode,
             entry_point=self.entry_point,
+            starter_code=self.starter_code,
         )
 
     @property

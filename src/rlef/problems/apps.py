@@ -1,0 +1,165 @@
+"""APPS (Hendrycks et al. 2021) and TACO (Li et al. 2023), which share how they keep tests."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rlef.problems.codecontests import solutions_limit
+from rlef.problems.literals import call_input, literal_value, python_output
+from rlef.problems.options import Options
+from rlef.problems.records import Record, kind_name
+from rlef.problems.types import Problem, Test
+
+_UNITS_S = {"ms": 1e-3, "millisecond": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0}
+_UNITS_MB = {"b": 2.0**-20, "byte": 2.0**-20, "kb": 2.0**-10, "kilobyte": 2.0**-10, "mb": 1.0}
+_UNITS_MB |= {"megabyte": 1.0, "gb": 1024.0, "gigabyte": 1024.0}
+_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", re.IGNORECASE)
+
+
+def apps_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
+    """Makes problems of rows in the schema of codeparrot/apps."""
+    for record in records:
+        number = record.fields.get("problem_id", record.fields.get("id"))
+        if type(number) not in (int, str):
+            raise record.error("problem_id", "missing; needed: an integer")
+        url = record.get("url", (str,), "")
+        yield record, _problem(record, options, f"apps/{number}", source=_site(url))
+
+
+def taco_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
+    """Makes problems of rows in the schema of BAAI/TACO, which have numbers but no names."""
+    for number, record in enumerate(records):
+        date = record.get("date", (str,), "")[:10]
+        limits = {
+            "cpu_s": _amount(record.get("time_limit", (str,), ""), _UNITS_S),
+            "memory_mb": _amount(record.get("memory_limit", (str,), ""), _UNITS_MB),
+        }
+        problem = _problem(
+            record,
+            options,
+            f"taco/{options.split or 'row'}/{number}",
+            source=record.get("source", (str,), "").lower() or None,
+            date=date if re.fullmatch(r"\d{4}-\d\d-\d\d", date) else None,
+            tags=_words(record.get("tags", (str,), "")),
+            cpu_s=limits["cpu_s"],
+            memory_mb=None if limits["memory_mb"] is None else max(1, int(limits["memory_mb"])),
+        )
+        yield record, problem
+
+
+def _problem(record: Record, options: Options, name: str, **fields: Any) -> Problem:
+    """A problem; the first tests are public, as many as the option ``public`` says."""
+    statement = record.get("question", (str,))
+    starter = record.get("starter_code", (str,), "")
+    entry_point, tests = _tests(record)
+    public = options.number("public", 1)
+    if starter.strip():
+        statement += f"\n\nStarter code:\n\n```python\n{starter.rstrip()}\n```"
+    return Problem(
+        name=name,
+        statement=statement,
+        public_tests=tuple(tests[:public]),
+        private_tests=tuple(tests[public:]),
+        mode="stdin" if entry_point is None else "function",
+        entry_point=entry_point,
+        starter_code=starter,
+        checker="compat:apps" if entry_point is None else "compat:apps-call",
+        solutions=_solutions(record)[: solutions_limit(options)],
+        difficulty=record.get("difficulty", (str,), "").lower() or None,
+        **fields,
+    )
+
+
+def _tests(record: Record) -> tuple[str | None, list[Test]]:
+    """Name of the function, if there is one, and the tests."""
+    table = _json(record, "input_output")
+    if table is None:
+        return None, []
+    if type(table) is not dict:
+        raise record.error("input_output", f"is {kind_name(table)}; allowed: an object")
+    inputs, outputs = table.get("inputs"), table.get("outputs")
+    if type(inputs) is not list or type(outputs) is not list or len(inputs) != len(outputs):
+        raise record.error("input_output", "allowed: 'inputs' and 'outputs', lists of equal length")
+    entry_point = table.get("fn_name")
+    pairs = zip(inputs, outputs, strict=True)
+    if entry_point is None:
+        return None, [Test(_text(record, a), _text(record, b)) for a, b in pairs]
+    if type(entry_point) is not str or not entry_point.isidentifier():
+        raise record.error("input_output", f"fn_name is {entry_point!r}; allowed: a name")
+    if not all(type(given) is list for given in inputs):
+        raise record.error("input_output", "with fn_name each input must be a list of arguments")
+    return entry_point, [_call(entry_point, given, wanted) for given, wanted in pairs]
+
+
+def _call(entry_point: str, given: list[Any], wanted: Any) -> Test:
+    """A call of a function; keys that JSON made text of are integers again, as APPS has it."""
+    arguments, expected = [*map(_with_integers, given)], _with_integers(wanted)
+    if type(wanted) is list and wanted and type(wanted[0]) is dict:
+        expected = [_with_integers(wanted[0]), *wanted[1:]]
+    changed = arguments != given
+    call = f"{entry_point}({', '.join(map(repr, arguments))})"
+    return Test(
+        call_input(call) if changed else json.dumps(given),
+        python_output(expected) if expected != wanted else json.dumps(wanted),
+    )
+
+
+def _with_integers(value: Any) -> Any:
+    if type(value) is not dict or not value:
+        return value
+    if not all(re.fullmatch(r"-?\d{1,18}", key) for key in value):
+        return value
+    return {int(key): item for key, item in value.items()}
+
+
+def _text(record: Record, value: Any) -> str:
+    """An input or output as text; a list holds its lines."""
+    if type(value) is list and all(type(line) is str for line in value):
+        value = "\n".join(value)
+    if type(value) is not str:
+        raise record.error("input_output", f"an entry is {kind_name(value)}; allowed: strings")
+    record.check_text("input_output", value)
+    return str(value)
+
+
+def _solutions(record: Record) -> tuple[str, ...]:
+    if type(record.fields.get("solutions")) is list:
+        return record.strings("solutions")
+    programs = _json(record, "solutions") or []
+    if type(programs) is not list or not all(type(program) is str for program in programs):
+        raise record.error("solutions", "allowed: a list of strings")
+    return tuple(programs)
+
+
+def _json(record: Record, field: str) -> Any:
+    """The value of a field that holds JSON text; ``None`` if it is empty."""
+    text = record.get(field, (str,), "")
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise record.error(field, f"broken JSON ({error})") from None
+
+
+def _amount(text: str, units: dict[str, float]) -> float | None:
+    """An amount such as "2.0 seconds"; ``None`` if there is none."""
+    match = _AMOUNT.fullmatch(text)
+    unit = units.get(match[2].lower()) if match else None
+    return float(match[1]) * unit or None if match and unit else None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """A list that is kept as the text of a Python list."""
+    try:
+        words = literal_value(ast.parse(text, mode="eval").body)
+    except (ValueError, SyntaxError):
+        return ()
+    return tuple(map(str, words)) if type(words) is list else ()
+
+
+def _site(url: str) -> str | None:
+    match = re.match(r"https?://(?:www\.)?([a-z0-9-]+)\.", url)
+    return match[1] if match else None

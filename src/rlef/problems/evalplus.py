@@ -1,0 +1,257 @@
+"""HumanEval+ and MBPP+ (Liu et al. 2023), in the form of EvalPlus and in that of the Hub.
+
+EvalPlus keeps inputs only: what its own solution returns is expected, so that is run once in the
+sandbox. Its rules of comparison are kept: floats within ``atol``, and some functions of MBPP with
+an oracle of their own.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rlef.problems.humaneval import FIND_ZERO, Row, root_check
+from rlef.problems.literals import (
+    arguments_input,
+    call_input,
+    check_output,
+    literal_value,
+    python_output,
+)
+from rlef.problems.mbpp import assert_tests, mbpp_statement
+from rlef.problems.options import Options
+from rlef.problems.records import Record, kind_name
+from rlef.problems.reference import RESULT, Reference, run_references
+from rlef.problems.tuples import with_tuples
+from rlef.problems.types import Problem, Test
+
+_NOT_NONE = frozenset({"check_str", "text_match_three", "text_starta_endb"})
+_AS_SETS = frozenset(
+    "similar_elements find_char_long common_in_nested_lists extract_singly larg_nnum "
+    "intersection_array find_dissimilar Diff".split()
+)
+_ALSO_RIGHT = {
+    "are_equivalent": "True",
+    "sum_div": "result == 0",
+    "surface_Area": (
+        "abs(result - round(args[0]**2 + 2 * args[0] * math.sqrt((args[0] / 2)**2 + args[1]**2)))"
+        " <= {atol!r}"
+    ),
+    "digit_distance_nums": (
+        "result == sum(abs(int(a) - int(b)) for a, b in zip(*[str(n).zfill("
+        "max(len(str(m)) for m in args)) for n in args]))"
+    ),
+}
+"""What EvalPlus accepts besides the solution's own value: Mbpp/164, 295, 581 and 558."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """The inputs of a problem, and what is expected where that is known."""
+
+    arguments: list[list[Any]]
+    results: list[Any] | None
+    atol: float
+    base: int
+    """How many of them are base tests, at the start."""
+
+
+def humanevalplus_problems(
+    records: Iterator[Record], options: Options
+) -> Iterator[tuple[Record, Problem]]:
+    """Makes problems of ``HumanEvalPlus.jsonl`` or of evalplus/humanevalplus.
+
+    The base tests are public and the plus tests private (RLEF section C.4). The Hub's form does
+    not tell them apart: there the examples in the docstring are public, else the first test is.
+    """
+    rows = [Row.read(record) for record in records]
+    inputs = [_inputs(row.record, row.entry_point, lambda given: given) for row in rows]
+    results = _results(
+        [
+            (row.record, row.solution, row.entry_point, given)
+            for row, given in zip(rows, inputs, strict=True)
+        ]
+    )
+    for row, given, wanted in zip(rows, inputs, results, strict=True):
+        tests = [
+            _test(row.entry_point, arguments, result, given.atol)
+            for arguments, result in zip(given.arguments, wanted, strict=True)
+        ]
+        public = tests[: given.base] or row.examples() or tests[:1]
+        yield row.record, row.problem(public, tests, _checker(given.atol, wanted))
+
+
+def mbppplus_problems(
+    records: Iterator[Record], options: Options
+) -> Iterator[tuple[Record, Problem]]:
+    """Makes problems of ``MbppPlus.jsonl`` or of evalplus/mbppplus.
+
+    The base tests are public and the plus tests private (RLEF section C.5). In the Hub's form the
+    asserts of MBPP are the base tests.
+    """
+    rows = [_MbppRow.read(record) for record in records]
+    inputs = [
+        _inputs(row.record, row.entry_point, lambda given, row=row: with_tuples(row.number, given))
+        for row in rows
+    ]
+    results = _results(
+        [
+            (row.record, row.solution, row.entry_point, given)
+            for row, given in zip(rows, inputs, strict=True)
+        ]
+    )
+    for row, given, wanted in zip(rows, inputs, results, strict=True):
+        tests = [
+            _test(row.entry_point, arguments, result, given.atol)
+            for arguments, result in zip(given.arguments, wanted, strict=True)
+        ]
+        public = row.public_tests() or tests[: given.base] or tests[:1]
+        hidden = [test for test in dict.fromkeys(tests) if test not in public]
+        yield (
+            row.record,
+            Problem(
+                name=f"Mbpp/{row.number}",
+                statement=row.statement,
+                public_tests=tuple(public),
+                private_tests=tuple(hidden or tests),
+                mode="function",
+                entry_point=row.entry_point,
+                checker=_checker(given.atol, wanted),
+                solutions=(row.solution,),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _MbppRow:
+    record: Record
+    number: int
+    entry_point: str
+    solution: str
+    statement: str
+
+    @classmethod
+    def read(cls, record: Record) -> "_MbppRow":
+        """Takes the fields of a row of either form."""
+        task, prompt = record.get("task_id", (int, str)), record.get("prompt", (str,))
+        number = str(task).rpartition("/")[2]
+        if not number.isdigit():
+            raise record.error("task_id", f"is {task!r}; allowed: a number, or Mbpp/NUMBER")
+        if "base_input" in record.fields:
+            statement = prompt.strip().strip('"').strip()
+            code, name = record.get("canonical_solution", (str,)), record.get("entry_point", (str,))
+        else:
+            statement = mbpp_statement(prompt, record.strings("test_list"))
+            code, name = record.get("code", (str,)), _called(record)
+        return cls(record, int(number), name, code, statement)
+
+    def public_tests(self) -> list[Test]:
+        """The asserts of MBPP, in the Hub's form."""
+        if "base_input" in self.record.fields:
+            return []
+        asserts = self.record.strings("test_list")
+        return assert_tests(self.record, "test_list", asserts, self.solution)
+
+
+def _inputs(record: Record, entry_point: str, restore: Callable[[list[Any]], list[Any]]) -> _Inputs:
+    if "base_input" not in record.fields:
+        return _hub_inputs(record)
+    base = record.get("base_input", (list,))
+    plus = record.get("plus_input", (list, dict), [])  # one problem of MBPP+ has {} here
+    inputs = [*base, *plus]
+    if not all(type(given) is list for given in inputs):
+        raise record.error("plus_input", "holds something else; allowed: lists of arguments")
+    atol = float(record.get("atol", (int, float), 0))
+    return _Inputs([*map(restore, inputs)], None, atol, len(base))
+
+
+def _hub_inputs(record: Record) -> _Inputs:
+    """The inputs and results in the text of the Hub's ``test`` field."""
+    nodes = list(ast.walk(_test_tree(record)))
+    values: dict[str, Any] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in ("inputs", "results"):
+                try:
+                    values[name] = literal_value(node.value)
+                except ValueError as error:
+                    raise record.error("test", f"{name}: {error}") from None
+    if type(values.get("inputs")) is not list:
+        raise record.error("test", f"inputs is {kind_name(values.get('inputs'))}; allowed: a list")
+    results = values.get("results")
+    if results is not None and len(results) != len(values["inputs"]):
+        raise record.error("test", "has another number of results than of inputs")
+    atol = 0.0
+    for node in nodes:
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "assertion":
+            atol = float(literal_value(node.args[2]))
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.LtE):
+            atol = float(literal_value(node.comparators[0]))
+    return _Inputs([list(given) for given in values["inputs"]], results, atol, 0)
+
+
+def _test_tree(record: Record) -> ast.Module:
+    try:
+        return ast.parse(record.get("test", (str,)))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise record.error("test", f"does not parse ({error})") from None
+
+
+def _called(record: Record) -> str:
+    """The function that the text of the Hub's ``test`` field calls with ``*inp``."""
+    for node in ast.walk(_test_tree(record)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            starred = [a.value for a in node.args if isinstance(a, ast.Starred)]
+            if [getattr(value, "id", "") for value in starred] == ["inp"]:
+                if node.func.id not in ("ref_func", "candidate"):
+                    return node.func.id
+    raise record.error("test", "calls no function with *inp")
+
+
+def _results(rows: list[tuple[Record, str, str, _Inputs]]) -> list[list[Any]]:
+    """What is expected of each input; what is not known is what the solution returns."""
+    unknown = [i for i, (_, _, _, given) in enumerate(rows) if given.results is None]
+    made = run_references([_reference(*rows[i]) for i in unknown])
+    by_row = dict(zip(unknown, made, strict=True))
+    return [by_row.get(i, given.results) for i, (_, _, _, given) in enumerate(rows)]
+
+
+def _reference(record: Record, solution: str, name: str, given: _Inputs) -> Reference:
+    value = f"{name}(*copy.deepcopy(given))"
+    if name in _NOT_NONE:
+        value += " is not None"
+    program = (
+        f"{solution}\n\nimport copy\nfrom math import inf, nan\n"
+        f"def {RESULT}():\n    return [{value} for given in {given.arguments!r}]\n"
+    )
+    return Reference(record, "canonical_solution", program)
+
+
+def _test(name: str, arguments: list[Any], wanted: Any, atol: float) -> Test:
+    given = arguments_input(name, arguments)
+    if name == FIND_ZERO:
+        return Test(given, root_check(atol, strict=False))
+    if name in _NOT_NONE:  # a match of a regular expression, which is no plain value
+        found = f"{name}({', '.join(map(repr, arguments))})"
+        call = f"(lambda out: out if isinstance(out, bool) else out is not None)({found})"
+        return Test(call_input(call), python_output(wanted))
+    if name in _AS_SETS:
+        return Test(given, check_output(f"set(result) == set({wanted!r})"))
+    if name in _ALSO_RIGHT:
+        also = _ALSO_RIGHT[name].format(atol=atol)
+        return Test(given, check_output(f"result == {wanted!r} or {also}"))
+    return Test(given, python_output(wanted))
+
+
+def _checker(atol: float, results: list[Any]) -> str:
+    """EvalPlus allows ``atol``, or 1e-6 for floats and lists of floats, plus a relative 1e-7."""
+    if atol == 0 and not any(map(_is_floats, results)):
+        return "tokens"
+    return f"float(abs={atol or 1e-6!r},rel=1e-07)"
+
+
+def _is_floats(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return bool(value) and all(type(item) is float for item in value)
+    return type(value) is float

@@ -1,0 +1,158 @@
+"""Rows of local data: jsonl, gzipped jsonl, json and parquet files, and folders of them."""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from rlef.problems.errors import ProblemError
+from rlef.problems.records import Record, kind_name
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
+SPLITS = ("train", "valid", "validation", "test", "prompt")
+_SAME = {"validation": "valid", "val": "valid", "dev": "valid"}
+_SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test|prompt)(?![a-z])")
+_ROWS_AT_ONCE = 16
+_DEPTH = 3
+
+
+def canonical_split(split: str) -> str:
+    """One name for each split: ``validation`` is ``valid``."""
+    return _SAME.get(split, split)
+
+
+def read_file(path: Path) -> Iterator[Record]:
+    """Yields the rows of a file; empty lines of jsonl are skipped.
+
+    Raises:
+        ProblemError: The file cannot be read, or a row is not an object; the message says where.
+    """
+    if not path.exists():
+        raise ProblemError(f"{path}: no such file")
+    try:
+        if path.name.endswith(".parquet"):
+            yield from _parquet_rows(path)
+        elif path.name.endswith(".json"):
+            yield from _json_rows(path)
+        else:
+            yield from _jsonl_rows(path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ProblemError(f"{path}: cannot be read ({_one_line(error)})") from None
+
+
+def read_folder(path: Path, split: str | None) -> Iterator[Record]:
+    """Yields the rows of all files of one split in a folder, in the order of their names.
+
+    A file belongs to the split that its name begins with (``test.jsonl``,
+    ``test-00000-of-00001.parquet``), else to the one that its folder is called like, else to
+    ``train``.
+
+    Args:
+        path: The folder.
+        split: Which one; ``None`` if there is only one.
+
+    Raises:
+        ProblemError: There is no such split, or a file cannot be read.
+    """
+    found = splits_of(path)
+    if not found:
+        raise ProblemError(f"{path}: holds no data; allowed: {', '.join(SUFFIXES)}")
+    there = ", ".join(f":{name}" for name in sorted(found))
+    if split is None and len(found) > 1:
+        raise ProblemError(f"{path}: is a folder with several splits; add one of {there}")
+    if split is not None and canonical_split(split) not in found:
+        raise ProblemError(f"{path}: has no split {split!r}; there is {there}")
+    name = next(iter(found)) if split is None else canonical_split(split)
+    for file in found[name]:
+        yield from read_file(file)
+
+
+def splits_of(folder: Path) -> dict[str, list[Path]]:
+    """The data files below a folder by split, in the order of their names, numbers by size."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(_data_files(folder, _DEPTH), key=_by_number):
+        inside = path.relative_to(folder).parts
+        names = (_SPLIT_NAME.match(part) for part in reversed(inside))
+        split = next((match[1] for match in names if match), "train")
+        found.setdefault(canonical_split(split), []).append(path)
+    return found
+
+
+def _data_files(folder: Path, depth: int) -> Iterator[Path]:
+    """The data files below a folder, not too deep, without hidden ones."""
+    try:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ProblemError(f"{folder}: cannot be read ({_one_line(error)})") from None
+    for entry in entries:
+        if entry.is_dir() and depth > 1:
+            yield from _data_files(entry, depth - 1)
+        elif entry.name.endswith(SUFFIXES) and not entry.is_dir():
+            yield entry
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", str(path).removesuffix("".join(path.suffixes)))
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+
+
+def _jsonl_rows(path: Path) -> Iterator[Record]:
+    opened = gzip.open if path.name.endswith(".gz") else open
+    with opened(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            place = f"{path}, line {number}"
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ProblemError(f"{place}: cannot be read ({error})") from None
+            if text.strip():
+                yield _row(text, place, path)
+
+
+def _json_rows(path: Path) -> Iterator[Record]:
+    """Rows of a file that is one list, or after all one object a line."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        yield from _jsonl_rows(path)
+        return
+    if type(rows) is not list:
+        rows = [rows]
+    for number, fields in enumerate(rows, start=1):
+        place = f"{path}, row {number}"
+        if type(fields) is not dict:
+            raise ProblemError(f"{place}: is {kind_name(fields)}; allowed: a JSON object")
+        yield Record(place, fields, path.name)
+
+
+def _row(text: str, place: str, path: Path) -> Record:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(f"{place}: broken JSON ({error})") from None
+    if type(fields) is not dict:
+        raise ProblemError(f"{place}: is {kind_name(fields)}; allowed: a JSON object")
+    return Record(place, fields, path.name)
+
+
+def _parquet_rows(path: Path) -> Iterator[Record]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ProblemError(f"{path}: parquet needs pyarrow; pip install 'rlef[data]'") from None
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Record(f"{path}, row {number}", fields, path.name)
+    except pyarrow.ArrowException as error:
+        raise ProblemError(f"{path}: cannot be read ({_one_line(error)})") from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,93 @@
+"""What reference solutions return: run in the sandbox once, then kept.
+
+The one place where this layer uses the one above it: the expected values of EvalPlus, and of the
+loops in a few checks of HumanEval, are defined by what their own solutions return.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlef.problems.errors import ProblemError
+from rlef.problems.records import Record
+from rlef.problems.types import Test
+
+RESULT = "rlef_result"
+"""Name of the function without arguments whose value is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A program that defines ``rlef_result``, and the row and field that it is from."""
+
+    record: Record
+    field: str
+    program: str
+
+
+def run_references(references: Sequence[Reference]) -> list[Any]:
+    """Returns what ``rlef_result()`` of each program returns, a plain value.
+
+    Results are kept in ``$XDG_CACHE_HOME/rlef/expected``, else ``~/.cache``, by a hash of the
+    program and of the version of Python.
+
+    Raises:
+        ProblemError: A program fails, or this machine cannot run programs safely.
+    """
+    from rlef.sandbox.values import read_result
+
+    paths = [_kept(reference.program) for reference in references]
+    missing = [i for i, path in enumerate(paths) if not path.exists()]
+    if missing:
+        texts = _judged([references[i] for i in missing])
+        for i, text in zip(missing, texts, strict=True):
+            _keep(paths[i], text)
+    return [read_result(path.read_bytes()) for path in paths]
+
+
+def _judged(references: list[Reference]) -> list[str]:
+    from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, Verdict
+
+    limits = Limits(cpu_s=120.0, memory_mb=4096, output_kb=256 * 1024)
+    jobs = [
+        JudgeJob(
+            source=reference.program,
+            tests=(Test("[]", '"rlef: any value"'),),
+            mode="function",
+            entry_point=RESULT,
+            limits=limits,
+        )
+        for reference in references
+    ]
+    try:
+        with Sandbox(workers=os.cpu_count() or 1) as sandbox:
+            reports = sandbox.judge_many(jobs)
+    except SandboxError as error:
+        raise ProblemError(f"expected values cannot be made: {error}") from None
+    texts = []
+    for reference, report in zip(references, reports, strict=True):
+        test = report.tests[0]
+        if test.verdict is not Verdict.WA:
+            last = test.message.strip().rpartition("\n")[2]
+            raise reference.record.error(reference.field, f"the reference solution fails: {last}")
+        texts.append(test.stdout)
+    return texts
+
+
+def _kept(program: str) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    words = json.dumps([version, program]).encode()
+    return Path(base) / "rlef" / "expected" / hashlib.sha256(words).hexdigest()
+
+
+def _keep(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
