@@ -7,6 +7,7 @@ the calls returned. So nothing of what is expected gets to the program.
 
 import ast
 import builtins
+import contextlib
 import sys
 from dataclasses import dataclass
 
@@ -48,9 +49,8 @@ class Assertion:
 
     def _calls(self, node: ast.AST) -> list[ast.Call]:
         """The outermost calls of the function, in order."""
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in self.names:
-                return [node]
+        if isinstance(node, ast.Call) and called_name(node) in self.names:
+            return [node]
         children = ast.iter_child_nodes(node)
         return [call for child in children for call in self._calls(child)]
 
@@ -72,12 +72,12 @@ class Assertion:
         return Test(self._input(sides[0]), python_output(value))
 
     def _is_wrapped_call(self, node: ast.expr) -> bool:
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        if not isinstance(node, ast.Call):
             return False
-        if node.func.id in self.names:
+        if called_name(node) in self.names:
             return True
         return (
-            node.func.id in _WRAPPERS
+            called_name(node) in _WRAPPERS
             and bool(node.args)
             and self._is_wrapped_call(node.args[0])
             and not any(self._calls(argument) for argument in node.args[1:])
@@ -96,19 +96,21 @@ class Assertion:
         return Test(given, check_output(expression, _imports(expression, self.setup)))
 
     def _input(self, call: ast.expr) -> str:
-        direct = isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
-        if direct and not self.setup and call in self._calls(call):
-            assert isinstance(call, ast.Call)
-            try:
-                if not call.keywords:
-                    return arguments_input(self.entry_point, [*map(literal_value, call.args)])
-            except ValueError:
-                pass
+        """The input that evaluates a call, or a call in wrappers."""
+        assert isinstance(call, ast.Call)
+        if called_name(call) in self.names and not self.setup and not call.keywords:
+            with contextlib.suppress(ValueError):
+                return arguments_input(self.entry_point, [*map(literal_value, call.args)])
         return call_input(self._text(call), self.setup)
 
     def _text(self, node: ast.expr) -> str:
         renamed = _Renamed(self.names, self.entry_point).visit(ast.parse(ast.unparse(node)).body[0])
         return ast.unparse(renamed)
+
+
+def called_name(call: ast.Call) -> str | None:
+    """The name of what is called, if it has no dot."""
+    return call.func.id if isinstance(call.func, ast.Name) else None
 
 
 class _Renamed(ast.NodeTransformer):

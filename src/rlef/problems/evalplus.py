@@ -8,8 +8,10 @@ an oracle of their own.
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from rlef.problems.asserts import called_name
 from rlef.problems.humaneval import FIND_ZERO, Row, root_check
 from rlef.problems.literals import (
     arguments_input,
@@ -27,8 +29,8 @@ from rlef.problems.types import Problem, Test
 
 _NOT_NONE = frozenset({"check_str", "text_match_three", "text_starta_endb"})
 _AS_SETS = frozenset(
-    "similar_elements find_char_long common_in_nested_lists extract_singly larg_nnum "
-    "intersection_array find_dissimilar Diff".split()
+    ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly")
+    + ("larg_nnum", "intersection_array", "find_dissimilar", "Diff")
 )
 _ALSO_RIGHT = {
     "are_equivalent": "True",
@@ -65,7 +67,7 @@ def humanevalplus_problems(
     not tell them apart: there the examples in the docstring are public, else the first test is.
     """
     rows = [Row.read(record) for record in records]
-    inputs = [_inputs(row.record, row.entry_point, lambda given: given) for row in rows]
+    inputs = [_inputs(row.record, list) for row in rows]
     results = _results(
         [
             (row.record, row.solution, row.entry_point, given)
@@ -77,7 +79,7 @@ def humanevalplus_problems(
             _test(row.entry_point, arguments, result, given.atol)
             for arguments, result in zip(given.arguments, wanted, strict=True)
         ]
-        public = tests[: given.base] or row.examples() or tests[:1]
+        public = tests[: given.base] or row.shown(tests)
         yield row.record, row.problem(public, tests, _checker(given.atol, wanted))
 
 
@@ -90,10 +92,7 @@ def mbppplus_problems(
     asserts of MBPP are the base tests.
     """
     rows = [_MbppRow.read(record) for record in records]
-    inputs = [
-        _inputs(row.record, row.entry_point, lambda given, row=row: with_tuples(row.number, given))
-        for row in rows
-    ]
+    inputs = [_inputs(row.record, partial(with_tuples, row.number)) for row in rows]
     results = _results(
         [
             (row.record, row.solution, row.entry_point, given)
@@ -153,7 +152,7 @@ class _MbppRow:
         return assert_tests(self.record, "test_list", asserts, self.solution)
 
 
-def _inputs(record: Record, entry_point: str, restore: Callable[[list[Any]], list[Any]]) -> _Inputs:
+def _inputs(record: Record, restore: Callable[[list[Any]], list[Any]]) -> _Inputs:
     if "base_input" not in record.fields:
         return _hub_inputs(record)
     base = record.get("base_input", (list,))
@@ -184,7 +183,7 @@ def _hub_inputs(record: Record) -> _Inputs:
         raise record.error("test", "has another number of results than of inputs")
     atol = 0.0
     for node in nodes:
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "assertion":
+        if isinstance(node, ast.Call) and called_name(node) == "assertion":
             atol = float(literal_value(node.args[2]))
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.LtE):
             atol = float(literal_value(node.comparators[0]))
@@ -192,8 +191,9 @@ def _hub_inputs(record: Record) -> _Inputs:
 
 
 def _test_tree(record: Record) -> ast.Module:
+    text: str = record.get("test", (str,))
     try:
-        return ast.parse(record.get("test", (str,)))
+        return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise record.error("test", f"does not parse ({error})") from None
 
@@ -201,11 +201,12 @@ def _test_tree(record: Record) -> ast.Module:
 def _called(record: Record) -> str:
     """The function that the text of the Hub's ``test`` field calls with ``*inp``."""
     for node in ast.walk(_test_tree(record)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        name = called_name(node) if isinstance(node, ast.Call) else None
+        if name is not None and name not in ("ref_func", "candidate"):
+            assert isinstance(node, ast.Call)
             starred = [a.value for a in node.args if isinstance(a, ast.Starred)]
             if [getattr(value, "id", "") for value in starred] == ["inp"]:
-                if node.func.id not in ("ref_func", "candidate"):
-                    return node.func.id
+                return name
     raise record.error("test", "calls no function with *inp")
 
 
@@ -213,8 +214,10 @@ def _results(rows: list[tuple[Record, str, str, _Inputs]]) -> list[list[Any]]:
     """What is expected of each input; what is not known is what the solution returns."""
     unknown = [i for i, (_, _, _, given) in enumerate(rows) if given.results is None]
     made = run_references([_reference(*rows[i]) for i in unknown])
-    by_row = dict(zip(unknown, made, strict=True))
-    return [by_row.get(i, given.results) for i, (_, _, _, given) in enumerate(rows)]
+    results = [given.results or [] for _, _, _, given in rows]
+    for i, values in zip(unknown, made, strict=True):
+        results[i] = values
+    return results
 
 
 def _reference(record: Record, solution: str, name: str, given: _Inputs) -> Reference:

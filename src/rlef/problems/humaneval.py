@@ -14,9 +14,6 @@ from rlef.problems.types import Problem, Test
 
 FIND_ZERO = "find_zero"
 """The one function with several right answers: any root of the polynomial."""
-_WRONG_EXAMPLES = frozenset(("HumanEval/47", "HumanEval/116", "HumanEval/130", "HumanEval/148"))
-"""Problems with an example that the data set's own solution does not meet."""
-_ARROW = re.compile(r"\s*(?:==>|=>|->|➞|==|=|#? ?returns?|should return)\s*(.*)")
 _RECORDER = f"""
 
 def {RESULT}():
@@ -37,9 +34,9 @@ def humaneval_problems(
 ) -> Iterator[tuple[Record, Problem]]:
     """Makes problems of rows of ``HumanEval.jsonl``.
 
-    Examples in the docstring are the public tests, else the first assert is; the private tests are
-    the asserts of the data set. Loops of asserts (six problems) are unrolled by running the data
-    set's own check on its own solution in the sandbox and noting the calls.
+    The tests are the asserts of the data set. Those whose calls stand as examples in the docstring
+    are public, else the first one is. Loops of asserts (six problems) are unrolled by running the
+    data set's own check on its own solution in the sandbox and noting the calls.
     """
     rows = [Row.read(record) for record in records]
     checks = [_check_function(row) for row in rows]
@@ -51,8 +48,7 @@ def humaneval_problems(
             tests = [row.call_test(list(given), result) for given, result in calls[i]]
         else:
             tests = row.assert_tests(check)
-        public = row.examples() or tests[:1]
-        yield row.record, row.problem(public, tests)
+        yield row.record, row.problem(row.shown(tests), tests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,45 +114,31 @@ class Row:
         except ValueError as error:
             raise self.record.error("test", f"cannot be judged: {error}") from None
 
-    def examples(self) -> list[Test]:
-        """The examples in the docstring whose call and value are plain."""
-        if self.name in _WRONG_EXAMPLES:
-            return []
-        lines = self.prompt.splitlines()
-        found: list[Test] = []
-        for line, following in zip(lines, [*lines[1:], ""], strict=True):
-            text = line.strip().removeprefix("*").strip()
-            shell = text.startswith(">>>")
-            call, rest = self._call(text.removeprefix(">>>").strip())
-            arrow = _ARROW.fullmatch(rest)
-            value = following.strip() if shell and not rest else arrow[1] if arrow else ""
-            test = self._example(call, value.strip().removesuffix("."))
-            if test is not None and test not in found:
-                found.append(test)
-        return found
+    def shown(self, tests: list[Test]) -> list[Test]:
+        """The tests whose calls stand as examples in the docstring, else the first test.
 
-    def _call(self, text: str) -> tuple[ast.Call | None, str]:
-        """The call at the start of a line, and the rest of the line."""
+        What an example says is not used: a few are wrong, others stricter than the asserts.
+        """
+        called = set(filter(None, map(self._example, self.prompt.splitlines())))
+        return [test for test in dict.fromkeys(tests) if test.input in called] or tests[:1]
+
+    def _example(self, line: str) -> str | None:
+        """The input of a test that makes the call at the start of a line, if there is one."""
+        text = line.strip().lstrip(">*").strip()
         if not re.match(rf"{re.escape(self.entry_point)}\s*\(", text):
-            return None, ""
+            return None
         for match in re.finditer(r"\)", text):
             try:
                 node = ast.parse(text[: match.end()], mode="eval").body
             except (SyntaxError, ValueError):
                 continue
-            return (node if isinstance(node, ast.Call) else None), text[match.end() :].strip()
-        return None, ""
-
-    def _example(self, call: ast.Call | None, value: str) -> Test | None:
-        value = {"true": "True", "false": "False"}.get(value, value)
-        if call is None or call.keywords or not value or self.entry_point == FIND_ZERO:
-            return None
-        try:
-            wanted = literal_value(ast.parse(value, mode="eval").body)
-            given = [literal_value(argument) for argument in call.args]
-        except (ValueError, SyntaxError):
-            return None
-        return Test(arguments_input(self.entry_point, given), python_output(wanted))
+            if not isinstance(node, ast.Call) or node.keywords:
+                return None
+            try:
+                return arguments_input(self.entry_point, [*map(literal_value, node.args)])
+            except ValueError:
+                return None
+        return None
 
     def problem(self, public: list[Test], private: list[Test], checker: str = "tokens") -> Problem:
         """The problem with these tests; private ones that are public as well are left out."""

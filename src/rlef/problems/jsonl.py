@@ -44,8 +44,8 @@ def jsonl_problems(records: Iterator[Record], options: Options) -> Iterator[tupl
         checker_source = record.get("checker_source", (str,), None)
         if (checker == "testlib") != (checker_source is not None):
             raise record.error("checker_source", "needed with checker testlib, allowed only there")
-        texts = {name: record.get(name, (str,), None) for name in _TEXTS}
-        lists = {name: record.strings(name) for name in _LISTS}
+        others: dict[str, Any] = {name: record.get(name, (str,), None) for name in _TEXTS}
+        others |= {name: record.strings(name) for name in _LISTS}
         yield (
             record,
             Problem(
@@ -62,8 +62,7 @@ def jsonl_problems(records: Iterator[Record], options: Options) -> Iterator[tupl
                 memory_mb=_positive(record, "memory_mb", (int,)),
                 checker=checker,
                 checker_source=checker_source,
-                **texts,
-                **lists,
+                **others,
             ),
         )
 

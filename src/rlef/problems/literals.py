@@ -96,12 +96,12 @@ def _value(node: ast.expr) -> Any:
             return -number if isinstance(node.op, ast.USub) else +number
         case ast.BinOp() if type(node.op) in _OPERATIONS:
             return _OPERATIONS[type(node.op)](_number(node.left), _number(node.right))
-        case ast.Name() if node.id in _CONSTANTS:
-            return _CONSTANTS[node.id]
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
         case ast.Attribute(value=ast.Name(id="math" | "np")) if node.attr in _CONSTANTS:
             return _CONSTANTS[node.attr]
-        case ast.Call(func=ast.Name(), keywords=[]) if node.func.id in _BUILDERS:
-            return _BUILDERS[node.func.id](*map(_value, node.args))
+        case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _BUILDERS:
+            return _BUILDERS[name](*map(_value, node.args))
     raise ValueError(f"{ast.unparse(node)[:60]} is no plain value")
 
 

@@ -16,9 +16,10 @@ from rlef.problems.types import Problem, Test
 RELEASES = ("v1", "v2", "v3", "v4", "v5", "v6")
 """Each release is all files up to its own: ``test.jsonl``, ``test2.jsonl``, …"""
 _MODULES = (
-    "string re datetime collections heapq bisect copy math random statistics itertools functools "
-    "operator io sys json builtins typing"
-).split()
+    ("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random")
+    + ("statistics", "itertools", "functools", "operator", "io", "sys", "json")
+    + ("builtins", "typing")
+)
 PRELUDE = (
     "; ".join(f"from {name} import *" for name in _MODULES)
     + f"; import {', '.join(name for name in _MODULES if name not in ('builtins', 'typing'))}"
@@ -93,10 +94,10 @@ def _tests(record: Record, field: str) -> list[tuple[str, Test]]:
 
 
 def _test(record: Record, field: str, case: Any) -> tuple[str, Test]:
-    fields = [case.get(n) for n in ("input", "output", "testtype")] if type(case) is dict else []
-    if not fields or not all(type(value) is str for value in fields):
+    names = ("input", "output", "testtype")
+    if type(case) is not dict or not all(type(case.get(name)) is str for name in names):
         raise record.error(field, "allowed: objects with texts 'input', 'output', 'testtype'")
-    given, wanted, kind = fields
+    given, wanted, kind = (str(case[name]) for name in names)
     record.check_text(field, given + wanted)
     if kind == "stdin":
         return kind, Test(given, wanted)

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 
-from rlef.problems.asserts import Assertion
+from rlef.problems.asserts import Assertion, called_name
 from rlef.problems.files import canonical_split
 from rlef.problems.options import Options
 from rlef.problems.records import Record
@@ -95,9 +95,9 @@ def entry_point(record: Record, field: str, asserts: tuple[str, ...], code: str)
         raise record.error("code", f"does not parse ({error})") from None
     defined = {node.name for node in body if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(_parsed(record, field, asserts[0])[0]):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in defined:
-                return node.func.id
+        name = called_name(node) if isinstance(node, ast.Call) else None
+        if name in defined:
+            return str(name)
     raise record.error(field, f"calls no function of the solution: {asserts[0][:80]}")
 
 

@@ -1,7 +1,6 @@
 """What a specification asks of a data set, past its place."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from rlef.problems.errors import ProblemError
 from rlef.problems.types import Problem
@@ -67,9 +66,9 @@ class Options:
         return kept[: self.number("first", len(kept))]
 
     def _passes(self, problem: Problem) -> bool:
-        wanted: dict[str, Any] = self.values
+        wanted = self.values
         for name in ("difficulty", "source"):
-            value = getattr(problem, name) or ""
+            value: str = getattr(problem, name) or ""
             if name in wanted and value.lower() not in wanted[name].lower().split(","):
                 return False
         if "tag" in wanted and wanted["tag"].lower() not in map(str.lower, problem.tags):

@@ -99,9 +99,9 @@ def function_rules(spec: str) -> FunctionRules:
     ``float`` checker an expected float is met by any number within the tolerance. ``tokens``,
     ``lines`` and ``exact`` all mean this comparison of values. With ``unordered-lines`` the items
     of a returned list may stand in any order, as if each were printed on a line; lists inside of
-    it keep theirs. ``compat:lcb-call`` and ``compat:apps-call``, the rules of LiveCodeBench and APPS
-    for functions, compare as Python's ``==`` does, tuples as lists; with the latter an expected
-    list of one item is also met by the item.
+    it keep theirs. ``compat:lcb-call`` and ``compat:apps-call``, the rules of LiveCodeBench and
+    APPS for functions, compare as Python's ``==`` does, tuples as lists; with the latter an
+    expected list of one item is also met by the item.
 
     Args:
         spec: One of these. All other checkers say how printed text is cut up, which a returned
