@@ -62,13 +62,11 @@ def in_language(
 
 
 def _columns(record: Record, field: str, *names: str) -> list[list[Any]]:
-    """The named lists of an optional object of lists, or of a list of objects."""
-    value = record.get(field, (dict, list), {name: [] for name in names})
-    if type(value) is list and value and all(type(item) is dict for item in value):
-        return [[item.get(name) for item in value] for name in names]
+    """The named lists of an optional object of lists."""
+    value = record.get(field, (dict,), {name: [] for name in names})
     columns = []
     for name in names:
-        if type(value) is not dict or type(value.get(name)) is not list:
+        if type(value.get(name)) is not list:
             wanted = " and ".join(repr(name) for name in names)
             raise record.error(field, f"{name!r} is not a list; allowed: an object with {wanted}")
         columns.append(value[name])

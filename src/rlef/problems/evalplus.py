@@ -29,9 +29,11 @@ from rlef.problems.types import Problem, Test
 
 _NOT_NONE = frozenset({"check_str", "text_match_three", "text_starta_endb"})
 _AS_SETS = frozenset(
-    ("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly")
-    + ("larg_nnum", "intersection_array", "find_dissimilar", "Diff")
-)
+    {
+        "similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly",
+        "larg_nnum", "intersection_array", "find_dissimilar", "Diff",
+    }
+)  # fmt: skip
 _ALSO_RIGHT = {
     "are_equivalent": "True",
     "sum_div": "result == 0",

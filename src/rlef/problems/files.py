@@ -11,16 +11,14 @@ from rlef.problems.errors import ProblemError
 from rlef.problems.records import Record, kind_name
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
-SPLITS = ("train", "valid", "validation", "test", "prompt")
-_SAME = {"validation": "valid", "val": "valid", "dev": "valid"}
-_SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test|prompt)(?![a-z])")
+_SPLIT_NAME = re.compile(r"(train|validation|valid|test|prompt)(?![a-z])")
 _ROWS_AT_ONCE = 16
 _DEPTH = 3
 
 
 def canonical_split(split: str) -> str:
     """One name for each split: ``validation`` is ``valid``."""
-    return _SAME.get(split, split)
+    return "valid" if split == "validation" else split
 
 
 def read_file(path: Path) -> Iterator[Record]:

@@ -16,10 +16,9 @@ from rlef.problems.types import Problem, Test
 RELEASES = ("v1", "v2", "v3", "v4", "v5", "v6")
 """Each release is all files up to its own: ``test.jsonl``, ``test2.jsonl``, …"""
 _MODULES = (
-    ("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random")
-    + ("statistics", "itertools", "functools", "operator", "io", "sys", "json")
-    + ("builtins", "typing")
-)
+    "string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random",
+    "statistics", "itertools", "functools", "operator", "io", "sys", "json", "builtins", "typing",
+)  # fmt: skip
 PRELUDE = (
     "; ".join(f"from {name} import *" for name in _MODULES)
     + f"; import {', '.join(name for name in _MODULES if name not in ('builtins', 'typing'))}"

@@ -6,9 +6,11 @@ The lists of task ids are facts of the data set, from ``evalplus/data/mbpp.py`` 
 from typing import Any
 
 _ARGUMENTS = frozenset(
-    (2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424)
-    + (429, 470, 560, 579, 596, 616, 630, 726, 740, 744, 809)
-)
+    {
+        2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630,
+        726, 740, 744, 809,
+    }
+)  # fmt: skip
 _ITEMS = frozenset((63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780))
 _ITEMS_OF_FIRST = frozenset((75, 413, 444, 753))
 _FIRST = frozenset((250, 405, 446, 617, 720, 763, 808, 307))
