@@ -159,7 +159,9 @@ def test_livecodebench_unpickles_texts_only(
             load_problems(f"livecodebench:{path}")
     assert "unpickled" not in capsys.readouterr().out
     path = jsonl(tmp_path / "a.jsonl", {**rows.LIVE, "private_test_cases": "!!"})
-    with pytest.raises(ProblemError, match="line 1, field 'private_test_cases': cannot be unpacked"):
+    with pytest.raises(
+        ProblemError, match="line 1, field 'private_test_cases': cannot be unpacked"
+    ):
         load_problems(f"livecodebench:{path}")
 
 
@@ -171,9 +173,7 @@ def test_mbpp(tmp_path: Path, sandbox: Sandbox) -> None:
     assert problem.statement.endswith(
         "Your code should pass this test:\n\nassert swap((1, 2)) == (2, 1)"
     )
-    assert problem.public_tests == (
-        Test(json.dumps({"call": "swap((1, 2))"}), python((2, 1))),
-    )
+    assert problem.public_tests == (Test(json.dumps({"call": "swap((1, 2))"}), python((2, 1))),)
     assert len(problem.private_tests) == 2
     assert [p.name for p in load_problems(f"mbpp:{path}")] == ["mbpp/1", "mbpp/11", "mbpp/601"]
     assert one(f"mbpp:{path}:train").name == "mbpp/601"

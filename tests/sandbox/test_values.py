@@ -42,9 +42,7 @@ def python(literal: str) -> str:
 
 
 def check(expression: str, setup: str | None = None) -> str:
-    return json.dumps(
-        {"__check__": expression} | ({} if setup is None else {"setup": setup})
-    )
+    return json.dumps({"__check__": expression} | ({} if setup is None else {"setup": setup}))
 
 
 def run(
@@ -73,10 +71,10 @@ def test_what_repr_writes_is_read(value: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1 2", "[1", "]", "(1)", "{1:}", "{1:2, 3}", "{1, 2: 3}", "[,]", "[1,,2]", "[1:2]", "(,)"]
-    + ["f()", "__import__('os')", "1+1", "{[1]}", "{[1]: 2}", "'a' 'b'", "'\\U00110000'", "'\\d'"]
-    + ["frozenset({1}", "[1]]", "[" * 200 + "]" * 200, "{:}", "infinity", "1_000", "0x10", "'\n'"],
-)
+    ["", "1 2", "[1", "]", "(1)", "{1:}", "{1:2, 3}", "{1, 2: 3}", "[,]", "[1,,2]", "[1:2]", "(,)",
+     "f()", "__import__('os')", "1+1", "{[1]}", "{[1]: 2}", "'a' 'b'", "'\\U00110000'", "'\\d'",
+     "frozenset({1}", "[1]]", "[" * 200 + "]" * 200, "{:}", "infinity", "1_000", "0x10", "'\n'"],
+)  # fmt: skip
 def test_nothing_else_is_read(text: str) -> None:
     with pytest.raises(ValueError):
         read_literal(text)
@@ -193,9 +191,7 @@ def test_a_check_says_what_it_asks(sandbox: Sandbox) -> None:
         ({"call": "str(f((1, 2), other={3}))"}, '"6"'),
     ],
 )
-def test_calls_run_in_the_program(
-    sandbox: Sandbox, given: dict[str, str], wanted: str
-) -> None:
+def test_calls_run_in_the_program(sandbox: Sandbox, given: dict[str, str], wanted: str) -> None:
     source = """
 class Pair(tuple):
     def __new__(cls, a, b): return super().__new__(cls, (a, b))
@@ -223,7 +219,7 @@ LIES = {
     "own repr": "class A:\n    def __repr__(self): return '(7, 8)'\ndef f(): return A()",
     "code as text": "def f(): return ('__import__(\"os\")._exit(0)',)",
     "forged": (
-        "import os\ndef f():\n    os.write(3, b'{\"__python__\": \"(7, 8)\"}')\n    os._exit(0)"
+        'import os\ndef f():\n    os.write(3, b\'{"__python__": "(7, 8)"}\')\n    os._exit(0)'
     ),
 }
 

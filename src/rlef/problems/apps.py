@@ -1,6 +1,5 @@
 """APPS (Hendrycks et al. 2021) and TACO (Li et al. 2023), which share how they keep tests."""
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from rlef.problems.codecontests import solutions_limit
 from rlef.problems.literals import call_input, literal_value, python_output
 from rlef.problems.options import Options
 from rlef.problems.records import Record, kind_name
+from rlef.problems.syntax import parse_expression
 from rlef.problems.types import Problem, Test
 
 _UNITS_S = {"ms": 1e-3, "millisecond": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0}
@@ -154,8 +154,8 @@ def _amount(text: str, units: dict[str, float]) -> float | None:
 def _words(text: str) -> tuple[str, ...]:
     """A list that is kept as the text of a Python list."""
     try:
-        words = literal_value(ast.parse(text, mode="eval").body)
-    except (ValueError, SyntaxError):
+        words = literal_value(parse_expression(text))
+    except ValueError:
         return ()
     return tuple(map(str, words)) if type(words) is list else ()
 

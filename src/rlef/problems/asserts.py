@@ -18,6 +18,7 @@ from rlef.problems.literals import (
     literal_value,
     python_output,
 )
+from rlef.problems.syntax import parse_expression
 from rlef.problems.types import Test
 
 _WRAPPERS = frozenset(
@@ -104,7 +105,7 @@ class Assertion:
         return call_input(self._text(call), self.setup)
 
     def _text(self, node: ast.expr) -> str:
-        renamed = _Renamed(self.names, self.entry_point).visit(ast.parse(ast.unparse(node)).body[0])
+        renamed = _Renamed(self.names, self.entry_point).visit(parse_expression(ast.unparse(node)))
         return ast.unparse(renamed)
 
 
@@ -131,12 +132,12 @@ class _Replaced(ast.NodeTransformer):
         place = self._parts.get(id(node))
         if place is None:
             return self.generic_visit(node)
-        return ast.parse(place, mode="eval").body
+        return parse_expression(place)
 
 
 def _imports(expression: str, setup: str) -> str:
     """The setup of a check: imports of the modules that it names, and the test's own setup."""
-    nodes = list(ast.walk(ast.parse(expression)))
+    nodes = list(ast.walk(parse_expression(expression)))
     bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
     free = {n.id for n in nodes if isinstance(n, ast.Name)} - bound - {"result", "args"}
     free -= set(dir(builtins))

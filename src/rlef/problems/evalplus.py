@@ -24,6 +24,7 @@ from rlef.problems.mbpp import assert_tests, mbpp_statement
 from rlef.problems.options import Options
 from rlef.problems.records import Record, kind_name
 from rlef.problems.reference import RESULT, Reference, run_references
+from rlef.problems.syntax import parse_code
 from rlef.problems.tuples import with_tuples
 from rlef.problems.types import Problem, Test
 
@@ -195,8 +196,8 @@ def _hub_inputs(record: Record) -> _Inputs:
 def _test_tree(record: Record) -> ast.Module:
     text: str = record.get("test", (str,))
     try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError) as error:
+        return parse_code(text)
+    except ValueError as error:
         raise record.error("test", f"does not parse ({error})") from None
 
 

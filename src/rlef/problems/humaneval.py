@@ -10,6 +10,7 @@ from rlef.problems.literals import arguments_input, check_output, literal_value,
 from rlef.problems.options import Options
 from rlef.problems.records import Record
 from rlef.problems.reference import RESULT, Reference, run_references
+from rlef.problems.syntax import parse_code, parse_expression
 from rlef.problems.types import Problem, Test
 
 FIND_ZERO = "find_zero"
@@ -129,8 +130,8 @@ class Row:
             return None
         for match in re.finditer(r"\)", text):
             try:
-                node = ast.parse(text[: match.end()], mode="eval").body
-            except (SyntaxError, ValueError):
+                node = parse_expression(text[: match.end()])
+            except ValueError:
                 continue
             if not isinstance(node, ast.Call) or node.keywords:
                 return None
@@ -166,8 +167,8 @@ def root_check(tolerance: float, *, strict: bool) -> str:
 def _check_function(row: Row) -> ast.FunctionDef:
     record = row.record
     try:
-        body = ast.parse(record.get("test", (str,))).body
-    except (SyntaxError, ValueError, RecursionError) as error:
+        body = parse_code(record.get("test", (str,))).body
+    except ValueError as error:
         raise record.error("test", f"does not parse ({error})") from None
     for node in body:
         if isinstance(node, ast.FunctionDef) and node.name == "check":

@@ -6,7 +6,6 @@
 All other fields may be left out. See ``docs/own-problems.md``.
 """
 
-import ast
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from rlef.problems.literals import literal_value, python_output
 from rlef.problems.options import Options
 from rlef.problems.records import Record, paired_tests
+from rlef.problems.syntax import parse_code, parse_expression
 from rlef.problems.types import Problem, Test
 
 _FIELDS = tuple(field.name for field in fields(Problem))
@@ -121,8 +121,8 @@ def _function_test(record: Record, field: str, number: int, test: Test) -> Test:
     if wanted.keys() != {"__python__"}:
         return test
     try:
-        value = literal_value(ast.parse(wanted["__python__"], mode="eval").body)
-    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
+        value = literal_value(parse_expression(str(wanted["__python__"])))
+    except ValueError as error:
         what = f"test {number}: __python__ is no literal of plain values: {error}"
         raise record.error(field, what) from None
     return Test(test.input, python_output(value))
@@ -135,10 +135,11 @@ def _check_code(
     texts = all(type(text) is str for text in value.values())
     if not texts or key not in value or not value.keys() <= {key, "setup"}:
         raise record.error(field, f"test {number}: {allowed}")
-    for name, mode in ((key, "eval"), ("setup", "exec")):
+    for name, parse in ((key, parse_expression), ("setup", parse_code)):
         try:
-            ast.parse(value.get(name, ""), mode=mode) if name in value else None
-        except (SyntaxError, ValueError, RecursionError) as error:
+            if name in value:
+                parse(value[name])
+        except ValueError as error:
             raise record.error(field, f"test {number}: {name} does not parse: {error}") from None
 
 

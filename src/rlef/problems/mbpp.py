@@ -7,6 +7,7 @@ from rlef.problems.asserts import Assertion, called_name
 from rlef.problems.files import canonical_split
 from rlef.problems.options import Options
 from rlef.problems.records import Record
+from rlef.problems.syntax import parse_code
 from rlef.problems.types import Problem, Test
 
 SPLITS = {
@@ -90,8 +91,8 @@ def entry_point(record: Record, field: str, asserts: tuple[str, ...], code: str)
     if not asserts:
         raise record.error(field, "holds no assert; give at least one")
     try:
-        body = ast.parse(code).body
-    except (SyntaxError, ValueError) as error:
+        body = parse_code(code).body
+    except ValueError as error:
         raise record.error("code", f"does not parse ({error})") from None
     defined = {node.name for node in body if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(_parsed(record, field, asserts[0])[0]):
@@ -103,8 +104,8 @@ def entry_point(record: Record, field: str, asserts: tuple[str, ...], code: str)
 
 def _parsed(record: Record, field: str, text: str) -> list[ast.Assert]:
     try:
-        body = ast.parse(text.strip()).body
-    except (SyntaxError, ValueError) as error:
+        body = parse_code(text.strip()).body
+    except ValueError as error:
         raise record.error(field, f"does not parse ({error}): {text[:80]}") from None
     if len(body) != 1 or not isinstance(body[0], ast.Assert):
         raise record.error(field, f"is no single assert: {text[:80]}")

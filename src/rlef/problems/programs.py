@@ -2,6 +2,7 @@
 
 import ast
 
+from rlef.problems.syntax import parse_code
 from rlef.problems.types import Problem
 
 
@@ -10,8 +11,8 @@ def full_program(problem: Problem, answer: str) -> str:
 
     An answer that defines the entry point is a whole program. The problem's prelude (imports and
     helper functions that the statement gives) is put before it if it lacks a name from there, and
-    after its ``from __future__`` lines. An answer that goes on where the starter code ends is put
-    behind that. One that does not parse is left as it is, so that the lines in its error are right.
+    after its ``from __future__`` lines. An indented answer that goes on where the starter code
+    ends is put behind that. One that does not parse is left as it is, so that the lines in its error are right.
 
     Args:
         problem: The problem.
@@ -20,21 +21,22 @@ def full_program(problem: Problem, answer: str) -> str:
     tree = _parsed(answer)
     if tree is None or not _defines(tree, problem.entry_point):
         continued = problem.starter_code + answer
-        if problem.starter_code and _defines(_parsed(continued), problem.entry_point):
+        indented = answer.lstrip("\n")[:1] in (" ", "\t")
+        if problem.starter_code and indented and _defines(_parsed(continued), problem.entry_point):
             return continued
     if tree is None or not problem.prelude or _lacks_nothing(tree, problem.prelude):
         return answer
     future = [node for node in tree.body if _is_future(node)]
     at = future[-1].end_lineno if future else 0
     lines = answer.splitlines(keepends=True)
-    prelude = problem.prelude.rstrip("\n") + "\n"
-    return "".join(lines[:at]) + prelude + "".join(lines[at:])
+    end = "" if problem.prelude.endswith("\n") else "\n"
+    return "".join(lines[:at]) + problem.prelude + end + "".join(lines[at:])
 
 
 def _parsed(program: str) -> ast.Module | None:
     try:
-        return ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return parse_code(program)
+    except ValueError:
         return None
 
 

@@ -1,0 +1,44 @@
+import pytest
+
+from rlef.problems import Problem, Test, full_program
+
+PRELUDE = "import math\nfrom typing import List\n\ndef twice(n):\n    return 2 * n\n\n"
+PROBLEM = Problem(
+    name="p",
+    statement="s",
+    public_tests=(Test("[1]", "2"),),
+    private_tests=(),
+    mode="function",
+    entry_point="f",
+    starter_code=PRELUDE + 'def f(n: int) -> int:\n    """Doc."""\n',
+    prelude=PRELUDE,
+)
+METHOD = "class Solution:\n    def f(self, n): return 2\n"
+WHOLE = "def f(n: int) -> int:\n    return twice(n)\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "program"),
+    [
+        (WHOLE, PRELUDE + WHOLE),
+        (PRELUDE + WHOLE, PRELUDE + WHOLE),
+        ("    return twice(n)\n", PROBLEM.starter_code + "    return twice(n)\n"),
+        (
+            "from __future__ import annotations\n" + WHOLE,
+            "from __future__ import annotations\n" + PRELUDE + WHOLE,
+        ),
+        (METHOD, PRELUDE + METHOD),
+        ("def f(n:\n", "def f(n:\n"),
+        ("f = lambda n: twice(n)\n", PRELUDE + "f = lambda n: twice(n)\n"),
+        ("def g(n): return 1\n", PRELUDE + "def g(n): return 1\n"),
+        ("import math\ntwice = List = None\n" + WHOLE,) * 2,
+    ],
+)
+def test_answers_become_programs(answer: str, program: str) -> None:
+    assert full_program(PROBLEM, answer) == program
+
+
+def test_most_problems_leave_answers_alone() -> None:
+    plain = Problem(name="p", statement="s", public_tests=(), private_tests=())
+    for answer in ("print(1)", "", "def f(", "\0"):
+        assert full_program(plain, answer) == answer
