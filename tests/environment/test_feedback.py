@@ -98,6 +98,27 @@ def test_functions_are_shown_as_calls_in_python() -> None:
     assert "Your output:\nnot json\n" in mini(ADD, make_report(error))
 
 
+def test_calls_and_python_values_are_shown_as_source() -> None:
+    tests = (
+        Test('{"call": "f(Pair(5, 24), {1})"}', '{"__python__": "(1, 2)"}'),
+        Test('{"call": "f(root)", "setup": "root = Node(1)\\n"}', '{"__check__": "result > 1"}'),
+        Test('[[1, "a"]]', '{"__check__": 3}'),
+    )
+    problem = PublicProblem(
+        name="f", statement="s", public_tests=tests, mode="function", entry_point="f"
+    )
+    report = make_report(
+        failure(Verdict.WA, stdout='{"__python__": "{1, 2}"}'),
+        failure(Verdict.WA, stdout="1"),
+        failure(Verdict.WA, stdout="null"),
+    )
+    text = mini(problem, report)
+    assert "Input:\nf(Pair(5, 24), {1})\nExpected output:\n(1, 2)\nYour output:\n{1, 2}\n" in text
+    assert "Input:\nroot = Node(1)\nf(root)\nExpected output:\n" in text
+    assert "a result for which this is true: result > 1\nYour output:\n1\n" in text
+    assert "Input:\nf([1, 'a'])\nExpected output:\n{'__check__': 3}\nYour output:\nNone\n" in text
+
+
 def test_feedback_on_real_programs_holds_no_private_test() -> None:
     problem = Problem(
         name="double",

@@ -47,8 +47,8 @@ PLUS: Row = {
     "source": "Codeforces",
     "id": "1_A",
     "title": "Sum",
-    "description": "Read n, print two numbers whose sum is n.\n\nExamples\n\nInput\n\n3\n\nOutput\n\n1 2\n\n"
-    "Input\n\n5\n\nOutput\n\n2 3\n",
+    "description": "Read n, print two numbers whose sum is n.\n\nExamples\n\n"
+    "Input\n\n3\n\nOutput\n\n1 2\n\nInput\n\n5\n\nOutput\n\n2 3\n",
     "time_limit": 2000,
     "memory_limit": 268_435_456,
     "validator": "",
@@ -130,7 +130,7 @@ LIVE_CALL: Row = {
     "question_id": "2824",
     "contest_date": "2024-09-01T00:00:00",
     "difficulty": "hard",
-    "starter_code": "class Solution:\n    def pair(self, xs: List[int], k: int) -> List[int]:\n        ",
+    "starter_code": "class Solution:\n    def pair(self, xs: List[int], k: int):\n        ",
     "public_test_cases": json.dumps(
         [{"input": "[1, 2]\n3", "output": "[1, 3]", "testtype": "functional"}]
     ),
@@ -203,7 +203,8 @@ HUMAN_HUB: Row = {
 }
 MBPP_PLUS: Row = {
     "task_id": "Mbpp/2",
-    "prompt": '"""\nFind the shared elements.\nassert set(similar_elements((3, 4),(4, 7))) == set((4,))\n"""\n',
+    "prompt": '"""\nFind the shared elements.\n'
+    'assert set(similar_elements((3, 4),(4, 7))) == set((4,))\n"""\n',
     "entry_point": "similar_elements",
     "canonical_solution": "\ndef similar_elements(a, b):\n    return tuple(set(a) & set(b))\n",
     "base_input": [[[3, 4], [4, 7]]],

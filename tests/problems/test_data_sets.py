@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from rlef.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
-def sandbox():  # noqa: ANN201
+def sandbox() -> Iterator[Sandbox]:
     with Sandbox(workers=1) as shared:
         yield shared
 
@@ -29,7 +30,7 @@ def python(value: object) -> str:
 
 
 @pytest.mark.parametrize("write", [jsonl, parquet])
-def test_codecontests(tmp_path: Path, write) -> None:  # noqa: ANN001
+def test_codecontests(tmp_path: Path, write: Callable[..., Path]) -> None:
     suffix = "jsonl" if write is jsonl else "parquet"
     path = write(tmp_path / f"a.{suffix}", rows.CONTEST)
     assert one(f"codecontests:{path}") == Problem(
@@ -106,7 +107,7 @@ def test_problems_without_tests_are_left_out_and_counted(
     path = jsonl(tmp_path / "a.jsonl", rows.APPS, empty)
     assert one(f"apps:{path}").name == "apps/4000"
     assert "left out 1 problems that have no tests" in caplog.text
-    with pytest.raises(ProblemError, match="line 2, .* no public and no private test"):
+    with pytest.raises(ProblemError, match=r"line 2, .* no public and no private test"):
         load_problems(f"apps:{path}?untested=error")
 
 

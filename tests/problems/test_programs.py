@@ -1,6 +1,7 @@
 import pytest
 
-from rlef.problems import Problem, Test, full_program
+from rlef.problems import Problem, Test
+from rlef.problems.programs import full_program
 
 PRELUDE = "import math\nfrom typing import List\n\ndef twice(n):\n    return 2 * n\n\n"
 PROBLEM = Problem(

@@ -1,6 +1,7 @@
 """Which job judges a program of a problem. Not for prompts: it sees private tests."""
 
-from rlef.problems import Problem, Test, full_program
+from rlef.problems import Problem, Test
+from rlef.problems.programs import full_program
 from rlef.sandbox import JudgeJob, Limits
 
 _DEFAULT_LIMITS = Limits()

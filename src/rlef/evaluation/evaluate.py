@@ -11,7 +11,8 @@ from rlef.rollout import EpisodeRequest, RolloutWorker, derive_seed
 from rlef.rollout.records import episode_from_json, episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import Limits, Sandbox
-from rlef.sandbox.checkers import make_checker
+from rlef.sandbox.checkers import make_checker, make_json_checker
+from rlef.sandbox.testlib import TESTLIB
 
 _LINES = 5
 """Lines of progress per evaluation."""
@@ -138,7 +139,8 @@ def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -
     """
     for problem in problems:
         try:
-            make_checker(problem.checker)
+            if problem.checker != TESTLIB:
+                (make_json_checker if problem.mode == "function" else make_checker)(problem.checker)
         except ValueError as error:
             raise ValueError(f"problem {problem.name!r}: {error}") from None
     usable = [p for p in problems if p.public_tests and p.private_tests]

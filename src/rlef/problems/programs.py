@@ -12,7 +12,8 @@ def full_program(problem: Problem, answer: str) -> str:
     An answer that defines the entry point is a whole program. The problem's prelude (imports and
     helper functions that the statement gives) is put before it if it lacks a name from there, and
     after its ``from __future__`` lines. An indented answer that goes on where the starter code
-    ends is put behind that. One that does not parse is left as it is, so that the lines in its error are right.
+    ends is put behind that. One that does not parse is left as it is, so that the lines in its
+    error are right.
 
     Args:
         problem: The problem.
