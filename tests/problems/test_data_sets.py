@@ -10,7 +10,7 @@ import rows
 from rows import jsonl, parquet
 
 from rlef.environment import final_job, public_job
-from rlef.problems import Problem, ProblemError, Test, load_problems
+from rlef.problems import Problem, ProblemError, Test, load_problems, reference
 from rlef.sandbox import Sandbox
 
 
@@ -261,6 +261,21 @@ def test_mbppplus(tmp_path: Path, sandbox: Sandbox) -> None:
     assert hub.private_tests == (Test("[5]", python(2.5)), Test("[9]", '{"__python__": "inf"}'))
     assert hub.checker == "float(abs=1e-06,rel=1e-07)"
     assert sandbox.judge_many([final_job(hub, hub.solutions[0])])[0].passed
+
+
+def test_expected_values_are_kept_where_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = jsonl(tmp_path / "HumanEval.jsonl", rows.LOOPED)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = load_problems(f"humaneval:{path}")
+    assert len(list((tmp_path / "cache" / "rlef" / "expected").iterdir())) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(reference, "_judged", None)  # would fail if it were called
+        assert load_problems(f"humaneval:{path}") == first
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert load_problems(f"humaneval:{path}") == first
 
 
 def test_a_failing_reference_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from rlef.problems import Problem, ProblemError, Test, load_problems
+from rlef.problems.jsonl import write_jsonl
+from rlef.sandbox.values import read_literal
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "codecontests_sample.jsonl"
 PAIR = {"input": ["1"], "output": ["2"]}
@@ -226,3 +228,95 @@ def test_the_codecontests_sample_loads() -> None:
 def test_importing_problems_stays_light() -> None:
     code = "import sys, rlef.problems; sys.exit('rlef.problems.mini' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+FORMS = [
+    ('{"call": "double(Pair(1))", "setup": "x = 1"}', '{"__python__": "(1, {2})"}'),
+    ("[1]", '{"__check__": "g(result) > args[0]", "setup": "def g(n): return n"}'),
+    ("[1]", '{"a": [1, null]}'),
+]
+
+
+def test_own_problems_keep_every_field(tmp_path: Path) -> None:
+    tests = tuple(Test(given, wanted) for given, wanted in FORMS)
+    whole = Problem(
+        name="p",
+        statement="é",
+        public_tests=tests,
+        private_tests=(),
+        mode="function",
+        entry_point="double",
+        starter_code="def double(n):\n",
+        prelude="import math\n",
+        cpu_s=1.5,
+        memory_mb=64,
+        checker="float(abs=1e-3)",
+        solutions=("a",),
+        incorrect_solutions=("b",),
+        family="f",
+        hidden_detail="d",
+        difficulty="easy",
+        source="here",
+        date="2024-01-02",
+        tags=("x", "y"),
+    )
+    printed = Problem(
+        name="q",
+        statement="s",
+        public_tests=(Test("1", "2"),),
+        private_tests=(),
+        language="cpp",
+        checker="testlib",
+        checker_source="int main() {}",
+        cpp_solutions=("c",),
+        incorrect_cpp_solutions=("d",),
+    )
+    path = tmp_path / "own.jsonl"
+    write_jsonl([whole, printed], path)
+    assert load_problems(f"jsonl:{path}") == [whole, printed]
+    assert "memory_mb" not in path.read_text().splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "words"),
+    [
+        ('{"call": 1}', "1", "test 2: allowed: a list of arguments, or"),
+        ('{"setup": "x"}', "1", "test 2: allowed: a list of arguments, or"),
+        ('{"call": "f(", "setup": ""}', "1", "test 2: call does not parse: '(' was never closed"),
+        ('{"call": "f()", "setup": "x ="}', "1", "test 2: setup does not parse: invalid syntax"),
+        ('{"call": "f()", "args": "1"}', "1", "test 2: allowed: a list of arguments"),
+        ("3", "1", "test 2: allowed with mode function: inputs that are JSON lists"),
+        ("[1]", "one", "test 2: allowed with mode function: inputs that are JSON lists"),
+        ("[1]", '{"__python__": "f(1)"}', "test 2: __python__ is no literal of plain values: f(1)"),
+        ("[1]", '{"__python__": 1.5, "x": 1}', ""),
+        ("[1]", '{"__check__": "result >"}', "test 2: __check__ does not parse: invalid syntax"),
+        ("[1]", '{"__check__": "1", "more": "x"}', 'allowed: {"__check__": EXPRESSION'),
+    ],
+)
+def test_wrong_tests_of_functions_are_named(
+    tmp_path: Path, given: str, wanted: str, words: str
+) -> None:
+    tests = [{"input": "[1]", "output": "1"}, {"input": given, "output": wanted}]
+    path = write(tmp_path / "a.jsonl", {**OWN, "public_tests": tests})
+    if not words:
+        assert load_problems(f"jsonl:{path}")[0].public_tests[1].output == wanted
+        return
+    with pytest.raises(ProblemError) as caught:
+        load_problems(f"jsonl:{path}")
+    assert str(caught.value).startswith(f"{path}, line 1, field 'public_tests': ")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_literals_are_kept_as_repr_writes_them(tmp_path: Path) -> None:
+    tests = [{"input": "[1]", "output": '{"__python__": "set([3, 1+1, -float(\'inf\')])"}'}]
+    path = write(tmp_path / "a.jsonl", {**OWN, "public_tests": tests})
+    output = load_problems(f"jsonl:{path}")[0].public_tests[0].output
+    assert read_literal(json.loads(output)["__python__"]) == {3, 2, float("-inf")}
+
+
+@pytest.mark.parametrize("checker", ["testlib", "tokens"])
+def test_checker_programs_need_their_checker(tmp_path: Path, checker: str) -> None:
+    source = {} if checker == "testlib" else {"checker_source": "int main() {}"}
+    path = write(tmp_path / "a.jsonl", {**OWN, "checker": checker, **source})
+    with pytest.raises(ProblemError, match="'checker_source': needed with checker testlib, allow"):
+        load_problems(f"jsonl:{path}")

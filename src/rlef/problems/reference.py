@@ -4,6 +4,7 @@ The one place where this layer uses the one above it: the expected values of Eva
 loops in a few checks of HumanEval, are defined by what their own solutions return.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -42,12 +43,15 @@ def run_references(references: Sequence[Reference]) -> list[Any]:
     from rlef.sandbox.values import read_result
 
     paths = [_kept(reference.program) for reference in references]
-    missing = [i for i, path in enumerate(paths) if not path.exists()]
+    texts = {path: path.read_bytes() for path in paths if path.exists()}
+    missing = [i for i, path in enumerate(paths) if path not in texts]
     if missing:
-        texts = _judged([references[i] for i in missing])
-        for i, text in zip(missing, texts, strict=True):
-            _keep(paths[i], text)
-    return [read_result(path.read_bytes()) for path in paths]
+        made = _judged([references[i] for i in missing])
+        for i, text in zip(missing, made, strict=True):
+            texts[paths[i]] = text.encode()
+            with contextlib.suppress(OSError):  # no place to keep it: made again next time
+                _keep(paths[i], text)
+    return [read_result(texts[path]) for path in paths]
 
 
 def _judged(references: list[Reference]) -> list[str]:

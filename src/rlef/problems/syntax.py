@@ -1,8 +1,13 @@
 """Parsing of Python text from data sets and models: one kind of error, no warnings."""
 
 import ast
+import threading
 import warnings
 from typing import Any, Literal
+
+
+_FILTERS = threading.Lock()
+"""Filters of warnings belong to the whole process."""
 
 
 def parse_code(text: str) -> ast.Module:
@@ -25,7 +30,7 @@ def parse_expression(text: str) -> ast.expr:
 
 def _parse(text: str, mode: Literal["exec", "eval"]) -> Any:
     try:
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes such as "\w", which old programs have
             return ast.parse(text, mode=mode)
     except SyntaxError as error:
