@@ -5,7 +5,6 @@ import threading
 import warnings
 from typing import Any, Literal
 
-
 _FILTERS = threading.Lock()
 """Filters of warnings belong to the whole process."""
 
