@@ -246,3 +246,11 @@ def f(n):
         report = run(sandbox, source, "[1]", wanted)
         assert report.verdict == "WA"
         assert report.stdout == "false"
+
+
+def test_programs_keep_the_limit_on_digits(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        assert returning(sandbox, "10 ** 5000", python("1" + "0" * 5000)).verdict == "AC"
+        report = returning(sandbox, "len(str(10 ** 5000))", "5001")
+        assert report.verdict == "RE"
+        assert "set_int_max_str_digits" in report.message

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from rlef.problems import Test
 from rlef.sandbox.checker_json import compare_json
 from rlef.sandbox.checker_numbers import Tolerance
 from rlef.sandbox.checker_text import shared_start, show, show_pair
@@ -57,7 +58,7 @@ class ValueChecker:
     rules: FunctionRules
     jail: Callable[[], Jail]
 
-    def check(self, given: bytes, expected: bytes, actual: bytes) -> str | None:
+    def check(self, test: Test, expected: bytes, actual: bytes) -> str | None:
         """Returns ``None`` where it accepts, else the first difference.
 
         Raises:
@@ -75,15 +76,15 @@ class ValueChecker:
         if form is None:
             return compare_loosely(read_result(expected), got, unwrap=self.rules.unwrap)
         if CHECK in form:
-            return self._run(form, given, got)
+            return self._run(form, test.input, got)
         try:
             want = read_literal(form[PYTHON])
         except ValueError as error:
             return f"the expected value {show(form[PYTHON].encode())} is no plain value: {error}"
         return compare_values(want, got, self.rules.tolerance)
 
-    def _run(self, form: dict[str, str], given: bytes, got: object) -> str | None:
-        words = [form[CHECK], form.get("setup", ""), repr(got), given.decode()]
+    def _run(self, form: dict[str, str], given: str, got: object) -> str | None:
+        words = [form[CHECK], form.get("setup", ""), repr(got), given]
         run = self.jail().run(_PROGRAM, json.dumps(words).encode(), LIMITS)
         if run.killed == "starved":
             raise JailError("the machine gave the check no time to run")

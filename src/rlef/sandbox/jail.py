@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ _ZYGOTE = str(Path(__file__).with_name("zygote.py"))
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "PATH": "/usr/bin:/bin",
+    "LD_BIND_NOW": "1",  # else every child looks the same functions up again
     "LANG": "C.UTF-8",
     "TZ": "UTC",
     "OPENBLAS_NUM_THREADS": "1",
@@ -28,7 +29,7 @@ _END_S = 5.0
 _PATIENCE_S = 60.0
 """Seconds past a test's own wall limit until a silent jail counts as dead."""
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-_ANSWER = "=iiddQ16s"  # as in zygote.py
+_ANSWER = "=iiddQ3Q16s"  # as in spawn.py
 _KILLED = ("", "cpu", "wall", "starved")
 _MAX_ANSWER_BYTES = 1 << 16
 
@@ -97,16 +98,22 @@ class Run:
         return self.result[len(mark) :] if self.cookie and self.result.startswith(mark) else b""
 
 
-@dataclass(slots=True)
-class Pending:
-    """A test that was sent to the jail: the files that its run writes."""
+class _Slot:
+    """The files of one test at a time: the judge writes ``stdin``, the program the others."""
 
-    files: list[int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.stdin, *self.written = (os.memfd_create("file", os.MFD_CLOEXEC) for _ in range(4))
+        self._read_only = os.open(f"/proc/self/fd/{self.stdin}", os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def for_program(self) -> list[int]:
+        """What the program gets as standard input, output, error and result."""
+        return [self._read_only, *self.written]
 
     def close(self) -> None:
         """Frees the files."""
-        while self.files:
-            os.close(self.files.pop())
+        for fd in (self.stdin, *self.for_program):
+            os.close(fd)
 
 
 class Jail:
@@ -121,6 +128,8 @@ class Jail:
 
     def __init__(self, settings: JailSettings) -> None:
         self._limits = Limits()
+        self._slots: list[_Slot] = []
+        self._started = 0
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = dict(_ENVIRONMENT)
         if "LD_LIBRARY_PATH" in os.environ:  # some interpreters find their own library by it
@@ -152,22 +161,25 @@ class Jail:
             self.close()
             raise IsolationError(self.hello["error"])
 
-    def load(self, program: Program, limits: Limits, *, several: bool = False) -> None:
+    def load(self, program: Program, limits: Limits, *, tests: int = 1, ahead: int = 1) -> None:
         """Makes a program the one that the next tests run.
 
         Args:
             program: The program.
             limits: Limits of each test.
-            several: Whether more than one test is to come: worth keeping the compiled program.
+            tests: How many are to come; with more than one the compiled program is kept.
+            ahead: How many are started before the first one is finished, at most.
 
         Raises:
             JailError: The jail is dead.
         """
         self._limits = limits
         wall_s = limits.wall_s
+        self._drop_slots()
         header = {
             "kind": program.kind,
-            "several": several,
+            "slots": min(tests, ahead),
+            "several": tests > 1,
             "entry_point": program.entry_point,
             "cpu_s": limits.cpu_s,
             "idle_s": limits.cpu_s + 2.0 if wall_s is None else wall_s,
@@ -182,35 +194,42 @@ class Jail:
         self._socket.settimeout(header["wall_s"] + _PATIENCE_S)  # type: ignore[operator]
         contents = [program.source] if program.kind == "python" else []
         contents += [content for _, content in program.files]
-        made = [_memory_file(content) for content in contents]
-        given = [] if program.binary is None else [program.binary]
+        made: list[int] = []
         try:
+            for _ in range(min(tests, ahead)):
+                self._slots.append(_Slot())
+            made += map(_memory_file, contents)
+            given = [fd for slot in self._slots for fd in slot.for_program]
+            given += [] if program.binary is None else [program.binary]
             self._send(b"P" + json.dumps(header).encode(), given + made)
+        except OSError as error:
+            raise JailError(str(error)) from error
         finally:
             for fd in made:
                 os.close(fd)
 
-    def start(self, given: bytes) -> Pending:
+    def start(self, given: bytes) -> int:
         """Runs the loaded program once, with ``given`` as its standard input.
+
+        Returns:
+            What ``finish`` wants.
 
         Raises:
             JailError: The jail is dead.
         """
-        pending = Pending([_memory_file()])
+        number = self._started % len(self._slots)
+        self._started += 1
+        stdin = self._slots[number].stdin
         try:
-            pending.files.append(_memory_file())
-            pending.files.append(_memory_file())
-            stdin = _memory_file(given)
-            try:
-                self._send(b"T", [stdin, *pending.files])
-            finally:
-                os.close(stdin)
-        except BaseException:
-            pending.close()
-            raise
-        return pending
+            os.ftruncate(stdin, 0)
+            os.lseek(stdin, 0, os.SEEK_SET)
+            write_all(stdin, given)
+        except OSError as error:
+            raise JailError(str(error)) from error
+        self._send(b"T" + bytes([number]), ())
+        return number
 
-    def finish(self, pending: Pending) -> Run:
+    def finish(self, number: int) -> Run:
         """Waits for the oldest run that was started.
 
         Raises:
@@ -220,14 +239,17 @@ class Jail:
         try:
             answer, fds = self._receive()
             try:
-                outputs = tuple(_content(fd, cap) for fd in fds)
+                outputs = tuple(_content(fd, os.fstat(fd).st_size, cap) for fd in fds)
             finally:
                 for fd in fds:
                     os.close(fd)
-            ending, killed, cpu_s, wall_s, memory_kb, cookie = struct.unpack(_ANSWER, answer)
-            stdout, stderr, result = (_content(fd, cap) for fd in pending.files)
+            status, killed, cpu_s, wall_s, memory_kb, *sizes, cookie = struct.unpack(
+                _ANSWER, answer
+            )
+            files = zip(self._slots[number].written, sizes, strict=True)
+            stdout, stderr, result = (_content(fd, size, cap) for fd, size in files)
             return Run(
-                exit=ending,
+                exit=os.waitstatus_to_exitcode(status),
                 killed=_KILLED[killed],
                 cpu_s=cpu_s,
                 wall_s=wall_s,
@@ -238,10 +260,8 @@ class Jail:
                 cookie=cookie.rstrip(b"\0"),
                 outputs=outputs,
             )
-        except (OSError, IndexError, struct.error) as error:
+        except (OSError, IndexError, ValueError, struct.error) as error:
             raise JailError(f"{type(error).__name__}: {error}") from error
-        finally:
-            pending.close()
 
     def run(self, program: Program, given: bytes, limits: Limits) -> Run:
         """Loads a program and runs it once.
@@ -274,6 +294,7 @@ class Jail:
     def close(self) -> None:
         """Ends the jail and frees what it held. Only for the thread that runs it, or after that."""
         self._socket.close()
+        self._drop_slots()
         self._process.terminate()
         try:
             self._process.wait(_END_S)
@@ -281,14 +302,19 @@ class Jail:
             self._process.kill()
             self._process.wait()
 
+    def _drop_slots(self) -> None:
+        for slot in self._slots:
+            slot.close()
+        self._slots = []
+        self._started = 0
 
-def _memory_file(content: bytes | None = None) -> int:
-    """An anonymous file; with content it cannot be changed any more and stands at its start."""
+
+def _memory_file(content: bytes) -> int:
+    """An anonymous file that cannot be changed and stands at its start."""
     fd = os.memfd_create("file", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    if content is not None:
-        write_all(fd, content)
-        os.lseek(fd, 0, os.SEEK_SET)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    write_all(fd, content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     return fd
 
 
@@ -299,5 +325,5 @@ def write_all(fd: int, content: bytes) -> None:
         left = left[os.write(fd, left) :]
 
 
-def _content(fd: int, cap: int) -> bytes:
-    return os.pread(fd, min(os.fstat(fd).st_size, cap), 0)
+def _content(fd: int, size: int, cap: int) -> bytes:
+    return os.pread(fd, min(size, cap), 0) if size else b""

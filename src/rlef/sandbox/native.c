@@ -1,7 +1,8 @@
-/* The hot path of a jail: starts one child per test, watches it from outside, reaps it.
+/* The hot path of a jail: takes tests, starts one child for each, watches it from outside, reaps it.
  *
  * Plain C without Python's headers, loaded through ctypes by spawn.py, which holds the same in
- * Python for machines without a compiler. The two structures are mirrored there.
+ * Python for machines without a compiler. The structures are mirrored there. The loop over tests
+ * is here because every page that the zygote writes to between two forks is copied once more.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -16,8 +17,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -35,10 +40,15 @@
 #ifndef SYS_landlock_restrict_self
 #define SYS_landlock_restrict_self 446
 #endif
+#ifndef F_GET_SEALS
+#define F_GET_SEALS 1034
+#define F_SEAL_WRITE 8
+#endif
 #define MAX_FILTER 1024
 #define WINDOW_S 0.25
+#define HUGE_PAGE (2UL << 20)
 
-enum { FILES = 5 };
+enum { FILES = 5, SLOT_FILES = 4, CODE_FILE = 4, COOKIE_CHARS = 16 };
 enum { ENDED = 0, KILLED_CPU = 1, KILLED_WALL = 2, STARVED = 3 };
 
 struct request {
@@ -65,6 +75,15 @@ struct outcome {
     int32_t killed;
     double cpu_s, wall_s;
     uint64_t memory_kb;
+};
+
+/* What the judge learns of a test. */
+struct answer {
+    int32_t status, killed;
+    double cpu_s, wall_s;
+    uint64_t memory_kb;
+    uint64_t sizes[SLOT_FILES - 1]; /* bytes in stdout, stderr and result */
+    char cookie[COOKIE_CHARS];
 };
 
 static double seconds(clockid_t clock)
@@ -202,7 +221,9 @@ static double smaller(double a, double b) { return a < b ? a : b; }
 static int watch(const struct request *r, pid_t pid, int pidfd)
 {
     clockid_t clock = (clockid_t)((~(unsigned)pid << 3) | 2);
-    double cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    static double cpus; /* asking takes as long as 20 system calls */
+    if (cpus == 0.0)
+        cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
     double start = seconds(CLOCK_MONOTONIC), mark = start;
     double used = 0.0, mark_used = 0.0, mark_delay = 0.0, idle = 0.0;
     for (;;) {
@@ -299,4 +320,99 @@ int rlef_run(const struct request *r, struct outcome *out)
                  (double)usage.ru_stime.tv_sec + 1e-6 * (double)usage.ru_stime.tv_usec;
     out->memory_kb = (uint64_t)usage.ru_maxrss;
     return 1;
+}
+
+/* Copies code and constants of the interpreter, whole huge pages from start to end, into memory that
+ * the kernel can map by huge pages. A child then finds them mapped; from a file it maps them anew, in
+ * dozens of faults, and unmaps them page by page. Returns 0, or -1 where nothing was changed.
+ */
+int rlef_use_huge_pages(char *start, char *end)
+{
+    size_t length = (size_t)(end - start);
+    char *room = mmap(NULL, length + HUGE_PAGE, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return -1;
+    char *copy = (char *)(((uintptr_t)room + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
+    if (madvise(copy, length, MADV_HUGEPAGE) != 0) {
+        munmap(room, length + HUGE_PAGE);
+        return -1;
+    }
+    memcpy(copy, start, length);
+    int moved = mprotect(copy, length, PROT_READ | PROT_EXEC) == 0 &&
+                mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, start) == start;
+    munmap(room, (size_t)(copy - room));
+    if (moved)
+        munmap(copy + length, (size_t)(room + HUGE_PAGE - copy));
+    else
+        munmap(copy, (size_t)(room + HUGE_PAGE - copy) + length);
+    return moved ? 0 : -1;
+}
+
+/* Makes the files of a slot as new: at their start, without flags, what programs write is empty. */
+int rlef_empty(const int32_t *files)
+{
+    for (int i = 0; i < SLOT_FILES; i++)
+        if (lseek(files[i], 0, SEEK_SET) < 0 || fcntl(files[i], F_SETFL, 0) < 0 ||
+            (i > 0 && ftruncate(files[i], 0) < 0))
+            return -1;
+    return 0;
+}
+
+static void new_cookie(char *cookie)
+{
+    unsigned char bytes[COOKIE_CHARS / 2];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        _exit(1);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        cookie[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+        cookie[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+    }
+}
+
+static uint64_t size_of(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 ? (uint64_t)status.st_size : 0;
+}
+
+/* Runs the loaded program on the tests that come, "T" and the number of a slot of files.
+ *
+ * Returns 0 in a child, 1 when a message waits that is no test, -1 if no process can be made. Ends
+ * the process when the other side is gone. Compiled code that the first child did not seal is no
+ * longer offered to the others.
+ */
+int rlef_serve(int control, int32_t slots, const int32_t *files, struct request *r, char *cookie)
+{
+    for (;;) {
+        unsigned char message[2];
+        ssize_t count = recv(control, message, sizeof message, MSG_PEEK);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            _exit(0);
+        if (message[0] != 'T')
+            return 1;
+        if (recv(control, message, sizeof message, 0) != 2 || message[1] >= slots)
+            _exit(1);
+        const int32_t *slot = files + SLOT_FILES * message[1];
+        if (rlef_empty(slot) != 0)
+            _exit(1);
+        memcpy(r->files, slot, sizeof(int32_t) * SLOT_FILES);
+        new_cookie(cookie);
+        struct outcome out;
+        int code = rlef_run(r, &out);
+        if (code <= 0)
+            return code;
+        int32_t *shared = &r->files[CODE_FILE];
+        if (*shared >= 0 && !(fcntl(*shared, F_GET_SEALS) & F_SEAL_WRITE)) {
+            close(*shared);
+            *shared = -1;
+        }
+        struct answer answer = {out.status, out.killed, out.cpu_s, out.wall_s, out.memory_kb,
+                                {size_of(slot[1]), size_of(slot[2]), size_of(slot[3])}, {0}};
+        memcpy(answer.cookie, cookie, COOKIE_CHARS);
+        if (send(control, &answer, sizeof answer, MSG_NOSIGNAL) != sizeof answer)
+            _exit(0);
+    }
 }

@@ -21,6 +21,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Callable
 from typing import Any
 
 PROGRAM = "solution.py"
@@ -35,7 +36,7 @@ SCALARS = frozenset({str, int, float, bool, types.NoneType, bytes, complex})
 DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
 # A program may replace the originals.
 dumps, loads, represent = json.dumps, json.loads, repr
-allow_digits = sys.set_int_max_str_digits
+digits, allow_digits = sys.get_int_max_str_digits, sys.set_int_max_str_digits
 COMPILE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
@@ -45,14 +46,42 @@ def write_all(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
+REHEARSALS = (
+    (b"def f(n):\n    return [n for n in (1, n)]\nprint(f(int(input()))[0])\n", None, b"1\n"),
+    (b"import sys\nfor line in sys.stdin:\n    print(*map(int, line.split()))\n", None, b"1 2\n"),
+    (b"def f(n):\n    return n\n", "f", b"[1]"),
+    (b"def f(n):\n    return [n for n in (1, n)]\nf(1)[2]\n", None, b""),
+)
+"""Programs, entry points and inputs."""
+
+
 def warm_up() -> None:
-    """Does in the zygote what each child would have to do: compile, print a traceback."""
+    """Lives a child's life a few times in the zygote, whose children then find it all done.
+
+    The interpreter has specialised its code, filled its caches and loaded what it needs by then; a
+    child that does so itself copies the pages it writes to.
+    """
     builtins.exit = builtins.quit = _sitebuiltins.Quitter("exit", "Ctrl-D")
-    source = b"def f(n):\n    return [n for n in (1, n)]\nf(1)[2]\n"
-    try:
-        exec(compile(source, PROGRAM, "exec"), {})
-    except IndexError as error:
-        format_error(error, source)
+    names = ("stdin", "stdout", "stderr", "argv")
+    kept, main = [getattr(sys, name) for name in names], sys.modules["__main__"]
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for _ in range(16):
+        for source, entry_point, given in REHEARSALS:
+            files = [os.memfd_create("rehearsal", os.MFD_ALLOW_SEALING) for _ in range(5)]
+            write_all(files[0], given)
+            os.lseek(files[0], 0, os.SEEK_SET)
+            for target, fd in enumerate(files):
+                os.dup2(fd, target)
+                os.close(fd)
+            for fd, name in enumerate(names[:3]):
+                setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+            run(source, entry_point, "", True, lambda status: None)
+    for name, value in zip(names, kept, strict=True):
+        setattr(sys, name, value)
+    sys.modules["__main__"] = main
+    for target in range(5):
+        os.dup2(nothing, target)
+    os.close(nothing)
 
 
 def format_error(error: BaseException, source: bytes) -> str:
@@ -145,8 +174,12 @@ def encoded(value: object) -> str:
     """
     kinds: set[str] = set()
     copy = plain(value, kinds)
-    allow_digits(0)  # the program is done; its own conversions kept the limit
-    return dumps({PYTHON: represent(copy)} if kinds else copy)
+    most = digits()
+    allow_digits(0)  # for this text only: the program's own conversions keep their limit
+    try:
+        return dumps({PYTHON: represent(copy)} if kinds else copy)
+    finally:
+        allow_digits(most)
 
 
 def exit_status(code: object) -> int:
@@ -194,11 +227,13 @@ def finish(source: bytes) -> int:
 
 
 def read_all(fd: int) -> bytes:
-    """The content of a file; its position is at the start again."""
-    parts = []
-    while part := os.read(fd, 1 << 20):
-        parts.append(part)
+    """The content of a file; its position stays where it is."""
+    size, parts = os.lseek(fd, 0, os.SEEK_END), []
     os.lseek(fd, 0, os.SEEK_SET)
+    at = 0
+    while at < size and (part := os.pread(fd, size - at, at)):
+        parts.append(part)
+        at += len(part)
     return b"".join(parts)
 
 
@@ -245,14 +280,16 @@ def called(entry_point: str, given: Any, names: dict[str, Any]) -> object:
     return getattr(names["Solution"](), entry_point)(*given)
 
 
-def run(source: bytes, entry_point: str | None, cookie: str, shared: bool) -> None:
+def run(
+    source: bytes, entry_point: str | None, cookie: str, shared: bool, leave: Callable[[int], None]
+) -> None:
     """Compiles and runs the program, calls the entry point if there is one, ends the process."""
-    leave = os._exit
+    limit = sys.setrecursionlimit
     try:
         code = compile_once(source, shared)
     except COMPILE_ERRORS as error:
         report_error(error, source)
-        leave(1)
+        return leave(1)
     os.write(RESULT_FD, b"r")
     module = types.ModuleType("__main__" if entry_point is None else "solution")
     module.__dict__.update(__file__=PROGRAM, __builtins__=builtins)
@@ -274,6 +311,7 @@ def run(source: bytes, entry_point: str | None, cookie: str, shared: bool) -> No
     except BaseException as error:
         status = uncaught(error, source)
     del module, code
+    limit(max(sys.getrecursionlimit(), 1000))  # the interpreter ends from far fewer frames
     try:
         status = finish(source) or status
     except BaseException as error:

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rlef.problems import Mode, Test
 from rlef.sandbox.checkers import make_checker, make_json_checker
@@ -24,6 +24,7 @@ from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.testlib import TESTLIB
 from rlef.sandbox.types import Isolation, JudgeJob, JudgeReport, Limits, SandboxError, Verdict
 from rlef.sandbox.verdicts import same_for_all
+from rlef.sandbox.wire import ReportMessage, Sender, unpack_report
 
 _log = logging.getLogger("rlef.sandbox")
 MODES = ("stdin", "function")
@@ -183,22 +184,22 @@ class Sandbox:
                 return future
             self._running[key] = future
         future.add_done_callback(lambda done: self._remember(key, done))
-        self._send(job, future, 1)
+        self._send(job, key, future, 1)
         return future
 
-    def _send(self, job: JudgeJob, future: Future[JudgeReport], attempt: int) -> None:
+    def _send(self, job: JudgeJob, key: _Key, future: Future[JudgeReport], attempt: int) -> None:
         """Gives a job to the judge; if that one dies, to a new one, then gives up with IE."""
 
         def lost() -> None:
             if attempt < _ATTEMPTS and not self._closed:
-                self._send(job, future, attempt + 1)
+                self._send(job, key, future, attempt + 1)
             else:
                 ending = "the sandbox was closed" if self._closed else "the judge died"
                 future.set_result(same_for_all(Verdict.IE, ending, job))
 
         with self._lock:
             judge = self._current()
-        if judge is None or not judge.send(job, future, lost):
+        if judge is None or not judge.send(job, key[1], future, lost):
             lost()
 
     def _current(self) -> "_Judge | None":
@@ -219,6 +220,14 @@ class Sandbox:
                 self._known[key] = done.result()
                 if len(self._known) > _KEPT_REPORTS:
                     self._known.popitem(last=False)
+
+
+class _Waiting(NamedTuple):
+    """A job that the judge has."""
+
+    job: JudgeJob
+    future: Future[JudgeReport]
+    lost: Callable[[], None]
 
 
 class _Judge:
@@ -245,23 +254,30 @@ class _Judge:
         self.isolation: Future[Isolation | None] = Future()
         self._connection = Connection(ours.detach())
         self._sending = threading.Lock()
-        self._waiting: dict[int, tuple[Future[JudgeReport], object]] = {}
+        self._sender = Sender()
+        self._waiting: dict[int, _Waiting] = {}
         self._count = 0
         self._state = threading.Lock()
         self._reader = threading.Thread(target=self._read, name="rlef-judge", daemon=True)
         self._reader.start()
 
-    def send(self, job: JudgeJob, future: Future[JudgeReport], lost: object) -> bool:
+    def send(
+        self,
+        job: JudgeJob,
+        tests_key: object,
+        future: Future[JudgeReport],
+        lost: Callable[[], None],
+    ) -> bool:
         """Hands a job over. Returns whether that was possible; ``lost`` is called if it dies."""
         with self._state:
             if self.dead:
                 return False
             self._count += 1
             number = self._count
-            self._waiting[number] = (future, lost)
+            self._waiting[number] = _Waiting(job, future, lost)
         try:
             with self._sending:
-                self._connection.send((number, job))
+                self._connection.send(self._sender.pack(number, job, tests_key))
         except OSError:
             with self._state:
                 return self._waiting.pop(number, None) is None
@@ -273,12 +289,13 @@ class _Judge:
                 number, answer = self._connection.recv()
             except Exception:  # the judge is dead, whatever its last bytes were
                 break
-            with self._state:
-                future = self._waiting.pop(number)[0] if number else self.isolation
-            if isinstance(answer, SandboxError):
-                future.set_exception(answer)
+            if isinstance(answer, ReportMessage):
+                waiting = self._take(number)
+                waiting.future.set_result(unpack_report(answer, waiting.job.tests))
+            elif isinstance(answer, SandboxError):
+                (self._take(number).future if number else self.isolation).set_exception(answer)
             else:
-                future.set_result(answer)
+                self.isolation.set_result(answer)
             if isinstance(answer, Isolation) and answer.warning:
                 _warn(answer.warning)
         with self._state:
@@ -290,8 +307,12 @@ class _Judge:
         self.process.kill()
         self.process.wait()
         self._connection.close()
-        for _, lost in left:
-            lost()  # type: ignore[operator]
+        for waiting in left:
+            waiting.lost()
+
+    def _take(self, number: int) -> "_Waiting":
+        with self._state:
+            return self._waiting.pop(number)
 
     def close(self) -> None:
         """Ends the process and waits for it."""

@@ -2,7 +2,7 @@
 
 Started by ``sandbox.py`` as ``python -c``; speaks over a socket of its own with the process that
 started it, and ends when that process does. Its first message is ``(0, isolation)``; then a message
-is ``(number, job)``, the answer ``(number, report)`` or ``(number, SandboxError)``.
+is a ``JobMessage``, the answer ``(number, ReportMessage)`` or ``(number, SandboxError)``.
 """
 
 import os
@@ -14,8 +14,9 @@ from multiprocessing.connection import Connection, wait
 from rlef.sandbox.build import CompilerMissing
 from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.jail import IsolationError, JailError
-from rlef.sandbox.types import Isolation, JudgeJob, JudgeReport, SandboxError
+from rlef.sandbox.types import Isolation, JudgeJob, SandboxError
 from rlef.sandbox.verdicts import internal_error
+from rlef.sandbox.wire import JobMessage, Receiver, ReportMessage, pack_report
 from rlef.sandbox.worker import Worker
 
 
@@ -43,6 +44,7 @@ class Judge:
         self._connection = connection
         self._sending = threading.Lock()
         self._jobs: queue.SimpleQueue[tuple[int, JudgeJob] | None] = queue.SimpleQueue()
+        self._received = Receiver()
         self._refusal: SandboxError | None = None
         try:
             settings, isolation = choose_isolation(packages, unsafe)
@@ -61,13 +63,13 @@ class Judge:
         """Takes jobs until the other side says goodbye or is dead."""
         while self._connection in wait([self._connection, parent]):
             try:
-                message = self._connection.recv()
+                message: JobMessage = self._connection.recv()
             except (EOFError, OSError):
                 break
             if self._refusal is not None:
-                self._send(message[0], self._refusal)
+                self._send(message.number, self._refusal)
             else:
-                self._jobs.put(message)
+                self._jobs.put((message.number, self._received.unpack(message)))
         for worker in self._workers:
             worker.stop()
         for _ in self._threads:
@@ -77,15 +79,15 @@ class Judge:
         while (message := self._jobs.get()) is not None:
             number, job = message
             try:
-                answer: JudgeReport | SandboxError = worker.judge(job)
+                answer: ReportMessage | SandboxError = pack_report(worker.judge(job), job.tests)
             except (IsolationError, CompilerMissing) as error:
                 answer = SandboxError(str(error))
             except Exception as error:  # a fault of ours must not stop the others
-                answer = internal_error(job, error)
+                answer = ReportMessage(report=internal_error(job, error), echoes=())
             self._send(number, answer)
         worker.close()
 
-    def _send(self, number: int, answer: JudgeReport | SandboxError | Isolation) -> None:
+    def _send(self, number: int, answer: ReportMessage | SandboxError | Isolation) -> None:
         with self._sending:
             try:
                 self._connection.send((number, answer))

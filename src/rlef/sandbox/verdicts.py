@@ -10,8 +10,8 @@ from rlef.sandbox.jail import Run
 from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.types import JudgeJob, JudgeReport, Limits, TestReport, Verdict
 
-Check = Callable[[bytes, bytes, bytes], str | None]
-"""(input, expected, actual) -> ``None`` or the first difference."""
+Check = Callable[[Test, bytes, bytes], str | None]
+"""(test, expected, actual) -> ``None`` or the first difference."""
 
 MESSAGE_CHARS = 4096
 _TRACEBACK = "Traceback (most recent call last):"
@@ -20,13 +20,14 @@ _TRACEBACK = "Traceback (most recent call last):"
 def test_report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport:
     """Makes the report of one test from what the jail saw."""
     actual = run.stdout if job.mode == "stdin" else run.returned
+    expected = as_bytes(test.output)
     verdict = failure(run, job)
     message = "" if verdict is None else explain(verdict, run, job.limits)
     if verdict is None and job.mode == "function" and not actual:
         verdict, message = Verdict.RE, f"the program ended before {job.entry_point!r} returned"
     if verdict is None:
         try:
-            difference = check(as_bytes(test.input), as_bytes(test.output), actual)
+            difference = check(test, expected, actual)
             verdict = Verdict.AC if difference is None else Verdict.WA
             message = difference or ""
         except NotJsonError as error:
@@ -36,7 +37,7 @@ def test_report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport
         cpu_s=run.cpu_s,
         wall_s=run.wall_s,
         memory_mb=run.memory_mb,
-        stdout=as_text(actual[: job.limits.output_kb * 1024]),
+        stdout=_text_of(actual[: job.limits.output_kb * 1024], test.output, expected),
         stderr=as_text(run.stderr[: job.limits.output_kb * 1024]),
         message=message,
     )
@@ -99,6 +100,11 @@ def summed(reports: list[TestReport]) -> JudgeReport:
     return JudgeReport(
         verdict=Verdict.IE if Verdict.IE in verdicts else failed, tests=tuple(reports)
     )
+
+
+def _text_of(actual: bytes, wanted: str, expected: bytes) -> str:
+    """Output as text; the very string that was wanted if it is the same, see ``wire.py``."""
+    return wanted if wanted.isascii() and actual == expected else as_text(actual)
 
 
 def as_text(data: bytes) -> str:

@@ -12,7 +12,7 @@ from rlef.problems import Test
 from rlef.sandbox.build import CompileError, build
 from rlef.sandbox.checker_values import make_value_checker
 from rlef.sandbox.checkers import make_checker
-from rlef.sandbox.jail import Jail, JailError, JailSettings, Pending, Program, Run
+from rlef.sandbox.jail import Jail, JailError, JailSettings, Program, Run
 from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
 from rlef.sandbox.types import JudgeJob, JudgeReport, TestReport, Verdict
@@ -82,11 +82,11 @@ class Worker:
             return make_value_checker(job.checker, lambda: self._jail("values")).check
         if job.checker != TESTLIB:
             compare = make_checker(job.checker)
-            return lambda _given, expected, actual: compare(expected, actual)
+            return lambda _test, expected, actual: compare(expected, actual)
         assert job.checker_source is not None
         checker = TestlibChecker(job.checker_source, self._build, lambda: self._jail("check"))
         stack.callback(checker.close)
-        return checker.check
+        return lambda test, expected, actual: checker.check(as_bytes(test.input), expected, actual)
 
     def _reports(self, job: JudgeJob, program: Program, check: Check) -> Iterator[TestReport]:
         """The reports in order, up to the first failure if the job says so."""
@@ -122,10 +122,10 @@ class Worker:
     def _runs_from(self, first: int, job: JudgeJob, program: Program, kind: str) -> Iterator[Run]:
         """Runs the program on the tests from ``first`` on, the next one always on its way."""
         jail = self._jail(kind)
-        jail.load(program, job.limits, several=len(job.tests) - first > 1)
-        tests = iter(job.tests[first:])
         ahead = 1 if job.stop_at_first_failure else _AHEAD
-        pending: deque[Pending] = deque()
+        jail.load(program, job.limits, tests=len(job.tests) - first, ahead=ahead)
+        tests = iter(job.tests[first:])
+        pending: deque[int] = deque()
         try:
             for _ in range(ahead):
                 pending.extend(_next(jail, tests))
@@ -179,6 +179,6 @@ class Worker:
             self._drop(kind)
 
 
-def _next(jail: Jail, tests: Iterator[Test]) -> list[Pending]:
+def _next(jail: Jail, tests: Iterator[Test]) -> list[int]:
     """Starts the next test, if there is one."""
     return [jail.start(as_bytes(t.input)) for t in islice(tests, 1)]

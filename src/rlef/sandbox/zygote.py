@@ -4,9 +4,11 @@ A script for a bare interpreter (``python -P -s -S -B``), started by ``jail.py``
 sets the process apart, ``spawn.py`` starts and watches a child, ``program.py`` is a Python
 program's life in it. Expected outputs never come here.
 
-A datagram on the control socket is one letter and JSON, with descriptors. ``P`` loads a program
-(its text or binary, then files of a tool), ``T`` runs it on one test (stdin, stdout, stderr,
-result); the answer to ``T`` is ``ANSWER`` with the files that a tool wrote.
+Datagrams on the control socket: ``P`` and JSON load a program; descriptors come along, first the
+slots of files that its tests use (stdin, stdout, stderr, result), then its text or binary, then
+files of a tool. ``T`` and the number of a slot run it on one test; the answer is ``spawn.ANSWER``
+with the files that a tool wrote. A slot's files are new for each program, and emptied for each
+test.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # signal costs each child 0.9 MB
@@ -21,7 +23,7 @@ import resource
 import struct
 import sys
 import types
-from _socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET, socket
+from _socket import CMSG_LEN, socket
 from typing import Any
 
 if __name__ == "__main__":  # hollow packages: the real ones would bring the trusted side along
@@ -37,9 +39,7 @@ USUAL_MODULES = (
 )
 PROCESSES = {"program": 40, "tools": 64}
 HEADROOM_BYTES = 8 << 20
-MAX_FDS = 16
-ANSWER = "=iiddQ16s"
-"""Exit status, limit that was passed, CPU and wall seconds, memory in kB, cookie."""
+MAX_FDS = 32
 BOX = namespaces.BOX
 
 
@@ -47,19 +47,28 @@ class Loaded:
     """The program that the next tests run. Importing dataclasses would cost each child 1 MB.
 
     Attributes:
-        code: Where the first child leaves the compiled program for the others, or -1.
+        slots: Descriptors of the tests' files, an array.
         outputs: Files that a tool writes.
         keep: What ``request`` points to.
     """
 
-    def __init__(self, kind: str, request: spawn.Request, entry_point: str | None) -> None:
+    def __init__(
+        self, kind: str, request: spawn.Request, entry_point: str | None, slots: list[int]
+    ) -> None:
         self.kind = kind
         self.request = request
         self.entry_point = entry_point
+        self.slots = (ctypes.c_int32 * len(slots))(*slots)
         self.source = b""
-        self.code = -1
         self.outputs: tuple[str, ...] = ()
         self.keep: list[object] = []
+
+    def close(self) -> None:
+        """Frees its files."""
+        code = self.request.files[spawn.CODE_FILE]
+        for fd in (*self.slots, code, self.request.binary):
+            if fd >= 0:
+                os.close(fd)
 
 
 class Zygote:
@@ -77,22 +86,19 @@ class Zygote:
     def load(self, header: dict[str, Any], fds: list[int]) -> None:
         """Takes over a program; the one before is forgotten."""
         if self.loaded is not None:
-            for fd in (self.loaded.code, self.loaded.request.binary):
-                if fd >= 0:
-                    os.close(fd)
-            self.loaded = None
-        kind = header["kind"]
+            self.loaded.close()
+        kind, count = header["kind"], spawn.SLOT_FILES * header["slots"]
         request = self.make_request(header)
-        loaded = Loaded(kind, request, header["entry_point"])
+        loaded = self.loaded = Loaded(kind, request, header["entry_point"], fds[:count])
+        del fds[:count]
         if kind == "python":
             loaded.source = read_all(fds.pop(0))
-            loaded.code = memory_file() if header["several"] else -1
-            request.files[4] = loaded.code
+            if header["several"]:
+                request.files[spawn.CODE_FILE] = memory_file()
         else:
             self.prepare_executable(loaded, header, fds)
         for fd in fds:
             os.close(fd)
-        self.loaded = loaded
 
     def make_request(self, header: dict[str, Any]) -> spawn.Request:
         """The limits of a program, and what this jail gives to every child."""
@@ -113,7 +119,7 @@ class Zygote:
             stack_bytes=memory if binary else 64 << 20,
             output_bytes=header["output_bytes"],
         )
-        request.files[3] = request.files[4] = -1
+        request.files[spawn.CODE_FILE] = -1
         if profile in self.filters:
             request.filter = ctypes.addressof(self.filters[profile])
             request.filter_length = len(self.filters[profile]) // 8
@@ -135,37 +141,32 @@ class Zygote:
         loaded.keep = [arguments, environment]
         request.argv, request.envp = arguments, environment
 
-    def test(self, fds: list[int]) -> None:
-        """Runs the loaded program once and answers."""
+    def run_tests(self) -> None:
+        """Runs the loaded program until a message comes that is no test."""
         loaded = self.loaded
         assert loaded is not None
-        cookie = os.urandom(8).hex().encode() if loaded.entry_point else b""
-        for slot, fd in enumerate(fds[:3] if loaded.kind != "python" else fds):
-            loaded.request.files[slot] = fd
-        outcome = self.spawner.run(loaded.request)
-        if outcome is None:
-            try:
-                program.run(loaded.source, loaded.entry_point, cookie.decode(), loaded.code >= 0)
-            finally:
-                os._exit(1)
-        for fd in fds:
-            os.close(fd)
-        self.forget_broken_code(loaded)
-        outputs = self.collect(loaded) if loaded.kind == "tool" else []
-        ending = os.waitstatus_to_exitcode(outcome.status)
-        answer = struct.pack(
-            ANSWER, ending, outcome.killed, outcome.cpu_s, outcome.wall_s, outcome.memory_kb, cookie
-        )
-        send(self.control, answer, outputs)
+        cookie = self.spawner.serve(self.control, loaded.slots, loaded.request)
+        if cookie is not None:
+            self.become(loaded, cookie)
+
+    def run_tool(self) -> None:
+        """Runs the loaded tool once and answers with the files that it wrote."""
+        loaded = self.loaded
+        assert loaded is not None
+        outcome = self.spawner.run(loaded.request, list(loaded.slots))
+        assert outcome is not None
+        outputs = self.collect(loaded)
+        spawn.send_answer(self.control, loaded.request, outcome, "", tuple(outputs))
         for fd in outputs:
             os.close(fd)
 
-    def forget_broken_code(self, loaded: Loaded) -> None:
-        """A compiled program counts only when the child that made it sealed it."""
-        if loaded.code < 0 or fcntl.fcntl(loaded.code, fcntl.F_GET_SEALS) & fcntl.F_SEAL_WRITE:
-            return
-        os.close(loaded.code)
-        loaded.code = loaded.request.files[4] = memory_file()
+    def become(self, loaded: Loaded, cookie: str) -> None:
+        """The rest of a child's life."""
+        shared = loaded.request.files[spawn.CODE_FILE] >= 0
+        try:
+            program.run(loaded.source, loaded.entry_point, cookie, shared, os._exit)
+        finally:
+            os._exit(1)
 
     def collect(self, loaded: Loaded) -> list[int]:
         """Opens the files that a tool wrote, then empties its folder."""
@@ -180,12 +181,6 @@ class Zygote:
         if os.listdir(BOX):
             os._exit(1)  # somebody left what cannot be removed: a new jail is clean
         return opened
-
-
-def send(control: socket, data: bytes, fds: list[int]) -> None:
-    """Sends a datagram with descriptors."""
-    packed = struct.pack(f"{len(fds)}i", *fds)
-    control.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, packed)] if fds else [])
 
 
 def receive(control: socket) -> tuple[bytes, list[int]]:
@@ -253,6 +248,7 @@ def main(control: socket, settings: dict[str, Any]) -> None:
     for name in USUAL_MODULES.split():
         __import__(name)
     zygote = Zygote(settings, control)
+    zygote.spawner.use_huge_pages()
     try:
         set_apart(zygote, settings)
     except Exception as error:  # whatever it is, the other side shall hear of it
@@ -265,16 +261,18 @@ def main(control: socket, settings: dict[str, Any]) -> None:
     for name, value in {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 64}.items():
         spawn.limit(getattr(resource, f"RLIMIT_{name}"), value)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a namespace is then immune
-    zygote.base_bytes = HEADROOM_BYTES + address_space(zygote.proc, settings["view"])
     program.warm_up()
     name = program.PROGRAM
     for module in (landlock, namespaces, program, seccomp, spawn):
         del sys.modules[module.__name__]
     del sys.modules["rlef"], sys.modules["rlef.sandbox"]
+    del os.environ["LD_BIND_NOW"]  # ours alone
     sys.orig_argv[:] = ["python3", name]  # ours names folders of the machine
     random.seed(0)
     gc.collect()
+    namespaces.LIBC.malloc_trim(0)  # each page that is there costs every child
     gc.freeze()
+    zygote.base_bytes = HEADROOM_BYTES + address_space(zygote.proc, settings["view"])
     control.send(json.dumps({"error": None, "hot_path": zygote.spawner.name}).encode())
     serve(zygote)
 
@@ -286,7 +284,9 @@ def serve(zygote: Zygote) -> None:
         if data[:1] == b"P":
             zygote.load(json.loads(data[1:]), fds)
         else:
-            zygote.test(fds)
+            zygote.run_tool()
+        if zygote.loaded is not None and zygote.loaded.kind != "tool":
+            zygote.run_tests()
 
 
 if __name__ == "__main__":
