@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rlef.algorithms import (
     normalize_advantages,
+    rewards_to_tokens,
     token_level_gae,
     turn_level_advantages,
     turns_to_tokens,
@@ -142,6 +143,15 @@ def test_turns_to_tokens() -> None:
     per_turn = torch.tensor([[0.5, NAN], [2.0, 3.0]])
     turn_ids = torch.tensor([[-1, 0, 0, -1], [0, -1, 1, 1]])
     assert turns_to_tokens(per_turn, turn_ids).tolist() == [[0, 0.5, 0.5, 0], [2, 0, 3, 3]]
+
+
+def test_rewards_stand_at_the_last_token_of_their_turn() -> None:
+    turn_ids = torch.tensor([[-1, 0, 0, 1, 1], [0, -1, 1, -1, -1]])
+    rewards = torch.tensor([[0.5, 2.0], [-1.0, 3.0]])
+    assert rewards_to_tokens(rewards, turn_ids).tolist() == [[0, 0, 0.5, 0, 2], [-1, 0, 3, 0, 0]]
+    assert torch.equal(
+        rewards_to_tokens(torch.tensor([[0.0, 1.0]]).double(), TURN_IDS), REWARDS_OF_TOKENS
+    )
 
 
 def test_whitening_over_turns_by_hand() -> None:

@@ -13,7 +13,10 @@ from rlef.algorithms import (
     ppo_policy_loss,
     sft_loss,
     token_entropy,
+    turn_importance_weights,
+    turn_policy_loss,
     turn_value_loss,
+    turns_to_tokens,
 )
 
 NAN = math.nan
@@ -315,3 +318,99 @@ def test_explained_variance_by_hand() -> None:
 def test_explained_variance_of_equal_returns_is_nan(count: int) -> None:
     mask = torch.ones(count).bool()
     assert explained_variance(torch.rand(count), torch.full((count,), 0.1), mask).isnan()
+
+
+# Two turns of 2 and 1 tokens; pi / pi_old is 1.2 * 1.1 and 0.7, pi / pi_behavior 0.5 * 0.8 and 1.5.
+TURNS = torch.tensor([[0, 0, -1, 1]])
+NOW = torch.tensor([[-1.0, -2.0, NAN, -3.0]], dtype=torch.float64)
+OLD = NOW - torch.tensor([[1.2, 1.1, 1.0, 0.7]], dtype=torch.float64).log()
+BEHAVIOR = NOW - torch.tensor([[0.5, 0.8, 1.0, 1.5]], dtype=torch.float64).log()
+BOTH = torch.tensor([[True, True]])
+
+
+def test_weights_of_turns_by_hand() -> None:
+    weights = turn_importance_weights(NOW, BEHAVIOR, TURNS, 3)
+    torch.testing.assert_close(weights, torch.tensor([[0.4, 1.0, 1.0]]).double())
+
+
+def test_ratio_of_turns_by_hand() -> None:
+    now = NOW.clone().requires_grad_()
+    stats = turn_policy_loss(now, OLD, torch.tensor([[1.0, 1.0]]), TURNS, BOTH, clip=0.4)
+    stats.loss.backward()
+    assert stats.loss.item() == pytest.approx(-(1.32 + 0.7) / 2)
+    assert now.grad is not None
+    # every token of a turn is pulled by the ratio of the whole turn
+    torch.testing.assert_close(now.grad, -torch.tensor([[0.66, 0.66, 0.0, 0.35]]).double())
+    assert (stats.clipfrac.item(), stats.importance_weight.item()) == (0.0, 1.0)
+    clipped = turn_policy_loss(NOW, OLD, torch.tensor([[1.0, -1.0]]), TURNS, BOTH)
+    assert clipped.loss.item() == pytest.approx(-(1.2 - 0.8) / 2)
+    assert clipped.clipfrac.item() == 1.0
+
+
+def test_ratio_of_turns_with_importance_weights_by_hand() -> None:
+    weights = turn_importance_weights(NOW, BEHAVIOR, TURNS, 2)
+    stats = turn_policy_loss(
+        NOW, OLD, torch.tensor([[1.0, 1.0]]), TURNS, BOTH, importance_weights=weights
+    )
+    assert stats.loss.item() == pytest.approx(-(1.32 * 0.4 + 0.7) / 2)
+    assert stats.importance_weight.item() == pytest.approx(0.7)
+
+
+def test_weights_of_turns_in_the_loss_of_tokens_by_hand() -> None:
+    weights = turns_to_tokens(turn_importance_weights(NOW, BEHAVIOR, TURNS, 2), TURNS)
+    advantages, mask = torch.ones(1, 4), TURNS >= 0
+    stats = ppo_policy_loss(NOW, OLD, BEHAVIOR, advantages, mask, importance_weights=weights)
+    # 1.2 * 0.4, 1.1 * 0.4, 0.7 * 1
+    assert stats.loss.item() == pytest.approx(-(0.48 + 0.44 + 0.7) / 3)
+    none = ppo_policy_loss(
+        NOW, OLD, BEHAVIOR, advantages, mask, importance_weights=torch.ones(1, 4)
+    )
+    assert none.loss.item() == pytest.approx(-(1.2 + 1.1 + 0.7) / 3)
+
+
+@given(policy_rows, st.floats(0.05, 0.5))
+def test_turns_of_one_token_are_tokens(
+    rows: list[tuple[float, float, float, float]], clip: float
+) -> None:
+    columns = torch.tensor(rows, dtype=torch.float64).T[:, None]
+    now, old, behavior, advantages = (column.clone() for column in columns)
+    turn_ids = torch.arange(len(rows))[None]
+    mask = torch.ones(1, len(rows)).bool()
+    gradients = []
+    for per_turn in (False, True):
+        leaf = now.clone().requires_grad_()
+        if per_turn:
+            weights = turn_importance_weights(leaf, behavior, turn_ids, len(rows))
+            stats = turn_policy_loss(
+                leaf, old, advantages, turn_ids, mask, clip, importance_weights=weights
+            )
+        else:
+            stats = ppo_policy_loss(leaf, old, behavior, advantages, mask, clip)
+        stats.loss.backward()
+        gradients.append((torch.stack(stats).detach(), leaf.grad))
+    torch.testing.assert_close(*gradients)
+
+
+def test_ratio_of_long_turns_stays_finite() -> None:
+    now = torch.full((1, 4000), -2.0, requires_grad=True)
+    turn_ids = torch.arange(4000)[None] // 2000
+    for old in (torch.full((1, 4000), -3.0), torch.full((1, 4000), -1.0)):
+        weights = turn_importance_weights(now, old, turn_ids, 2)
+        stats = turn_policy_loss(
+            now, old, torch.tensor([[1.0, -1.0]]), turn_ids, BOTH, importance_weights=weights
+        )
+        now.grad = None
+        stats.loss.backward()
+        assert torch.isfinite(torch.stack(stats)).all()
+        assert now.grad is not None and torch.isfinite(now.grad).all()
+
+
+def test_gradcheck_of_turns() -> None:
+    now, old, _, _, _ = policy_batch(seed=5)
+    turn_ids = torch.tensor([[-1, 0, 0, 1, -1], [0, -1, 1, 1, 1]] * 3)
+    advantages = torch.randn(6, 2, generator=torch.Generator().manual_seed(0)).double()
+    mask = torch.ones(6, 2).bool()
+    leaf = now.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: turn_policy_loss(x, old, advantages, turn_ids, mask).loss, leaf
+    )

@@ -1,4 +1,4 @@
-"""Advantages and returns, per turn (RLEF) or per token (the ablation).
+"""Advantages and returns with a critic, per turn (RLEF) or per token (the ablation).
 
 Shapes: B rollouts, U turns, L tokens.
 """
@@ -86,6 +86,23 @@ def turns_to_tokens(per_turn: Tensor, turn_ids: Tensor) -> Tensor:
     """
     spread = per_turn.gather(1, turn_ids.clamp(min=0))
     return torch.where(turn_ids >= 0, spread, torch.zeros_like(spread))
+
+
+@torch.no_grad()
+def rewards_to_tokens(rewards: Tensor, turn_ids: Tensor) -> Tensor:
+    """Put each turn's reward at its last action token, as ``token_level_gae`` takes them.
+
+    Args:
+        rewards: (B, U).
+        turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere; the action tokens of
+            a turn stand side by side.
+
+    Returns:
+        (B, L) of ``rewards``' dtype, 0 elsewhere.
+    """
+    following = torch.nn.functional.pad(turn_ids[:, 1:], (0, 1), value=-1)
+    spread = turns_to_tokens(rewards, turn_ids)
+    return torch.where(turn_ids != following, spread, torch.zeros_like(spread))
 
 
 @torch.no_grad()

@@ -3,15 +3,34 @@
 Shapes: B rollouts, U turns, L tokens.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from rlef.algorithms.masked import check_same_shape, keep, masked_mean, widen
+from rlef.algorithms.masked import (
+    check_same_shape,
+    keep,
+    masked_mean,
+    turn_counts,
+    turn_sums,
+    widen,
+)
+
+MAX_LOG_RATIO = 20.0
+"""Log ratios are cut here: exp would overflow, and 0 * inf is a NaN gradient."""
+
+
+KLEstimator = Literal["k1", "k2", "k3"]
 
 
 @torch.no_grad()
 def turn_kl_penalty(
-    logprobs: Tensor, ref_logprobs: Tensor, turn_ids: Tensor, num_turns: int
+    logprobs: Tensor,
+    ref_logprobs: Tensor,
+    turn_ids: Tensor,
+    num_turns: int,
+    reduction: Literal["mean", "sum"] = "mean",
 ) -> Tensor:
     """Mean over a turn's action tokens of ``logprob - ref_logprob`` (RLEF, section 2.2).
 
@@ -25,30 +44,55 @@ def turn_kl_penalty(
         turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere (logprobs there may
             be anything, NaN too).
         num_turns: U.
+        reduction: ``"sum"``: the log-probability of the response as it is, as in RLHF (Ouyang et
+            al. 2022, equation 2), so that the penalty grows with the length of the answer.
 
     Returns:
-        (B, U), float32 or wider, in nats per token; 0 for turns without action tokens.
+        (B, U), float32 or wider, in nats per token (mean) or per turn (sum); 0 for turns without
+        action tokens.
 
     Raises:
         ValueError: Shapes differ, or a turn id is not below ``num_turns``.
     """
     check_same_shape(logprobs=logprobs, ref_logprobs=ref_logprobs, turn_ids=turn_ids)
-    if turn_ids.numel() and int(turn_ids.max()) >= num_turns:
-        raise ValueError(
-            f"turn_ids has turn {int(turn_ids.max())}, but num_turns is {num_turns}: "
-            f"allowed are -1 to {num_turns - 1}"
-        )
     is_action = turn_ids >= 0
     difference = keep(logprobs, is_action) - keep(ref_logprobs, is_action)
-    # Not a scatter: its order of summation on a GPU changes from run to run.
-    sums, counts = [], []
-    for turn in range(num_turns):
-        in_turn = turn_ids == turn
-        sums.append(keep(difference, in_turn).sum(dim=1))
-        counts.append(in_turn.sum(dim=1))
-    if not sums:
-        return difference.new_zeros((turn_ids.shape[0], 0))
-    return torch.stack(sums, dim=1) / torch.stack(counts, dim=1).clamp(min=1)
+    sums = turn_sums(difference, turn_ids, num_turns)
+    return sums / turn_counts(turn_ids, num_turns).clamp(min=1) if reduction == "mean" else sums
+
+
+def kl_estimates(
+    logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, estimator: KLEstimator
+) -> Tensor:
+    """Estimates of KL(policy || reference) from each token that the policy sampled, for a loss.
+
+    With ``d = logprob - ref_logprob`` (http://joschu.net/blog/kl-approx.html):
+
+    * k1 = d. Unbiased, but as a loss it does nothing in expectation: the mean of its gradient,
+      the score function's, is 0 on fresh samples.
+    * k2 = d**2 / 2. Biased in value; its gradient is that of the KL divergence on fresh samples.
+    * k3 = exp(-d) - 1 + d. Unbiased, never negative; GRPO's (arXiv 2402.03300, equation 4).
+
+    Args:
+        logprobs: (B, L) under the policy now; the only input with a gradient.
+        ref_logprobs: (B, L) under the frozen reference.
+        mask: (B, L), True = counts; what stands elsewhere may be anything, NaN too.
+        estimator: Which one.
+
+    Returns:
+        (B, L) in nats, float32 or wider, 0 where the mask is not True.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    check_same_shape(logprobs=logprobs, ref_logprobs=ref_logprobs, mask=mask)
+    difference = keep(logprobs, mask) - keep(ref_logprobs.detach(), mask)
+    if estimator == "k1":
+        return difference
+    if estimator == "k2":
+        return difference.square() / 2
+    log_ratio = -difference.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return torch.expm1(log_ratio) - log_ratio
 
 
 @torch.no_grad()
@@ -74,4 +118,5 @@ def approx_kl(
     """
     check_same_shape(logprobs=logprobs, old_logprobs=old_logprobs, mask=mask)
     log_ratio = widen(keep(logprobs, mask) - keep(old_logprobs, mask))
-    return masked_mean(torch.expm1(log_ratio) - log_ratio, mask, denominator)
+    capped = log_ratio.clamp(max=MAX_LOG_RATIO)
+    return masked_mean(torch.expm1(capped) - capped, mask, denominator)

@@ -10,12 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rlef.algorithms.kl import approx_kl
-from rlef.algorithms.masked import check_same_shape, keep, masked_mean, widen
+from rlef.algorithms.kl import MAX_LOG_RATIO, approx_kl
+from rlef.algorithms.masked import check_same_shape, keep, masked_mean, turn_sums, widen
 
 _ROUNDING = 1e-6
-MAX_LOG_RATIO = 20.0
-"""Log ratios are cut here: exp would overflow, and 0 * inf is a NaN gradient."""
 
 
 class PolicyLoss(NamedTuple):
@@ -41,6 +39,7 @@ def ppo_policy_loss(
     loss_mask: Tensor,
     clip: float = 0.2,
     denominator: Tensor | float | None = None,
+    importance_weights: Tensor | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate with a truncated importance weight (RLEF, appendix A.1).
 
@@ -62,6 +61,8 @@ def ppo_policy_loss(
         loss_mask: (B, L), True = counts.
         clip: The paper's epsilon.
         denominator: What to divide sums by; by default the number of tokens that count.
+        importance_weights: (B, L) to use in place of ``min(pi / pi_behavior, 1)`` of each token,
+            such as those of ``turn_importance_weights``, or ones for no correction.
 
     Returns:
         Scalars, float32 or wider.
@@ -81,7 +82,11 @@ def ppo_policy_loss(
     behavior_logprobs = keep(behavior_logprobs.detach(), loss_mask)
     advantages = keep(advantages.detach(), loss_mask)
 
-    weight = (logprobs.detach() - behavior_logprobs).clamp(max=0).exp()
+    if importance_weights is None:
+        weight = (logprobs.detach() - behavior_logprobs).clamp(max=0).exp()
+    else:
+        check_same_shape(logprobs=logprobs, importance_weights=importance_weights)
+        weight = keep(importance_weights.detach(), loss_mask)
     ratio = (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * weight
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
@@ -92,6 +97,88 @@ def ppo_policy_loss(
         approx_kl=approx_kl(logprobs, old_logprobs, loss_mask, denominator),
         ratio=masked_mean(ratio, loss_mask, denominator),
         importance_weight=masked_mean(weight, loss_mask, denominator),
+    )
+
+
+@torch.no_grad()
+def turn_importance_weights(
+    logprobs: Tensor, behavior_logprobs: Tensor, turn_ids: Tensor, num_turns: int
+) -> Tensor:
+    """``min(pi / pi_behavior, 1)`` of whole turns, pi(turn) being the product over its tokens.
+
+    The truncated importance sampling of RLEF, appendix A.1, with the response as the action: the
+    right weight for what follows from a response as a whole, of more variance than that of tokens.
+
+    Args:
+        logprobs: (B, L) under the policy now.
+        behavior_logprobs: (B, L) at sampling.
+        turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere.
+        num_turns: U.
+
+    Returns:
+        (B, U) in [0, 1], float32 or wider; 1 for turns without action tokens.
+
+    Raises:
+        ValueError: Shapes differ, or a turn id is not below ``num_turns``.
+    """
+    check_same_shape(logprobs=logprobs, behavior_logprobs=behavior_logprobs, turn_ids=turn_ids)
+    is_action = turn_ids >= 0
+    log_ratio = keep(logprobs, is_action) - keep(behavior_logprobs, is_action)
+    return turn_sums(log_ratio, turn_ids, num_turns).clamp(max=0).exp()
+
+
+def turn_policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    turn_ids: Tensor,
+    turn_mask: Tensor,
+    clip: float = 0.2,
+    denominator: Tensor | float | None = None,
+    importance_weights: Tensor | None = None,
+) -> PolicyLoss:
+    """Clipped surrogate whose ratio is that of whole turns: the response is the action.
+
+        ratio_t = product over turn t's tokens of pi / pi_old, times its importance weight
+        loss    = -mean over turns of min(ratio * A, clamp(ratio, 1 - clip, 1 + clip) * A)
+
+    RLEF, section 2.2, writes the policy as pi(a_t | c_t) of a response a_t and optimises tokens;
+    this is the formula of appendix A.1 with that ratio (GSPO, arXiv 2507.18071, takes the product's
+    geometric mean). The sum of log ratios is cut at ``MAX_LOG_RATIO``, where it is long clipped.
+    With one token per turn it is ``ppo_policy_loss``.
+
+    Args:
+        logprobs: (B, L) of the tokens under the policy now; the only input with a gradient.
+        old_logprobs: (B, L) at the start of the update.
+        advantages: (B, U).
+        turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere.
+        turn_mask: (B, U), True = counts.
+        clip: The paper's epsilon, for the ratio of a turn.
+        denominator: What to divide sums by; by default the number of turns that count.
+        importance_weights: (B, U), by default 1.
+
+    Returns:
+        Scalars, float32 or wider; means are over turns, ``approx_kl`` is in nats per turn.
+
+    Raises:
+        ValueError: Shapes differ, or a turn id is not below U.
+    """
+    check_same_shape(logprobs=logprobs, old_logprobs=old_logprobs, turn_ids=turn_ids)
+    check_same_shape(advantages=advantages, turn_mask=turn_mask)
+    is_action = turn_ids >= 0
+    difference = keep(logprobs, is_action) - keep(old_logprobs.detach(), is_action)
+    turn_logratio = turn_sums(difference, turn_ids, turn_mask.shape[1])
+    none = torch.zeros_like(turn_logratio)
+    # A turn is one action here, so the loss of tokens applies to turns as it stands.
+    return ppo_policy_loss(
+        turn_logratio,
+        none,
+        none,
+        advantages,
+        turn_mask,
+        clip,
+        denominator,
+        torch.ones_like(none) if importance_weights is None else importance_weights,
     )
 
 

@@ -31,6 +31,36 @@ def masked_mean(x: Tensor, mask: Tensor, denominator: Tensor | float | None = No
     return kept.sum() / denominator
 
 
+def turn_sums(x: Tensor, turn_ids: Tensor, num_turns: int) -> Tensor:
+    """Sum over each turn's action tokens.
+
+    Args:
+        x: (B, L); entries outside turns may be anything, NaN too.
+        turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere.
+        num_turns: U.
+
+    Returns:
+        (B, U), float32 or wider; 0 for turns without action tokens.
+
+    Raises:
+        ValueError: Shapes differ, or a turn id is not below ``num_turns``.
+    """
+    check_same_shape(x=x, turn_ids=turn_ids)
+    if turn_ids.numel() and int(turn_ids.max()) >= num_turns:
+        raise ValueError(
+            f"turn_ids has turn {int(turn_ids.max())}, but num_turns is {num_turns}: "
+            f"allowed are -1 to {num_turns - 1}"
+        )
+    # Not a scatter: its order of summation on a GPU changes from run to run.
+    sums = [keep(x, turn_ids == turn).sum(dim=1) for turn in range(num_turns)]
+    return torch.stack(sums, dim=1) if sums else widen(x).new_zeros((turn_ids.shape[0], 0))
+
+
+def turn_counts(turn_ids: Tensor, num_turns: int) -> Tensor:
+    """Number of action tokens of each turn: (B, U) int64."""
+    return turn_sums(torch.ones_like(turn_ids), turn_ids, num_turns).long()
+
+
 def keep(x: Tensor, mask: Tensor) -> Tensor:
     """``x`` in float32 or wider, with 0 in value and gradient wherever the mask is not True."""
     x = widen(x)
