@@ -24,7 +24,7 @@ class ActionLogprobs(NamedTuple):
     """(B, L) float32, log-probability of each action token given all before it, 0 elsewhere."""
     entropy: Tensor
     """(B, L) float32 in nats, of the distribution each action token was drawn from, 0 elsewhere;
-    without gradient, and all 0 unless it was asked for."""
+    all 0 unless it was asked for."""
 
 
 def action_logprobs(
@@ -66,7 +66,7 @@ def action_logprobs(
     if parts:
         flat_logprobs, flat_entropy = (torch.cat(column) for column in zip(*parts, strict=True))
         logprobs = logprobs.index_put((rows, columns), flat_logprobs)
-        entropy[rows, columns] = flat_entropy
+        entropy = entropy.index_put((rows, columns), flat_entropy)
     return ActionLogprobs(logprobs, entropy)
 
 
@@ -75,10 +75,8 @@ def _token_logprobs(
 ) -> tuple[Tensor, Tensor]:
     logits = head(states).float() / temperature
     logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
-    if not with_entropy:
-        return logprobs, torch.zeros_like(logprobs, requires_grad=False)
-    with torch.no_grad():
-        return logprobs, token_entropy(logits)
+    entropy = token_entropy(logits) if with_entropy else torch.zeros_like(logprobs)
+    return logprobs, entropy
 
 
 def last_hidden_states(model: PreTrainedModel, batch: RolloutBatch) -> Tensor:
@@ -116,16 +114,18 @@ def check_output_head(model: PreTrainedModel) -> None:
 
 
 class Critic(nn.Module):
-    """The turn-level value function: a backbone of its own and a linear head.
+    """The value function: a backbone of its own and a linear head.
 
     Args:
         backbone: A language model's weights, copied from the policy's first ones (RLEF, A.1).
         seed: Of the head's random weights; they are drawn from N(0, 1 / H), the bias is 0.
+        per_token: Values of tokens rather than of turns.
     """
 
-    def __init__(self, backbone: PreTrainedModel, seed: int) -> None:
+    def __init__(self, backbone: PreTrainedModel, seed: int, *, per_token: bool = False) -> None:
         super().__init__()
         self.backbone = backbone.base_model
+        self.per_token = per_token
         hidden_size = int(backbone.config.get_text_config().hidden_size)
         self.head = nn.Linear(hidden_size, 1)
         generator = torch.Generator().manual_seed(seed)
@@ -136,14 +136,33 @@ class Critic(nn.Module):
         self.head.to(backbone.device)
 
     def forward(self, batch: RolloutBatch) -> Tensor:
-        """Returns (B, U) float32: V(c_t) at the last token of turn t's prompt, 0 without a turn.
+        """Returns the values of a batch, float32, 0 where there is no turn or no action token.
 
-        What stands after the last prompt is not run: no value depends on it.
+        Of turns: (B, U), V(c_t) at the last token of turn t's prompt. Of tokens: (B, L), before
+        each action token, that is at the token in front of it; so the first one of a turn has
+        the turn's value. What stands after the last of these is not run: no value depends on it.
         """
-        length = int(batch.prompt_ends.max()) + 1
+        is_action = batch.action_mask
+        last = is_action.nonzero()[:, 1].max() - 1 if self.per_token else batch.prompt_ends.max()
+        length = int(last) + 1
         output = self.backbone(input_ids=batch.token_ids[:, :length], use_cache=False)
+        if self.per_token:
+            rows, columns = is_action.nonzero(as_tuple=True)
+            found = self._values(output.last_hidden_state[rows, columns - 1])
+            return found.new_zeros(is_action.shape).index_put((rows, columns), found)
         rows = torch.arange(len(batch), device=batch.token_ids.device)[:, None]
-        states = output.last_hidden_state[rows, batch.prompt_ends]  # (B, U, H)
-        # Not self.head(...): autocast would round the values to bfloat16.
-        values = (states.float() * self.head.weight[0]).sum(-1) + self.head.bias
+        values = self._values(output.last_hidden_state[rows, batch.prompt_ends])
         return torch.where(batch.turn_mask, values, torch.zeros_like(values))
+
+    def _values(self, states: Tensor) -> Tensor:
+        """(..., H) to (...)."""
+        # Not self.head(...): autocast would round the values to bfloat16.
+        return (states.float() * self.head.weight[0]).sum(-1) + self.head.bias
+
+
+def turn_values(values: Tensor, batch: RolloutBatch) -> Tensor:
+    """Returns what was found before each turn's first token, (B, U), of (B, L) or (B, U) itself."""
+    if values.shape == batch.turn_mask.shape:
+        return values
+    first = (batch.prompt_ends + 1).clamp(max=values.shape[1] - 1)
+    return torch.where(batch.turn_mask, values.gather(1, first), torch.zeros_like(first).float())

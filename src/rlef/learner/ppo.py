@@ -1,99 +1,32 @@
-"""PPO with a token-level policy and a turn-level critic (RLEF, section 2.2 and appendix A.1).
+"""One update of RLEF: PPO with a token-level policy and a turn-level critic, or what replaces them.
 
-Shapes: B rollouts, L tokens, U turns. One call of ``PPOLearner.update`` is a batch of rollouts:
+RLEF, section 2.2 and appendix A.1. One call of ``PPOLearner.update`` is a batch of rollouts:
 
-1. score: old log-probabilities, reference log-probabilities, old values;
-2. rewards less ``beta`` times the turn-mean KL; one advantage per turn; whiten over the batch;
-3. minibatches: one optimizer step each of policy and critic, gradients summed over micro-batches.
+1. score: old log-probabilities, reference log-probabilities, old values (``score.py``);
+2. rewards less ``beta`` times the KL penalty; advantages; whiten over the batch (``credit.py``);
+3. minibatches: one optimizer step each of policy (``objective.py``) and critic, gradients summed
+   over micro-batches.
 """
 
 import copy
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rlef.algorithms import (
-    explained_variance,
-    masked_mean,
-    normalize_advantages,
-    ppo_policy_loss,
-    turn_kl_penalty,
-    turn_level_advantages,
-    turn_value_loss,
-    turns_to_tokens,
-)
+from rlef.algorithms import turn_value_loss
+from rlef.learner.config import LearnerConfig
+from rlef.learner.lora import adapters_off, add_adapters, frozen_twin
 from rlef.learner.microbatch import micro_batches
 from rlef.learner.models import Critic, action_logprobs, check_output_head
+from rlef.learner.objective import policy_objective
+from rlef.learner.score import Scored, score
 from rlef.rollout import RolloutBatch, derive_seed
 
-
-class LearnerConfig(BaseModel):
-    """Settings of the update. The defaults are the paper's; what it leaves open says so."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lr: float = Field(2e-7, gt=0, le=1)
-    critic_lr: float | None = Field(None, gt=0, le=1)
-    """``None``: as ``lr``."""
-    weight_decay: float = Field(0.1, ge=0)
-    warmup_updates: int = Field(50, ge=0)
-    """Linear warm-up, in optimizer steps."""
-    final_lr_share: float = Field(1.0, ge=0, le=1)
-    """The learning rate falls linearly to this share of ``lr`` at the last update; the paper's
-    stays."""
-    minibatch: int = Field(256, ge=1)
-    """Rollouts per optimizer step."""
-    beta: float = Field(0.05, ge=0)
-    """Weight of the KL penalty in the reward."""
-    gamma: float = Field(1.0, ge=0, le=1)
-    lam: float = Field(1.0, ge=0, le=1)
-    clip: float = Field(0.2, gt=0, lt=1)
-    value_clip: float = Field(0.2, gt=0)
-    normalize: Literal["turns", "tokens", "none"] = "turns"
-    """Over what advantages are whitened (open): turns of the batch, each once or weighted by its
-    tokens."""
-    grad_clip: float = Field(1.0, gt=0)
-    """Largest gradient norm, of policy and critic each (open)."""
-    adam_beta1: float = Field(0.9, ge=0, lt=1)
-    adam_beta2: float = Field(0.95, ge=0, lt=1)
-    micro_batch_tokens: int = Field(16384, ge=1)
-    """Padded tokens per forward and backward pass; sets memory, not results."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16``: weights stay float32, matrix products run in bfloat16 (autocast)."""
-    gradient_checkpointing: bool = False
-    """Less memory, about a third more time."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """What an update is made of, beside the batch.
-
-    Attributes:
-        old_logprobs: (B, L) at the start of the update.
-        old_values: (B, U) at the start of the update.
-        advantages: (B, L), whitened, at every action token of the turn.
-        returns: (B, U) rewards to go.
-    """
-
-    old_logprobs: Tensor
-    old_values: Tensor
-    advantages: Tensor
-    returns: Tensor
-
-    def select(self, rows: Tensor, length: int) -> "_Scored":
-        return _Scored(
-            self.old_logprobs[rows, :length],
-            self.old_values[rows],
-            self.advantages[rows, :length],
-            self.returns[rows],
-        )
+_Metrics = dict[str, float]
 
 
 class PPOLearner:
@@ -102,18 +35,20 @@ class PPOLearner:
     Args:
         policy: The model to train, in float32, on its device. It is changed in place.
         config: The settings.
-        seed: Of the critic's head and the order of minibatches.
+        seed: Of the critic's head, of adapters and of the order of minibatches.
         temperature: What sampling divides the logits by.
         total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
 
     Attributes:
-        policy: as given.
-        critic: a copy of the policy's first weights with a random head.
-        reference: a frozen copy of the policy's first weights.
+        policy: as given, with adapters in it where the settings say so.
+        critic: a copy of the policy's first weights with a random head; ``None`` without one.
+        reference: a frozen copy of the policy's first weights; ``None`` where the policy without
+            its adapters serves, or no KL penalty needs it.
         updates: optimizer steps taken.
 
     Raises:
-        ValueError: The model's logits are not its output embedding of its hidden states.
+        ValueError: The model's logits are not its output embedding of its hidden states, or
+            ``peft`` is needed and not there.
     """
 
     def __init__(
@@ -127,21 +62,34 @@ class PPOLearner:
         check_output_head(policy)
         self.config = config
         self.policy = policy
-        self.reference = copy.deepcopy(policy).requires_grad_(False)
-        self.critic = Critic(copy.deepcopy(policy), seed)
+        self.reference: PreTrainedModel | None = None
+        self.critic: Critic | None = None
         self.updates = 0
         self._seed = seed
         self._temperature = temperature
         self._total_updates = total_updates
+        if config.kl != "none" and config.lora is None:
+            self.reference = copy.deepcopy(policy).requires_grad_(False)
+        if config.has_critic:
+            twin = frozen_twin(policy) if config.lora else copy.deepcopy(policy)
+            self.critic = Critic(twin, seed, per_token=config.advantage == "token_critic")
+        if config.lora is not None:
+            policy.requires_grad_(False)
+            add_adapters(policy, config.lora, derive_seed(seed, 1))
+            if self.critic is not None:
+                add_adapters(self.critic.backbone, config.lora, derive_seed(seed, 2))
         if config.gradient_checkpointing:
-            for model in (self.policy, self.critic.backbone):
-                model.gradient_checkpointing_enable()  # type: ignore[operator]
-                model.train()
-                _switch_off_dropout(model)
+            for model in (self.policy, self.critic.backbone if self.critic else None):
+                if model is not None:
+                    model.gradient_checkpointing_enable()  # type: ignore[operator]
+                    model.train()
+                    _switch_off_dropout(model)
         self.policy_optimizer = self._adamw(self.policy, config.lr)
-        self.critic_optimizer = self._adamw(self.critic, config.critic_lr or config.lr)
+        self.critic_optimizer: torch.optim.AdamW | None = None
+        if self.critic is not None:
+            self.critic_optimizer = self._adamw(self.critic, config.critic_lr or config.lr)
 
-    def update(self, batch: RolloutBatch, steps: int) -> dict[str, float]:
+    def update(self, batch: RolloutBatch, steps: int) -> _Metrics:
         """Learns from a batch of rollouts.
 
         Args:
@@ -150,129 +98,133 @@ class PPOLearner:
 
         Returns:
             Metrics: means over rollouts (reward), turns (kl, value, return), action tokens
-            (entropy, logprob_gap, clipfrac, ratio ...) or optimizer steps (losses, grad_norm/...).
+            (entropy, logprob_gap, clipfrac, ratio ...) or the optimizer steps that were taken
+            (losses, grad_norm/...).
 
         Raises:
             FloatingPointError: A gradient is not finite.
         """
         batch = batch.to(self.policy.device)
-        scored, metrics = self._score(batch)
-        sums: dict[str, float] = {}
-        minibatches = list(self._minibatches(len(batch), steps))
-        for rows in minibatches:
-            for name, value in self._step(batch, scored, rows).items():
-                sums[name] = sums.get(name, 0.0) + value / len(minibatches)
-        return metrics | sums
-
-    def _score(self, batch: RolloutBatch) -> tuple[_Scored, dict[str, float]]:
-        """Evaluates policy, reference and critic as they are; forms rewards and advantages."""
-        old_logprobs = torch.zeros_like(batch.logprobs)
-        ref_logprobs = torch.zeros_like(batch.logprobs)
-        entropy = torch.zeros_like(batch.logprobs)
-        values = torch.zeros_like(batch.rewards)
+        reference = None if self.config.kl == "none" else self._reference_logprobs
         with torch.no_grad(), self._autocast():
-            for rows in micro_batches(batch.lengths, 2 * self.config.micro_batch_tokens):
-                part = batch.select(rows)
-                length = part.token_ids.shape[1]
-                ours = action_logprobs(self.policy, part, self._temperature, with_entropy=True)
-                old_logprobs[rows, :length] = ours.logprobs
-                entropy[rows, :length] = ours.entropy
-                theirs = action_logprobs(self.reference, part, self._temperature)
-                ref_logprobs[rows, :length] = theirs.logprobs
-                values[rows] = self.critic(part)
-        config, mask = self.config, batch.turn_mask
-        penalty = turn_kl_penalty(old_logprobs, ref_logprobs, batch.turn_ids, mask.shape[1])
-        rewards = batch.rewards - config.beta * penalty
-        advantages, returns = turn_level_advantages(rewards, values, mask, config.gamma, config.lam)
-        if config.normalize != "none":
-            counts = torch.stack([(batch.turn_ids == t).sum(1) for t in range(mask.shape[1])], 1)
-            weights = counts.float() if config.normalize == "tokens" else None
-            advantages = normalize_advantages(advantages, mask, weights)
-        metrics = {
-            "reward": float(batch.rewards.sum() / len(batch)),
-            "kl": float(masked_mean(penalty, mask)),
-            "entropy": float(masked_mean(entropy, batch.action_mask)),
-            "explained_variance": float(explained_variance(values, returns, mask)),
-            "value": float(masked_mean(values, mask)),
-            "return": float(masked_mean(returns, mask)),
-            "logprob_gap": float(
-                masked_mean((batch.logprobs - old_logprobs).abs(), batch.action_mask)
-            ),
-            "action_tokens": float(batch.action_mask.sum()),
-        }
-        spread = turns_to_tokens(advantages, batch.turn_ids)
-        return _Scored(old_logprobs, values, spread, returns), metrics
+            scored, metrics = score(
+                self.config, batch, self.policy, reference, self.critic, self._temperature
+            )
+        found: dict[str, list[float]] = {}
+        policy_steps, has_moved_far = 0, False
+        for rows in self._minibatches(len(batch), steps):
+            step: _Metrics = {}
+            if not has_moved_far and self.updates >= self.config.critic_warmup_updates:
+                step |= self._policy_gradient(batch, scored, rows)
+                has_moved_far = step["approx_kl"] > (self.config.target_kl or math.inf)
+                if has_moved_far:
+                    self.policy_optimizer.zero_grad()
+                else:
+                    step["grad_norm/policy"] = self._apply_policy()
+                    policy_steps += 1
+            if self.critic is not None and self.critic_optimizer is not None:
+                step["loss/value"] = self._critic_gradient(self.critic, batch, scored, rows)
+                step["grad_norm/critic"] = self._apply(
+                    "critic", self.critic, self.critic_optimizer, self._lr_share(0)
+                )
+            self.updates += 1
+            for name, value in step.items():
+                found.setdefault(name, []).append(value)
+        means = {name: sum(v / len(values) for v in values) for name, values in found.items()}
+        return metrics | means | {"policy_steps": float(policy_steps)}
 
-    def _minibatches(self, count: int, steps: int) -> Iterator[Tensor]:
+    def _reference_logprobs(self, batch: RolloutBatch) -> Tensor:
+        if self.reference is not None:
+            return action_logprobs(self.reference, batch, self._temperature).logprobs
+        with adapters_off(self.policy):
+            return action_logprobs(self.policy, batch, self._temperature).logprobs
+
+    def _minibatches(self, count: int, steps: int) -> list[Tensor]:
         generator = torch.Generator().manual_seed(derive_seed(self._seed, self.updates))
         order = torch.randperm(count, generator=generator).to(self.policy.device)
-        yield from torch.tensor_split(order, min(steps, count))
+        return list(torch.tensor_split(order, min(steps, count)))
 
-    def _step(self, batch: RolloutBatch, scored: _Scored, rows: Tensor) -> dict[str, float]:
-        """Takes one optimizer step of policy and critic on some rollouts."""
-        tokens = batch.action_mask[rows].sum()
-        turns = batch.turn_mask[rows].sum()
-        sums = dict.fromkeys(
-            ("loss/policy", "loss/value", "clipfrac", "approx_kl", "ratio", "importance_weight"),
-            0.0,
-        )
+    def _parts(
+        self, batch: RolloutBatch, scored: Scored, rows: Tensor
+    ) -> Iterator[tuple[RolloutBatch, Scored]]:
+        """Yields the micro-batches of a minibatch."""
         for places in micro_batches(batch.lengths[rows], self.config.micro_batch_tokens):
             part = batch.select(rows[places])
-            old = scored.select(rows[places], part.token_ids.shape[1])
+            yield part, scored.select(rows[places], part.token_ids.shape[1])
+
+    def _policy_gradient(self, batch: RolloutBatch, scored: Scored, rows: Tensor) -> _Metrics:
+        """Adds up the policy's gradient on a minibatch."""
+        tokens, turns = batch.action_mask[rows].sum(), batch.turn_mask[rows].sum()
+        sums: _Metrics = {}
+        for part, old in self._parts(batch, scored, rows):
             with self._autocast():
-                logprobs = action_logprobs(self.policy, part, self._temperature).logprobs
-                policy = ppo_policy_loss(
-                    logprobs,
-                    old.old_logprobs,
-                    part.logprobs,
-                    old.advantages,
-                    part.action_mask,
-                    self.config.clip,
-                    tokens,
+                now = action_logprobs(
+                    self.policy,
+                    part,
+                    self._temperature,
+                    with_entropy=self.config.entropy_bonus > 0,
                 )
-                policy.loss.backward()  # type: ignore[no-untyped-call]
-                value_loss = turn_value_loss(
-                    self.critic(part),
-                    old.old_values,
-                    old.returns,
-                    part.turn_mask,
-                    self.config.value_clip,
-                    turns,
-                )
-                value_loss.backward()  # type: ignore[no-untyped-call]
-            sums["loss/policy"] += float(policy.loss.detach())
-            sums["loss/value"] += float(value_loss.detach())
-            for name in ("clipfrac", "approx_kl", "ratio", "importance_weight"):
-                sums[name] += float(getattr(policy, name))
-        sums["grad_norm/policy"] = self._apply(self.policy, self.policy_optimizer)
-        sums["grad_norm/critic"] = self._apply(self.critic, self.critic_optimizer)
-        self.updates += 1
+                objective = policy_objective(self.config, part, old, now, tokens, turns)
+                objective.loss.backward()  # type: ignore[no-untyped-call]
+            for name, value in objective.metrics.items():
+                sums[name] = sums.get(name, 0.0) + value
         return sums
 
-    def _apply(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> float:
+    def _critic_gradient(
+        self, critic: Critic, batch: RolloutBatch, scored: Scored, rows: Tensor
+    ) -> float:
+        """Adds up the critic's gradient on a minibatch; returns its loss."""
+        count = (batch.action_mask if critic.per_token else batch.turn_mask)[rows].sum()
+        total = 0.0
+        for part, old in self._parts(batch, scored, rows):
+            assert old.old_values is not None and old.returns is not None  # there is a critic
+            with self._autocast():
+                loss = turn_value_loss(
+                    critic(part),
+                    old.old_values,
+                    old.returns,
+                    part.action_mask if critic.per_token else part.turn_mask,
+                    self.config.value_clip,
+                    count,
+                )
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return total
+
+    def _apply_policy(self) -> float:
+        share = self._lr_share(self.config.critic_warmup_updates)
+        return self._apply("policy", self.policy, self.policy_optimizer, share)
+
+    def _apply(
+        self, name: str, model: nn.Module, optimizer: torch.optim.Optimizer, lr_share: float
+    ) -> float:
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), self.config.grad_clip))
         if not math.isfinite(norm):
             raise FloatingPointError(
-                f"update {self.updates + 1}: the gradient norm of the "
-                f"{'policy' if model is self.policy else 'critic'} is {norm}; try a lower "
-                "learner.lr, or precision float32"
+                f"update {self.updates + 1}: the gradient norm of the {name} is {norm}; try a "
+                "lower learner.lr, or precision float32"
             )
         for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * self._lr_share()
+            group["lr"] = group["peak_lr"] * lr_share
         optimizer.step()
         optimizer.zero_grad()
         return norm
 
-    def _lr_share(self) -> float:
-        """Returns the share of the peak learning rate for the next update."""
-        warmup = min(1.0, (self.updates + 1) / max(1, self.config.warmup_updates))
+    def _lr_share(self, first: int) -> float:
+        """Returns the share of the peak learning rate for the next update.
+
+        Args:
+            first: Updates before the one in which this network began to learn.
+        """
+        warmup = min(1.0, (self.updates - first + 1) / max(1, self.config.warmup_updates))
         if self._total_updates is None:
             return warmup
         progress = min(1.0, self.updates / self._total_updates)
         return warmup * (1 - (1 - self.config.final_lr_share) * progress)
 
     def _adamw(self, model: nn.Module, lr: float) -> torch.optim.AdamW:
-        group = {"params": list(model.parameters()), "peak_lr": lr}
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        group = {"params": trained, "peak_lr": lr}
         betas = (self.config.adam_beta1, self.config.adam_beta2)
         return torch.optim.AdamW([group], lr=lr, betas=betas, weight_decay=self.config.weight_decay)
 

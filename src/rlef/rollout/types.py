@@ -78,6 +78,7 @@ class RolloutBatch:
         prompt_ends: (B, U) int64, index of the last token of each turn's prompt, 0 where none.
         turn_mask: (B, U) bool, True = the turn exists.
         rewards: (B, U) float32, before any KL penalty, 0 where there is no turn.
+        groups: (B,) int64, equal for rollouts of one problem, whatever the number.
     """
 
     token_ids: Tensor
@@ -87,6 +88,7 @@ class RolloutBatch:
     prompt_ends: Tensor
     turn_mask: Tensor
     rewards: Tensor
+    groups: Tensor
 
     @property
     def action_mask(self) -> Tensor:
@@ -140,6 +142,8 @@ class RolloutBatch:
                 )
         length = max(len(rollout.token_ids) for rollout in rollouts)
         counts = [len(rollout.prompt_ends) for rollout in rollouts]
+        names = [rollout.record.problem for rollout in rollouts]
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
         return cls(
             token_ids=_pad([r.token_ids for r in rollouts], length, 0, torch.int64),
             token_mask=_pad([[True] * len(r.token_ids) for r in rollouts], length, 0, torch.bool),
@@ -148,6 +152,7 @@ class RolloutBatch:
             prompt_ends=_pad([r.prompt_ends for r in rollouts], num_turns, 0, torch.int64),
             turn_mask=_pad([[True] * count for count in counts], num_turns, 0, torch.bool),
             rewards=_pad([r.rewards for r in rollouts], num_turns, 0, torch.float32),
+            groups=torch.tensor([numbers[name] for name in names]),
         )
 
 

@@ -105,6 +105,7 @@ def _collate(rows: Sequence[_Sequence]) -> RolloutBatch:
         prompt_ends=none.long(),
         turn_mask=none.bool(),
         rewards=none,
+        groups=torch.arange(len(rows)),
     )
 
 

@@ -1,0 +1,131 @@
+"""Settings of the update. ``docs/algorithm.md`` has a table of them with their sources."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+Advantage = Literal["turn_critic", "token_critic", "grpo", "dr_grpo", "rloo", "reinforce++"]
+KLPlace = Literal[
+    "reward_turn_mean", "reward_turn_sum", "reward_token", "loss_k1", "loss_k2", "loss_k3", "none"
+]
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters in place of full fine-tuning (arXiv 2106.09685), through ``peft``.
+
+    Every linear layer but the output embedding gets one, in the policy and in the critic. All
+    other weights are frozen and shared by the two; the reference is the policy without adapters.
+    """
+
+    model_config = _FROZEN
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0)
+    """Adapters are scaled by ``alpha / rank``."""
+
+
+class LearnerConfig(BaseModel):
+    """Settings of the update. The defaults are the paper's; what it leaves open says so."""
+
+    model_config = _FROZEN
+
+    advantage: Advantage = "turn_critic"
+    """With a critic per turn (the paper's) or per token (its ablation); or without one: compared
+    with the other samples of the problem (``grpo``, ``dr_grpo``, ``rloo``; these need
+    ``rollout.per_problem``) or with the whole batch (``reinforce++``)."""
+    kl: KLPlace = "reward_turn_mean"
+    """Where the KL penalty goes: into the reward of a turn as mean (the paper's) or sum over its
+    tokens, into the reward of each token, or into the loss by an estimator. ``none``: no penalty,
+    and no pass of the reference."""
+    beta: float = Field(0.05, ge=0)
+    """Weight of the KL penalty."""
+    ratio: Literal["token", "turn"] = "token"
+    """Of what the clipped policy ratio is: of tokens (the paper's), or the product over a turn."""
+    importance: Literal["token", "turn", "none"] = "token"
+    """Truncated importance weight for stale rollouts: of each token (the paper's), of the whole
+    turn, or none."""
+    gamma: float = Field(1.0, ge=0, le=1)
+    lam: float = Field(1.0, ge=0, le=1)
+    """Of generalised advantage estimation; like ``gamma`` per turn or per token, as the critic."""
+    clip: float = Field(0.2, gt=0, lt=1)
+    value_clip: float = Field(0.2, gt=0)
+    normalize: Literal["turns", "tokens", "none"] = "turns"
+    """Over what advantages are whitened (open): turns of the batch, each once or weighted by its
+    tokens. Advantages of groups (``grpo``, ``dr_grpo``, ``rloo``) are left as they are."""
+    entropy_bonus: float = Field(0.0, ge=0)
+    """Weight of the tokens' mean entropy, which the loss rewards."""
+    target_kl: float | None = Field(None, gt=0)
+    """The policy takes no more steps on a batch once ``approx_kl`` exceeds this, in nats per
+    token; the critic goes on. ``null``: never."""
+    critic_warmup_updates: int = Field(0, ge=0)
+    """Optimizer steps at the beginning in which only the critic learns."""
+    lora: LoraSettings | None = None
+    """``null``: full fine-tuning."""
+
+    lr: float = Field(2e-7, gt=0, le=1)
+    critic_lr: float | None = Field(None, gt=0, le=1)
+    """``None``: as ``lr``."""
+    weight_decay: float = Field(0.1, ge=0)
+    warmup_updates: int = Field(50, ge=0)
+    """Linear warm-up, in optimizer steps."""
+    final_lr_share: float = Field(1.0, ge=0, le=1)
+    """The learning rate falls linearly to this share of ``lr`` at the last update; the paper's
+    stays."""
+    minibatch: int = Field(256, ge=1)
+    """Rollouts per optimizer step."""
+    grad_clip: float = Field(1.0, gt=0)
+    """Largest gradient norm, of policy and critic each (open)."""
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.95, ge=0, lt=1)
+    micro_batch_tokens: int = Field(16384, ge=1)
+    """Padded tokens per forward and backward pass; sets memory, not results."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16``: weights stay float32, matrix products run in bfloat16 (autocast)."""
+    gradient_checkpointing: bool = False
+    """Less memory, about a third more time."""
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether a value network is trained."""
+        return self.advantage in ("turn_critic", "token_critic")
+
+    @property
+    def compares_groups(self) -> bool:
+        """Whether advantages come from several rollouts of one problem."""
+        return self.advantage in ("grpo", "dr_grpo", "rloo")
+
+    @property
+    def per_token(self) -> bool:
+        """Whether rewards and advantages are those of tokens rather than of turns."""
+        return self.advantage == "token_critic" or self.kl == "reward_token"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kl == "reward_token" and self.advantage not in ("token_critic", "reinforce++"):
+            raise ValueError(
+                f"kl is reward_token, but advantage {self.advantage} knows no rewards of tokens; "
+                "allowed: kl=reward_turn_sum, or advantage token_critic or reinforce++"
+            )
+        if self.ratio == "turn" and self.per_token:
+            raise ValueError(
+                f"ratio is turn, but advantage {self.advantage} with kl {self.kl} gives each token "
+                "its own; allowed: ratio=token, or one advantage per turn"
+            )
+        if self.advantage == "reinforce++" and self.normalize == "none":
+            raise ValueError(
+                "normalize is none, but reinforce++ is normalised over the batch; "
+                "allowed: turns, tokens"
+            )
+        if not self.has_critic:
+            for key, value, neutral in (
+                ("lam", self.lam, 1),
+                ("critic_warmup_updates", self.critic_warmup_updates, 0),
+            ):
+                if value != neutral:
+                    raise ValueError(
+                        f"{key} is {value}, but advantage {self.advantage} has no critic; "
+                        f"allowed: {neutral}"
+                    )
+        return self

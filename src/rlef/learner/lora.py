@@ -1,0 +1,99 @@
+"""Low-rank adapters through ``peft``, in place, so that a model keeps its class and its names."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from rlef.learner.config import LoraSettings
+
+_MARK = ".lora_"
+
+
+def frozen_twin(model: PreTrainedModel) -> PreTrainedModel:
+    """Freezes a model and returns another one on the same tensors, for adapters of its own."""
+    model.requires_grad_(False)
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
+    return copy.deepcopy(model, shared)
+
+
+def add_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
+    """Adds an adapter to every linear layer but the output embedding; at first they add 0.
+
+    Args:
+        model: Changed in place; only the adapters are trainable afterwards.
+        settings: Their size.
+        seed: Of their random halves.
+
+    Raises:
+        ValueError: ``peft`` is not installed.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise ValueError(
+            "learner.lora needs the package peft; install it by: pip install 'rlef[lora]', or set "
+            "learner.lora=null"
+        ) from None
+    wanted = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft divides it; any number will do
+        target_modules="all-linear",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        inject_adapter_in_model(wanted, model)
+
+
+@contextmanager
+def adapters_off(model: nn.Module) -> Iterator[None]:
+    """Within it, the model is what it was before it got adapters."""
+    layers = _adapted_layers(model)
+    for _, layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for _, layer in layers:
+            layer.enable_adapters(True)
+
+
+def adapter_state(module: nn.Module) -> dict[str, Tensor]:
+    """Returns the adapters' tensors by name."""
+    return {name: tensor for name, tensor in module.state_dict().items() if _MARK in name}
+
+
+def load_adapter_state(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Takes over what ``adapter_state`` gave.
+
+    Raises:
+        ValueError: It is of other adapters.
+    """
+    ours = adapter_state(module)
+    if ours.keys() != state.keys():
+        raise ValueError(f"adapters: {len(state)} tensors, not the {len(ours)} of this model")
+    module.load_state_dict(state, strict=False)
+
+
+def merged(model: PreTrainedModel) -> PreTrainedModel:
+    """Returns a copy of a model with its adapters added to its weights: a model without adapters.
+
+    A model that has none is returned itself.
+    """
+    if not _adapted_layers(model):
+        return model
+    plain = copy.deepcopy(model)
+    for name, layer in _adapted_layers(plain):
+        layer.merge()
+        parent, _, own = name.rpartition(".")
+        setattr(plain.get_submodule(parent), own, layer.get_base_layer())
+    return plain.requires_grad_(True)
+
+
+def _adapted_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    # By attribute: to import peft takes seconds, and most models have no adapters.
+    return [(name, layer) for name, layer in model.named_modules() if hasattr(layer, "lora_A")]
