@@ -21,7 +21,7 @@ def frozen_twin(model: PreTrainedModel) -> PreTrainedModel:
     return copy.deepcopy(model, shared)
 
 
-def add_adapters(model: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
+def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
     """Adds an adapter to every linear layer but the output embedding; at first they add 0.
 
     Args:

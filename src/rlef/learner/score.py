@@ -131,6 +131,6 @@ def _credit_metrics(credit: Credit, batch: RolloutBatch, values: Tensor | None) 
 
 def _flat_groups(returns: Tensor, groups: Tensor) -> float:
     """Share of groups whose returns are all equal, so that they teach nothing."""
-    found = groups.unique()
+    found = set(groups.tolist())
     spreads = [float(returns[groups == g].max() - returns[groups == g].min()) for g in found]
     return sum(spread < 1e-6 for spread in spreads) / len(spreads)
