@@ -12,8 +12,8 @@ from rlef.environment.conversation import (
 )
 from rlef.environment.episode import Episode, FeedbackOverride
 from rlef.environment.extract import extract_program
-from rlef.environment.feedback import FeedbackOptions, write_feedback
-from rlef.environment.jobs import final_job, public_job
+from rlef.environment.feedback import FeedbackKind, FeedbackOptions, write_feedback
+from rlef.environment.jobs import final_job, public_job, reveal_private_tests
 from rlef.environment.random_feedback import RandomFeedbackPool
 from rlef.environment.reward import RewardConfig, turn_rewards
 from rlef.environment.templates import Prompts
@@ -24,6 +24,7 @@ __all__ = [
     "Conversation",
     "Episode",
     "EpisodeRecord",
+    "FeedbackKind",
     "FeedbackOptions",
     "FeedbackOverride",
     "Prompts",
@@ -36,6 +37,7 @@ __all__ = [
     "extract_program",
     "final_job",
     "public_job",
+    "reveal_private_tests",
     "stop_token_ids",
     "turn_rewards",
     "write_feedback",

@@ -45,12 +45,14 @@ class Episode:
         problem: What the model may know.
         max_turns: Answers at most; RLEF: 3.
         prompts: Templates; ``None``: the set named ``"default"``.
-        feedback_options: How much feedback says.
-        feedback_override: Replaces the feedback on failed tests, for the random-feedback control.
-            The message after an answer without code stays.
+        feedback_options: How much feedback says. With the kind ``none`` the episode goes on to
+            its turn limit whatever the public tests say.
+        feedback_override: Replaces the feedback on failed tests, for the random-feedback control
+            (the kind ``random`` needs it). The message after an answer without code stays.
 
     Raises:
-        ValueError: ``max_turns`` is less than 1, or the problem has no public tests.
+        ValueError: ``max_turns`` is less than 1, the problem has no public tests, or feedback is
+            to be random and nothing replaces it.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Episode:
             raise ValueError(f"max_turns is {max_turns}; allowed: 1 or more")
         if not problem.public_tests:
             raise ValueError(f"problem {problem.name!r} has no public tests; an episode needs one")
+        if feedback_options.kind == "random" and feedback_override is None:
+            raise ValueError("feedback of the kind random needs a feedback_override")
         self.problem = problem
         self.max_turns = max_turns
         self._prompts = prompts or default_prompts()
@@ -138,7 +142,7 @@ class Episode:
         self._turns[-1] = replace(self._turns[-1], public_verdicts=verdicts)
         if public_report.verdict is Verdict.IE:
             self._stop = StopReason.INFRA_ERROR
-        elif public_report.passed:
+        elif public_report.passed and (not self._is_blind or self._is_last_turn):
             self._stop = StopReason.PUBLIC_PASSED
         else:
             self._go_on(lambda: self._feedback(public_report))
@@ -152,7 +156,10 @@ class Episode:
         """
         if self._message is None:
             raise RuntimeError(f"no answer is due: {self._state()}")
-        self._stop = StopReason.CONTEXT_LIMIT
+        # Only where there is no feedback can an episode go on after its public tests have passed.
+        verdicts = self._turns[-1].public_verdicts if self._turns else ()
+        passed = bool(verdicts) and all(verdict is Verdict.AC for verdict in verdicts)
+        self._stop = StopReason.PUBLIC_PASSED if passed else StopReason.CONTEXT_LIMIT
         self._message = None
         if self._turns:
             self._turns[-1] = replace(self._turns[-1], feedback=None)
@@ -163,6 +170,7 @@ class Episode:
         *,
         family: str | None = None,
         hidden_detail: str | None = None,
+        passed_share: float | None = None,
     ) -> EpisodeRecord:
         """Returns the record of an ended episode.
 
@@ -172,6 +180,7 @@ class Episode:
                 its public tests passed must have one.
             family: ``Problem.family``.
             hidden_detail: ``Problem.hidden_detail``.
+            passed_share: Share of all tests that ``last_program`` passes, where all were run.
 
         Raises:
             RuntimeError: The episode has not ended.
@@ -193,16 +202,28 @@ class Episode:
             stop=stop,
             solved=verdict is Verdict.AC and stop is not StopReason.INFRA_ERROR,
             final_verdict=verdict,
+            passed_share=passed_share,
         )
 
+    @property
+    def _is_blind(self) -> bool:
+        """Whether the model is never told what its programs did."""
+        return self._options.kind == "none"
+
+    @property
+    def _is_last_turn(self) -> bool:
+        return len(self._turns) == self.max_turns
+
     def _feedback(self, report: JudgeReport) -> str:
+        if self._is_blind:
+            return self._prompts.try_again
         if self._override is not None:
             return self._override(self.problem.name, len(self._turns) - 1)
         return write_feedback(self.problem, report, self._prompts, self._options)
 
     def _go_on(self, message: Callable[[], str]) -> None:
         """Sends a message, or ends the episode at the turn limit."""
-        if len(self._turns) == self.max_turns:
+        if self._is_last_turn:
             self._stop = StopReason.TURN_LIMIT
             return
         self._message = message()

@@ -5,26 +5,52 @@ Nothing here can see a private test: only ``PublicProblem`` comes in.
 
 import json
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from rlef.environment.templates import Prompts
 from rlef.problems import PublicProblem, Test
 from rlef.sandbox import JudgeReport, TestReport, Verdict
 
+FeedbackKind = Literal["full", "pass_fail", "no_traceback", "none", "random"]
+"""What a model is told of its program's run on the public tests.
+
+* ``full``: each failed test with its input, its outcome and what belongs to that (RLEF).
+* ``no_traceback``: the same without the texts of errors.
+* ``pass_fail``: that a test failed, nothing else.
+* ``none``: nothing. Every program is followed by the same words, and the episode goes on to its
+  turn limit even where the public tests pass, for its end would tell (RLEF: "no execution
+  feedback, always 3 tries"). That an answer has no code is still said.
+* ``random``: feedback on another problem, see ``RandomFeedbackPool``. The episode ends as it does
+  with ``full``.
+"""
+FEEDBACK_VERSIONS = (1,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackOptions:
-    """How much feedback says.
+    """How feedback is written and how much it says.
 
     Raises:
-        ValueError: A number is less than 1.
+        ValueError: A number is less than 1, or there is no such version or kind.
     """
 
+    version: int = 1
+    """Of what the kinds mean and how feedback is put together, which for one version never
+    changes; the words are those of ``Prompts``."""
+    kind: FeedbackKind = "full"
     max_field_chars: int = 1000
     """Characters of each input, output and traceback; the rest becomes a visible marker."""
     max_tests: int = 8
     """How many failed tests are listed. RLEF lists all; its problems have at most 7."""
 
     def __post_init__(self) -> None:
+        for setting, value, allowed in (
+            ("version", self.version, FEEDBACK_VERSIONS),
+            ("kind", self.kind, get_args(FeedbackKind)),
+        ):
+            if value not in allowed:
+                choices = ", ".join(map(str, allowed))
+                raise ValueError(f"feedback {setting} is {value!r}; allowed: {choices}")
         for name in ("max_field_chars", "max_tests"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
@@ -55,11 +81,15 @@ def write_feedback(
 
     Raises:
         ValueError: The report is of other tests, names no failure, or has an IE in it, which says
-            nothing about the program.
+            nothing about the program; or the kind of feedback is not made of reports.
     """
     check_public_report(problem, report)
+    if options.kind in ("none", "random"):
+        raise ValueError(f"feedback of the kind {options.kind} is not made of a report")
     if report.verdict in (Verdict.AC, Verdict.IE):
         raise ValueError(f"no feedback can be written on a report of {report.verdict}")
+    if options.kind == "pass_fail":
+        return prompts.feedback.format(failures=prompts.test_failed)
     failed = [(i, test) for i, test in enumerate(report.tests) if test.verdict is not Verdict.AC]
     if failed[0][1].verdict is Verdict.CE:
         failed = failed[:1]
@@ -110,6 +140,8 @@ def _entry(
         "error": _tail(report.message, limit),
         "error_line": _head(report.message.strip().rpartition("\n")[2], limit),
     }
+    if options.kind == "no_traceback":
+        values |= {"error": prompts.not_shown, "error_line": prompts.not_shown}
     shown = {name: value or prompts.empty for name, value in values.items()}
     return templates[report.verdict].format(number=index + 1, **shown)
 

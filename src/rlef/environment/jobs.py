@@ -1,5 +1,7 @@
 """Which job judges a program of a problem. Not for prompts: it sees private tests."""
 
+from dataclasses import replace
+
 from rlef.problems import Problem, Test
 from rlef.problems.programs import full_program
 from rlef.sandbox import JudgeJob, Limits
@@ -18,15 +20,29 @@ def public_job(problem: Problem, program: str, limits: Limits = _DEFAULT_LIMITS)
     return _job(problem, program, problem.public_tests, limits, stop_at_first_failure=False)
 
 
-def final_job(problem: Problem, program: str, limits: Limits = _DEFAULT_LIMITS) -> JudgeJob:
+def final_job(
+    problem: Problem, program: str, limits: Limits = _DEFAULT_LIMITS, *, graded: bool = False
+) -> JudgeJob:
     """Returns the job that runs a program on all tests, up to the first failure, for the reward.
 
     Args:
         problem: Its own CPU and memory limits go before ``limits``.
         program: The program's text.
         limits: What holds where the problem names no limit.
+        graded: Run all tests, whatever fails, so as to know how many pass.
     """
-    return _job(problem, program, problem.all_tests, limits, stop_at_first_failure=True)
+    return _job(problem, program, problem.all_tests, limits, stop_at_first_failure=not graded)
+
+
+def reveal_private_tests(problem: Problem, limit: int = 20) -> Problem:
+    """Returns the problem with its tests made public, public ones first, up to ``limit``.
+
+    For a control at inference only (RLEF gives feedback from 20 tests there): a policy that trains
+    on such feedback can copy expected outputs. All tests still decide the episode's end result.
+    """
+    shown = problem.all_tests[: max(limit, len(problem.public_tests))]
+    rest = problem.all_tests[len(shown) :]
+    return replace(problem, public_tests=shown, private_tests=rest)
 
 
 def _job(

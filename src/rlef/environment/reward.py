@@ -1,13 +1,22 @@
 """Outcomes to rewards, one per turn; the KL penalty is the learner's."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from rlef.environment.types import EpisodeRecord, StopReason
+from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
+from rlef.sandbox import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardConfig:
-    """RLEF's rewards (section 2.2). Its single-turn training has no ``invalid``: set that to 0."""
+    """Rewards of turns; the defaults are RLEF's (section 2.2).
+
+    With a turn limit of 1 there is no turn before the last, and so no ``invalid``, as in RLEF's
+    single-turn training. The last three fields go past the paper and can be combined.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
 
     solved: float = 1.0
     """Last turn; the last program passes all tests."""
@@ -15,6 +24,22 @@ class RewardConfig:
     """Last turn; it does not."""
     invalid: float = -0.2
     """A turn before the last whose answer has no valid code."""
+    graded: bool = False
+    """The last turn gets what lies between ``failed`` and ``solved`` by the share of all tests
+    that its program passes, as in CodeRL (arXiv 2207.01780) and its successors."""
+    discount: float = 1.0
+    """What exceeds ``failed`` is multiplied by this for every turn before the last: solved early
+    is better than solved late, and either better than failed."""
+    potential: float = 0.0
+    """Weight of the change from turn to turn in the share of public tests passed (potential-based
+    shaping, Ng et al. 1999: F = Phi(s') - Phi(s), gamma 1). Its sum over an episode telescopes to
+    the last program's share; so it grades failures, and credits the turn that made progress."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.discount <= 1:
+            raise ValueError(f"discount is {self.discount}; allowed: 0 to 1")
+        if self.potential < 0:
+            raise ValueError(f"potential is {self.potential}; allowed: 0 or more")
 
 
 _RLEF = RewardConfig()
@@ -34,11 +59,48 @@ def turn_rewards(record: EpisodeRecord, config: RewardConfig = _RLEF) -> tuple[f
         ...     turns=(talk, talk), stop=StopReason.TURN_LIMIT, solved=False, final_verdict=None)
         >>> turn_rewards(record)
         (-0.2, -1.0)
+
+    Raises:
+        ValueError: ``graded``, and the record does not say how many tests its last program passes.
     """
     if not record.turns:
         return ()
-    last = config.solved if record.solved else config.failed
+    last = _last_reward(record, config)
     if record.stop is StopReason.INFRA_ERROR:
         last = 0.0
     before = (config.invalid if turn.program is None else 0.0 for turn in record.turns[:-1])
-    return (*before, last)
+    rewards = (*before, last)
+    if not config.potential:
+        return rewards
+    gains = potential_differences([public_share(turn) for turn in record.turns])
+    return tuple(r + config.potential * gain for r, gain in zip(rewards, gains, strict=True))
+
+
+def public_share(turn: TurnRecord) -> float:
+    """Returns the share of public tests that a turn's program passes, 0 without a program."""
+    passed = sum(verdict is Verdict.AC for verdict in turn.public_verdicts)
+    return passed / max(1, len(turn.public_verdicts))
+
+
+def potential_differences(potentials: list[float]) -> list[float]:
+    """Returns by how much each potential exceeds the one before; before the first it is 0.
+
+    Example:
+        >>> potential_differences([0.5, 0.25, 1.0])
+        [0.5, -0.25, 0.75]
+    """
+    return [after - before for before, after in pairwise([0.0, *potentials])]
+
+
+def _last_reward(record: EpisodeRecord, config: RewardConfig) -> float:
+    share = float(record.solved)
+    if config.graded and record.stop is not StopReason.INFRA_ERROR:
+        if record.passed_share is None:
+            raise ValueError(
+                f"the record on {record.problem!r} lacks passed_share; judge all tests"
+            )
+        share = record.passed_share
+    if share == float(record.solved) and config.discount == 1:
+        return config.solved if record.solved else config.failed  # exactly, without rounding
+    gain = share * config.discount ** (len(record.turns) - 1)
+    return config.failed + gain * (config.solved - config.failed)

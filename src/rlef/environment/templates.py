@@ -21,7 +21,11 @@ _ALLOWED = {
     "compile_error": frozenset({"error", "error_line"}),
     "more_failures": frozenset({"count"}),
     "empty": frozenset[str](),
+    "test_failed": frozenset[str](),
+    "try_again": frozenset[str](),
+    "not_shown": frozenset[str](),
 }
+_OPTIONAL = {"test_failed", "try_again", "not_shown"}
 _NEEDED = {"first_stdin": "statement", "first_function": "statement", "feedback": "failures"}
 
 
@@ -56,6 +60,12 @@ class Prompts:
     """Stands for the failed tests that are not listed: ``{count}``."""
     empty: str
     """Stands where an input or output is empty."""
+    test_failed: str = "A test failed."
+    """All that feedback of the kind ``pass_fail`` says, as ``{failures}``."""
+    try_again: str = "Try again."
+    """Message after every program where there is no feedback (kind ``none``)."""
+    not_shown: str = "(not shown)"
+    """Stands for errors in feedback of the kind ``no_traceback``."""
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -98,7 +108,7 @@ class Prompts:
         for section in sections:
             if section not in known:
                 raise ValueError(f"{where}: unknown section {section!r}; allowed: {_join(known)}")
-        missing = [section for section in known if section not in sections]
+        missing = [name for name in known if name not in sections and name not in _OPTIONAL]
         if missing:
             raise ValueError(f"{where}: missing sections: {', '.join(missing)}")
         templates = {name: "\n".join(lines).strip() for name, lines in sections.items()}

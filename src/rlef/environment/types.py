@@ -44,6 +44,9 @@ class EpisodeRecord:
     """The last program passes all tests, public and private."""
     final_verdict: Verdict | None
     """Verdict of the last program on all tests; ``None`` where it was not judged."""
+    passed_share: float | None = None
+    """Share of all tests that the last program passes, 0 without a program; ``None`` where not all
+    were run."""
 
     @property
     def passed_public(self) -> bool:

@@ -38,6 +38,7 @@ def episode_from_json(data: Mapping[str, Any]) -> EpisodeRecord:
         stop=StopReason(data["stop"]),
         solved=data["solved"],
         final_verdict=None if verdict is None else Verdict(verdict),
+        passed_share=data.get("passed_share"),  # files from before it was there
     )
 
 

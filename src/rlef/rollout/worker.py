@@ -29,7 +29,7 @@ from rlef.environment import (
 )
 from rlef.problems import Problem
 from rlef.rollout.types import Rollout
-from rlef.sandbox import JudgeReport, Limits, Sandbox
+from rlef.sandbox import JudgeReport, Limits, Sandbox, Verdict
 
 _MAX_SEED = 2**63 - 1
 
@@ -79,7 +79,7 @@ class RolloutWorker:
         max_context: Tokens of a whole conversation; an episode whose next prompt leaves no room
             for an answer ends there.
         prompts: Templates.
-        feedback: How much feedback says.
+        feedback: What feedback says; the kind ``random`` needs ``random_feedback``.
         rewards: Rewards of the turns.
         limits: Limits of each test where a problem names none.
         group_size: Episodes that sample at once.
@@ -173,7 +173,7 @@ class RolloutWorker:
         self.timing.generate_s += time.perf_counter() - started
         for running, completion in zip(sampled, completions, strict=True):
             self._answer(running, completion)
-        return _Group(going, judging.submit(self._judge, sampled))
+        return _Group(going, judging.submit(self._judge, going, sampled))
 
     def _extend(self, running: _Running) -> bool:
         """Appends the next message; False if that leaves no room for an answer."""
@@ -196,23 +196,31 @@ class RolloutWorker:
         self.timing.sampled_tokens += len(completion.token_ids)
         running.program = running.episode.answer(self._chat.decode(completion.token_ids))
 
-    def _judge(self, sampled: Sequence[_Running]) -> None:
-        """Judges programs on the public tests, and on all tests where they passed.
+    def _judge(self, going: Sequence[_Running], sampled: Sequence[_Running]) -> None:
+        """Judges programs on the public tests; last ones on all tests where that can matter.
 
-        Where a public test failed no other test can change the verdict, so none is run.
+        Where a public test failed no other test can change the verdict, so none is run unless
+        rewards are graded.
         """
         programs = [(running, running.program) for running in sampled]
         waiting = [(running, program) for running, program in programs if program is not None]
         jobs = [public_job(run.request.problem, program, self._limits) for run, program in waiting]
         for (running, _), report in zip(waiting, self._sandbox.judge_many(jobs), strict=True):
             running.episode.observe(report)
-        passed = [
+        graded = self._rewards.graded
+        ends = {StopReason.PUBLIC_PASSED}
+        if graded:
+            ends |= {StopReason.TURN_LIMIT, StopReason.CONTEXT_LIMIT}
+        last = [
             (running, program)
-            for running, program in waiting
-            if running.episode.stop is StopReason.PUBLIC_PASSED
+            for running in going
+            if running.episode.stop in ends and (program := running.episode.last_program)
         ]
-        jobs = [final_job(run.request.problem, program, self._limits) for run, program in passed]
-        for (running, _), report in zip(passed, self._sandbox.judge_many(jobs), strict=True):
+        jobs = [
+            final_job(running.request.problem, program, self._limits, graded=graded)
+            for running, program in last
+        ]
+        for (running, _), report in zip(last, self._sandbox.judge_many(jobs), strict=True):
             running.final_report = report
 
     def _wait(self, group: _Group) -> None:
@@ -223,11 +231,19 @@ class RolloutWorker:
     def _rollout(self, running: _Running) -> Rollout:
         problem = running.request.problem
         record = running.episode.finish(
-            running.final_report, family=problem.family, hidden_detail=problem.hidden_detail
+            running.final_report,
+            family=problem.family,
+            hidden_detail=problem.hidden_detail,
+            passed_share=self._passed_share(running) if self._rewards.graded else None,
         )
         return Rollout.of(
             record, running.conversation, turn_rewards(record, self._rewards), running.request.seed
         )
+
+    def _passed_share(self, running: _Running) -> float:
+        tests = running.final_report.tests if running.final_report else ()
+        passed = sum(test.verdict is Verdict.AC for test in tests)
+        return passed / len(running.request.problem.all_tests)
 
 
 def derive_seed(seed: int, number: int) -> int:

@@ -9,6 +9,7 @@ missing.
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
@@ -23,10 +24,11 @@ from rlef.environment import (
     Prompts,
     RandomFeedbackPool,
     StopReason,
+    reveal_private_tests,
 )
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.evaluate import run_episodes, with_public_tests
-from rlef.learner.checkpoint import restore_learner, save_learner
+from rlef.learner.checkpoint import restore_learner, restore_policy, save_learner, save_policy
 from rlef.learner.ppo import PPOLearner
 from rlef.problems import Problem, load_problems
 from rlef.rollout import (
@@ -45,6 +47,8 @@ from rlef.train.summary import summarize
 
 BEST = "best"
 """Name of the folder beside the checkpoints with the best policy on the validation problems."""
+POOL_PROBLEMS = 256
+"""Training problems whose feedback is shown on others, where feedback is random in training."""
 WALL_PER_CPU = 3.0
 """Wall-clock limit of a test by its CPU limit: sleepers must not hold up the rollouts."""
 
@@ -137,12 +141,12 @@ class Trainer:
                 f"for {longest} tokens; allowed: up to {longest}"
             )
         self.parameters = policy.num_parameters()
-        self._feedback = FeedbackOptions(max_field_chars=config.rollout.feedback_chars)
         cpu_s = config.rollout.cpu_s
         self._limits = Limits(
             cpu_s=cpu_s, memory_mb=config.rollout.memory_mb, wall_s=WALL_PER_CPU * cpu_s
         )
-        self.random_feedback = self._random_feedback() if config.eval.random_feedback else None
+        self.eval_feedback = self._eval_feedback()
+        self.eval_pool, train_pool = self._pools()
         self.learner = PPOLearner(
             policy, config.learner, config.seed, config.rollout.temperature, config.updates
         )
@@ -156,7 +160,10 @@ class Trainer:
             SamplingParams(
                 temperature=config.rollout.temperature,
                 max_new_tokens=config.rollout.max_new_tokens,
-            )
+            ),
+            config.rollout.turn_limit,
+            config.feedback.build(),
+            train_pool,
         )
 
     def describe(self) -> None:
@@ -171,30 +178,33 @@ class Trainer:
 
     def evaluate(self, name: str, *, random_feedback: bool = False) -> list[EpisodeRecord]:
         """Runs the episodes of one evaluation on the test problems."""
-        pool = self.random_feedback if random_feedback else None
-        return self._evaluate(name, self.test_problems, pool)
+        feedback = self.config.feedback.build("random") if random_feedback else self.eval_feedback
+        return self._evaluate(name, self.test_problems, feedback)
 
     def take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""
         path = self.run.checkpoints_path / BEST
         if self.config.eval.every is not None and path.is_dir():
-            saved = load_model(str(path), self.learner.policy.device)
-            self.learner.policy.load_state_dict(saved.state_dict())
+            try:
+                restore_policy(self.learner.policy, path)
+            except LOADING_ERRORS as error:
+                raise RunDamagedError(f"{path} is damaged ({str(error)[:100]})") from None
 
     def _validate(self) -> float | None:
         """Returns the solve rate on the validation problems where it is time to look at it."""
         every = self.config.eval.every
         if every is None or self.update % every:
             return None
-        records = self._evaluate(f"valid-{self.update:06d}", self.valid_problems, None)
-        rate = episode_statistics(records, self.config.rollout.turn_limit).one_at_n
+        name = f"valid-{self.update:06d}"
+        records = self._evaluate(name, self.valid_problems, self.eval_feedback)
+        rate = episode_statistics(records, self.config.eval_turn_limit).one_at_n
         rates = [line.get("valid_solve_rate") for line in self.run.read_metrics()]
         if all(rate > other for other in rates if other is not None):
             self._save_best()
         return rate
 
     def _evaluate(
-        self, name: str, problems: Sequence[Problem], pool: RandomFeedbackPool | None
+        self, name: str, problems: Sequence[Problem], feedback: FeedbackOptions
     ) -> list[EpisodeRecord]:
         """Runs the episodes that are not on disk."""
         started = time.perf_counter()
@@ -205,8 +215,11 @@ class Trainer:
             max_new_tokens=self.config.rollout.max_new_tokens,
         )
         self.engine.clear_cache()
+        if settings.feedback == "private" and feedback.kind != "random":
+            problems = [reveal_private_tests(problem) for problem in problems]
+        pool = self.eval_pool if feedback.kind == "random" else None
         records = run_episodes(
-            self._worker(sampling, pool),
+            self._worker(sampling, self.config.eval_turn_limit, feedback, pool),
             problems,
             settings.samples,
             self.config.seed,
@@ -288,7 +301,8 @@ class Trainer:
 
     def _request(self, index: int) -> EpisodeRequest:
         """Returns the run's index-th episode: each pass over the problems in a new order."""
-        passes, place = divmod(index, len(self.train_problems))
+        number = index // self.config.rollout.per_problem
+        passes, place = divmod(number, len(self.train_problems))
         order = list(range(len(self.train_problems)))
         Random(f"train/{self.config.seed}/{passes}").shuffle(order)
         return EpisodeRequest(
@@ -308,26 +322,49 @@ class Trainer:
 
     def _save_best(self) -> None:
         folder = self.run.new_checkpoint()
-        self.learner.policy.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        save_policy(self.learner.policy, self.tokenizer, folder)
         self.run.commit_named(folder, BEST)
 
-    def _random_feedback(self) -> RandomFeedbackPool:
-        """Built before training: what is wrong with it must not come to light after it."""
+    def _eval_feedback(self) -> FeedbackOptions:
+        kind = self.config.eval.feedback
+        return self.config.feedback.build("full" if kind == "private" else kind)
+
+    def _pools(self) -> tuple[RandomFeedbackPool | None, RandomFeedbackPool | None]:
+        """Random feedback for evaluation and for training, where that is asked for.
+
+        Built before training: what is wrong with it must not come to light after it.
+        """
+        config = self.config
+        evaluation = training = None
         try:
-            return RandomFeedbackPool.build(
-                self.test_problems,
-                self.sandbox,
-                self.prompts,
-                self._feedback,
-                self.config.seed,
-                limits=self._limits,
-            )
+            if config.eval.random_feedback or self.eval_feedback.kind == "random":
+                evaluation = self._pool(self.test_problems)
         except ValueError as error:
             raise ValueError(f"{error}; or set eval.random_feedback=false") from None
+        if config.feedback.kind == "random":
+            problems = self.train_problems
+            count = min(POOL_PROBLEMS, len(problems))
+            chosen = Random(f"pool/{config.seed}").sample(problems, count)
+            families = {problem.name: problem.family for problem in problems}
+            training = replace(self._pool(chosen), families=families)
+        return evaluation, training
+
+    def _pool(self, problems: Sequence[Problem]) -> RandomFeedbackPool:
+        return RandomFeedbackPool.build(
+            problems,
+            self.sandbox,
+            self.prompts,
+            self.config.feedback.build(),
+            self.config.seed,
+            limits=self._limits,
+        )
 
     def _worker(
-        self, sampling: SamplingParams, pool: RandomFeedbackPool | None = None
+        self,
+        sampling: SamplingParams,
+        turn_limit: int,
+        feedback: FeedbackOptions,
+        pool: RandomFeedbackPool | None,
     ) -> RolloutWorker:
         rollout = self.config.rollout
         return RolloutWorker(
@@ -335,10 +372,10 @@ class Trainer:
             chat=self.chat,
             sandbox=self.sandbox,
             sampling=sampling,
-            max_turns=rollout.turn_limit,
+            max_turns=turn_limit,
             max_context=rollout.max_context,
             prompts=self.prompts,
-            feedback=self._feedback,
+            feedback=feedback,
             rewards=self.config.reward.build(),
             limits=self._limits,
             group_size=rollout.group,

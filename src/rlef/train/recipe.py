@@ -1,11 +1,11 @@
 """What a recipe may set: the model, the problems, the rollouts, the update, the evaluation."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rlef.environment import RewardConfig
-from rlef.learner.ppo import LearnerConfig
+from rlef.environment import FeedbackKind, FeedbackOptions, RewardConfig
+from rlef.learner.config import LearnerConfig
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,17 +22,45 @@ class DataConfig(BaseModel):
 
 
 class RewardSection(BaseModel):
-    """Rewards of a turn, before the KL penalty (RLEF, section 2.2)."""
+    """Rewards of a turn, before the KL penalty (RLEF, section 2.2); see ``RewardConfig``."""
 
     model_config = _FROZEN
 
     solved: float = 1.0
     failed: float = -1.0
     invalid: float = -0.2
+    graded: bool = False
+    """The end's reward by the share of all tests passed; every test is run then."""
+    discount: float = Field(1.0, ge=0, le=1)
+    """Of success, per turn that it took."""
+    potential: float = Field(0.0, ge=0)
+    """Weight of each turn's gain in the share of public tests passed."""
 
     def build(self) -> RewardConfig:
         """Returns the environment's own type."""
-        return RewardConfig(solved=self.solved, failed=self.failed, invalid=self.invalid)
+        return RewardConfig(**self.model_dump())
+
+
+class FeedbackSection(BaseModel):
+    """What the model is told between turns, in training; see ``FeedbackKind``."""
+
+    model_config = _FROZEN
+
+    version: Literal[1] = 1
+    kind: FeedbackKind = "full"
+    max_chars: int = Field(1000, ge=1)
+    """Of each input, output and traceback."""
+    max_tests: int = Field(8, ge=1)
+    """Failed tests that are listed."""
+
+    def build(self, kind: FeedbackKind | None = None) -> FeedbackOptions:
+        """Returns the environment's own type, of another kind if one is given."""
+        return FeedbackOptions(
+            version=self.version,
+            kind=kind or self.kind,
+            max_field_chars=self.max_chars,
+            max_tests=self.max_tests,
+        )
 
 
 class RolloutConfig(BaseModel):
@@ -42,14 +70,14 @@ class RolloutConfig(BaseModel):
 
     batch: int = Field(1024, ge=1)
     """Rollouts between two updates of the sampling policy."""
+    per_problem: int = Field(1, ge=1)
+    """Of these, rollouts of the same problem; advantages of groups need several."""
     turn_limit: int = Field(3, ge=1)
     temperature: float = Field(1.0, ge=0.01)
     max_new_tokens: int = Field(1024, ge=1)
     max_context: int = Field(8192, ge=16)
     """Tokens of a whole conversation."""
     prompts: str = "default"
-    feedback_chars: int = Field(1000, ge=1)
-    """Of each input, output and traceback in feedback."""
     group: int = Field(64, ge=1)
     """Episodes that sample at once; another group is judged meanwhile."""
     judge_workers: int = Field(2, ge=1)
@@ -67,6 +95,12 @@ class EvalConfig(BaseModel):
     """Only the first so many problems of ``data.test``; ``null``: all."""
     samples: int = Field(1, ge=1)
     """Episodes per problem."""
+    turn_limit: int | None = Field(None, ge=1)
+    """``null``: as ``rollout.turn_limit``. A policy trained with turn limit 1 can be evaluated
+    with more."""
+    feedback: FeedbackKind | Literal["private"] | None = None
+    """``null``: as ``feedback.kind``. ``private``: full feedback from up to 20 tests, private ones
+    among them; an episode ends when these pass."""
     temperature: float = Field(0.2, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     random_feedback: bool = True
@@ -90,6 +124,7 @@ class TrainConfig(BaseModel):
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardSection = RewardSection()
+    feedback: FeedbackSection = FeedbackSection()
     learner: LearnerConfig = LearnerConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint_every: int = Field(200, ge=1)
@@ -100,6 +135,11 @@ class TrainConfig(BaseModel):
     def updates_per_batch(self) -> int:
         """Optimizer steps on each batch of rollouts."""
         return self.rollout.batch // self.learner.minibatch
+
+    @property
+    def eval_turn_limit(self) -> int:
+        """Turn limit of evaluations."""
+        return self.eval.turn_limit or self.rollout.turn_limit
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,6 +159,22 @@ class TrainConfig(BaseModel):
                     f"{key} is {value}; allowed: a multiple of the {self.updates_per_batch} "
                     "updates on each batch (rollout.batch / learner.minibatch)"
                 )
+        per_problem, learner = self.rollout.per_problem, self.learner
+        if batch % per_problem:
+            raise ValueError(
+                f"rollout.batch is {batch} and rollout.per_problem {per_problem}; "
+                "allowed: a multiple of rollout.per_problem"
+            )
+        if learner.compares_groups and per_problem < 2:
+            raise ValueError(
+                f"learner.advantage is {learner.advantage}, which compares rollouts of one "
+                "problem, but rollout.per_problem is 1; allowed: 2 or more"
+            )
+        if learner.critic_warmup_updates >= self.updates:
+            raise ValueError(
+                f"learner.critic_warmup_updates is {learner.critic_warmup_updates}, so the policy "
+                f"would never learn; allowed: less than the {self.updates} updates in all"
+            )
         if (self.eval.every is None) != (self.data.valid is None):
             raise ValueError("data.valid and eval.every belong together; allowed: both or neither")
         return self

@@ -25,7 +25,7 @@ def summarize(
         evaluations: "before", "after" and, where it was asked for, "random_feedback".
         evaluation_s: Seconds spent on them.
     """
-    turns = config.rollout.turn_limit
+    turns = config.eval_turn_limit
     stages = {
         name: stage_summary(records, turns)
         for name, records in evaluations.items()
