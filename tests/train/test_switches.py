@@ -1,0 +1,136 @@
+"""Every setting of the algorithm and its controls, from recipe to checkpoint, on the mini model."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from rlef.config import dump_config, load_config
+from rlef.engines.load import load_model
+from rlef.run import RunFolder
+from rlef.train.loop import train
+from rlef.train.recipe import TrainConfig
+
+TINY = [
+    *("updates=2", "rollout.batch=4", "learner.minibatch=4", "checkpoint_every=1"),
+    *("rollout.max_new_tokens=64", "rollout.group=4", "rollout.turn_limit=2", "eval.problems=1"),
+    *("eval.random_feedback=false", "learner.warmup_updates=0", "learner.lr=1e-3"),
+    "keep_checkpoints=2",
+]
+GROUPS = "rollout.per_problem=4"
+FAST = [
+    ["learner.advantage=grpo", GROUPS, "learner.kl=none"],
+    ["learner.lora.rank=4"],
+]
+SWITCHES = [
+    ["learner.advantage=token_critic", "learner.kl=reward_token", "learner.lam=0.95"],
+    ["learner.advantage=token_critic", "learner.normalize=tokens"],
+    ["learner.advantage=dr_grpo", GROUPS, "learner.kl=loss_k3"],
+    ["learner.advantage=rloo", "rollout.per_problem=2", "learner.kl=reward_turn_sum"],
+    ["learner.advantage=reinforce++", "learner.kl=reward_token"],
+    ["learner.advantage=reinforce++", "learner.normalize=tokens", "learner.kl=loss_k2"],
+    ["learner.ratio=turn", "learner.importance=turn"],
+    ["learner.ratio=turn"],
+    ["learner.importance=turn", "learner.kl=loss_k1"],
+    ["learner.importance=none", "learner.entropy_bonus=0.01"],
+    ["learner.target_kl=1e-6", "learner.minibatch=2", "updates=4", "checkpoint_every=2"],
+    ["learner.critic_warmup_updates=1"],
+    [
+        "learner.advantage=token_critic",
+        "learner.lora.rank=2",
+        "learner.gradient_checkpointing=true",
+    ],
+    ["learner.advantage=rloo", GROUPS, "learner.lora.rank=2"],
+    ["reward.graded=true"],
+    ["reward.discount=0.5", "reward.potential=0.5"],
+    ["rollout.turn_limit=1", "eval.turn_limit=3"],
+    ["feedback.kind=pass_fail", "eval.feedback=full"],
+    ["feedback.kind=no_traceback"],
+    ["feedback.kind=none", "eval.feedback=full"],
+    ["feedback.kind=random"],
+    ["eval.feedback=private"],
+    ["eval.feedback=random", "eval.problems=2"],
+]
+
+
+class Silent:
+    """Stops the run after some batches, as Ctrl-C does."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.batches, self.stop_after = 0, stop_after
+
+    def message(self, text: str) -> None:
+        pass
+
+    def update(self, metrics: Mapping[str, object]) -> None:
+        self.batches += 1
+        if self.batches == self.stop_after:
+            raise KeyboardInterrupt
+
+
+def start(path: Path, words: list[str]) -> tuple[TrainConfig, RunFolder]:
+    keys = {word.partition("=")[0] for word in words}
+    kept = [word for word in TINY if word.partition("=")[0] not in keys]
+    config = load_config(TrainConfig, "mini", [*kept, *words])
+    return config, RunFolder.create(path, dump_config(config))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [*FAST, *(pytest.param(words, marks=pytest.mark.slow) for words in SWITCHES)],
+    ids=" ".join,
+)
+def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -> None:
+    config, whole = start(tmp_path / "whole", words)
+    train(config, whole, Silent())
+    lines = whole.read_metrics()
+    for line in lines:
+        for key, value in line.items():
+            is_undefined = key.startswith(("explained_variance", "repair", "repeated"))
+            assert is_undefined or math.isfinite(value), key
+    summary = whole.read_summary()
+    assert summary is not None and summary["turn_limit"] == config.eval_turn_limit
+
+    last = f"checkpoints/update-{config.updates:06d}"
+    before = load_model("mini", "cpu").state_dict()
+    after = load_model(str(whole.path / last), "cpu").state_dict()
+    assert before.keys() == after.keys()
+    assert any(not before[name].equal(after[name]) for name in before)
+
+    config, stopped = start(tmp_path / "stopped", words)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, stopped, Silent(stop_after=2))
+    assert [checkpoint.update for checkpoint in stopped.checkpoints()] == [config.updates // 2]
+    again = load_config(TrainConfig, stopped.config_path, [])
+    assert again == config
+    train(again, stopped, Silent())
+    for file in sorted((whole.path / last).glob("*.safetensors")):
+        ours = load_file(stopped.path / last / file.name)
+        theirs = load_file(file)
+        assert all(ours[name].equal(theirs[name]) for name in theirs), file.name
+    for name in whole.rollout_names():
+        ours, theirs = (run.read_rollouts(name) for run in (stopped, whole))
+        assert sorted(map(json.dumps, ours)) == sorted(map(json.dumps, theirs))
+
+
+@pytest.mark.slow
+def test_without_feedback_every_episode_takes_all_its_turns(tmp_path: Path) -> None:
+    config, run = start(tmp_path / "run", ["feedback.kind=none", "eval.feedback=full"])
+    train(config, run, Silent())
+    for record in run.read_rollouts("train-000001"):
+        assert len(record["turns"]) == 2
+        first = record["turns"][0]
+        assert first["program"] is None or first["feedback"] == "Try again."
+
+
+@pytest.mark.slow
+def test_rollouts_of_one_problem_stand_side_by_side(tmp_path: Path) -> None:
+    config, run = start(tmp_path / "run", ["rollout.per_problem=2"])
+    train(config, run, Silent())
+    by_place = {r["place"]: r for r in run.read_rollouts("train-000001")}
+    names = [by_place[place]["problem"] for place in range(4)]
+    assert names[0] == names[1] != names[2] == names[3]
+    assert len({by_place[place]["seed"] for place in range(4)}) == 4
