@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from reports import AC, DOUBLE, code, failure, make_report
 
-from rlef.environment import Episode, Prompts, StopReason
+from rlef.environment import Episode, FeedbackOptions, Prompts, StopReason
 from rlef.sandbox import Verdict
 
 MINI = Prompts.load("mini")
@@ -128,6 +128,60 @@ def test_feedback_can_be_replaced() -> None:
     episode.answer(code("b"))
     assert episode.observe(PASSED) is None
     assert calls == [("double", 0), ("double", 2)]
+
+
+def blind(max_turns: int = 3) -> Episode:
+    options = FeedbackOptions(kind="none")
+    return Episode(DOUBLE, max_turns=max_turns, prompts=MINI, feedback_options=options)
+
+
+def test_without_feedback_results_change_nothing_that_the_model_sees() -> None:
+    for reports in ([PASSED, PASSED], [FAILED, PASSED], [PASSED, FAILED]):
+        episode = blind()
+        for report in reports:
+            episode.answer(code("a"))
+            assert episode.observe(report) == "Try again." and not episode.done
+        episode.answer(code("b"))
+        assert episode.observe(PASSED) is None
+        assert episode.stop is StopReason.PUBLIC_PASSED
+        record = episode.finish(PASSED)
+        assert record.solved and len(record.turns) == 3
+        assert record.turns[0].public_verdicts == tuple(t.verdict for t in reports[0].tests)
+
+
+def test_without_feedback_the_last_program_counts() -> None:
+    episode = blind(max_turns=2)
+    episode.answer(code("a"))
+    episode.observe(PASSED)
+    episode.answer(code("b"))
+    assert episode.observe(FAILED) is None and episode.stop is StopReason.TURN_LIMIT
+    assert not episode.finish(None).solved
+
+
+def test_without_feedback_missing_code_and_broken_judges_are_as_ever() -> None:
+    episode = blind()
+    episode.answer("Hm.")
+    assert episode.next_message == "No code found.\nTry again."
+    episode.answer(code("a"))
+    episode.observe(BROKEN)
+    assert episode.stop is StopReason.INFRA_ERROR
+
+
+def test_without_feedback_a_full_context_leaves_the_program_that_stands() -> None:
+    for report, stop in (
+        (PASSED, StopReason.PUBLIC_PASSED),
+        (FAILED, StopReason.CONTEXT_LIMIT),
+    ):
+        episode = blind()
+        episode.answer(code("a"))
+        episode.observe(report)
+        episode.stop_for_context_limit()
+        assert episode.stop is stop
+
+
+def test_random_feedback_needs_something_to_show() -> None:
+    with pytest.raises(ValueError, match="kind random needs a feedback_override"):
+        Episode(DOUBLE, feedback_options=FeedbackOptions(kind="random"))
 
 
 def test_misuse_is_refused() -> None:

@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 from reports import AC, ADD, DOUBLE, failure, make_report
 
 from rlef.environment import FeedbackOptions, Prompts, write_feedback
 from rlef.environment.feedback import first_message
 from rlef.problems import Problem, PublicProblem, Test
-from rlef.sandbox import JudgeReport, Limits, Sandbox, Verdict
+from rlef.sandbox import JudgeReport, Limits, Sandbox, TestReport, Verdict
 
 DEFAULT, MINI = Prompts.load("default"), Prompts.load("mini")
 QUICK = Limits(cpu_s=0.3)
@@ -16,7 +18,7 @@ TRACEBACK = (
 )
 
 
-def mini(problem: PublicProblem, report: JudgeReport, **options: int) -> str:
+def mini(problem: PublicProblem, report: JudgeReport, **options: Any) -> str:
     return write_feedback(problem, report, MINI, FeedbackOptions(**options))
 
 
@@ -156,3 +158,42 @@ def test_first_messages() -> None:
 def test_options_are_checked(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 0; allowed: 1 or more"):
         FeedbackOptions(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    "test", [failure(Verdict.WA, stdout="25"), failure(Verdict.RE, message=TRACEBACK)]
+)
+def test_pass_fail_says_only_that_a_test_failed(test: TestReport) -> None:
+    assert mini(DOUBLE, make_report(AC, test), kind="pass_fail") == "A test failed.\nTry again."
+    options = FeedbackOptions(kind="pass_fail")
+    text = write_feedback(DOUBLE, make_report(test, test), DEFAULT, options)
+    assert "At least one test failed." in text and text.endswith("Use such fences for code only.")
+    assert not any(word in text for word in ("25", "Error", "Test 2", "10"))
+
+
+def test_no_traceback_keeps_all_but_the_error() -> None:
+    report = make_report(failure(Verdict.RE, message=TRACEBACK), AC)
+    text = write_feedback(DOUBLE, report, DEFAULT, FeedbackOptions(kind="no_traceback"))
+    assert "failed with an error.\nInput:\n2\nError:\n(not shown)\n" in text
+    assert "ZeroDivision" not in text
+    assert mini(DOUBLE, report, kind="no_traceback") == "Error.\nInput:\n2\n(not shown)\nTry again."
+    wrong = make_report(AC, failure(Verdict.WA, stdout="25"))
+    assert mini(DOUBLE, wrong, kind="no_traceback") == mini(DOUBLE, wrong)
+
+
+@pytest.mark.parametrize("kind", ["none", "random"])
+def test_kinds_that_no_report_is_needed_for(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"feedback of the kind {kind} is not made of a report"):
+        mini(DOUBLE, make_report(AC, failure(Verdict.WA)), kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"kind": "loud"}, "kind is 'loud'; allowed: full, pass_fail, no_traceback, none, random"),
+        ({"version": 2}, "feedback version is 2; allowed: 1"),
+    ],
+)
+def test_unknown_kinds_and_versions(words: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FeedbackOptions(**words)

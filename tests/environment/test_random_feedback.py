@@ -1,8 +1,16 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from rlef.environment import FeedbackOptions, Prompts, RandomFeedbackPool, final_job, public_job
+from rlef.environment import (
+    FeedbackOptions,
+    Prompts,
+    RandomFeedbackPool,
+    final_job,
+    public_job,
+    reveal_private_tests,
+)
 from rlef.problems import Problem, Test
 from rlef.sandbox import Limits, Sandbox
 
@@ -32,7 +40,8 @@ PROBLEMS = [
 @pytest.fixture(scope="module")
 def pool() -> Iterator[RandomFeedbackPool]:
     with Sandbox(workers=1) as sandbox:
-        yield RandomFeedbackPool.build(PROBLEMS, sandbox, MINI, FeedbackOptions(), seed=0)
+        options = FeedbackOptions(kind="random")
+        yield RandomFeedbackPool.build(PROBLEMS, sandbox, MINI, options, seed=0)
 
 
 def test_messages_are_true_feedback_on_public_tests(pool: RandomFeedbackPool) -> None:
@@ -82,3 +91,15 @@ def test_jobs() -> None:
     assert final.tests == problem.all_tests and final.stop_at_first_failure
     assert public.limits == Limits(cpu_s=1.5)
     assert final.limits == Limits(cpu_s=1.5, memory_mb=99)
+    graded = final_job(problem, "p", graded=True)
+    assert graded.tests == problem.all_tests and not graded.stop_at_first_failure
+
+
+def test_private_tests_are_revealed_up_to_a_number() -> None:
+    tests = tuple(Test(str(i), str(i)) for i in range(9))
+    problem = replace(PROBLEMS[0], public_tests=tests[:3], private_tests=tests[3:])
+    shown = reveal_private_tests(problem, limit=5)
+    assert shown.public.public_tests == tests[:5] and shown.private_tests == tests[5:]
+    assert shown.all_tests == problem.all_tests
+    assert reveal_private_tests(problem).private_tests == ()
+    assert reveal_private_tests(problem, limit=1).public_tests == tests[:3]

@@ -46,3 +46,10 @@ def test_unknown_sets() -> None:
         Prompts.load("tiny")
     with pytest.raises(ValueError, match=r"nowhere\.txt: no such prompts file"):
         Prompts.load("nowhere.txt")
+
+
+def test_sections_of_reduced_feedback_may_be_left_out(tmp_path: Path) -> None:
+    old = load(tmp_path, TEXT[: TEXT.index("[[test_failed]]")])
+    assert (old.test_failed, old.try_again) == ("A test failed.", "Try again.")
+    mine = load(tmp_path, TEXT.replace("A test failed.", "Nope."))
+    assert mine.test_failed == "Nope."

@@ -26,6 +26,7 @@ DOUBLE = Problem(
 RIGHT = "```python\nprint(2 * int(input()))\n```"
 WRONG = "```python\nprint(5)\n```"
 ONLY_PUBLIC = "```python\nprint(4)\n```"
+ONLY_PRIVATE = "```python\nprint(14)\n```"
 NO_CODE = "I cannot."
 
 
@@ -82,6 +83,8 @@ def make_worker(
     max_turns: int = 3,
     max_context: int = 4096,
     group_size: int = 4,
+    feedback: FeedbackOptions | None = None,
+    rewards: RewardConfig | None = None,
     **more: object,
 ) -> RolloutWorker:
     return RolloutWorker(
@@ -92,8 +95,8 @@ def make_worker(
         max_turns=max_turns,
         max_context=max_context,
         prompts=Prompts.load("mini"),
-        feedback=FeedbackOptions(),
-        rewards=RewardConfig(),
+        feedback=feedback or FeedbackOptions(),
+        rewards=rewards or RewardConfig(),
         limits=Limits(cpu_s=2, wall_s=6),
         group_size=group_size,
         **more,

@@ -6,11 +6,15 @@ from rlef.rollout import Rollout, RolloutBatch
 
 
 def make_rollout(
-    turns: int, tail: int = 2, stop: StopReason = StopReason.TURN_LIMIT, first: int = 10
+    turns: int,
+    tail: int = 2,
+    stop: StopReason = StopReason.TURN_LIMIT,
+    first: int = 10,
+    name: str = "p",
 ) -> Rollout:
     """Each turn has 3 prompt tokens and ``tail`` action tokens."""
     record = EpisodeRecord(
-        problem="p", family=None, hidden_detail=None,
+        problem=name, family=None, hidden_detail=None,
         turns=(TurnRecord(response="", program=None, public_verdicts=(), feedback=None),) * turns,
         stop=stop, solved=False, final_verdict=None,
     )  # fmt: skip
@@ -58,3 +62,10 @@ def test_select_drops_columns_that_are_only_padding() -> None:
 def test_what_cannot_be_trained_on_is_refused(rollouts: list[Rollout]) -> None:
     with pytest.raises(ValueError, match="allowed: 1"):
         RolloutBatch.from_rollouts(rollouts, num_turns=1)
+
+
+def test_rollouts_of_one_problem_are_a_group() -> None:
+    rollouts = [make_rollout(1, name=name) for name in ("b", "a", "b", "c", "a")]
+    batch = RolloutBatch.from_rollouts(rollouts, num_turns=1)
+    assert batch.groups.tolist() == [0, 1, 0, 2, 1]
+    assert batch.select(torch.tensor([4, 1])).groups.tolist() == [1, 1]

@@ -4,11 +4,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 import pytest
-from scripted import DOUBLE, NO_CODE, ONLY_PUBLIC, RIGHT, WRONG, ScriptedEngine, make_chat
+from scripted import (
+    DOUBLE,
+    NO_CODE,
+    ONLY_PRIVATE,
+    ONLY_PUBLIC,
+    RIGHT,
+    WRONG,
+    ScriptedEngine,
+    make_chat,
+)
 from scripted import make_worker as make
 
 import rlef.rollout.worker
-from rlef.environment import ChatFormat, RandomFeedbackPool, StopReason
+from rlef.environment import (
+    ChatFormat,
+    FeedbackOptions,
+    RandomFeedbackPool,
+    RewardConfig,
+    StopReason,
+    reveal_private_tests,
+)
 from rlef.rollout import EpisodeRequest, Rollout, RolloutWorker, derive_seed
 from rlef.rollout.records import rollout_from_json, rollout_to_json
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport, Verdict
@@ -134,6 +150,65 @@ def test_random_feedback_shows_another_problem_and_ends_by_the_true_tests(
     [rollout] = run(make(engine, sandbox, random_feedback=pool))
     assert rollout.record.turns[0].feedback == "Strange."
     assert rollout.record.solved and len(rollout.record.turns) == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "share", "rewards"),
+    [
+        ([WRONG, RIGHT], 1.0, (0.0, 1.0)),
+        ([WRONG, ONLY_PUBLIC], 0.5, (0.0, 0.0)),  # one test of two
+        ([WRONG, WRONG, WRONG], 0.0, (0.0, 0.0, -1.0)),
+        ([WRONG, WRONG, ONLY_PRIVATE], 0.5, (0.0, 0.0, 0.0)),
+        ([WRONG, WRONG, NO_CODE], 0.0, (0.0, 0.0, -1.0)),
+    ],
+)
+def test_graded_rewards_run_all_tests_of_the_last_program(
+    chat: ChatFormat,
+    sandbox: Sandbox,
+    answers: list[str],
+    share: float,
+    rewards: tuple[float, ...],
+) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
+    [rollout] = run(make(engine, sandbox, rewards=RewardConfig(graded=True)))
+    assert rollout.record.passed_share == share
+    assert rollout.rewards == rewards
+    text = json.dumps(rollout_to_json(rollout))
+    assert rollout_from_json(json.loads(text)) == rollout
+
+
+def test_graded_rewards_where_the_context_is_full(chat: ChatFormat, sandbox: Sandbox) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: ONLY_PRIVATE)
+    graded = RewardConfig(graded=True)
+    [whole] = run(make(engine, sandbox, rewards=graded))
+    limit = whole.prompt_ends[1] + 1
+    [rollout] = run(make(engine, sandbox, rewards=graded, max_context=limit))
+    assert rollout.record.stop is StopReason.CONTEXT_LIMIT
+    assert (rollout.record.passed_share, rollout.rewards) == (0.5, (0.0,))
+
+
+def test_without_feedback_all_turns_are_taken(chat: ChatFormat, sandbox: Sandbox) -> None:
+    answers = [RIGHT, NO_CODE, RIGHT]
+    engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
+    [rollout] = run(make(engine, sandbox, feedback=FeedbackOptions(kind="none")))
+    assert rollout.record.solved and rollout.rewards == (0.0, -0.2, 1.0)
+    feedback = [turn.feedback for turn in rollout.record.turns]
+    assert feedback == ["Try again.", "No code found.\nTry again.", None]
+
+
+def test_feedback_from_private_tests(chat: ChatFormat, sandbox: Sandbox) -> None:
+    answers = [ONLY_PUBLIC, RIGHT]
+    engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
+    request = EpisodeRequest(problem=reveal_private_tests(DOUBLE), seed=0)
+    [rollout] = make(engine, sandbox).run([request])
+    assert rollout.record.solved and len(rollout.record.turns) == 2
+    assert "Input:\n7\nExpected output:\n14" in (rollout.record.turns[0].feedback or "")
+
+
+def test_random_feedback_without_a_pool_is_refused(chat: ChatFormat, sandbox: Sandbox) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: RIGHT)
+    with pytest.raises(ValueError, match="needs a feedback_override"):
+        run(make(engine, sandbox, feedback=FeedbackOptions(kind="random")))
 
 
 def test_rollouts_come_back_from_json_as_they_were(chat: ChatFormat, sandbox: Sandbox) -> None:

@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from rlef.config import ConfigError, load_config
+from rlef.config import ConfigError, dump_config, load_config
 from rlef.train.recipe import TrainConfig
 
 
@@ -37,3 +39,49 @@ def test_the_papers_settings(recipe: str, updates: int) -> None:
 def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(TrainConfig, "mini", [word])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["learner.kl=reward_token"], "kl is reward_token, but advantage turn_critic knows no"),
+        (["learner.advantage=rloo", "learner.kl=reward_token"], "advantage rloo knows no rewards"),
+        (["learner.advantage=token_critic", "learner.ratio=turn"], "allowed: ratio=token, or"),
+        (["learner.advantage=grpo", "learner.lam=0.9"], "lam is 0.9, but advantage grpo has no"),
+        (
+            ["learner.advantage=rloo", "learner.critic_warmup_updates=4"],
+            "critic_warmup_updates is 4, but advantage rloo has no critic; allowed: 0",
+        ),
+        (["learner.advantage=reinforce++", "learner.normalize=none"], "allowed: turns, tokens"),
+        (["learner.advantage=grpo"], "but rollout.per_problem is 1; allowed: 2 or more"),
+        (["rollout.per_problem=3"], "rollout.per_problem 3; allowed: a multiple"),
+        (["learner.critic_warmup_updates=200"], "allowed: less than the 200 updates"),
+        (["learner.advantage=ppo"], "learner.advantage: must be 'turn_critic', 'token_critic',"),
+        (["learner.target_kl=0"], "learner.target_kl: must be greater than 0"),
+        (["learner.lora.rank=0"], "learner.lora.rank: must be greater than or equal to 1"),
+        (["learner.lora.r=4"], "unknown key learner.lora.r"),
+        (["feedback.kind=private"], "feedback.kind: must be 'full', 'pass_fail'"),
+        (["feedback.version=2"], "feedback.version: must be 1"),
+        (["eval.feedback=some"], "eval.feedback: must be 'full'"),
+        (["reward.discount=2"], "reward.discount: must be less than or equal to 1"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(TrainConfig, "mini", words)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_single_turn_training_is_evaluated_with_its_own_turn_limit() -> None:
+    config = load_config(TrainConfig, "mini", ["rollout.turn_limit=1", "eval.turn_limit=3"])
+    assert (config.rollout.turn_limit, config.eval_turn_limit) == (1, 3)
+    assert load_config(TrainConfig, "mini", ["rollout.turn_limit=2"]).eval_turn_limit == 2
+
+
+def test_adapters_of_a_recipe_survive_its_own_yaml(tmp_path: Path) -> None:
+    config = load_config(TrainConfig, "mini", ["learner.lora.rank=8"])
+    assert config.learner.lora is not None and config.learner.lora.alpha == 32
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    assert load_config(TrainConfig, path, []) == config
+    assert load_config(TrainConfig, path, ["learner.lora=null"]).learner.lora is None
