@@ -79,11 +79,9 @@ class PPOLearner:
             if self.critic is not None:
                 add_adapters(self.critic.backbone, config.lora, derive_seed(seed, 2))
         if config.gradient_checkpointing:
-            for model in (self.policy, self.critic.backbone if self.critic else None):
-                if model is not None:
-                    model.gradient_checkpointing_enable()  # type: ignore[operator]
-                    model.train()
-                    _switch_off_dropout(model)
+            _save_memory(self.policy)
+            if self.critic is not None:
+                _save_memory(self.critic.backbone)
         self.policy_optimizer = self._adamw(self.policy, config.lr)
         self.critic_optimizer: torch.optim.AdamW | None = None
         if self.critic is not None:
@@ -232,6 +230,15 @@ class PPOLearner:
         if self.config.precision == "float32":
             return nullcontext()
         return torch.autocast(self.policy.device.type, torch.bfloat16)
+
+
+def _save_memory(model: nn.Module) -> None:
+    """Switches gradient checkpointing on, which transformers from 5.23 on calls otherwise."""
+    old_name = "gradient_checkpointing_enable"
+    name = "activation_checkpointing_enable"
+    getattr(model, name if hasattr(model, name) else old_name)()
+    model.train()
+    _switch_off_dropout(model)
 
 
 def _switch_off_dropout(model: nn.Module) -> None:
