@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -50,7 +51,7 @@ SWITCHES = [
     ["feedback.kind=pass_fail", "eval.feedback=full"],
     ["feedback.kind=no_traceback"],
     ["feedback.kind=none", "eval.feedback=full"],
-    ["feedback.kind=random"],
+    ["feedback.kind=random", "eval.problems=2"],
     ["eval.feedback=private"],
     ["eval.feedback=random", "eval.problems=2"],
 ]
@@ -76,6 +77,13 @@ def start(path: Path, words: list[str]) -> tuple[TrainConfig, RunFolder]:
     kept = [word for word in TINY if word.partition("=")[0] not in keys]
     config = load_config(TrainConfig, "mini", [*kept, *words])
     return config, RunFolder.create(path, dump_config(config))
+
+
+def essence(record: dict[str, Any]) -> str:
+    """All but verdicts: how a wrong program ends may hang on how busy the machine is."""
+    kept = {key: value for key, value in record.items() if key != "final_verdict"}
+    kept["turns"] = [{**turn, "public_verdicts": None} for turn in record["turns"]]
+    return json.dumps(kept)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +120,8 @@ def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -
         theirs = load_file(file)
         assert all(ours[name].equal(theirs[name]) for name in theirs), file.name
     for name in whole.rollout_names():
-        ours, theirs = (run.read_rollouts(name) for run in (stopped, whole))
-        assert sorted(map(json.dumps, ours)) == sorted(map(json.dumps, theirs))
+        ours, theirs = (sorted(map(essence, run.read_rollouts(name))) for run in (stopped, whole))
+        assert ours == theirs
 
 
 @pytest.mark.slow

@@ -42,13 +42,12 @@ from rlef.rollout import (
 from rlef.rollout.records import rollout_from_json, rollout_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import Limits, Sandbox
+from rlef.train.controls import build_controls
 from rlef.train.recipe import TrainConfig
 from rlef.train.summary import summarize
 
 BEST = "best"
 """Name of the folder beside the checkpoints with the best policy on the validation problems."""
-POOL_PROBLEMS = 256
-"""Training problems whose feedback is shown on others, where feedback is random in training."""
 WALL_PER_CPU = 3.0
 """Wall-clock limit of a test by its CPU limit: sleepers must not hold up the rollouts."""
 
@@ -145,8 +144,9 @@ class Trainer:
         self._limits = Limits(
             cpu_s=cpu_s, memory_mb=config.rollout.memory_mb, wall_s=WALL_PER_CPU * cpu_s
         )
-        self.eval_feedback = self._eval_feedback()
-        self.eval_pool, train_pool = self._pools()
+        self.controls = build_controls(
+            config, self.train_problems, self.test_problems, sandbox, self.prompts, self._limits
+        )
         self.learner = PPOLearner(
             policy, config.learner, config.seed, config.rollout.temperature, config.updates
         )
@@ -162,8 +162,8 @@ class Trainer:
                 max_new_tokens=config.rollout.max_new_tokens,
             ),
             config.rollout.turn_limit,
-            config.feedback.build(),
-            train_pool,
+            self.controls.training,
+            self.controls.training_pool,
         )
 
     def describe(self) -> None:
@@ -178,7 +178,9 @@ class Trainer:
 
     def evaluate(self, name: str, *, random_feedback: bool = False) -> list[EpisodeRecord]:
         """Runs the episodes of one evaluation on the test problems."""
-        feedback = self.config.feedback.build("random") if random_feedback else self.eval_feedback
+        feedback = self.controls.evaluation
+        if random_feedback:
+            feedback = replace(feedback, kind="random")
         return self._evaluate(name, self.test_problems, feedback)
 
     def take_best(self) -> None:
@@ -196,7 +198,7 @@ class Trainer:
         if every is None or self.update % every:
             return None
         name = f"valid-{self.update:06d}"
-        records = self._evaluate(name, self.valid_problems, self.eval_feedback)
+        records = self._evaluate(name, self.valid_problems, self.controls.evaluation)
         rate = episode_statistics(records, self.config.eval_turn_limit).one_at_n
         rates = [line.get("valid_solve_rate") for line in self.run.read_metrics()]
         if all(rate > other for other in rates if other is not None):
@@ -217,7 +219,7 @@ class Trainer:
         self.engine.clear_cache()
         if settings.feedback == "private" and feedback.kind != "random":
             problems = [reveal_private_tests(problem) for problem in problems]
-        pool = self.eval_pool if feedback.kind == "random" else None
+        pool = self.controls.evaluation_pool if feedback.kind == "random" else None
         records = run_episodes(
             self._worker(sampling, self.config.eval_turn_limit, feedback, pool),
             problems,
@@ -324,40 +326,6 @@ class Trainer:
         folder = self.run.new_checkpoint()
         save_policy(self.learner.policy, self.tokenizer, folder)
         self.run.commit_named(folder, BEST)
-
-    def _eval_feedback(self) -> FeedbackOptions:
-        kind = self.config.eval.feedback
-        return self.config.feedback.build("full" if kind == "private" else kind)
-
-    def _pools(self) -> tuple[RandomFeedbackPool | None, RandomFeedbackPool | None]:
-        """Random feedback for evaluation and for training, where that is asked for.
-
-        Built before training: what is wrong with it must not come to light after it.
-        """
-        config = self.config
-        evaluation = training = None
-        try:
-            if config.eval.random_feedback or self.eval_feedback.kind == "random":
-                evaluation = self._pool(self.test_problems)
-        except ValueError as error:
-            raise ValueError(f"{error}; or set eval.random_feedback=false") from None
-        if config.feedback.kind == "random":
-            problems = self.train_problems
-            count = min(POOL_PROBLEMS, len(problems))
-            chosen = Random(f"pool/{config.seed}").sample(problems, count)
-            families = {problem.name: problem.family for problem in problems}
-            training = replace(self._pool(chosen), families=families)
-        return evaluation, training
-
-    def _pool(self, problems: Sequence[Problem]) -> RandomFeedbackPool:
-        return RandomFeedbackPool.build(
-            problems,
-            self.sandbox,
-            self.prompts,
-            self.config.feedback.build(),
-            self.config.seed,
-            limits=self._limits,
-        )
 
     def _worker(
         self,
