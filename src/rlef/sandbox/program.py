@@ -26,6 +26,8 @@ from typing import Any
 
 PROGRAM = "solution.py"
 CALL = "test"
+KEPT: list[object] = []
+"""What shall not die before its process does."""
 RESULT_FD = 3
 CODE_FD = 4
 LINE_CHARS = 400
@@ -36,7 +38,14 @@ SCALARS = frozenset({str, int, float, bool, types.NoneType, bytes, complex})
 DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
 # A program may replace the originals.
 dumps, loads, represent = json.dumps, json.loads, repr
+kind_of = type
 digits, allow_digits = sys.get_int_max_str_digits, sys.set_int_max_str_digits
+FINALIZED = (
+    *(b"class", b"open", b"File", b"Wrapper", b"Buffered", b"type", b"yield", b"async"),
+    *(b"exec", b"eval", b"__del__", b"__import__", b"weakref"),
+)
+"""Words of which a program has one if its objects do something when they die: of their own, of
+files that write late, of generators that end."""
 COMPILE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
@@ -76,6 +85,7 @@ def warm_up() -> None:
             for fd, name in enumerate(names[:3]):
                 setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
             run(source, entry_point, "", True, lambda status: None)
+    KEPT.clear()
     for name, value in zip(names, kept, strict=True):
         setattr(sys, name, value)
     sys.modules["__main__"] = main
@@ -205,11 +215,20 @@ def flush() -> int:
     return status
 
 
+def finalizes(source: bytes) -> bool:
+    """Whether objects of the program may do something when they die."""
+    for word in FINALIZED:  # noqa: SIM110  # any() may be another by now
+        if word in source:
+            return True
+    return False
+
+
 def finish(source: bytes) -> int:
     """What the interpreter does at its end: waits for threads, runs hooks, flushes, finalizes.
 
     Finalizing matters: a known fast-output idiom writes only when its buffer object dies. It costs
-    a fifth of a trivial test, so it is left out where nothing but memory can be finalized.
+    a fifth of a trivial test, and more where there are many objects, so it is left out where
+    nothing but memory can be finalized.
     """
     if _thread._count() or threading._threading_atexits:  # type: ignore[attr-defined]
         threading._shutdown()  # type: ignore[attr-defined]  # 0.1 ms of a trivial test's 1.0
@@ -217,12 +236,14 @@ def finish(source: bytes) -> int:
     status = flush()
     main = sys.modules.pop("__main__", None)
     sys.modules.pop("solution", None)
-    if b"class" in source or b"open" in source:
-        for value in list(getattr(main, "__dict__", {}).values()):
-            if type(value) in (io.TextIOWrapper, io.BufferedWriter) and not value.closed:
+    if finalizes(source):
+        for value in [*getattr(main, "__dict__", {}).values()]:
+            if kind_of(value) in (io.TextIOWrapper, io.BufferedWriter) and not value.closed:
                 value.flush()  # the collector might close the file below it first
         value = main = None
         gc.collect()
+    else:
+        KEPT.append(main)
     return flush() or status
 
 

@@ -20,6 +20,8 @@ from rlef.sandbox.verdicts import Check, as_bytes, same_for_all, test_report
 ATTEMPTS = 3
 _AHEAD = 2
 """Tests that a jail has at once, so that it need not wait for the judge."""
+_BRIEF_S = 0.02
+"""Longer tests are taken one at a time: others may have no work while the next one waits here."""
 _RETIRE_AFTER = 20_000
 """Runs after which a jail is replaced."""
 _HELPERS = ("check", "values")
@@ -152,7 +154,8 @@ class Worker:
             while held:
                 run = jail.finish(started.popleft())
                 self._runs[kind] = self._runs.get(kind, 0) + 1
-                if ahead > 1 and _take(task, held):
+                brief = run.wall_s < _BRIEF_S
+                if ahead > 1 and (brief or not started) and _take(task, held):
                     start(held[-1])
                 report = _report(run, job.tests[held[0]], job, check)
                 task.put(held.popleft(), report)
