@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 PROGRAM = "solution.py"
+PRELUDE = "prelude.py"
 CALL = "test"
 KEPT: list[object] = []
 """What shall not die before its process does."""
@@ -84,7 +85,7 @@ def warm_up() -> None:
                 os.close(fd)
             for fd, name in enumerate(names[:3]):
                 setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
-            run(source, entry_point, "", True, lambda status: None)
+            run(b"", source, entry_point, "", True, lambda status: None)
     KEPT.clear()
     for name, value in zip(names, kept, strict=True):
         setattr(sys, name, value)
@@ -258,17 +259,21 @@ def read_all(fd: int) -> bytes:
     return b"".join(parts)
 
 
-def compile_once(source: bytes, shared: bool) -> types.CodeType:
+def compile_all(prelude: bytes, source: bytes) -> list[types.CodeType]:
+    """Compiles what is to be executed, one after the other."""
+    code = [compile(source, PROGRAM, "exec", dont_inherit=True)]
+    return [compile(prelude, PRELUDE, "exec", dont_inherit=True), *code] if prelude else code
+
+
+def compile_once(prelude: bytes, source: bytes, shared: bool) -> list[types.CodeType]:
     """Compiles the program, or takes what the first child of this program compiled.
 
     The file is sealed before any line of the program runs, so no child can change it.
     """
     if not shared:
-        return compile(source, PROGRAM, "exec", dont_inherit=True)
+        return compile_all(prelude, source)
     stored = read_all(CODE_FD)
-    code: types.CodeType = (
-        marshal.loads(stored) if stored else compile(source, PROGRAM, "exec", dont_inherit=True)
-    )
+    code: list[types.CodeType] = marshal.loads(stored) if stored else compile_all(prelude, source)
     if not stored:
         with contextlib.suppress(OSError, ValueError):  # too deep: the next child compiles again
             compiled = marshal.dumps(code)
@@ -302,12 +307,17 @@ def called(entry_point: str, given: Any, names: dict[str, Any]) -> object:
 
 
 def run(
-    source: bytes, entry_point: str | None, cookie: str, shared: bool, leave: Callable[[int], None]
+    prelude: bytes,
+    source: bytes,
+    entry_point: str | None,
+    cookie: str,
+    shared: bool,
+    leave: Callable[[int], None],
 ) -> None:
     """Compiles and runs the program, calls the entry point if there is one, ends the process."""
     limit = sys.setrecursionlimit
     try:
-        code = compile_once(source, shared)
+        codes = compile_once(prelude, source, shared)
     except COMPILE_ERRORS as error:
         report_error(error, source)
         return leave(1)
@@ -320,7 +330,8 @@ def run(
     status = 0
     try:
         try:
-            exec(code, module.__dict__)
+            for code in codes:
+                exec(code, module.__dict__)
             if entry_point is not None:
                 result = encoded(called(entry_point, loads(given), module.__dict__))
                 write_all(RESULT_FD, f"{cookie}{result}".encode())
@@ -331,10 +342,10 @@ def run(
         status = exit_status(error.code)
     except BaseException as error:
         status = uncaught(error, source)
-    del module, code
+    del module, codes, code
     limit(max(sys.getrecursionlimit(), 1000))  # the interpreter ends from far fewer frames
     try:
-        status = finish(source) or status
+        status = finish(prelude + source) or status
     except BaseException as error:
         report_error(error, source)
         status = 1

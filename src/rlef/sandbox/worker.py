@@ -83,8 +83,12 @@ class Worker:
     def _program(self, job: JudgeJob, stack: contextlib.ExitStack) -> Program:
         language = LANGUAGES[job.language]
         if language.compiler is None:
-            source = as_bytes(job.source)
-            return Program(kind="python", source=source, entry_point=job.entry_point)
+            return Program(
+                kind="python",
+                source=as_bytes(job.source),
+                prelude=as_bytes(job.prelude),
+                entry_point=job.entry_point,
+            )
         binary = self._build(job.language, job.source, {})
         stack.callback(os.close, binary)
         return Program(kind="binary", binary=binary, argv=("solution",))
@@ -119,7 +123,7 @@ class Worker:
             try:
                 self._run_held(task, held, program, check, queue)
             except JailError as error:
-                for kind in (LANGUAGES[task.job.language].jail(task.job.source), *_HELPERS):
+                for kind in (_jail_kind(task.job), *_HELPERS):
                     self._drop(kind)
                 attempts = attempts + 1 if held[0] == first else 1
                 if attempts == ATTEMPTS or self._closed.is_set():
@@ -140,7 +144,7 @@ class Worker:
         ahead = 1 if job.stop_at_first_failure else _AHEAD
         while len(held) < ahead and _take(task, held):
             pass
-        kind = LANGUAGES[job.language].jail(job.source)
+        kind = _jail_kind(job)
         jail = self._jail(kind)
         jail.load(program, job.limits, tests=len(held) + task.left, ahead=ahead)
         started: deque[int] = deque()
@@ -203,6 +207,10 @@ class Worker:
         self._closed.set()
         for kind in tuple(self._jails):
             self._drop(kind)
+
+
+def _jail_kind(job: JudgeJob) -> str:
+    return LANGUAGES[job.language].jail(f"{job.prelude}\n{job.source}")
 
 
 def _take(task: Task, held: deque[int]) -> bool:
