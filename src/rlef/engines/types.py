@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class ModelError(ValueError):
     """A model or tokenizer cannot be loaded. One line: which, why, and what is allowed."""
+
+
+class EngineError(RuntimeError):
+    """An engine cannot go on: a server that is gone, a wrong key. One line: what, and what to do."""
 
 
 class FinishReason(StrEnum):
@@ -17,6 +21,8 @@ class FinishReason(StrEnum):
     """the model sampled an end-of-turn token (it is the last of ``token_ids``)"""
     LENGTH = "length"
     """``max_new_tokens`` or the context limit was reached"""
+    NO_ROOM = "no_room"
+    """the prompt alone is too long for the server: nothing was sampled"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +51,67 @@ class Completion:
     finish: FinishReason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatCompletion:
+    """One answer of a server that takes and gives text.
+
+    Attributes:
+        text: the answer.
+        finish: why it ended.
+        prompt_tokens: as the server counts them, where it does.
+        completion_tokens: likewise.
+    """
+
+    text: str
+    finish: FinishReason
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+Message = dict[str, str]
+"""``role`` (``system``, ``user`` or ``assistant``) and ``content``."""
+
+
 class Engine(Protocol):
-    """Anything that continues token sequences."""
+    """Continues token sequences, many at once: all of them, then the next ones."""
 
     def generate(
         self, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int]
     ) -> list[Completion]:
         """Continue each prompt; ``seeds[i]`` alone decides the random draws of prompt i."""
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """Continues prompts that come and go one by one.
+
+    Attributes:
+        concurrency: Prompts that it should have at a time.
+        max_context: Tokens of prompt and answer together.
+    """
+
+    concurrency: int
+    max_context: int
+
+    def submit(
+        self,
+        key: int,
+        prompt: Sequence[int] | Sequence[Message],
+        params: SamplingParams,
+        seed: int,
+    ) -> None:
+        """Adds a prompt, token ids or messages; ``key`` names it in what ``collect`` returns."""
+        ...
+
+    def collect(self) -> list[tuple[int, Completion | ChatCompletion]]:
+        """Works, or waits, for a short time; returns the answers that are ready.
+
+        Raises:
+            EngineError: It cannot go on.
+        """
+        ...
+
+    def close(self) -> None:
+        """Drops what is left and frees what it holds."""
         ...
