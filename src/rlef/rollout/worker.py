@@ -192,9 +192,14 @@ class RolloutWorker:
         return True
 
     def _answer(self, running: _Running, completion: Completion) -> None:
+        prompt_tokens = len(running.conversation.token_ids)
         running.conversation.add_action(completion.token_ids, completion.logprobs)
         self.timing.sampled_tokens += len(completion.token_ids)
-        running.program = running.episode.answer(self._chat.decode(completion.token_ids))
+        running.program = running.episode.answer(
+            self._chat.decode(completion.token_ids),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(completion.token_ids),
+        )
 
     def _judge(self, sampled: Sequence[_Running]) -> None:
         """Judges programs on the public tests, and on all tests where they passed.
