@@ -1,16 +1,38 @@
-"""What generates tokens: token ids in, token ids and log-probabilities out.
+"""What generates tokens: token ids in, token ids and log-probabilities out; or text, of a server.
 
-Importing this package does not import torch; ``HFEngine`` does, when it is first asked for.
+Importing this package imports no torch, vLLM or client; the engines do, when first asked for.
+Start at ``open.py``.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from rlef.engines.types import Completion, Engine, FinishReason, ModelError, SamplingParams
+from rlef.engines.types import (
+    ChatCompletion,
+    Completion,
+    Engine,
+    EngineError,
+    FinishReason,
+    Message,
+    ModelError,
+    SamplingParams,
+    StreamingEngine,
+)
 
 if TYPE_CHECKING:
     from rlef.engines.hf import HFEngine
 
-__all__ = ["Completion", "Engine", "FinishReason", "HFEngine", "ModelError", "SamplingParams"]
+__all__ = [
+    "ChatCompletion",
+    "Completion",
+    "Engine",
+    "EngineError",
+    "FinishReason",
+    "HFEngine",
+    "Message",
+    "ModelError",
+    "SamplingParams",
+    "StreamingEngine",
+]
 
 
 def __getattr__(name: str) -> Any:

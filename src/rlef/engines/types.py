@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 class ModelError(ValueError):
@@ -11,7 +11,7 @@ class ModelError(ValueError):
 
 
 class EngineError(RuntimeError):
-    """An engine cannot go on: a server that is gone, a wrong key. One line: what, and what to do."""
+    """An engine cannot go on: its server is gone, for instance. One line: what, and what to do."""
 
 
 class FinishReason(StrEnum):
@@ -87,31 +87,36 @@ class StreamingEngine(Protocol):
     """Continues prompts that come and go one by one.
 
     Attributes:
-        concurrency: Prompts that it should have at a time.
-        max_context: Tokens of prompt and answer together.
+        concurrency: Prompts that it should have at a time, at most.
+        max_context: Tokens of prompt and answer together; ``None``: only its server knows.
     """
 
     concurrency: int
-    max_context: int
+    max_context: int | None
 
-    def submit(
-        self,
-        key: int,
-        prompt: Sequence[int] | Sequence[Message],
-        params: SamplingParams,
-        seed: int,
-    ) -> None:
-        """Adds a prompt, token ids or messages; ``key`` names it in what ``collect`` returns."""
+    def submit(self, key: int, prompt: Any, params: SamplingParams, seed: int) -> None:
+        """Adds a prompt.
+
+        Args:
+            key: Its name in what ``collect`` returns.
+            prompt: Token ids, or a list of ``Message`` for an engine that answers in text.
+            params: How to sample.
+            seed: Of its draws.
+        """
         ...
 
-    def collect(self) -> list[tuple[int, Completion | ChatCompletion]]:
-        """Works, or waits, for a short time; returns the answers that are ready.
+    def collect(self, timeout_s: float) -> list[tuple[int, Completion | ChatCompletion]]:
+        """Works or waits, for about ``timeout_s``; returns the answers that are ready, if any.
 
         Raises:
             EngineError: It cannot go on.
         """
         ...
 
+    def cancel(self) -> None:
+        """Drops all prompts that it has."""
+        ...
+
     def close(self) -> None:
-        """Drops what is left and frees what it holds."""
+        """Drops all prompts and frees what the engine holds."""
         ...

