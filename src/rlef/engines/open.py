@@ -65,7 +65,7 @@ def open_engine(
     if kind == "vllm":
         from rlef.engines.vllm import VLLMEngine
 
-        engine: Engine | StreamingEngine = VLLMEngine(
+        vllm = VLLMEngine(
             model,
             stop_token_ids=chat.stop_token_ids,
             dtype=dtype,
@@ -73,7 +73,7 @@ def open_engine(
             concurrency=concurrency,
             seed=seed,
         )
-        return engine, chat
+        return vllm, chat
     return _open_hf(model, chat, device, dtype, concurrency, max_context), chat
 
 

@@ -20,18 +20,6 @@ class Draw(NamedTuple):
     """(B,) float32, under the distribution drawn from; 0 where greedy."""
 
 
-def check_params(params: SamplingParams) -> None:
-    """Raises ValueError, in one line, if a parameter is out of range."""
-    if not 0 <= params.temperature < float("inf"):
-        raise ValueError(f"temperature is {params.temperature}; allowed: 0 (greedy) or above")
-    if not 0 < params.top_p <= 1:
-        raise ValueError(f"top_p is {params.top_p}; allowed: above 0, up to 1.0 (off)")
-    if params.top_k < 0:
-        raise ValueError(f"top_k is {params.top_k}; allowed: 0 (off) or above")
-    if params.max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens is {params.max_new_tokens}; allowed: 1 or more")
-
-
 def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Draw:
     """Draws one token per row by inverting the distribution function at a given number.
 

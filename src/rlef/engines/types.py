@@ -35,6 +35,18 @@ class SamplingParams:
     max_new_tokens: int = 512
 
 
+def check_params(params: SamplingParams) -> None:
+    """Raises ValueError, in one line, if a parameter is out of range."""
+    if not 0 <= params.temperature < float("inf"):
+        raise ValueError(f"temperature is {params.temperature}; allowed: 0 (greedy) or above")
+    if not 0 < params.top_p <= 1:
+        raise ValueError(f"top_p is {params.top_p}; allowed: above 0, up to 1.0 (off)")
+    if params.top_k < 0:
+        raise ValueError(f"top_k is {params.top_k}; allowed: 0 (off) or above")
+    if params.max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {params.max_new_tokens}; allowed: 1 or more")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """One sampled answer.
@@ -84,15 +96,17 @@ class Engine(Protocol):
 
 @runtime_checkable
 class StreamingEngine(Protocol):
-    """Continues prompts that come and go one by one.
+    """Continues prompts that come and go one by one."""
 
-    Attributes:
-        concurrency: Prompts that it should have at a time, at most.
-        max_context: Tokens of prompt and answer together; ``None``: only its server knows.
-    """
+    @property
+    def concurrency(self) -> int:
+        """Prompts that it should have at a time, at most."""
+        ...
 
-    concurrency: int
-    max_context: int | None
+    @property
+    def max_context(self) -> int | None:
+        """Tokens of prompt and answer together; ``None``: only its server knows."""
+        ...
 
     def submit(self, key: int, prompt: Any, params: SamplingParams, seed: int) -> None:
         """Adds a prompt.
@@ -105,7 +119,7 @@ class StreamingEngine(Protocol):
         """
         ...
 
-    def collect(self, timeout_s: float) -> list[tuple[int, Completion | ChatCompletion]]:
+    def collect(self, timeout_s: float) -> Sequence[tuple[int, Completion | ChatCompletion]]:
         """Works or waits, for about ``timeout_s``; returns the answers that are ready, if any.
 
         Raises:

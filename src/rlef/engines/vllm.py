@@ -4,7 +4,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from rlef.engines.types import Completion, EngineError, FinishReason, ModelError, SamplingParams
+from rlef.engines.types import (
+    Completion,
+    EngineError,
+    FinishReason,
+    ModelError,
+    SamplingParams,
+    check_params,
+)
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -28,6 +35,7 @@ class VLLMEngine:
         dtype: Of the weights: ``"auto"`` (as stored), ``"float32"``, ``"bfloat16"`` ...
         max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
         concurrency: Prompts in the batch at once, at most.
+        eager: Compile nothing: vLLM starts sooner and samples slower.
         seed: Of the engine; each request brings its own.
 
     Raises:
@@ -42,6 +50,7 @@ class VLLMEngine:
         dtype: str = "auto",
         max_context: int | None = None,
         concurrency: int = 64,
+        eager: bool = False,
         seed: int = 0,
     ) -> None:
         self._engine = _start(
@@ -49,6 +58,7 @@ class VLLMEngine:
             dtype=dtype,
             max_model_len=max_context,
             max_num_seqs=concurrency,
+            enforce_eager=eager,
             seed=seed,
         )
         self.concurrency = concurrency
@@ -71,8 +81,6 @@ class VLLMEngine:
         """
         from vllm import SamplingParams as VLLMSamplingParams
         from vllm.sampling_params import RequestOutputKind
-
-        from rlef.engines.sampling import check_params
 
         check_params(params)
         if not 0 < len(prompt) < self.max_context:
@@ -156,8 +164,8 @@ def _start(model: str, **words: Any) -> Any:
 
     from rlef.engines.load import LOADING_ERRORS, model_path
 
-    if not torch.cuda.is_available() and "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        words["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
+    if not torch.cuda.is_available():
+        words |= _cpu_words()
     try:
         return LLMEngine.from_engine_args(
             EngineArgs(
@@ -171,6 +179,17 @@ def _start(model: str, **words: Any) -> Any:
         )
     except LOADING_ERRORS as error:
         raise ModelError(f"vLLM cannot load {model!r}: {_words(error)}") from None
+
+
+def _cpu_words() -> dict[str, Any]:
+    """What vLLM 0.32 needs on a CPU."""
+    # what it compiles ahead of time it cannot load again, so each start would compile
+    os.environ.setdefault("VLLM_USE_AOT_COMPILE", "0")
+    # a prompt in parts winds a seeded generator back, which generators on a CPU cannot do
+    words: dict[str, Any] = {"enable_chunked_prefill": False}
+    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        words["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
+    return words
 
 
 def _words(error: Exception) -> str:
