@@ -35,6 +35,21 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Dra
     if params.temperature == 0:
         tokens = logits.argmax(-1)
         return Draw(tokens, torch.zeros(tokens.shape, device=logits.device))
+    logprobs = all_logprobs(logits, params)
+    cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
+    targets = uniforms[:, None] * cumulative[:, -1:]
+    # right=True: the first token whose cumulative passes the target, so never one of probability 0
+    tokens = torch.searchsorted(cumulative, targets, right=True)
+    return Draw(tokens[:, 0], logprobs.gather(-1, tokens)[:, 0])
+
+
+def all_logprobs(logits: Tensor, params: SamplingParams) -> Tensor:
+    """Returns (B, V) log-probabilities of the distribution to draw from, -inf where cut off.
+
+    Args:
+        logits: (B, V), any float type.
+        params: See ``draw_tokens``; the temperature is above 0.
+    """
     logits = logits.float()
     if params.temperature != 1:
         logits = logits / params.temperature
@@ -43,12 +58,7 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Dra
         logits = logits.masked_fill(logits < smallest, -torch.inf)
     if params.top_p < 1:
         logits = _cut_to_top_p(logits, params.top_p)
-    logprobs = logits.log_softmax(-1)
-    cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
-    targets = uniforms[:, None] * cumulative[:, -1:]
-    # right=True: the first token whose cumulative passes the target, so never one of probability 0
-    tokens = torch.searchsorted(cumulative, targets, right=True)
-    return Draw(tokens[:, 0], logprobs.gather(-1, tokens)[:, 0])
+    return logits.log_softmax(-1)
 
 
 def _cut_to_top_p(logits: Tensor, top_p: float) -> Tensor:
