@@ -7,6 +7,7 @@ solved episode counts, as in pass@k, which the curve of a turn limit of 1 is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -216,17 +217,23 @@ def _exact(group: Sequence[_Spent], budgets: NDArray[np.int64]) -> _Floats:
     num_solved = int(solved.sum())
     if not num_solved:
         return np.zeros(len(budgets))
-    nodes, weights = np.polynomial.legendre.leggauss(len(group) // 2 + 1)
+    nodes, weights = _gauss_legendre(len(group) // 2 + 1)
     times = (nodes[:, None] + 1) / 2
-    density = weights / 2 * num_solved * (1 - times[:, 0]) ** (num_solved - 1)
+    density = weights[:, None] / 2 * num_solved * (1 - times) ** (num_solved - 1)
     length = int(failed @ np.arange(len(failed))) + 1
     z = np.exp(-2j * np.pi * np.arange(length // 2 + 1) / length)
     function = np.ones((len(nodes), len(z)), dtype=complex)
     for cost in np.flatnonzero(failed):
         function *= (1 - times + times * z**cost) ** failed[cost]
-    before = np.fft.irfft(density @ function, n=length)
+    before = np.fft.irfft((density * function).sum(axis=0), n=length)
     by_cost = np.cumsum(np.convolve(before, solved / num_solved))
     return np.clip(by_cost[np.minimum(budgets, len(by_cost) - 1)], 0, 1)
+
+
+@lru_cache(maxsize=256)
+def _gauss_legendre(points: int) -> tuple[_Floats, _Floats]:
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    return nodes, weights
 
 
 def _sampled(group: Sequence[_Spent], budgets: NDArray[np.int64], seed: Sequence[int]) -> _Floats:
