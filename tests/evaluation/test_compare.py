@@ -41,7 +41,10 @@ def test_equal_cost_counts_every_turn() -> None:
     comparison = compare(run("before", BEFORE), run("after", AFTER), [])
     assert comparison.metrics == ()
     rows = comparison.equal_cost["turns"]
-    assert [row.metric for row in rows] == [f"within {k} turns" for k in (1, 2, 3, 5)]
+    assert [row.metric for row in rows] == [
+        "within 1 turn",
+        *(f"within {k} turns" for k in (2, 3, 5)),
+    ]
     # After two turns a is solved if its good episode came first; b takes three.
     assert [row.difference for row in rows] == pytest.approx([0, 1 / 6, 1 / 2, 2 / 3])
     assert list(comparison.equal_cost) == ["turns"]  # nothing is known of tokens
@@ -90,7 +93,7 @@ def test_table_and_json() -> None:
     data = json.loads(json.dumps(comparison.to_json(), allow_nan=False))
     assert data["metrics"][0]["better"] == 2
     assert data["only_b"] == ["new"]
-    assert data["equal_cost"]["turns"][0]["metric"] == "within 1 turns"
+    assert data["equal_cost"]["turns"][0]["metric"] == "within 1 turn"
 
 
 def test_problems_without_results_on_one_side_are_left_out() -> None:

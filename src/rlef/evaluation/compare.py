@@ -250,7 +250,9 @@ def _at_equal_cost(
         )
         rows[unit] = tuple(
             paired_difference(
-                f"within {budget} {unit.replace('_', ' ')}",
+                f"within {budget} {unit.replace('_', ' ')}".removesuffix(
+                    "s" if budget == 1 else ""
+                ),
                 {name: [float(curve[i])] for name, curve in before.items()},
                 {name: [float(curve[i])] for name, curve in after.items()},
                 draws,
