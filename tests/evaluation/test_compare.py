@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
 from rlef.environment.types import EpisodeRecord
-from rlef.evaluation.compare import ComparedRun, compare, paired_difference, sign_flip_p_value
+from rlef.evaluation.compare import ComparedRun, compare_runs, paired_difference, sign_flip_p_value
 from rlef.evaluation.specs import MetricSpec, parse_metrics
 
 ONE = MetricSpec(1, 3)
@@ -26,7 +26,7 @@ AFTER = [solved("a", 2), failed("a", 3), *[solved("b", 3)] * 2, *[solved("c")] *
 
 
 def test_by_hand() -> None:
-    comparison = compare(run("before", BEFORE), run("after", AFTER), parse_metrics("1@3,1@1"))
+    comparison = compare_runs(run("before", BEFORE), run("after", AFTER), parse_metrics("1@3,1@1"))
     assert (comparison.problems, comparison.only_a, comparison.only_b) == (3, ("gone",), ("new",))
     solve, first = comparison.metrics
     assert (solve.a, solve.b) == pytest.approx((1 / 3, 2.5 / 3))
@@ -38,7 +38,7 @@ def test_by_hand() -> None:
 
 
 def test_equal_cost_counts_every_turn() -> None:
-    comparison = compare(run("before", BEFORE), run("after", AFTER), [])
+    comparison = compare_runs(run("before", BEFORE), run("after", AFTER), [])
     assert comparison.metrics == ()
     rows = comparison.equal_cost["turns"]
     assert [row.metric for row in rows] == [
@@ -55,17 +55,17 @@ def test_runs_of_different_turn_limits() -> None:
         label="single", records=[*[failed("a")] * 2, solved("a"), *[failed("b")] * 3], turn_limit=1
     )
     multi = run("multi", [failed("a", 3), solved("b", 3)])
-    (both,) = compare(single, multi, [MetricSpec(3, 3)]).metrics
+    (both,) = compare_runs(single, multi, [MetricSpec(3, 3)]).metrics
     assert (both.a, both.b) == (0.5, 0.5)
     assert (both.better, both.worse) == (1, 1)
     with pytest.raises(ValueError, match=r"^single: 1@6 at a turn limit of 1 needs 6 episodes"):
-        compare(single, multi, [MetricSpec(1, 6)])
+        compare_runs(single, multi, [MetricSpec(1, 6)])
 
 
 def test_equal_names_of_different_problems_are_left_out() -> None:
     a = run("x", BEFORE, hashes={"a": "1", "b": "2", "c": "3"})
     b = run("y", AFTER, hashes={"a": "1", "b": "9"})
-    comparison = compare(a, b, [ONE])
+    comparison = compare_runs(a, b, [ONE])
     assert (comparison.problems, comparison.changed) == (2, ("b",))
     assert comparison.metrics[0].difference == pytest.approx(0.25)
     assert comparison.notes() == [
@@ -78,13 +78,13 @@ def test_equal_names_of_different_problems_are_left_out() -> None:
 
 def test_runs_that_share_nothing() -> None:
     with pytest.raises(ValueError, match=r"^x and y share no problem; allowed: runs on the same"):
-        compare(run("x", [solved("a")]), run("y", [solved("b")]), [ONE])
+        compare_runs(run("x", [solved("a")]), run("y", [solved("b")]), [ONE])
     with pytest.raises(ValueError, match="share no problem"):
-        compare(run("x", []), run("y", []), [ONE])
+        compare_runs(run("x", []), run("y", []), [ONE])
 
 
 def test_table_and_json() -> None:
-    comparison = compare(run("before", BEFORE), run("after", AFTER), [ONE])
+    comparison = compare_runs(run("before", BEFORE), run("after", AFTER), [ONE])
     assert comparison.headings()[:4] == ["", "before", "after", "difference"]
     row = comparison.rows()[0]
     assert row[:4] == ["1@3", "33.3", "83.3", "+50.0"]
@@ -97,11 +97,11 @@ def test_table_and_json() -> None:
 
 
 def test_problems_without_results_on_one_side_are_left_out() -> None:
-    comparison = compare(
+    comparison = compare_runs(
         run("x", [infra("a"), solved("b")]), run("y", [solved("a"), solved("b")]), [ONE]
     )
     assert comparison.metrics[0].problems == 1
-    nothing = compare(run("x", [infra("a")]), run("y", [solved("a")]), [ONE])
+    nothing = compare_runs(run("x", [infra("a")]), run("y", [solved("a")]), [ONE])
     assert math.isnan(nothing.metrics[0].p_value)
     assert nothing.rows() == [["1@3", *["-"] * 6]]
     json.dumps(nothing.to_json(), allow_nan=False)
@@ -113,7 +113,7 @@ def test_changing_places_changes_signs(
     first: list[EpisodeRecord], second: list[EpisodeRecord], spec: MetricSpec
 ) -> None:
     a, b = run("a", first), run("b", second)
-    there, back = compare(a, b, [spec], draws=50), compare(b, a, [spec], draws=50)
+    there, back = compare_runs(a, b, [spec], draws=50), compare_runs(b, a, [spec], draws=50)
     assert (there.only_a, there.only_b) == (back.only_b, back.only_a)
     rows = zip(
         (*there.metrics, *there.equal_cost["turns"]),

@@ -71,7 +71,7 @@ class Behaviour:
         return {key: json_value(value) for key, value in dataclasses.asdict(self).items()}
 
 
-def behaviour(
+def episode_behaviour(
     records: Iterable[EpisodeRecord],
     turn_limit: int,
     *,

@@ -112,7 +112,7 @@ class Comparison:
         return lines
 
 
-def compare(
+def compare_runs(
     a: ComparedRun,
     b: ComparedRun,
     metrics: Sequence[MetricSpec],

@@ -114,7 +114,7 @@ def _problems_note(results: Mapping[str, Measured]) -> str:
     left_out = max((measured.left_out for measured in results.values()), default=0)
     counts = " to ".join(map(str, sorted({min(problems, default=0), max(problems, default=0)})))
     missing = f"; up to {left_out} left out after infrastructure errors" if left_out else ""
-    return f"{counts} problems{missing}."
+    return f"{counts} problem{'' if counts == '1' else 's'}{missing}."
 
 
 def _percent(rate: float) -> str:
