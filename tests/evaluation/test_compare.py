@@ -175,3 +175,8 @@ def test_p_values_are_uniform_where_nothing_differs() -> None:
 def test_any_number_can_be_compared() -> None:
     length = paired_difference("chars", {"p": [10, 20], "q": [5]}, {"p": [30], "q": [5, 5]})
     assert (length.a, length.b, length.difference) == (10, 17.5, 7.5)
+
+
+def test_rounding_is_no_difference() -> None:
+    third = paired_difference("x", {"p": [0.1 + 0.2], "q": [1]}, {"p": [0.3], "q": [1]})
+    assert (third.better, third.worse, third.p_value) == (0, 0, 1)

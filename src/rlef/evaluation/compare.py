@@ -27,6 +27,7 @@ from rlef.run import json_value
 _EXACT_UP_TO = 16
 """Problems with a difference, up to which all assignments of signs are tried."""
 _FLIPS, _CHUNK = 10_000, 1000
+_ROUNDING = 1e-9
 
 _Values = Mapping[str, Sequence[float]]
 
@@ -177,6 +178,7 @@ def paired_difference(
     both = sorted(name for name in a.keys() & b.keys() if len(a[name]) and len(b[name]))
     before, after = ({name: values[name] for name in both} for values in (a, b))
     changes = [fmean(after[name]) - fmean(before[name]) for name in both]
+    changes = [change if abs(change) > _ROUNDING else 0.0 for change in changes]
     interval = paired_difference_interval(before, after, draws=draws, seed=seed)
     return Difference(
         metric=metric,
@@ -214,7 +216,7 @@ def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0) -> float:
     if not differences:
         return math.nan
     nonzero = np.array([change for change in differences if change])
-    threshold = abs(nonzero.sum()) - 1e-9  # equal sums differ by rounding
+    threshold = abs(nonzero.sum()) - _ROUNDING
     if len(nonzero) <= _EXACT_UP_TO:
         bits = np.arange(2 ** len(nonzero))[:, None] >> np.arange(len(nonzero))
         return float(np.mean(np.abs((1 - 2 * (bits & 1)) @ nonzero) >= threshold))
