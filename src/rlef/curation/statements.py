@@ -1,7 +1,7 @@
 """Problems with the same or nearly the same statement, in one set and between two.
 
 The same: equal but for case, blanks and forms of Unicode. Nearly the same: the sets of three words
-in a row have a Jaccard index of at least ``NEAR``. Candidates come from MinHash and locality
+in a row have a Jaccard index of at least ``NEAR``. A hidden detail counts as part of the statement. Candidates come from MinHash and locality
 sensitive hashing (Mining of Massive Datasets, chapter 3) and are then compared in full.
 """
 
@@ -124,7 +124,8 @@ class _Statement(NamedTuple):
 
 
 def _read(problem: Problem, near: bool) -> _Statement:
-    text, own, made = normalized(problem.statement), shingles(problem.statement), None
+    whole = f"{problem.statement}\n{problem.hidden_detail or ''}"
+    text, own, made = normalized(whole), shingles(whole), None
     if near and own:
         from datasketch import MinHash
 
