@@ -14,7 +14,7 @@ import typer
 from rlef.cli.common import print_json, print_rich
 
 if TYPE_CHECKING:
-    from rlef.curation import Change, Finding, ProblemCheck, Repaired
+    from rlef.curation import Finding, ProblemCheck
     from rlef.problems import Problem
 
 EXAMPLES = (

@@ -1,7 +1,8 @@
 """Checks of problems, many at a time, and their repair."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
 from rlef.curation.judge import Judge, languages_here
 from rlef.curation.programs import check_programs
@@ -24,10 +25,10 @@ def check_problems(
     programs: int = PROGRAMS,
     workers: int = 2,
     repair: bool = False,
-) -> Iterator[tuple[int, ProblemCheck]]:
+) -> Generator[tuple[int, ProblemCheck], None, None]:
     """Checks problems, in parallel; yields place and result of each as soon as it is there.
 
-    Closing the iterator (or an exception in the caller's loop that ends it) stops all programs.
+    Closing the generator stops all programs: use ``contextlib.closing`` around the loop.
 
     Args:
         problems: What to check, each for itself; see ``find_duplicates`` for statements.
@@ -95,7 +96,5 @@ def _check_checker(problem: Problem) -> None:
 
 
 def _check_and_repair(problem: Problem, judge: Judge) -> ProblemCheck:
-    from dataclasses import replace
-
     check = check_problem(problem, judge)
     return replace(check, repaired=repaired(check, lambda changed: check_problem(changed, judge)))

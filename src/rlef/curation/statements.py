@@ -1,8 +1,9 @@
 """Problems with the same or nearly the same statement, in one set and between two.
 
 The same: equal but for case, blanks and forms of Unicode. Nearly the same: the sets of three words
-in a row have a Jaccard index of at least ``NEAR``. A hidden detail counts as part of the statement. Candidates come from MinHash and locality
-sensitive hashing (Mining of Massive Datasets, chapter 3) and are then compared in full.
+in a row have a Jaccard index of at least ``NEAR``. A hidden detail counts as part of the statement.
+Candidates come from MinHash and locality sensitive hashing (Mining of Massive Datasets, chapter 3)
+and are then compared in full.
 """
 
 import re
