@@ -134,13 +134,13 @@ def test_repair_leaves_one_test_per_input(public: list[Test], private: list[Test
     whole = [f.repair for f in found if f.repair is not None and not f.repair.drop_problem]
     rest = apply(problem, merged(whole))
 
-    def outputs(tests: tuple[Test, ...], given: str) -> list[str]:
-        return [test.output for test in tests if test.input.strip() == given]
+    def outputs(tests: tuple[Test, ...], text: str) -> list[str]:
+        return [test.output for test in tests if test.input.strip() == text]
 
-    for given in "123":
-        before, after = outputs(problem.all_tests, given), outputs(rest.all_tests, given)
+    for text in "123":
+        before, after = outputs(problem.all_tests, text), outputs(rest.all_tests, text)
         assert after == (before[:1] if len(set(before)) == 1 else [])
-        if outputs(problem.public_tests, given) and after:
-            assert outputs(rest.public_tests, given) == after
+        if outputs(problem.public_tests, text) and after:
+            assert outputs(rest.public_tests, text) == after
     missing = {Kind.NO_PUBLIC_TESTS, Kind.NO_PRIVATE_TESTS}
     assert {finding.kind for finding in check_tests(rest, judge)} <= missing
