@@ -45,7 +45,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 def test_clean_set_exits_with_0(rlef: Any, write: Any) -> None:
     assert rlef("data", "check", write(CLEAN)) == (
         0,
-        "1 problem, 1 programs run: 0 errors, 0 warnings in 0 problems\n",
+        "1 problem, 1 program run: 0 errors, 0 warnings in 0 problems\n",
         "",
     )
 
@@ -67,7 +67,7 @@ def test_findings_are_counted_and_listed_errors_first(rlef: Any, write: Any) -> 
         ["float", "needs-checker"],
         ["twice", "duplicate-tests"],
     ]
-    assert last == "5 problems, 5 programs run: 3 errors, 1 warnings in 4 problems\n"
+    assert last == "5 problems, 5 programs run: 3 errors, 1 warning in 4 problems\n"
 
 
 def test_warnings_alone_exit_with_0(rlef: Any, write: Any) -> None:
@@ -179,7 +179,7 @@ def test_ctrl_c_keeps_what_was_found(
         (["nosuch:x"], "unknown data set 'nosuch' in 'nosuch:x'; allowed: "),
         (["{spec}", "--against", "jsonl:/nowhere.jsonl"], "/nowhere.jsonl"),
         (["{empty}"], "empty.jsonl: holds no problem"),
-        (["{spec}", "--limit", "0"], "0 is not in the range x>=1"),
+        (["{spec}", "--limit", "0"], "Invalid value for '--limit'"),
         (["{spec}", "--fix", "{folder}/problems.jsonl"], "problems.jsonl exists; allowed: a new"),
         (["{spec}", "--fix", "{folder}/fixed.json"], "allowed: a name that ends with .jsonl"),
         (["{spec}", "--fix", "/nowhere/fixed.jsonl"], "there is no folder /nowhere"),
@@ -193,7 +193,7 @@ def test_wrong_words_exit_with_2(
     names = {"spec": spec, "empty": empty, "folder": tmp_path}
     code, out, err = rlef("data", "check", *(word.format(**names) for word in words))
     assert (code, out) == (2, "")
-    assert message in err.replace("\n│ ", " ").replace(" │", "") or message in " ".join(err.split())
+    assert message in err
 
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "codecontests_sample.jsonl"

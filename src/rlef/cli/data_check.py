@@ -67,7 +67,9 @@ def check(
     programs: Annotated[
         int, typer.Option(min=1, help="Run so many of each list of programs of a problem.")
     ] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Programs that run at once.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Programs that run at once; by default one a core.")
+    ] = None,
     fix: Annotated[
         Path | None,
         typer.Option(metavar="OUT.jsonl", help="Write a repaired set.", show_default=False),
@@ -85,9 +87,9 @@ def check(
     problems = load_problems(spec)[:limit]
     work = _Work(spec, against, problems, load_problems(against) if against else [])
     try:
-        _run(work, programs, workers, fix)
+        _run(work, programs, workers or os.cpu_count() or 1, fix)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {_count(work.checks, 'problem')} done", err=True)
+        typer.echo(f"interrupted: {_count(len(work.checks), 'problem')} done", err=True)
         if fix is not None and work.fix is None:
             typer.echo(f"{fix} is not written", err=True)
     result = _as_json(work)
@@ -231,7 +233,9 @@ def _notes(work: _Work) -> list[str]:
     notes = []
     languages = Counter(name for found in work.checks.values() for name in found.not_run)
     for language, count in sorted(languages.items()):
-        notes.append(f"no compiler for {language}: its programs of {count} problems were not run")
+        notes.append(
+            f"no compiler for {language}: its programs of {_count(count, 'problem')} were not run"
+        )
     if not has_minhash():
         notes.append(
             "nearly equal statements were not looked for: pip install 'rlef[data]' (datasketch)"
@@ -257,8 +261,9 @@ def _print(work: _Work) -> None:
     concerned = len({finding.problem for finding in findings})
     runs = sum(len(found.runs) for found in work.checks.values())
     typer.echo(
-        f"{_count(work.checks, 'problem')}, {runs} programs run: {errors} errors, "
-        f"{len(findings) - errors} warnings in {_count(range(concerned), 'problem')}"
+        f"{_count(len(work.checks), 'problem')}, {_count(runs, 'program')} run: "
+        f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')} "
+        f"in {_count(concerned, 'problem')}"
     )
 
 
@@ -299,5 +304,5 @@ def _print_lines(lines: Sequence[str], name: str) -> None:
         typer.echo(f"... and {len(lines) - _LINES} more {name}: see --json or --out")
 
 
-def _count(items: Any, noun: str) -> str:
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
