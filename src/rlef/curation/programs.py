@@ -180,7 +180,7 @@ def _on_limits(problem: Problem, tried: list[_Tried]) -> list[Finding]:
     words: dict[Kind, list[str]] = {}
     repairs: dict[Kind, Repair] = {}
     if timed_out or _SLACK * cpu_s > cpu_limit:
-        # A time-out that the second run does not confirm: the program waits, or the machine is busy.
+        # A time-out that the second run does not confirm: it waits, or the machine is busy.
         over = cpu_s > cpu_limit
         note = " (exceeded in one of two runs)" if timed_out and not over else ""
         kind = Kind.LIMIT_EXCEEDED if over else Kind.TIGHT_LIMIT
