@@ -249,6 +249,15 @@ def test_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
         ({"checker": "token"}, "allowed: tokens, lines, exact, float"),
         ({"tests": []}, "at least one"),
         ({"limits": Limits(cpu_s=0)}, "cpu_s is 0"),
+        ({"limits": Limits(cpu_s=float("nan"))}, "cpu_s is nan"),
+        ({"limits": Limits(cpu_s=float("inf"))}, "cpu_s is inf"),
+        ({"limits": Limits(wall_s=-1)}, "wall_s is -1"),
+        ({"limits": Limits(cpu_s="2")}, "cpu_s is '2'"),  # type: ignore[arg-type]
+        ({"limits": Limits(memory_mb=64.0)}, "whole number"),  # type: ignore[arg-type]
+        ({"limits": Limits(output_kb=0.5)}, "whole number"),  # type: ignore[arg-type]
+        ({"source": b"print(1)"}, "source must be text, not bytes"),
+        ({"tests": [Test("", None)]}, "must be text"),  # type: ignore[arg-type]
+        ({"mode": "function", "entry_point": "f" * 10**5}, "a name"),
     ],
 )
 def test_wrong_arguments_are_named(sandbox: Sandbox, arguments: dict, words: str) -> None:  # type: ignore[type-arg]

@@ -64,12 +64,13 @@ class Judge:
         while self._connection in wait([self._connection, parent]):
             try:
                 message: JobMessage = self._connection.recv()
-            except (EOFError, OSError):
+                job = self._received.unpack(message)
+            except Exception:  # the end, or half a message: the caller starts another judge
                 break
             if self._refusal is not None:
                 self._send(message.number, self._refusal)
             else:
-                self._jobs.put((message.number, self._received.unpack(message)))
+                self._jobs.put((message.number, job))
         for worker in self._workers:
             worker.stop()
         for _ in self._threads:
