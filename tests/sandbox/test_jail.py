@@ -1,6 +1,7 @@
 """The walls of a jail, one property at a time; ``hostile/`` holds the programs that attack them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -302,3 +303,24 @@ def test_the_refusal_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None
 def test_needs_no_torch() -> None:
     code = "import sys, rlef.sandbox, rlef.problems; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_hot_path_of_another_version_is_not_used_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("this machine has no C compiler")
+    (tmp_path / "old.c").write_text("int rlef_version(void) { return 1; }\n")
+    old = tmp_path / "_native.so"
+    command = [compiler, "-shared", "-fPIC", "-o", str(old), str(tmp_path / "old.c")]
+    subprocess.run(command, check=True)
+    monkeypatch.setattr(isolation_module, "hot_path", lambda: str(old))
+    settings, isolation = choose_isolation()
+    assert isolation.hot_path == "Python"
+    assert "install rlef again" in isolation.warning
+    worker = Worker(settings)
+    try:
+        assert run_in(worker, "print('ok')", "ok").verdict is Verdict.AC
+    finally:
+        worker.close()

@@ -114,7 +114,7 @@ def sort(setting: Setting) -> list[Row]:
     ratios, limits = [], []
     with warm_sandbox(setting.workers) as sandbox:
         for turn in range(setting.repetitions):
-            sources = [f"{SORT}\n# {turn} {i}" for i in range(2 * setting.workers)]
+            sources = [f"{SORT}\n# {turn} {i}" for i in range(4 * setting.workers)]
             rate = judged_rate(sandbox, [JudgeJob(source=s, tests=tuple(tests)) for s in sources])
             limits.append(peers.interpreter_bound_rate(SORT, tests * len(sources), cores))
             ratios.append(rate / limits[-1])

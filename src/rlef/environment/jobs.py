@@ -1,7 +1,7 @@
 """Which job judges a program of a problem. Not for prompts: it sees private tests."""
 
 from rlef.problems import Problem, Test
-from rlef.problems.programs import full_program
+from rlef.problems.programs import whole_program
 from rlef.sandbox import JudgeJob, Limits
 
 _DEFAULT_LIMITS = Limits()
@@ -37,8 +37,10 @@ def _job(
     *,
     stop_at_first_failure: bool,
 ) -> JudgeJob:
+    whole = whole_program(problem, program)
     return JudgeJob(
-        source=full_program(problem, program),
+        source=whole.source,
+        prelude=whole.prelude,
         tests=tests,
         language=problem.language,
         mode=problem.mode,

@@ -61,6 +61,9 @@ def _try(settings: JailSettings, warning: str) -> Isolation:
     """Starts a jail and closes it again."""
     jail = Jail(settings)
     jail.close()
+    if settings.native is not None and jail.hello["hot_path"] != "C":
+        stale = "the compiled hot path is not of this version; install rlef again: it is faster"
+        warning = f"{warning}; {stale}" if warning else stale
     return Isolation(
         kind=settings.isolation,
         seccomp=settings.seccomp,

@@ -97,6 +97,7 @@ class Sandbox:
         source: str,
         tests: Sequence[Test],
         *,
+        prelude: str = "",
         language: str = "python",
         mode: Mode = "stdin",
         entry_point: str | None = None,
@@ -110,6 +111,8 @@ class Sandbox:
         Args:
             source: The program's text.
             tests: At least one.
+            prelude: Python code that runs before the program, in its namespace; the lines in
+                messages are the program's own.
             language: ``"python"`` or ``"cpp"``.
             mode: ``"stdin"``: the program reads its input and prints. ``"function"``: the judge
                 calls ``entry_point`` and compares what it returns; Python only.
@@ -127,6 +130,7 @@ class Sandbox:
         job = JudgeJob(
             source=source,
             tests=tuple(tests),
+            prelude=prelude,
             language=language,
             mode=mode,
             entry_point=entry_point,
@@ -388,7 +392,7 @@ def _digest(job: JudgeJob) -> _Key:
     own hash of their texts does, and it is computed once per text.
     """
     head = (job.source, job.language, job.mode, job.entry_point, job.limits, job.checker)
-    words = repr((*head, job.checker_source, job.stop_at_first_failure))
+    words = repr((*head, job.prelude, job.checker_source, job.stop_at_first_failure))
     name = hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=20).digest()
     tests = ((t.input, t.output) for t in job.tests)
     return name, tuple((hash(a), len(a), hash(b), len(b)) for a, b in tests)
@@ -411,6 +415,8 @@ def _validate(job: JudgeJob) -> None:
         raise ValueError(f"mode 'function' needs an entry_point, a name; got {shown}")
     if job.mode == "stdin" and job.entry_point is not None:
         raise ValueError("entry_point is only allowed with mode 'function'")
+    if job.prelude and LANGUAGES[job.language].compiler is not None:
+        raise ValueError(f"a prelude is not possible in language {job.language!r}")
     if not job.tests:
         raise ValueError("a program cannot be judged on no tests; give at least one")
     if not all(isinstance(t, str) for test in job.tests for t in (test.input, test.output)):

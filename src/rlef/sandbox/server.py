@@ -6,7 +6,6 @@ is a ``JobMessage``, the answer ``(number, ReportMessage)`` or ``(number, Sandbo
 """
 
 import os
-import queue
 import signal
 import threading
 from multiprocessing.connection import Connection, wait
@@ -14,7 +13,8 @@ from multiprocessing.connection import Connection, wait
 from rlef.sandbox.build import CompilerMissing
 from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.jail import IsolationError, JailError
-from rlef.sandbox.types import Isolation, JudgeJob, SandboxError
+from rlef.sandbox.tasks import Task, TaskQueue
+from rlef.sandbox.types import Isolation, JudgeReport, SandboxError
 from rlef.sandbox.verdicts import internal_error
 from rlef.sandbox.wire import JobMessage, Receiver, ReportMessage, pack_report
 from rlef.sandbox.worker import Worker
@@ -43,7 +43,7 @@ class Judge:
     ) -> None:
         self._connection = connection
         self._sending = threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[int, JudgeJob] | None] = queue.SimpleQueue()
+        self._tasks = TaskQueue()
         self._received = Receiver()
         self._refusal: SandboxError | None = None
         try:
@@ -70,22 +70,24 @@ class Judge:
             if self._refusal is not None:
                 self._send(message.number, self._refusal)
             else:
-                self._jobs.put((message.number, job))
+                self._tasks.put(Task(message.number, job))
+        self._tasks.close()
         for worker in self._workers:
             worker.stop()
-        for _ in self._threads:
-            self._jobs.put(None)
 
     def _work(self, worker: Worker) -> None:
-        while (message := self._jobs.get()) is not None:
-            number, job = message
+        while (task := self._tasks.get()) is not None:
             try:
-                answer: ReportMessage | SandboxError = pack_report(worker.judge(job), job.tests)
+                worker.work_on(task, self._tasks)
             except (IsolationError, CompilerMissing) as error:
-                answer = SandboxError(str(error))
+                task.end(SandboxError(str(error)))
             except Exception as error:  # a fault of ours must not stop the others
-                answer = ReportMessage(report=internal_error(job, error), echoes=())
-            self._send(number, answer)
+                task.end(internal_error(task.job, error))
+            answer = task.claim()
+            if isinstance(answer, JudgeReport):
+                self._send(task.number, pack_report(answer, task.job.tests))
+            elif answer is not None:
+                self._send(task.number, answer)
         worker.close()
 
     def _send(self, number: int, answer: ReportMessage | SandboxError | Isolation) -> None:

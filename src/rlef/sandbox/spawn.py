@@ -25,6 +25,8 @@ from rlef.sandbox.namespaces import (
     drop_capabilities,
 )
 
+VERSION = 2
+"""Of ``native.c``: one that was compiled from another is not used."""
 FILES = 5
 SLOT_FILES = 4
 """Standard input, output, error and result of a test; several tests have a slot of their own."""
@@ -102,9 +104,9 @@ class Spawner:
         self._library = ctypes.PyDLL(None)
         self.name = "Python"
         if path is not None:
-            with contextlib.suppress(OSError):  # built for another machine
+            with contextlib.suppress(OSError, AttributeError):  # built for another machine
                 self._native = ctypes.PyDLL(path)
-                self.name = "C"
+                self.name = "C" if self._native.rlef_version() == VERSION else "Python"
 
     def use_huge_pages(self) -> None:
         """Moves the interpreter's code to huge pages, where the machine has them."""
@@ -115,6 +117,7 @@ class Spawner:
             start, end = -(-start // HUGE_PAGE) * HUGE_PAGE, end // HUGE_PAGE * HUGE_PAGE
             if start < end:
                 move(ctypes.c_void_p(start), ctypes.c_void_p(end))
+        self._native.rlef_use_huge_arenas(self._library.PyObject_SetArenaAllocator)
 
     def serve(self, control: socket, files: Any, request: Request) -> str | None:
         """Runs the loaded program on the tests that come.

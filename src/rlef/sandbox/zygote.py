@@ -59,7 +59,7 @@ class Loaded:
         self.request = request
         self.entry_point = entry_point
         self.slots = (ctypes.c_int32 * len(slots))(*slots)
-        self.source = b""
+        self.source = self.prelude = b""
         self.outputs: tuple[str, ...] = ()
         self.keep: list[object] = []
 
@@ -93,6 +93,7 @@ class Zygote:
         del fds[:count]
         if kind == "python":
             loaded.source = read_all(fds.pop(0))
+            loaded.prelude = read_all(fds.pop(0)) if header["prelude"] else b""
             if header["several"]:
                 request.files[spawn.CODE_FILE] = memory_file()
         else:
@@ -164,7 +165,8 @@ class Zygote:
         """The rest of a child's life."""
         shared = loaded.request.files[spawn.CODE_FILE] >= 0
         try:
-            program.run(loaded.source, loaded.entry_point, cookie, shared, os._exit)
+            texts = loaded.prelude, loaded.source
+            program.run(*texts, loaded.entry_point, cookie, shared, os._exit)
         finally:
             os._exit(1)
 
