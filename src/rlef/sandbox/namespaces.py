@@ -24,6 +24,8 @@ JAIL_ROOT = "/proc"
 """Where the new root is mounted: a directory that every machine has and nothing is copied from."""
 BOX = "/box"
 """The folder of a tool's files, in a jail for tools."""
+LIBRARIES = ("", "/lib", "/lib64", "/local/lib", "/local/lib64")
+"""Where below a visible path an interpreter may have its library."""
 PACKAGES = "/packages"
 """Where the jail for numpy has it."""
 CAP_KILL, CAP_SETGID, CAP_SETUID = 5, 6, 7
@@ -103,13 +105,14 @@ def bind(path: str, target: str) -> None:
     call("mount", path.encode(), target.encode(), None, MS_BIND | MS_REC, None)
 
 
-def hide_packages(folder: str) -> None:
+def hide_packages(prefix: str) -> None:
     """Covers installed packages: they may hold our own problem generators."""
-    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
-        for packages in ("site-packages", "dist-packages"):
-            hidden = f"{folder}/{entry}/{packages}"
-            if entry.startswith("python") and os.path.isdir(hidden):
-                call("mount", b"none", hidden.encode(), b"tmpfs", 0, b"size=4k")
+    for folder in (prefix + below for below in LIBRARIES):
+        for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+            for packages in ("site-packages", "dist-packages"):
+                hidden = f"{folder}/{entry}/{packages}"
+                if entry.startswith("python") and os.path.isdir(hidden):
+                    call("mount", b"none", hidden.encode(), b"tmpfs", 0, b"size=4k")
 
 
 def visible(view: View) -> list[str]:

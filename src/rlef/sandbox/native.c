@@ -266,12 +266,13 @@ static int watch(const struct request *r, pid_t pid, int pidfd)
         if (used >= r->cpu_s)
             return KILLED_CPU;
         if (now - mark >= WINDOW_S) {
+            double passed = smaller(now - mark, 2.0 * WINDOW_S); /* else the machine stood still */
             double busy = used - mark_used;
             if (r->proc >= 0 && run_delays(r->proc, pid, delays, &sum, &longest) == 0) {
-                idle += larger(0.0, now - mark - busy - sum);
-                idle_threads += larger(0.0, now - mark - busy - longest);
+                idle += larger(0.0, passed - busy - sum);
+                idle_threads += larger(0.0, passed - busy - longest);
             } else if (busy < 0.02 * (now - mark)) {
-                idle += now - mark;
+                idle += passed;
             }
             mark = now, mark_used = used;
         }

@@ -32,6 +32,7 @@ SLOT_FILES = 4
 """Standard input, output, error and result of a test; several tests have a slot of their own."""
 CODE_FILE = 4
 COOKIE_CHARS = 16
+NO_LIMIT = 2**64 - 1
 FIRST_FREE = 16
 """The zygote's own descriptors stand at or above this number, out of a child's way."""
 ENDED, KILLED_CPU, KILLED_WALL, STARVED = 0, 1, 2, 3
@@ -266,6 +267,7 @@ def limit(kind: int, value: int) -> None:
     ceiling = resource.getrlimit(kind)[1]
     if ceiling != resource.RLIM_INFINITY:
         value = min(value, ceiling)
+    value = resource.RLIM_INFINITY if value == NO_LIMIT else value
     resource.setrlimit(kind, (value, value))
 
 
@@ -363,7 +365,8 @@ def watch(request: Request, pid: int, pidfd: int) -> int:
         if used >= request.cpu_s:
             return KILLED_CPU
         if now - mark >= WINDOW_S:
-            rest = now - mark - (used - mark_used)
+            passed = min(now - mark, 2.0 * WINDOW_S)  # else the machine stood still
+            rest = passed - (used - mark_used)
             delays = None if request.proc < 0 else run_delays(request.proc, pid)
             if delays is not None:
                 waited = [s - known.get(thread, 0.0) for thread, s in delays.items()] or [0.0]
@@ -371,7 +374,7 @@ def watch(request: Request, pid: int, pidfd: int) -> int:
                 idle += max(0.0, rest - sum(waited))
                 idle_threads += max(0.0, rest - max(waited))
             elif used - mark_used < 0.02 * (now - mark):
-                idle += now - mark
+                idle += passed
             mark, mark_used = now, used
         if idle > request.idle_s or idle_threads > PATIENCE * request.idle_s:
             return KILLED_WALL

@@ -38,6 +38,8 @@ USUAL_MODULES = (
     "operator re string typing"
 )
 PROCESSES = {"program": 40, "tools": 64}
+OTHERS = 4000
+"""Threads more where the user's own count too: without a user namespace of the jail's own."""
 HEADROOM_BYTES = 8 << 20
 MAX_FDS = 32
 BOX = namespaces.BOX
@@ -105,19 +107,20 @@ class Zygote:
         """The limits of a program, and what this jail gives to every child."""
         memory, binary = header["memory_bytes"], header["kind"] != "python"
         profile = {"python": "program", "binary": "program-exec", "tool": "tools"}[header["kind"]]
+        others = OTHERS if self.bare else 0
         request = spawn.Request(
             binary=-1,
             proc=self.proc,
             ruleset=self.ruleset,
             uid=self.uid,
             bare=self.bare,
-            processes=PROCESSES["tools" if profile == "tools" else "program"],
+            processes=PROCESSES["tools" if profile == "tools" else "program"] + others,
             pid_placeholder=seccomp.PID_PLACEHOLDER,
             cpu_s=header["cpu_s"],
             idle_s=header["idle_s"],
             wall_s=header["wall_s"],
             memory_bytes=memory + (HEADROOM_BYTES if binary else self.base_bytes),
-            stack_bytes=memory if binary else 64 << 20,
+            stack_bytes=spawn.NO_LIMIT if binary else 64 << 20,  # else each thread gets so much
             output_bytes=header["output_bytes"],
         )
         request.files[spawn.CODE_FILE] = -1
@@ -258,8 +261,11 @@ def main(control: socket, settings: dict[str, Any]) -> None:
         control.send(json.dumps({"error": words}).encode())
         os._exit(1)
     if settings["view"] == "numpy":
-        sys.path.append(namespaces.PACKAGES)
+        here = os.path.dirname(settings["packages"][0]) if zygote.bare else namespaces.PACKAGES
+        sys.path.append(here)
         __import__("numpy")
+        if zygote.bare:
+            sys.path.remove(here)  # other packages may be there
     for name, value in {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 64}.items():
         spawn.limit(getattr(resource, f"RLIMIT_{name}"), value)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a namespace is then immune
