@@ -61,12 +61,14 @@ class Loaded:
         self.request = request
         self.entry_point = entry_point
         self.slots = (ctypes.c_int32 * len(slots))(*slots)
-        self.source = self.prelude = b""
+        self.source = self.prelude = bytearray()
         self.outputs: tuple[str, ...] = ()
         self.keep: list[object] = []
 
     def close(self) -> None:
-        """Frees its files."""
+        """Frees its files, and wipes its text: the next program could read what is left of it."""
+        for text in (self.source, self.prelude):
+            text[:] = bytes(len(text))
         code = self.request.files[spawn.CODE_FILE]
         for fd in (*self.slots, code, self.request.binary):
             if fd >= 0:
@@ -95,7 +97,8 @@ class Zygote:
         del fds[:count]
         if kind == "python":
             loaded.source = read_all(fds.pop(0))
-            loaded.prelude = read_all(fds.pop(0)) if header["prelude"] else b""
+            if header["prelude"]:
+                loaded.prelude = read_all(fds.pop(0))
             if header["several"]:
                 request.files[spawn.CODE_FILE] = memory_file()
         else:
@@ -168,7 +171,7 @@ class Zygote:
         """The rest of a child's life."""
         shared = loaded.request.files[spawn.CODE_FILE] >= 0
         try:
-            texts = loaded.prelude, loaded.source
+            texts = bytes(loaded.prelude), bytes(loaded.source)
             program.run(*texts, loaded.entry_point, cookie, shared, os._exit)
         finally:
             os._exit(1)
@@ -199,11 +202,14 @@ def receive(control: socket) -> tuple[bytes, list[int]]:
     return data, fds
 
 
-def read_all(fd: int) -> bytes:
-    """The content of a file, from its start; closes the descriptor."""
-    with open(fd, "rb") as file:
-        file.seek(0)
-        return file.read()
+def read_all(fd: int) -> bytearray:
+    """The content of a file, the only copy that there is in memory; closes the descriptor."""
+    content = bytearray(os.fstat(fd).st_size)
+    at = 0
+    while at < len(content) and (count := os.preadv(fd, [memoryview(content)[at:]], at)):
+        at += count
+    os.close(fd)
+    return content
 
 
 def memory_file() -> int:
