@@ -1,6 +1,7 @@
 """Runs the hostile set in a chosen kind of jail and compares verdicts, outputs and messages.
 
-usage: python dev/hostile_modes.py [--mode MODE] [--nobody] [--only WORDS] [--save FILE] [--like FILE]
+usage: python dev/hostile_modes.py [--mode MODE] [--nobody] [--only WORDS] [--save FILE]
+                                   [--like FILE]
 
 MODE is ``c`` (default), ``python``, ``landlock`` or ``landlock-python``. ``--nobody`` gives up root
 first. ``--only`` chooses programs whose ids hold one of the words. ``--save`` writes the reports,

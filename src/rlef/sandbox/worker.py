@@ -76,7 +76,7 @@ class Worker:
                 if task.shared:  # somebody else could
                     queue.withdraw(task)
                 else:
-                    task.end(_not_runnable(job, error))
+                    task.end(not_runnable(job, error))
                 return
             self._run_tests(task, program, check, queue)
 
@@ -188,7 +188,10 @@ class Worker:
         view = {"check": "tools", "values": "python"}.get(kind, kind)
         if view == "tools" and self._settings.isolation != "namespaces":
             raise IsolationError("compilers and checker programs need user namespaces")
-        jail = Jail(replace(self._settings, view=view))
+        try:
+            jail = Jail(replace(self._settings, view=view))
+        except IsolationError as error:  # but the machine did offer it: it will again
+            raise JailError(str(error)) from error
         with self._lock:
             self._jails[kind] = jail
             self._runs[kind] = 0
@@ -234,7 +237,7 @@ def _report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport:
         return TestReport(verdict=Verdict.IE, message=str(error))
 
 
-def _not_runnable(job: JudgeJob, error: Exception) -> JudgeReport:
+def not_runnable(job: JudgeJob, error: Exception) -> JudgeReport:
     """The report of a program, or a checker, that cannot be made ready."""
     if isinstance(error, JailError):
         return same_for_all(Verdict.IE, f"the jail failed: {error}", job)

@@ -14,6 +14,7 @@ test.
 import _signal as signal  # type: ignore[import-not-found]  # signal costs each child 0.9 MB
 import contextlib
 import ctypes
+import errno
 import fcntl
 import gc
 import json
@@ -43,6 +44,8 @@ OTHERS = 4000
 HEADROOM_BYTES = 8 << 20
 MAX_FDS = 32
 BOX = namespaces.BOX
+PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Errors that say that the machine is short of something now, not that it refuses a jail."""
 
 
 class Loaded:
@@ -264,7 +267,8 @@ def main(control: socket, settings: dict[str, Any]) -> None:
         set_apart(zygote, settings)
     except Exception as error:  # whatever it is, the other side shall hear of it
         words = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        control.send(json.dumps({"error": words}).encode())
+        passing = isinstance(error, OSError) and error.errno in PASSING
+        control.send(json.dumps({"error": words, "passing": passing}).encode())
         os._exit(1)
     if settings["view"] == "numpy":
         here = os.path.dirname(settings["packages"][0]) if zygote.bare else namespaces.PACKAGES

@@ -124,7 +124,8 @@ CASES = (
     clean("caches", "fills the caches of the library",
           "import linecache, re, sys\nassert not sys.path_importer_cache.get('/left')\n"
           "assert 'left' not in linecache.cache\nre.compile('left')\n"
-          "linecache.cache['left'] = (1, None, ['x'], 'left')\nsys.path_importer_cache['/left'] = 1"),
+          "linecache.cache['left'] = (1, None, ['x'], 'left')\n"
+          "sys.path_importer_cache['/left'] = 1"),
     replace(
         clean("odd-flags", "opens the library with odd modes, and descriptors that stay open",
               "import os\nfor f in (0, os.O_PATH, os.O_DIRECTORY, os.O_NOFOLLOW):\n"

@@ -1,6 +1,6 @@
 """The result channel of functions: descriptor 3 written with the right cookie, and odd results."""
 
-from hostile.case import AC, EASY, RE, WA, Hostile, Limits
+from hostile.case import AC, RE, WA, Hostile, Limits
 
 NEVER = ("WA", "RE")
 ROOMY = Limits(cpu_s=5.0, memory_mb=512, output_kb=1024)

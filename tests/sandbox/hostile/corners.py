@@ -100,8 +100,8 @@ CASES = (
     Hostile("socket-cycle", "sockets that hold each other, a thousand times",
             "import socket\nfor _ in range(1000):\n    a, b = socket.socketpair()\n"
             "    socket.send_fds(a, [b'x'], [a.fileno(), b.fileno(), 1])\n"
-            "    a.close(); b.close()\nprint('ok')", "refused while too many are on their way", EITHER,
-            limits=EASY),
+            "    a.close(); b.close()\nprint('ok')", "refused while too many are on their way",
+            EITHER, limits=EASY),
     Hostile("own-table", "closes its descriptors in a table of its own",
             CALL + "os.write(1, b'ok')\ncall(436, 0, 99, 2)\nos._exit(0)",
             "the answer is there already", AC, limits=EASY),
@@ -184,8 +184,8 @@ CASES = (
     Hostile("output-from-kernel", "lets the kernel copy its input to its output",
             "import os\nos.sendfile(1, 0, 0, 99)", "accepted", AC, given="ok", limits=EASY),
     Hostile("judge-modules", "imports the judge's own modules",
-            "import sys\nfor name in ('rlef', 'rlef.sandbox', 'zygote', 'spawn', 'program', 'jail',\n"
-            "             'rlef.sandbox.jail', 'namespaces', 'seccomp'):\n"
+            "import sys\nfor name in ('rlef', 'rlef.sandbox', 'zygote', 'spawn', 'program',\n"
+            "             'jail', 'rlef.sandbox.jail', 'namespaces', 'seccomp'):\n"
             "    try:\n        __import__(name)\n        print('found', name)\n"
             "    except ImportError: pass\nprint('ok')", "there are none", AC, limits=EASY),
     Hostile("memory-shared-with-zygote", "looks for memory that it shares with the zygote",
