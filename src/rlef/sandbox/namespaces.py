@@ -6,6 +6,7 @@ Runs in the jail's bare interpreter, see ``zygote.py``. Standard library only.
 import _signal as signal  # type: ignore[import-not-found]  # signal costs each child 0.9 MB
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 import sys
@@ -87,7 +88,8 @@ def enter_user_namespace() -> None:
         os.close(ready)
         _, status = os.waitpid(helper, 0)
     if status != 0:
-        raise OSError("the uid map cannot be written")
+        passing = errno.EAGAIN if os.WIFSIGNALED(status) else errno.EPERM
+        raise OSError(passing, "the uid map cannot be written")
 
 
 def bind(path: str, target: str) -> None:
