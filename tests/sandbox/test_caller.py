@@ -210,6 +210,55 @@ def test_ctrl_c_leaves_no_process() -> None:
         time.sleep(0.02)
 
 
+HARD_WORDS = {
+    "children-ignored": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "all-ignored": "for n in signal.valid_signals() - {9, 19}: signal.signal(n, signal.SIG_IGN)",
+    "all-blocked": "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+    "mask": "os.umask(0o777)",
+    "few-descriptors": "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))",
+    "small-files": "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))",
+    "no-folder": "os.mkdir('x'); os.chdir('x'); os.rmdir('../x')",
+    "closed": "os.close(0); os.close(2)",
+    "no-home": "os.environ.pop('HOME', 0); os.environ.pop('XDG_CACHE_HOME', 0)",
+    "read-only-home": "os.environ['XDG_CACHE_HOME'] = '/proc/nowhere'",
+    "no-temporary-folder": "os.environ['TMPDIR'] = '/nowhere'",
+}
+PROGRAMS = (
+    "print(2)",
+    "import os; print(2, flush=True); os.abort()",
+    "import sys; print(2); sys.exit(3)",
+    "while True: pass",
+    "while True: print('x' * 99)",
+    "import os, signal, time\nsignal.signal(14, lambda *a: (print(2, flush=True), os._exit(0)))\n"
+    "signal.setitimer(0, 0.01)\ntime.sleep(1)",
+)
+HARD = """
+import os, resource, signal
+from rlef.problems import Test
+from rlef.sandbox import Limits, Sandbox
+{setting}
+limits = Limits(cpu_s=0.5, memory_mb=256, output_kb=16)
+with Sandbox(workers=1) as box:
+    reports = [box.judge(one, [Test("", "2")], limits=limits) for one in {programs}]
+    print(box.describe().kind, *(report.verdict for report in reports))
+"""
+
+
+@pytest.mark.parametrize("setting", HARD_WORDS.values(), ids=HARD_WORDS.keys())
+def test_what_the_caller_inherited_changes_no_verdict(
+    box: Sandbox, tmp_path: Path, setting: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HARD.format(setting=setting, programs=PROGRAMS)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == f"{box.describe().kind} AC RE RE TLE OLE AC\n"
+
+
 ODD_TESTS = [
     [Test("\0", "\0")],
     [Test("\ud800", "\ud800")],

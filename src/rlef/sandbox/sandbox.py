@@ -58,7 +58,7 @@ class Sandbox:
     """
 
     def __init__(self, workers: int = 2, *, unsafe_no_isolation: bool = False) -> None:
-        if workers < 1:
+        if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers is {workers}; allowed: 1 or more")
         self._workers = workers
         self._unsafe = unsafe_no_isolation or os.environ.get(UNSAFE_VARIABLE) == "1"

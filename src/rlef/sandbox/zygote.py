@@ -237,6 +237,15 @@ def move_up(fd: int) -> int:
     return moved
 
 
+def forget_caller() -> None:
+    """Undoes what processes inherit and a caller may have chosen: signals ignored or blocked."""
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # Python's own choice
+        if signal.getsignal(number) == signal.SIG_IGN:  # SIGCHLD: no child would have a status
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+
+
 def set_apart(zygote: Zygote, settings: dict[str, Any]) -> None:
     """Gives up all that the jail shall not have."""
     if zygote.bare:
@@ -259,6 +268,7 @@ def set_apart(zygote: Zygote, settings: dict[str, Any]) -> None:
 
 def main(control: socket, settings: dict[str, Any]) -> None:
     """The zygote's life: set up, say hello, run tests until the control socket closes."""
+    forget_caller()
     for name in USUAL_MODULES.split():
         __import__(name)
     zygote = Zygote(settings, control)
