@@ -163,6 +163,13 @@ def test_waiting_is_not_computing_but_has_its_limit(sandbox: Sandbox) -> None:
     assert idle.verdict is Verdict.TLE and idle.tests[0].wall_s < 6
 
 
+def test_waiting_is_told_as_waiting(sandbox: Sandbox) -> None:
+    for n in range(3):
+        source = f"import time; time.sleep(9)  # {n}"
+        report = sandbox.judge(source, [Test("", "")], limits=Limits(cpu_s=0.5, wall_s=0.3))
+        assert report.tests[0].message.startswith("still waiting after"), report
+
+
 def test_same_program_same_result(sandbox: Sandbox) -> None:
     source = "import random; print(hash('rlef'), random.random(), list({'a', 'b', 'c'}))"
     with Sandbox(workers=1) as other:
