@@ -161,7 +161,7 @@ class Jail:
             raise JailError("a jail ended while it set itself up") from error
         if self.hello["error"] is not None:
             self.close()
-            raise IsolationError(self.hello["error"])
+            raise (JailError if self.hello["passing"] else IsolationError)(self.hello["error"])
 
     def load(self, program: Program, limits: Limits, *, tests: int = 1, ahead: int = 1) -> None:
         """Makes a program the one that the next tests run.

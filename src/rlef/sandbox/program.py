@@ -87,6 +87,7 @@ def warm_up() -> None:
                 setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
             run(b"", source, entry_point, "", True, lambda status: None)
     KEPT.clear()
+    linecache.clearcache()
     for name, value in zip(names, kept, strict=True):
         setattr(sys, name, value)
     sys.modules["__main__"] = main
@@ -326,6 +327,7 @@ def run(
     module.__dict__.update(__file__=PROGRAM, __builtins__=builtins)
     sys.modules["__main__"] = sys.modules[module.__name__] = module
     sys.argv = [PROGRAM]
+    linecache.cache[PROGRAM] = (lambda: source.decode("utf-8", "replace"),)  # read if asked for
     given = b"" if entry_point is None else read_all(0)
     status = 0
     try:

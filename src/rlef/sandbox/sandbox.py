@@ -1,5 +1,6 @@
 """The caller's side of the judge: ``Sandbox``. The judge itself is a process of its own."""
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
@@ -10,12 +11,12 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from rlef.problems import Mode, Test
 from rlef.sandbox.checkers import make_checker, make_json_checker
@@ -31,6 +32,8 @@ MODES = ("stdin", "function")
 _ATTEMPTS = 3
 _DEFAULT_LIMITS = Limits()
 _MAX_LIMITS = {"cpu_s": 1e5, "memory_mb": 1 << 20, "output_kb": 1 << 20, "wall_s": 1e6}
+_SECONDS = ("cpu_s", "wall_s")
+_NAME_CHARS = 1000
 _Key = tuple[bytes, tuple[tuple[int, int, int, int], ...]]
 _MALLOC = {"ARENA_MAX": 1, "MMAP_THRESHOLD_": 1 << 26, "TRIM_THRESHOLD_": 1 << 27}
 """The judge keeps the memory of large texts: asking for it anew takes longer than the copies."""
@@ -55,15 +58,17 @@ class Sandbox:
     """
 
     def __init__(self, workers: int = 2, *, unsafe_no_isolation: bool = False) -> None:
-        if workers < 1:
+        if not isinstance(workers, int) or workers < 1:
             raise ValueError(f"workers is {workers}; allowed: 1 or more")
         self._workers = workers
         self._unsafe = unsafe_no_isolation or os.environ.get(UNSAFE_VARIABLE) == "1"
-        self._lock = threading.Lock()
-        self._judge: _Judge | None = None
+        self._owner = 0
+        self._lock: threading.Lock
+        self._judge: _Judge | None
+        self._running: dict[_Key, Future[JudgeReport]]
+        self._begin_after_fork()
         self._closed = False
         self._known: OrderedDict[_Key, JudgeReport] = OrderedDict()
-        self._running: dict[_Key, Future[JudgeReport]] = {}
 
     def __enter__(self) -> Self:
         """Returns itself."""
@@ -80,6 +85,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Ends the judge and all jails; programs that still run are killed and become IE."""
+        self._begin_after_fork()
         with self._lock:
             self._closed = True
             judge, self._judge = self._judge, None
@@ -159,6 +165,7 @@ class Sandbox:
             SandboxError: Nothing does.
             RuntimeError: The sandbox is closed.
         """
+        self._begin_after_fork()
         for _ in range(_ATTEMPTS):
             with self._lock:
                 judge = self._current()
@@ -174,8 +181,15 @@ class Sandbox:
         judge = self._judge
         return None if judge is None else judge.process.pid
 
+    def _begin_after_fork(self) -> None:
+        """Leaves judge, lock and waiting jobs to the process that this one was forked from."""
+        if self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._lock, self._judge, self._running = threading.Lock(), None, {}
+
     def _submit(self, job: JudgeJob) -> Future[JudgeReport]:
         key = _digest(job)
+        self._begin_after_fork()
         with self._lock:
             if self._closed:
                 raise RuntimeError("the sandbox is closed")
@@ -188,18 +202,26 @@ class Sandbox:
                 return future
             self._running[key] = future
         future.add_done_callback(lambda done: self._remember(key, done))
-        self._send(job, key, future, 1)
+        try:
+            self._send(job, key, future, 1)
+        except BaseException as error:  # also Ctrl-C: others may wait for this job, or come again
+            known = isinstance(error, Exception)
+            _settle(future, error if known else SandboxError("the caller was interrupted"))
+            raise
         return future
 
     def _send(self, job: JudgeJob, key: _Key, future: Future[JudgeReport], attempt: int) -> None:
         """Gives a job to the judge; if that one dies, to a new one, then gives up with IE."""
 
         def lost() -> None:
-            if attempt < _ATTEMPTS and not self._closed:
-                self._send(job, key, future, attempt + 1)
-            else:
-                ending = "the sandbox was closed" if self._closed else "the judge died"
-                future.set_result(same_for_all(Verdict.IE, ending, job))
+            ending = "the sandbox was closed" if self._closed else "the judge died"
+            try:
+                if attempt < _ATTEMPTS and not self._closed:
+                    self._send(job, key, future, attempt + 1)
+                    return
+            except Exception as error:  # the others who wait must hear of their jobs too
+                ending = str(error)
+            _settle(future, same_for_all(Verdict.IE, ending, job))
 
         with self._lock:
             judge = self._current()
@@ -207,11 +229,18 @@ class Sandbox:
             lost()
 
     def _current(self) -> "_Judge | None":
-        """The judge, a new one where there is none; ``None`` if the sandbox is closed."""
+        """The judge, a new one where there is none; ``None`` if the sandbox is closed.
+
+        Raises:
+            SandboxError: No process can be started.
+        """
         if self._closed:
             return None
-        if self._judge is None or self._judge.dead or self._judge.owner != os.getpid():
-            self._judge = _Judge(self._workers, self._unsafe)
+        if self._judge is None or self._judge.dead:
+            try:
+                self._judge = _Judge(self._workers, self._unsafe)
+            except (OSError, RuntimeError) as error:  # no descriptor, memory or thread left
+                raise SandboxError(f"the judge cannot be started: {error}") from error
         return self._judge
 
     def _remember(self, key: _Key, done: Future[JudgeReport]) -> None:
@@ -244,7 +273,8 @@ class _Judge:
             f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
             f"from rlef.sandbox.server import main; main(*{words!r})"
         )
-        with theirs:
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             self.process = subprocess.Popen(
                 [sys.executable, "-S", "-c", code],
                 stdin=subprocess.DEVNULL,
@@ -253,7 +283,7 @@ class _Judge:
                 cwd="/",
                 env=os.environ | {f"MALLOC_{name}": str(n) for name, n in _MALLOC.items()},
             )
-        self.owner = os.getpid()
+            undo.pop_all()
         self.dead = False
         self.isolation: Future[Isolation | None] = Future()
         self._connection = Connection(ours.detach())
@@ -283,8 +313,13 @@ class _Judge:
             with self._sending:
                 self._connection.send(self._sender.pack(number, job, tests_key))
         except OSError:
-            with self._state:
-                return self._waiting.pop(number, None) is None
+            self.dead = True
+            return self._take(number) is None
+        except BaseException:  # half a message may be there: this judge would misread the next
+            self.dead = True
+            self._take(number)
+            self.process.kill()
+            raise
         return True
 
     def _read(self) -> None:
@@ -293,13 +328,14 @@ class _Judge:
                 number, answer = self._connection.recv()
             except Exception:  # the judge is dead, whatever its last bytes were
                 break
+            waiting = self._take(number)
             if isinstance(answer, ReportMessage):
-                waiting = self._take(number)
-                waiting.future.set_result(unpack_report(answer, waiting.job.tests))
-            elif isinstance(answer, SandboxError):
-                (self._take(number).future if number else self.isolation).set_exception(answer)
-            else:
-                self.isolation.set_result(answer)
+                if waiting is not None:
+                    _settle(waiting.future, unpack_report(answer, waiting.job.tests))
+            elif number == 0:
+                _settle(self.isolation, answer)
+            elif waiting is not None:
+                _settle(waiting.future, answer)
             if isinstance(answer, Isolation) and answer.warning:
                 _warn(answer.warning)
         with self._state:
@@ -314,15 +350,24 @@ class _Judge:
         for waiting in left:
             waiting.lost()
 
-    def _take(self, number: int) -> "_Waiting":
+    def _take(self, number: int) -> "_Waiting | None":
         with self._state:
-            return self._waiting.pop(number)
+            return self._waiting.pop(number, None)
 
     def close(self) -> None:
         """Ends the process and waits for it."""
         self.process.kill()
         if threading.current_thread() is not self._reader:
             self._reader.join()
+
+
+def _settle(future: Future[Any], answer: object) -> None:
+    """Gives a future its result, or its error, unless an interrupted caller gave it up."""
+    with contextlib.suppress(InvalidStateError):
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
 
 
 @cache
@@ -355,6 +400,8 @@ def _digest(job: JudgeJob) -> _Key:
 
 def _validate(job: JudgeJob) -> None:
     """Raises ValueError, in one line, if the job cannot be judged."""
+    if not isinstance(job.source, str):
+        raise ValueError(f"source must be text, not {type(job.source).__name__}")
     if job.language not in LANGUAGES:
         allowed = ", ".join(LANGUAGES)
         raise ValueError(f"language {job.language!r} cannot be judged; allowed: {allowed}")
@@ -362,19 +409,33 @@ def _validate(job: JudgeJob) -> None:
         raise ValueError(f"unknown mode {job.mode!r}; allowed: {', '.join(MODES)}")
     if job.mode == "function" and not LANGUAGES[job.language].function_mode:
         raise ValueError(f"mode 'function' is not possible in language {job.language!r}")
-    if job.mode == "function" and not (job.entry_point or "").isidentifier():
-        raise ValueError(f"mode 'function' needs an entry_point, a name; got {job.entry_point!r}")
+    name = job.entry_point or ""
+    if job.mode == "function" and not (name.isidentifier() and len(name) <= _NAME_CHARS):
+        shown = repr(job.entry_point)[:80]
+        raise ValueError(f"mode 'function' needs an entry_point, a name; got {shown}")
     if job.mode == "stdin" and job.entry_point is not None:
         raise ValueError("entry_point is only allowed with mode 'function'")
     if job.prelude and LANGUAGES[job.language].compiler is not None:
         raise ValueError(f"a prelude is not possible in language {job.language!r}")
     if not job.tests:
         raise ValueError("a program cannot be judged on no tests; give at least one")
-    for name, largest in _MAX_LIMITS.items():
-        value = getattr(job.limits, name)
-        if value is not None and not 0 < value <= largest:
-            raise ValueError(f"limit {name} is {value}; allowed: above 0, at most {largest:g}")
+    if not all(isinstance(t, str) for test in job.tests for t in (test.input, test.output)):
+        raise ValueError("a test's input and output must be text")
+    _validate_limits(job.limits)
     _validate_checker(job)
+
+
+def _validate_limits(limits: Limits) -> None:
+    for name, largest in _MAX_LIMITS.items():
+        value = getattr(limits, name)
+        if name == "wall_s" and value is None:
+            continue
+        whole = name not in _SECONDS
+        if not isinstance(value, int if whole else int | float) or not 0 < value <= largest:
+            kind = "a whole number " if whole else ""
+            raise ValueError(
+                f"limit {name} is {value!r}; allowed: {kind}above 0, at most {largest:g}"
+            )
 
 
 def _validate_checker(job: JudgeJob) -> None:

@@ -14,10 +14,10 @@ from rlef.sandbox.build import CompilerMissing
 from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.jail import IsolationError, JailError
 from rlef.sandbox.tasks import Task, TaskQueue
-from rlef.sandbox.types import Isolation, JudgeReport, SandboxError
+from rlef.sandbox.types import Isolation, JudgeJob, JudgeReport, SandboxError
 from rlef.sandbox.verdicts import internal_error
 from rlef.sandbox.wire import JobMessage, Receiver, ReportMessage, pack_report
-from rlef.sandbox.worker import Worker
+from rlef.sandbox.worker import Worker, not_runnable
 
 
 def main(fd: int, workers: int, packages: tuple[str, ...], unsafe: bool) -> None:
@@ -45,13 +45,13 @@ class Judge:
         self._sending = threading.Lock()
         self._tasks = TaskQueue()
         self._received = Receiver()
-        self._refusal: SandboxError | None = None
+        self._refusal: Exception | None = None
         try:
             settings, isolation = choose_isolation(packages, unsafe)
         except (IsolationError, JailError) as error:
-            self._refusal = SandboxError(str(error))
+            self._refusal = error
             self._workers: list[Worker] = []
-            self._send(0, self._refusal)
+            self._send(0, SandboxError(str(error)))
         else:
             self._workers = [Worker(settings) for _ in range(workers)]
             self._send(0, isolation)
@@ -64,15 +64,22 @@ class Judge:
         while self._connection in wait([self._connection, parent]):
             try:
                 message: JobMessage = self._connection.recv()
-            except (EOFError, OSError):
+                job = self._received.unpack(message)
+            except Exception:  # the end, or half a message: the caller starts another judge
                 break
             if self._refusal is not None:
-                self._send(message.number, self._refusal)
-            else:
-                self._tasks.put(Task(message.number, self._received.unpack(message)))
+                self._refuse(message.number, job, self._refusal)
+                break  # the next judge may have more luck
+            self._tasks.put(Task(message.number, job))
         self._tasks.close()
         for worker in self._workers:
             worker.stop()
+
+    def _refuse(self, number: int, job: JudgeJob, reason: Exception) -> None:
+        if isinstance(reason, IsolationError):
+            self._send(number, SandboxError(str(reason)))
+        else:
+            self._send(number, pack_report(not_runnable(job, reason), job.tests))
 
     def _work(self, worker: Worker) -> None:
         while (task := self._tasks.get()) is not None:

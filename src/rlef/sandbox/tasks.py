@@ -26,6 +26,7 @@ class Task:
         self.shared = False
         self._lock = threading.Lock()
         self._reports: list[TestReport | None] = [None] * len(job.tests)
+        self._missing = len(job.tests)
         self._next = 0
         self._answer: JudgeReport | SandboxError | None = None
         self._claimed = False
@@ -49,12 +50,13 @@ class Task:
             if self._answer is not None:
                 return
             self._reports[place] = report
+            self._missing -= 1
             stop = self.job.stop_at_first_failure and report.verdict is not Verdict.AC
             if report.verdict is Verdict.CE and not stop:  # so it is on every test
                 self._reports = [one or report for one in self._reports]
-            done = [one for one in self._reports if one is not None]
-            if stop or len(done) == len(self._reports):
-                self._answer = summed(done)
+                self._missing = 0
+            if stop or self._missing == 0:
+                self._answer = summed([one for one in self._reports if one is not None])
 
     def end(self, answer: JudgeReport | SandboxError) -> None:
         """Answers the whole job."""

@@ -10,7 +10,7 @@ from rlef.problems import Test
 from rlef.sandbox.build import CompileError, build
 from rlef.sandbox.checker_values import make_value_checker
 from rlef.sandbox.checkers import make_checker
-from rlef.sandbox.jail import Jail, JailError, JailSettings, Program, Run
+from rlef.sandbox.jail import IsolationError, Jail, JailError, JailSettings, Program, Run
 from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.tasks import Task, TaskQueue
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
@@ -76,7 +76,7 @@ class Worker:
                 if task.shared:  # somebody else could
                     queue.withdraw(task)
                 else:
-                    task.end(_not_runnable(job, error))
+                    task.end(not_runnable(job, error))
                 return
             self._run_tests(task, program, check, queue)
 
@@ -123,7 +123,7 @@ class Worker:
             try:
                 self._run_held(task, held, program, check, queue)
             except JailError as error:
-                for kind in (_jail_kind(task.job), *_HELPERS):
+                for kind in (self._kind(task.job), *_HELPERS):
                     self._drop(kind)
                 attempts = attempts + 1 if held[0] == first else 1
                 if attempts == ATTEMPTS or self._closed.is_set():
@@ -144,7 +144,7 @@ class Worker:
         ahead = 1 if job.stop_at_first_failure else _AHEAD
         while len(held) < ahead and _take(task, held):
             pass
-        kind = _jail_kind(job)
+        kind = self._kind(job)
         jail = self._jail(kind)
         jail.load(program, job.limits, tests=len(held) + task.left, ahead=ahead)
         started: deque[int] = deque()
@@ -172,6 +172,11 @@ class Worker:
                 with contextlib.suppress(JailError):
                     jail.finish(slot)
 
+    def _kind(self, job: JudgeJob) -> str:
+        """The kind of jail for a program; the plain one where numpy is not installed."""
+        kind = LANGUAGES[job.language].jail(f"{job.prelude}\n{job.source}")
+        return kind if kind != "numpy" or self._settings.packages else "python"
+
     def _jail(self, kind: str) -> Jail:
         if self._runs.get(kind, 0) >= _RETIRE_AFTER:
             self._drop(kind)
@@ -181,7 +186,12 @@ class Worker:
         if self._closed.is_set():
             raise JailError("the sandbox was closed")
         view = {"check": "tools", "values": "python"}.get(kind, kind)
-        jail = Jail(replace(self._settings, view=view))
+        if view == "tools" and self._settings.isolation != "namespaces":
+            raise IsolationError("compilers and checker programs need user namespaces")
+        try:
+            jail = Jail(replace(self._settings, view=view))
+        except IsolationError as error:  # but the machine did offer it: it will again
+            raise JailError(str(error)) from error
         with self._lock:
             self._jails[kind] = jail
             self._runs[kind] = 0
@@ -209,10 +219,6 @@ class Worker:
             self._drop(kind)
 
 
-def _jail_kind(job: JudgeJob) -> str:
-    return LANGUAGES[job.language].jail(f"{job.prelude}\n{job.source}")
-
-
 def _take(task: Task, held: deque[int]) -> bool:
     """Takes one more test, if there is one."""
     place = task.take()
@@ -231,7 +237,7 @@ def _report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport:
         return TestReport(verdict=Verdict.IE, message=str(error))
 
 
-def _not_runnable(job: JudgeJob, error: Exception) -> JudgeReport:
+def not_runnable(job: JudgeJob, error: Exception) -> JudgeReport:
     """The report of a program, or a checker, that cannot be made ready."""
     if isinstance(error, JailError):
         return same_for_all(Verdict.IE, f"the jail failed: {error}", job)
