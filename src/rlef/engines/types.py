@@ -87,6 +87,11 @@ Message = dict[str, str]
 class Engine(Protocol):
     """Continues token sequences, many at once: all of them, then the next ones."""
 
+    @property
+    def max_context(self) -> int:
+        """Tokens of prompt and answer together."""
+        ...
+
     def generate(
         self, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int]
     ) -> list[Completion]:

@@ -5,14 +5,16 @@ import hashlib
 import importlib.util
 import logging
 import os
+import queue
 import socket
 import subprocess
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from functools import cache
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,7 @@ from rlef.sandbox.wire import ReportMessage, Sender, unpack_report
 _log = logging.getLogger("rlef.sandbox")
 MODES = ("stdin", "function")
 _ATTEMPTS = 3
+_AHEAD = 8
 _DEFAULT_LIMITS = Limits()
 _MAX_LIMITS = {"cpu_s": 1e5, "memory_mb": 1 << 20, "output_kb": 1 << 20, "wall_s": 1e6}
 _SECONDS = ("cpu_s", "wall_s")
@@ -157,6 +160,39 @@ class Sandbox:
         for job in jobs:
             _validate(job)
         return [future.result() for future in [self._submit(job) for job in jobs]]
+
+    def judge_stream(
+        self, jobs: Iterable[JudgeJob], *, ahead: int | None = None
+    ) -> Iterator[tuple[int, JudgeReport]]:
+        """Judges programs and yields each report as it comes, with the place of its job.
+
+        Args:
+            jobs: Taken one by one as the workers get on.
+            ahead: Jobs that are taken before their reports have come, at most; ``None``: enough to
+                keep all workers busy.
+
+        Raises:
+            ValueError: A job is not valid; reports of others have been given by then.
+            SandboxError: This machine cannot run the programs safely, or lacks a compiler.
+            RuntimeError: The sandbox is closed.
+        """
+        most = _AHEAD * self._workers if ahead is None else ahead
+        if most < 1:
+            raise ValueError(f"ahead is {ahead}; allowed: 1 or more")
+        done: queue.SimpleQueue[tuple[int, Future[JudgeReport]]] = queue.SimpleQueue()
+        todo = enumerate(jobs)
+        running = 0
+        while True:
+            for place, job in islice(todo, most - running):
+                _validate(job)
+                future = self._submit(job)
+                running += 1
+                future.add_done_callback(lambda ended, place=place: done.put((place, ended)))  # type: ignore[misc]
+            if running == 0:
+                return
+            place, ended = done.get()
+            running -= 1
+            yield place, ended.result()
 
     def describe(self) -> Isolation:
         """What keeps programs in on this machine; starts the judge if it does not run yet.
