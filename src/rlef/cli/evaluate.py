@@ -85,13 +85,8 @@ def evaluate(
         return
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
-    given: dict[str, Any] = {
-        "turns": turns,
-        "samples": samples,
-        "temperature": temperature,
-        "top_p": top_p,
-    }
-    given["metrics"] = metrics
+    given: dict[str, Any] = {"turns": turns, "samples": samples, "metrics": metrics}
+    given |= {"temperature": temperature, "top_p": top_p}
     chosen = _settings(given, preset)
     specs = _specs(chosen["metrics"], chosen["turns"], chosen["samples"])
 

@@ -117,7 +117,7 @@ def read_episodes(run: RunFolder, name: str) -> list[tuple[EpisodeRecord, Mappin
         RunDamagedError: One cannot be read.
     """
     path = run.rollout_path(name)
-    found = []
+    found: list[tuple[EpisodeRecord, Mapping[str, Any]]] = []
     for number, entry in enumerate(run.read_rollouts(name), start=1):
         try:
             found.append((episode_from_json(entry), entry))

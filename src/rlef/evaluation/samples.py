@@ -14,7 +14,7 @@ from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
 from rlef.evaluation.episodes import Progress, problem_hash, read_episodes, total_wall_s
 from rlef.evaluation.results import EPISODES, write_results
 from rlef.evaluation.specs import MetricSpec
-from rlef.problems import Problem
+from rlef.problems import Problem, ProblemError
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import JudgeReport, Sandbox, Verdict
@@ -23,7 +23,7 @@ _WRITE_EVERY_S = 0.25
 """Reports that come within this time are written together."""
 
 
-class SamplesError(ValueError):
+class SamplesError(ProblemError):
     """A file of samples cannot be used. One line: file, line, field, and what is allowed."""
 
 
@@ -193,11 +193,11 @@ def _sample_hash(sample: Sample, hashes: dict[str, str]) -> str:
 def _found(
     run: RunFolder, samples: Sequence[Sample], hashes: dict[str, str]
 ) -> dict[int, EpisodeRecord]:
-    found = {}
+    found: dict[int, EpisodeRecord] = {}
     path = run.rollout_path(EPISODES)
     for number, (record, entry) in enumerate(read_episodes(run, EPISODES), start=1):
-        place = entry.get("place")
-        known = type(place) is int and 0 <= place < len(samples)
+        place = entry.get("place", -1)
+        known = isinstance(place, int) and 0 <= place < len(samples)
         if not known or entry.get("sample_hash") != _sample_hash(samples[place], hashes):
             raise RunDamagedError(
                 f"{path}:{number} is of another sample than these; allowed: the same files again, "

@@ -57,7 +57,9 @@ class Measured:
     high: float
     """The paper's bootstrap: other samples of these problems. N results are drawn with replacement
     200 times. A metric of one episode pools the results of all problems; one of several episodes is
-    defined per problem, so there the N episodes of each problem are drawn from its own."""
+    defined per problem, so there the N episodes of each problem are drawn from its own; NaN where a
+    problem has fewer than twice the episodes that the metric draws, for redrawn ones repeat
+    themselves and the interval would lie below the estimate."""
     low_problems: float
     high_problems: float
     """Bootstrap over problems: other problems of this kind. The one for claims about a model."""
@@ -134,6 +136,8 @@ def measure(
     if spec.episodes(turn_limit) == 1:
         pooled = bootstrap_interval(values, unit="result", draws=draws, seed=seed)
         low, high = pooled.low, pooled.high
+    elif min(map(len, groups.values()), default=0) < 2 * spec.episodes(turn_limit):
+        low = high = math.nan
     else:
         low, high = _within_problems(list(groups.values()), spec, turn_limit, draws, seed)
     return Measured(
