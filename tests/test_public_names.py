@@ -46,8 +46,11 @@ PUBLIC = {
         "HFEngine",
         "Message",
         "ModelError",
+        "OpenAIEngine",
         "SamplingParams",
         "StreamingEngine",
+        "VLLMEngine",
+        "open_engine",
     ],
     "rlef.environment": [
         "ChatFormat",

@@ -21,6 +21,7 @@ from rlef.environment import (
     StopReason,
     TurnRecord,
 )
+from rlef.environment.feedback import first_message
 from rlef.problems import Problem, load_problems
 from rlef.rollout import EpisodeRequest, RolloutWorker
 from rlef.sandbox import Limits, Sandbox
@@ -106,13 +107,12 @@ def test_episodes_run_and_tokens_are_counted_as_we_count_them(
 ) -> None:
     chat = chat_of(server)
     problems = list(load_problems("mini:test")[:5])
+    templates = Prompts.load("default")
+    first = [chat.prompt_ids(first_message(problem.public, templates)) for problem in problems]
     with Sandbox(workers=1) as sandbox:
         worker = make_worker(engine, sandbox)
         rollouts = worker.run(requests(problems))
         again = worker.run(requests(problems))
-        first = [
-            chat.prompt_ids(worker._begin(r).episode.first_message) for r in requests(problems)
-        ]
     for rollout, prompt in zip(rollouts, first, strict=True):
         turn: TurnRecord = rollout.record.turns[0]
         assert turn.prompt_tokens == len(prompt)

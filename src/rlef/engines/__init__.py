@@ -4,6 +4,7 @@ Importing this package imports no torch, vLLM or client; the engines do, when fi
 Start at ``open.py``.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rlef.engines.types import (
@@ -20,6 +21,9 @@ from rlef.engines.types import (
 
 if TYPE_CHECKING:
     from rlef.engines.hf import HFEngine
+    from rlef.engines.open import open_engine
+    from rlef.engines.openai import OpenAIEngine
+    from rlef.engines.vllm import VLLMEngine
 
 __all__ = [
     "ChatCompletion",
@@ -30,15 +34,22 @@ __all__ = [
     "HFEngine",
     "Message",
     "ModelError",
+    "OpenAIEngine",
     "SamplingParams",
     "StreamingEngine",
+    "VLLMEngine",
+    "open_engine",
 ]
+_MODULES = {
+    "HFEngine": "hf",
+    "OpenAIEngine": "openai",
+    "VLLMEngine": "vllm",
+    "open_engine": "open",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs torch on first use (PEP 562)."""
-    if name == "HFEngine":
-        from rlef.engines.hf import HFEngine
-
-        return HFEngine
+    """Imports an engine on first use (PEP 562)."""
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
