@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -82,3 +83,10 @@ def test_jobs() -> None:
     assert final.tests == problem.all_tests and final.stop_at_first_failure
     assert public.limits == Limits(cpu_s=1.5)
     assert final.limits == Limits(cpu_s=1.5, memory_mb=99)
+
+
+def test_a_right_program_may_print_what_is_expected() -> None:
+    long = Test("1", "7 " * 3_000_000)
+    problem = replace(PROBLEMS[0], private_tests=(long,))
+    assert public_job(problem, "p").limits.output_kb == Limits().output_kb
+    assert final_job(problem, "p").limits.output_kb >= len(long.output) // 1024 + 1

@@ -144,12 +144,16 @@ def _found(
         place, sample = entry.get("place"), entry.get("sample")
         if type(place) is not int or type(sample) is not int:
             raise RunDamagedError(f"{path}:{number} holds no episode: no place or no sample")
-        known = problems[place].name if 0 <= place < len(problems) else None
-        same = known == record.problem and entry.get("problem_hash") in (None, hashes[place])
-        if not same:
+        allowed = "allowed: the same problems again, or another folder"
+        if not 0 <= place < len(problems) or problems[place].name != record.problem:
             raise RunDamagedError(
-                f"{path}:{number} is of another problem {record.problem!r} than number {place} of "
-                "these; allowed: the same problems again, or another folder"
+                f"{path}:{number} is of problem {record.problem!r}, which is not number {place} of "
+                f"these {len(problems)}; {allowed}"
+            )
+        if entry.get("problem_hash") not in (None, hashes[place]):
+            raise RunDamagedError(
+                f"{path}:{number}: problem {record.problem!r} had another statement, other tests "
+                f"or limits then; {allowed}"
             )
         found[place, sample] = record
     return found
@@ -169,7 +173,12 @@ def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -
             raise ValueError(f"problem {problem.name!r}: {error}") from None
     usable = [p for p in problems if p.public_tests and p.private_tests]
     if len(usable) < len(problems):
-        say(f"{len(problems) - len(usable)} problems without public or private tests are left out")
+        count = len(problems) - len(usable)
+        has, is_ = ("has", "is") if count == 1 else ("have", "are")
+        say(
+            f"{count} of {len(problems)} problems {has} no public or no private tests and {is_} "
+            "left out"
+        )
     if not usable:
         raise ValueError("no problem has both public and private tests; nothing can be run")
     return usable

@@ -204,10 +204,10 @@ CASES = (
     Hostile("setup-forged", "ends as a child does that cannot be set up",
             "import os\nos.ftruncate(3, 0)\nos._exit(126)", "its own loss, never IE",
             ("CE", "RE")),
-    Hostile("threads-at-the-end", "starts threads in exit hooks until none can be had",
+    Hostile("threads-at-the-end", "starts 300 threads in an exit hook, or as many as can be had",
             "import atexit, threading, time\nthreading.stack_size(65536)\n"
             "@atexit.register\ndef f():\n    try:\n"
-            "        while True: threading.Thread(target=time.sleep, args=(0.1,)).start()\n"
+            "        for _ in range(300): threading.Thread(target=time.sleep, args=(.2,)).start()\n"
             "    except RuntimeError: pass\nprint('ok')", "accepted", AC,
             limits=Limits(cpu_s=5.0, memory_mb=1024, output_kb=256)),
 )  # fmt: skip
