@@ -28,6 +28,7 @@ from rlef.bench.programs import (
     KnownJob,
     doubling_jobs,
     doubling_tests,
+    equal_jobs,
     mixed_jobs,
     sorting_tests,
 )
@@ -186,6 +187,9 @@ def growth(setting: Setting) -> list[Row]:
             jobs = mixed_jobs(chunk, first=part * chunk, tests=TESTS_PER_PROGRAM, slow=False)
             unexpected += _unexpected(jobs, _verdicts(sandbox, jobs))
             if (part + 1) % 10 == 0:
+                sandbox.judge_many(
+                    equal_jobs(8 * setting.workers, first=100 * part)
+                )  # one state for all
                 samples.append(settled_footprint(without=already))
     return growth_rows(samples, total, f"{unexpected} unexpected verdicts")
 
