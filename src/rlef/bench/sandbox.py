@@ -187,9 +187,8 @@ def growth(setting: Setting) -> list[Row]:
             jobs = mixed_jobs(chunk, first=part * chunk, tests=TESTS_PER_PROGRAM, slow=False)
             unexpected += _unexpected(jobs, _verdicts(sandbox, jobs))
             if (part + 1) % 10 == 0:
-                sandbox.judge_many(
-                    equal_jobs(8 * setting.workers, first=100 * part)
-                )  # one state for all
+                closing = equal_jobs(8 * setting.workers, first=100 * part)
+                sandbox.judge_many(closing)  # so that workers end in the same state
                 samples.append(settled_footprint(without=already))
     return growth_rows(samples, total, f"{unexpected} unexpected verdicts")
 
