@@ -17,15 +17,37 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 with atheris.instrument_imports(include=["rlef.sandbox"]):
+    from rlef.problems import Test
+    from rlef.sandbox.checker_text import Checker
+    from rlef.sandbox.checker_values import NotJsonError, make_value_checker
     from rlef.sandbox.checkers import make_checker, make_json_checker
 
 SYMMETRIC = ("tokens", "lines", "exact", "case-blind", "unordered-lines", "sorted-tokens", "set")
 TEXT = (*SYMMETRIC, "float", "float(abs=0,rel=0)", "float(abs=0.1,rel=0.1)")
 MODES = ("compat:lcb", "compat:code_contests", "compat:apps")
 JSON = ("tokens", "float", "unordered-lines")
+VALUES = ("tokens", "float", "unordered-lines", "compat:lcb-call", "compat:apps-call")
+FORMS = (b'[1, 2.5, {"a": null}]', b'{"__python__": "(1, {2: b\'x\'}, {3, 4}, -0.0)"}')
+
+
+def value_checker(spec: str) -> Checker:
+    """Takes the result of a function against one of two values: which, its length says."""
+    check = make_value_checker(spec, lambda: 1 / 0).check  # type: ignore[arg-type,return-value]
+
+    def compare(expected: bytes, actual: bytes) -> str | None:
+        wanted = FORMS[len(expected) % len(FORMS)]
+        try:
+            return check(Test("[]", wanted.decode()), wanted, actual)
+        except NotJsonError as error:
+            return str(error)
+
+    return compare
+
+
 ALL = [
     *((spec, make_checker(spec), spec in SYMMETRIC, spec in TEXT) for spec in TEXT + MODES),
     *((f"json {spec}", make_json_checker(spec), spec != "float", False) for spec in JSON),
+    *((f"values {spec}", value_checker(spec), False, False) for spec in VALUES),
 ]
 
 

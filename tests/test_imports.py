@@ -21,12 +21,14 @@ except SystemExit as end:
         "import rlef.sandbox",
         "import rlef.problems",
         "import rlef.environment",
+        "import rlef.curation",
         "import rlef.config, rlef.run",
         "import rlef.engines.types",
         "import rlef.report",
         MAIN.format(["--help"]),
         MAIN.format(["train", "--help"]),
         MAIN.format(["recipe", "ls"]),
+        MAIN.format(["data", "check", "--help"]),
     ],
 )
 def test_import_stays_light(code: str) -> None:

@@ -157,6 +157,11 @@ class RunFolder:
         """Writes what the run came to."""
         _replace(self.summary_path, json.dumps(json_value(summary), indent=2) + "\n")
 
+    def write_text(self, name: str, text: str) -> Path:
+        """Writes a further file of the folder, such as ``summary.md``, whole. Returns its path."""
+        _replace(self.path / name, text)
+        return self.path / name
+
     def read_summary(self) -> Record | None:
         """What the run came to, or ``None`` while it is not finished."""
         if not self.summary_path.is_file():

@@ -1,15 +1,17 @@
+import gzip
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from rlef.evaluation import evaluate as module
 from rlef.run import RunFolder
 
 RATE = {"mean": 0.5, "low": 0.4, "high": 0.6}
+MEASURED = {"estimate": 0.5, "low": 0.4, "high": 0.6, "low_problems": None, "high_problems": None}
 STAGE = {"solve": RATE, "solve_rate_by_turn": [RATE, RATE], "repair_rate": RATE, "hidden": {}}
+RESULT = {**STAGE, "turn_limit": 2, "metrics": {"1@2": MEASURED}}
 
 
 @pytest.fixture
@@ -19,11 +21,9 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
 
     def evaluate(**arguments: Any) -> dict[str, Any]:
         seen.append(arguments)
-        return STAGE
+        return RESULT
 
-    module = ModuleType("rlef.evaluation.evaluate")
-    module.evaluate = evaluate  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "rlef.evaluation.evaluate", module)
+    monkeypatch.setattr(module, "evaluate", evaluate)
     monkeypatch.chdir(tmp_path)
     return seen
 
@@ -39,12 +39,13 @@ def test_words_reach_the_library(rlef: Any, problems: str, calls: list[dict[str,
     assert (call["sampling"].temperature, call["sampling"].top_p) == (0.0, 0.95)
     assert call["run"].path == Path("e")
     assert out.splitlines()[1].split() == ["1@2", "50.0", "±10.0"]
-    assert "1 problems, 4 episodes each" in out
+    assert "1@2     50.0  40.0 to 60.0" in out
+    assert [spec.name for spec in call["metrics"]] == ["1@1", "1@2"]
 
 
 def test_json_is_the_result(rlef: Any, problems: str, calls: list[dict[str, Any]]) -> None:
     code, out, _ = rlef("eval", "m", "--data", problems, "--json")
-    assert (code, json.loads(out)) == (0, STAGE)
+    assert (code, json.loads(out)) == (0, RESULT)
     assert calls[0]["run"].path.parent == Path("runs")
 
 
@@ -76,3 +77,110 @@ def test_wrong_words_exit_with_2(
     assert (code, out) == (2, "")
     assert message in err
     assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["m"], "give --data SPEC"),
+        (["--data", "mini:test"], "give a MODEL, or --samples-file FILE, or --compare RUN RUN"),
+        (["m", "--data", "mini:test", "--metrics", "2@"], "metric '2@' is not known"),
+        (["m", "--data", "mini:test", "--metrics", "10@100"], "needs --samples 33 or more, not 1"),
+        (["m", "--data", "mini:test", "--preset", "1@5"], "no preset '1@5'; allowed: 1@3, 10@100"),
+        (["m", "--compare", "a", "b"], "MODEL has no meaning here"),
+        (["--compare", "a", "b"], "a does not exist; allowed: the folder of a run"),
+        (["m", "--data", "mini:test", "--engine", "gpt"], "no engine 'gpt'; allowed: hf, vllm"),
+        (["m", "--data", "mini:test", "--base-url", "http://x"], "a base URL is of no use"),
+        (["--data", "mini:test", "--samples-file", "none.jsonl"], "none.jsonl cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    rlef: Any, words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = rlef("eval", *words)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.replace("│", " ").split())
+
+
+def test_a_preset_gives_way_to_words(rlef: Any, problems: str, calls: list[dict[str, Any]]) -> None:
+    assert rlef("eval", "m", "--data", problems, "--preset", "10@100", "--top-p", 0.9).code == 0
+    (call,) = calls
+    assert (call["samples"], call["turn_limit"]) == (200, 3)
+    assert (call["sampling"].temperature, call["sampling"].top_p) == (1.0, 0.9)
+    assert [spec.name for spec in call["metrics"]] == ["10@100"]
+
+
+RIGHT, WRONG = "print(2 * int(input()))", "print(0)"
+
+
+def lines(*entries: object) -> str:
+    return "".join(f"{json.dumps(entry)}\n" for entry in entries)
+
+
+def test_samples_are_judged_once(rlef: Any, problems: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(
+        lines(
+            {"task_id": "double", "solution": RIGHT},
+            {"task_id": "double", "completion": WRONG},
+            {"task_id": "double", "solution": "print(4)"},
+        )
+    )
+    words = ["eval", "--samples-file", file, "--data", problems, "--metrics", "pass@1,1@1"]
+    code, out, _ = rlef(*words, "--out", tmp_path / "e", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["metrics"]["pass@1"]["estimate"] == pytest.approx(1 / 3)
+    run = RunFolder.open(tmp_path / "e")
+    before = run.rollout_path("eval").read_bytes()
+    entries = sorted(run.read_rollouts("eval"), key=lambda entry: entry["place"])
+    assert [entry["solved"] for entry in entries] == [True, False, False]
+    assert (run.path / "summary.md").read_text().startswith("| metric |")
+    again = rlef(*words, "--out", tmp_path / "e")
+    assert "3 of 3 episodes are there already" in again.err
+    assert run.rollout_path("eval").read_bytes() == before
+
+
+def test_samples_may_be_compressed(rlef: Any, problems: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl.gz"
+    file.write_bytes(gzip.compress(lines({"task_id": "double", "solution": RIGHT}).encode()))
+    code, out, _ = rlef("eval", "--samples-file", file, "--data", problems, "--out", tmp_path / "e")
+    assert code == 0
+    assert out.splitlines()[2].split()[:2] == ["pass@1", "100.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "s.jsonl holds no samples; allowed: one JSON object a line"),
+        ('{"task_id"', "s.jsonl:1 is no JSON"),
+        ("3\n", "s.jsonl:1 is no JSON object"),
+        (lines({"solution": "x"}), "s.jsonl:1: task_id is None; allowed: the name of one of the"),
+        (lines({"task_id": "no", "solution": "x"}), "s.jsonl:1: task_id is 'no'; allowed"),
+        (lines({"task_id": "double"}), "s.jsonl:1: solution or completion is missing"),
+        (lines({"task_id": "double", "solution": 3}), "s.jsonl:1: solution or completion is"),
+    ],
+)
+def test_damaged_samples_are_named(
+    rlef: Any, problems: str, tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(text)
+    code, _, err = rlef("eval", "--samples-file", file, "--data", problems, "--out", tmp_path / "e")
+    assert code == 2
+    assert err.startswith("rlef: ") and message in err
+    assert not (tmp_path / "e").exists()
+
+
+def test_other_samples_in_a_begun_folder_are_refused(
+    rlef: Any, problems: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.jsonl"
+    words = ["eval", "--samples-file", file, "--data", problems, "--out", tmp_path / "e"]
+    file.write_text(lines({"task_id": "double", "solution": RIGHT}))
+    assert rlef(*words).code == 0
+    file.write_text(lines({"task_id": "double", "solution": WRONG}))
+    code, _, err = rlef(*words)
+    assert code == 1
+    assert "eval.jsonl:1 is of another sample than these; allowed: the same files again" in err

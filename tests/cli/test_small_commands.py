@@ -29,6 +29,7 @@ def test_version(rlef: Any) -> None:
     "words",
     [
         *([], ["train"], ["eval"], ["judge"], ["report"], ["env"], ["data"], ["data", "show"]),
+        ["data", "check"],
         *(["recipe"], ["recipe", "ls"], ["recipe", "cp"]),
     ],
 )

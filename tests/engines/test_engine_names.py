@@ -8,8 +8,8 @@ import rlef.engines
 
 def test_names() -> None:
     assert all(getattr(rlef.engines, name) for name in rlef.engines.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'VLLMEngine'"):
-        _ = rlef.engines.VLLMEngine
+    with pytest.raises(AttributeError, match="has no attribute 'Nonesuch'"):
+        _ = rlef.engines.Nonesuch
 
 
 @pytest.mark.parametrize("package", ["rlef.engines", "rlef.environment"])

@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from rlef.environment import ChatFormat, Conversation, TemplateError, stop_token_ids
+from rlef.environment import (
+    ChatFormat,
+    Conversation,
+    MessageConversation,
+    TemplateError,
+    stop_token_ids,
+)
 
 TOKENIZERS = {name: make_tokenizer(*parts) for name, parts in EXTENDABLE.items()}
 FORMATS = {name: ChatFormat(tokenizer) for name, tokenizer in TOKENIZERS.items()}
@@ -202,3 +208,24 @@ def test_misuse_is_refused() -> None:
     conversation.add_action([5], [-1.0])
     with pytest.raises(RuntimeError, match="no answer is due"):
         conversation.add_action([5], [-1.0])
+
+
+def test_messages_take_turns() -> None:
+    conversation = MessageConversation()
+    with pytest.raises(RuntimeError, match="no answer is due"):
+        conversation.add_action("Hi.")
+    with pytest.raises(RuntimeError, match="no message is due"):
+        conversation.add_observation("Hello.")
+    conversation.start("Hello.", system="Be brief.")
+    with pytest.raises(RuntimeError, match="has begun"):
+        conversation.start("Hello.")
+    conversation.add_action("Hi.")
+    with pytest.raises(RuntimeError, match="no answer is due"):
+        conversation.add_action("Hi.")
+    conversation.add_observation("And?")
+    assert conversation.messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello."},
+        {"role": "assistant", "content": "Hi."},
+        {"role": "user", "content": "And?"},
+    ]

@@ -103,3 +103,10 @@ def test_private_tests_are_revealed_up_to_a_number() -> None:
     assert shown.all_tests == problem.all_tests
     assert reveal_private_tests(problem).private_tests == ()
     assert reveal_private_tests(problem, limit=1).public_tests == tests[:3]
+
+
+def test_a_right_program_may_print_what_is_expected() -> None:
+    long = Test("1", "7 " * 3_000_000)
+    problem = replace(PROBLEMS[0], private_tests=(long,))
+    assert public_job(problem, "p").limits.output_kb == Limits().output_kb
+    assert final_job(problem, "p").limits.output_kb >= len(long.output) // 1024 + 1

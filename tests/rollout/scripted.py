@@ -1,11 +1,18 @@
 """An engine that says what a script tells it to, and what it needs around it."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from rlef.engines import Completion, FinishReason, SamplingParams
+from rlef.engines import (
+    ChatCompletion,
+    Completion,
+    EngineError,
+    FinishReason,
+    SamplingParams,
+)
 from rlef.environment import ChatFormat, FeedbackOptions, Prompts, RewardConfig
 from rlef.problems import Problem, Test
 from rlef.rollout import RolloutWorker
@@ -28,6 +35,8 @@ WRONG = "```python\nprint(5)\n```"
 ONLY_PUBLIC = "```python\nprint(4)\n```"
 ONLY_PRIVATE = "```python\nprint(14)\n```"
 NO_CODE = "I cannot."
+TOO_LONG = "too long"
+"""A script's word for a prompt that a server does not take."""
 
 
 def make_chat() -> ChatFormat:
@@ -76,8 +85,64 @@ class ScriptedEngine:
         return Completion(token_ids=ids, logprobs=logprobs, finish=FinishReason.STOP)
 
 
+class ScriptedStream:
+    """The same answers from an engine that takes prompts one by one; the oldest one first.
+
+    Attributes:
+        asked: keys, prompts and seeds in the order they came.
+        most: prompts that it had at a time, at most.
+        fail_after: answers after which it fails.
+        cancelled: how often ``cancel`` was called.
+    """
+
+    def __init__(
+        self,
+        chat: ChatFormat | None,
+        script: Script,
+        *,
+        concurrency: int = 4,
+        fail_after: int | None = None,
+    ) -> None:
+        self.chat = chat
+        self.concurrency = concurrency
+        self.max_context = None
+        self.asked: list[tuple[int, list[object], int]] = []
+        self.most = 0
+        self.fail_after = fail_after
+        self.cancelled = 0
+        self._script = script
+        self._waiting: deque[tuple[int, list[object]]] = deque()
+
+    def submit(self, key: int, prompt: Sequence[object], params: SamplingParams, seed: int) -> None:
+        self.asked.append((key, list(prompt), seed))
+        self._waiting.append((key, list(prompt)))
+        self.most = max(self.most, len(self._waiting))
+
+    def collect(self, timeout_s: float) -> list[tuple[int, Completion | ChatCompletion]]:
+        if self.fail_after == 0:
+            raise EngineError("it is gone")
+        if self.fail_after is not None:
+            self.fail_after -= 1
+        key, prompt = self._waiting.popleft()
+        if self.chat is not None:
+            return [(key, ScriptedEngine(self.chat, self._script)._complete(prompt))]
+        text = "".join(f"<|{message['role']}|>{message['content']}" for message in prompt)
+        answer = self._script(text, len(prompt) // 2)
+        if answer == TOO_LONG:
+            return [(key, ChatCompletion(text="", finish=FinishReason.NO_ROOM))]
+        counts = {"prompt_tokens": len(text), "completion_tokens": len(answer)}
+        return [(key, ChatCompletion(text=answer, finish=FinishReason.STOP, **counts))]
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+        self._waiting.clear()
+
+    def close(self) -> None:
+        pass
+
+
 def make_worker(
-    engine: ScriptedEngine,
+    engine: ScriptedEngine | ScriptedStream,
     sandbox: Sandbox,
     *,
     max_turns: int = 3,

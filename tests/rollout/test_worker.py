@@ -217,7 +217,25 @@ def test_rollouts_come_back_from_json_as_they_were(chat: ChatFormat, sandbox: Sa
     [rollout] = run(make(engine, sandbox))
     text = json.dumps(rollout_to_json(rollout))
     assert rollout_from_json(json.loads(text)) == rollout
+    assert [turn.prompt_tokens for turn in rollout.record.turns] == [
+        end + 1 for end in rollout.prompt_ends
+    ]
+    assert [turn.completion_tokens for turn in rollout.record.turns] == [
+        rollout.turn_ids.count(turn) for turn in range(3)
+    ]
     assert dataclasses.asdict(rollout.record)["problem"] in text
+
+
+def test_rollouts_from_before_tokens_were_counted_are_read(
+    chat: ChatFormat, sandbox: Sandbox
+) -> None:
+    [rollout] = run(make(ScriptedEngine(chat, lambda _, turn: RIGHT), sandbox))
+    data = json.loads(json.dumps(rollout_to_json(rollout)))
+    for name in ("prompt_tokens", "completion_tokens"):
+        del data["turns"][0][name]
+    [turn] = rollout_from_json(data).record.turns
+    assert (turn.prompt_tokens, turn.completion_tokens) == (None, None)
+    assert turn.program == rollout.record.turns[0].program
 
 
 class InlinePool:

@@ -8,6 +8,8 @@ import pytest
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, TestReport, Verdict, build
+from rlef.sandbox.isolation import choose_isolation
+from rlef.sandbox.worker import Worker
 
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=64)
 MESSAGE_BYTES = 4096
@@ -224,6 +226,19 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     with Sandbox(workers=1) as own:
         assert run(own, main('puts("ok");')).verdict is Verdict.AC
+
+
+def test_a_user_without_a_home_keeps_no_binaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert build.cache_folder() is None
+    worker = Worker(choose_isolation()[0])
+    job = JudgeJob(source="int main() {} // homeless", tests=(Test("", ""),), language="cpp")
+    assert worker.judge(job).passed
+    worker.close()
 
 
 def test_without_a_compiler_one_line_says_so(

@@ -93,3 +93,32 @@ def test_floats_with_tolerance_when_asked(sandbox: Sandbox) -> None:
     assert call(sandbox, source, [], [0.3, 7], "float").verdict is Verdict.AC
     assert call(sandbox, source, [], [0.3, 8], "float").verdict is Verdict.WA
     assert call(sandbox, "def f(): return float('nan')", [], 0.3, "float").verdict is Verdict.WA
+
+
+def test_a_prelude_shares_the_namespace_and_no_line_of_it_is_counted(sandbox: Sandbox) -> None:
+    prelude = "import math\n\n\ndef twice(n):\n    return 2 * n\n"
+    source = "from __future__ import annotations\ndef f(a: Undefined):\n    return twice(a) // {}\n"
+    tests = [Test(f"[{n}]", f"{2 * n}") for n in range(3)]
+    right = sandbox.judge(
+        source.format(1), tests, prelude=prelude, mode="function", entry_point="f"
+    )
+    assert right.verdict is Verdict.AC
+    wrong = sandbox.judge(
+        source.format(0), tests, prelude=prelude, mode="function", entry_point="f"
+    )
+    assert 'File "solution.py", line 3, in f' in wrong.tests[0].message
+    assert "return twice(a) // 0" in wrong.tests[0].message
+    alone = sandbox.judge(source.format(1), tests, mode="function", entry_point="f")
+    assert "NameError: name 'twice' is not defined" in alone.tests[0].message
+
+
+def test_a_prelude_is_part_of_what_makes_jobs_equal_and_only_python_has_one(
+    sandbox: Sandbox,
+) -> None:
+    for value in ("1", "2"):
+        report = sandbox.judge("print(n)", [Test("", value)], prelude=f"n = {value}")
+        assert report.verdict is Verdict.AC
+    with pytest.raises(ValueError, match="a prelude is not possible in language 'cpp'"):
+        sandbox.judge("int main() {}", [Test("", "")], prelude="n = 1", language="cpp")
+    report = sandbox.judge("print(1)", [Test("", "1")], prelude="import numpy\nn = numpy.ones(1)")
+    assert report.verdict is Verdict.AC

@@ -110,7 +110,7 @@ def jobs_of(case: Hostile) -> list[JudgeJob]:
     """The case; after another program: as often as it takes to come to each jail."""
     job = JudgeJob(
         source=case.source,
-        tests=(Test(case.given, case.wanted),),
+        tests=(Test(case.given, case.wanted),) * case.tests,
         language=case.language,
         mode=case.mode,  # type: ignore[arg-type]
         entry_point=case.entry_point,
@@ -144,8 +144,7 @@ def test_program_gets_its_verdict_and_harms_nobody(shared: Shared, case: Hostile
         shared.sandbox.judge_many(before)
     reports = shared.sandbox.judge_many(jobs_of(case))
     took = time.monotonic() - start
-    for report in reports:
-        (test,) = report.tests
+    for test in (test for report in reports for test in report.tests):
         assert test.verdict in case.verdicts, test
         if test.verdict != "AC":
             assert SECRET not in test.stdout + test.stderr

@@ -1,11 +1,13 @@
 """The walls of a jail, one property at a time; ``hostile/`` holds the programs that attack them."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import pytest
 from rlef.problems import Test
 from rlef.sandbox import Isolation, JudgeJob, Limits, Sandbox, SandboxError, TestReport, Verdict
 from rlef.sandbox import isolation as isolation_module
+from rlef.sandbox.build import build
 from rlef.sandbox.isolation import choose_isolation
-from rlef.sandbox.jail import IsolationError, JailSettings
+from rlef.sandbox.jail import IsolationError, Jail, JailSettings, Program
+from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.worker import Worker
 
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=64)
@@ -282,6 +286,60 @@ def test_without_namespaces_it_says_so_and_still_judges(
     worker.close()
 
 
+class Impatient(Jail):
+    """A jail whose idle limit is short beside its wall limit, as with a long CPU limit."""
+
+    def _send(self, data: bytes, fds: Sequence[int]) -> None:
+        if data[:1] == b"P":
+            header = json.loads(data[1:]) | {"idle_s": 0.5, "wall_s": 20.0}
+            data = b"P" + json.dumps(header).encode()
+        super()._send(data, fds)
+
+
+QUEUE = """
+#include <pthread.h>
+#include <time.h>
+void *work(void *) {
+    timespec next, a, b;
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    for (next.tv_sec++, next.tv_nsec = 0;; next.tv_nsec += 250000000) {
+        if (next.tv_nsec >= 1000000000) next.tv_nsec -= 1000000000, next.tv_sec++;
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, 0);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+        do clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+        while ((b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec < 1000000);
+    }
+}
+int main() {
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 65536);
+    for (int i = 0; i < 38; i++) { pthread_t t; pthread_create(&t, &small, work, 0); }
+    work(0);
+}
+"""
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_threads_that_wait_for_each_other_do_not_hide_idle_time(native: bool) -> None:
+    """Each of many threads wants a core at the same moment, four times a second, for 1 ms."""
+    settings = choose_isolation()[0]
+    if settings.isolation != "namespaces" or shutil.which("g++") is None:
+        pytest.skip("needs namespaces and g++")
+    tools = Jail(replace(settings, view="tools"))
+    binary = build(LANGUAGES["cpp"], QUEUE, {}, lambda: tools)
+    tools.close()
+    jail = Impatient(settings if native else replace(settings, native=None))
+    try:
+        program = Program(kind="binary", binary=binary, argv=("solution",))
+        run = jail.run(program, b"", Limits(cpu_s=3.0, memory_mb=512, output_kb=16))
+    finally:
+        jail.close()
+        os.close(binary)
+    assert run.killed == "wall", run
+    assert run.wall_s < 10
+
+
 def test_with_neither_namespaces_nor_seccomp_it_refuses(
     refusing: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,3 +360,24 @@ def test_the_refusal_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None
 def test_needs_no_torch() -> None:
     code = "import sys, rlef.sandbox, rlef.problems; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_hot_path_of_another_version_is_not_used_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("this machine has no C compiler")
+    (tmp_path / "old.c").write_text("int rlef_version(void) { return 1; }\n")
+    old = tmp_path / "_native.so"
+    command = [compiler, "-shared", "-fPIC", "-o", str(old), str(tmp_path / "old.c")]
+    subprocess.run(command, check=True)
+    monkeypatch.setattr(isolation_module, "hot_path", lambda: str(old))
+    settings, isolation = choose_isolation()
+    assert isolation.hot_path == "Python"
+    assert "install rlef again" in isolation.warning
+    worker = Worker(settings)
+    try:
+        assert run_in(worker, "print('ok')", "ok").verdict is Verdict.AC
+    finally:
+        worker.close()

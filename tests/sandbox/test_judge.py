@@ -163,6 +163,13 @@ def test_waiting_is_not_computing_but_has_its_limit(sandbox: Sandbox) -> None:
     assert idle.verdict is Verdict.TLE and idle.tests[0].wall_s < 6
 
 
+def test_waiting_is_told_as_waiting(sandbox: Sandbox) -> None:
+    for n in range(3):
+        source = f"import time; time.sleep(9)  # {n}"
+        report = sandbox.judge(source, [Test("", "")], limits=Limits(cpu_s=0.5, wall_s=0.3))
+        assert report.tests[0].message.startswith("still waiting after"), report
+
+
 def test_same_program_same_result(sandbox: Sandbox) -> None:
     source = "import random; print(hash('rlef'), random.random(), list({'a', 'b', 'c'}))"
     with Sandbox(workers=1) as other:
@@ -249,6 +256,15 @@ def test_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
         ({"checker": "token"}, "allowed: tokens, lines, exact, float"),
         ({"tests": []}, "at least one"),
         ({"limits": Limits(cpu_s=0)}, "cpu_s is 0"),
+        ({"limits": Limits(cpu_s=float("nan"))}, "cpu_s is nan"),
+        ({"limits": Limits(cpu_s=float("inf"))}, "cpu_s is inf"),
+        ({"limits": Limits(wall_s=-1)}, "wall_s is -1"),
+        ({"limits": Limits(cpu_s="2")}, "cpu_s is '2'"),  # type: ignore[arg-type]
+        ({"limits": Limits(memory_mb=64.0)}, "whole number"),  # type: ignore[arg-type]
+        ({"limits": Limits(output_kb=0.5)}, "whole number"),  # type: ignore[arg-type]
+        ({"source": b"print(1)"}, "source must be text, not bytes"),
+        ({"tests": [Test("", None)]}, "must be text"),  # type: ignore[arg-type]
+        ({"mode": "function", "entry_point": "f" * 10**5}, "a name"),
     ],
 )
 def test_wrong_arguments_are_named(sandbox: Sandbox, arguments: dict, words: str) -> None:  # type: ignore[type-arg]

@@ -24,15 +24,18 @@ def test_tests_are_sent_the_first_time_only() -> None:
     assert [receiver.unpack(message) for message in messages] == [job("a")] * 2
 
 
-@given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 40))
-def test_every_job_keeps_its_tests_whatever_is_forgotten(places: list[int], room: int) -> None:
+@given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 40), st.integers(0, 12))
+def test_every_job_keeps_its_tests_whatever_is_forgotten(
+    places: list[int], room: int, most: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "REMEMBERED_CHARS", room)
+        patch.setattr(wire, "REMEMBERED_LISTS", most)
         sender, receiver = wire.Sender(), wire.Receiver()
         for number, place in enumerate(places):
             sent = job("x" * place, str(place))
             assert receiver.unpack(sender.pack(number, sent, place)) == sent
-        assert sender._chars <= room  # so the judge's memory has a bound
+        assert sender._chars <= room and len(sender._names) <= most  # so memory has a bound
         assert len(receiver._tests) == len(sender._names)
 
 

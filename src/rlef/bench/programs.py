@@ -114,6 +114,20 @@ _LIMITS = Limits(cpu_s=5.0, memory_mb=256, output_kb=256)
 _SHORT = Limits(cpu_s=0.3, memory_mb=256, output_kb=256)
 
 
+def equal_jobs(count: int, *, first: int) -> list[JudgeJob]:
+    """Programs of one test and some milliseconds, so many that each worker's last is one of them.
+
+    Args:
+        count: Number of programs.
+        first: Number of the first one.
+    """
+    work = "print(sum(i * i for i in range(200_000)) % 2)"
+    return [
+        JudgeJob(source=f"{work}\n# {number}", tests=(Test("", "0\n"),), limits=_LIMITS)
+        for number in range(first, first + count)
+    ]
+
+
 def mixed_jobs(count: int, *, first: int = 0, tests: int = 1, slow: bool = True) -> list[KnownJob]:
     """Programs with all verdicts but IE, none of them near its limits.
 

@@ -28,6 +28,7 @@ from rlef.bench.programs import (
     KnownJob,
     doubling_jobs,
     doubling_tests,
+    equal_jobs,
     mixed_jobs,
     sorting_tests,
 )
@@ -114,7 +115,7 @@ def sort(setting: Setting) -> list[Row]:
     ratios, limits = [], []
     with warm_sandbox(setting.workers) as sandbox:
         for turn in range(setting.repetitions):
-            sources = [f"{SORT}\n# {turn} {i}" for i in range(2 * setting.workers)]
+            sources = [f"{SORT}\n# {turn} {i}" for i in range(4 * setting.workers)]
             rate = judged_rate(sandbox, [JudgeJob(source=s, tests=tuple(tests)) for s in sources])
             limits.append(peers.interpreter_bound_rate(SORT, tests * len(sources), cores))
             ratios.append(rate / limits[-1])
@@ -186,6 +187,8 @@ def growth(setting: Setting) -> list[Row]:
             jobs = mixed_jobs(chunk, first=part * chunk, tests=TESTS_PER_PROGRAM, slow=False)
             unexpected += _unexpected(jobs, _verdicts(sandbox, jobs))
             if (part + 1) % 10 == 0:
+                closing = equal_jobs(8 * setting.workers, first=100 * part)
+                sandbox.judge_many(closing)  # so that workers end in the same state
                 samples.append(settled_footprint(without=already))
     return growth_rows(samples, total, f"{unexpected} unexpected verdicts")
 

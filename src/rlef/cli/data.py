@@ -1,15 +1,19 @@
-"""``rlef data``: look at problems."""
+"""``rlef data``: look at problems, check and repair them."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlef.cli import data_check
 from rlef.cli.common import find_problem
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
 
-app = typer.Typer(help="Look at problems.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Look at problems and check them.", no_args_is_help=True, rich_markup_mode=None
+)
+app.command("check", epilog=data_check.EXAMPLES)(data_check.check)
 
 
 @app.callback()

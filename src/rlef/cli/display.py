@@ -2,8 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from rlef.evaluation.episodes import Progress as EpisodeProgress
 
 _COLUMNS = (
     ("solve_rate/turn_1", "turn 1", 100.0, ".1f"),
@@ -52,12 +58,64 @@ class Display:
         if update <= first:
             return "-"
         seconds = round((now - started) / (update - first) * (self._updates - update))
-        minutes, seconds = divmod(seconds, 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        return _clock(seconds)
+
+
+def _clock(seconds: int) -> str:
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _cell(value: object, scale: float, form: str) -> str:
     if not isinstance(value, int | float) or value != value:
         return "-"
     return format(scale * value, form)
+
+
+class EpisodeDisplay:
+    """Shows how an evaluation goes: a line that changes on a terminal, else a line now and then."""
+
+    _EVERY_S = 30.0
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        self._started = time.monotonic()
+        self._last = 0.0
+        self._status: Status | None = None
+
+    def __enter__(self) -> "EpisodeDisplay":
+        """Begins to show."""
+        if self._console.is_terminal:
+            self._status = self._console.status("")
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Takes the changing line away."""
+        if self._status is not None:
+            self._status.stop()
+
+    def message(self, text: str) -> None:
+        """Shows a line of text that stays."""
+        self._console.print(text)
+
+    def show(self, progress: "EpisodeProgress") -> None:
+        """Shows solve rate so far and time left."""
+        now = time.monotonic()
+        if progress.new == 0:
+            self._started = self._last = now
+            if progress.done > 0:
+                self.message(f"{progress.done} of {progress.total} episodes are there already")
+            return
+        solved = 100 * progress.solved / progress.done
+        pace = (now - self._started) / progress.new
+        left = _clock(round(pace * (progress.total - progress.done)))
+        line = f"{progress.done}/{progress.total} episodes, {solved:.1f} % solved, {left} left"
+        if self._status is not None:
+            self._status.update(line)
+        elif now - self._last >= self._EVERY_S or progress.done == progress.total:
+            self._last = now
+            self.message(line)

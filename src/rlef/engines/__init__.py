@@ -1,22 +1,55 @@
-"""What generates tokens: token ids in, token ids and log-probabilities out.
+"""What generates tokens: token ids in, token ids and log-probabilities out; or text, of a server.
 
-Importing this package does not import torch; ``HFEngine`` does, when it is first asked for.
+Importing this package imports no torch, vLLM or client; the engines do, when first asked for.
+Start at ``open.py``.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rlef.engines.types import Completion, Engine, FinishReason, ModelError, SamplingParams
+from rlef.engines.types import (
+    ChatCompletion,
+    Completion,
+    Engine,
+    EngineError,
+    FinishReason,
+    Message,
+    ModelError,
+    SamplingParams,
+    StreamingEngine,
+)
 
 if TYPE_CHECKING:
     from rlef.engines.hf import HFEngine
+    from rlef.engines.open import open_engine
+    from rlef.engines.openai import OpenAIEngine
+    from rlef.engines.vllm import VLLMEngine
 
-__all__ = ["Completion", "Engine", "FinishReason", "HFEngine", "ModelError", "SamplingParams"]
+__all__ = [
+    "ChatCompletion",
+    "Completion",
+    "Engine",
+    "EngineError",
+    "FinishReason",
+    "HFEngine",
+    "Message",
+    "ModelError",
+    "OpenAIEngine",
+    "SamplingParams",
+    "StreamingEngine",
+    "VLLMEngine",
+    "open_engine",
+]
+_MODULES = {
+    "HFEngine": "hf",
+    "OpenAIEngine": "openai",
+    "VLLMEngine": "vllm",
+    "open_engine": "open",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs torch on first use (PEP 562)."""
-    if name == "HFEngine":
-        from rlef.engines.hf import HFEngine
-
-        return HFEngine
+    """Imports an engine on first use (PEP 562)."""
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
 from rlef.engines.kv_cache import CachedRows, Memory, join_rows, new_cache, take_rows
-from rlef.engines.sampling import check_params, draw_tokens
-from rlef.engines.types import Completion, FinishReason, SamplingParams
+from rlef.engines.sampling import draw_tokens
+from rlef.engines.types import Completion, FinishReason, SamplingParams, check_params
 
 _CHECK_EVERY = 4
 _BELOW_ONE = 1 - 1e-12

@@ -20,18 +20,6 @@ class Draw(NamedTuple):
     """(B,) float32, under the distribution drawn from; 0 where greedy."""
 
 
-def check_params(params: SamplingParams) -> None:
-    """Raises ValueError, in one line, if a parameter is out of range."""
-    if not 0 <= params.temperature < float("inf"):
-        raise ValueError(f"temperature is {params.temperature}; allowed: 0 (greedy) or above")
-    if not 0 < params.top_p <= 1:
-        raise ValueError(f"top_p is {params.top_p}; allowed: above 0, up to 1.0 (off)")
-    if params.top_k < 0:
-        raise ValueError(f"top_k is {params.top_k}; allowed: 0 (off) or above")
-    if params.max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens is {params.max_new_tokens}; allowed: 1 or more")
-
-
 def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Draw:
     """Draws one token per row by inverting the distribution function at a given number.
 
@@ -47,6 +35,21 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Dra
     if params.temperature == 0:
         tokens = logits.argmax(-1)
         return Draw(tokens, torch.zeros(tokens.shape, device=logits.device))
+    logprobs = all_logprobs(logits, params)
+    cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
+    targets = uniforms[:, None] * cumulative[:, -1:]
+    # right=True: the first token whose cumulative passes the target, so never one of probability 0
+    tokens = torch.searchsorted(cumulative, targets, right=True)
+    return Draw(tokens[:, 0], logprobs.gather(-1, tokens)[:, 0])
+
+
+def all_logprobs(logits: Tensor, params: SamplingParams) -> Tensor:
+    """Returns (B, V) log-probabilities of the distribution to draw from, -inf where cut off.
+
+    Args:
+        logits: (B, V), any float type.
+        params: See ``draw_tokens``; the temperature is above 0.
+    """
     logits = logits.float()
     if params.temperature != 1:
         logits = logits / params.temperature
@@ -55,12 +58,7 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Dra
         logits = logits.masked_fill(logits < smallest, -torch.inf)
     if params.top_p < 1:
         logits = _cut_to_top_p(logits, params.top_p)
-    logprobs = logits.log_softmax(-1)
-    cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
-    targets = uniforms[:, None] * cumulative[:, -1:]
-    # right=True: the first token whose cumulative passes the target, so never one of probability 0
-    tokens = torch.searchsorted(cumulative, targets, right=True)
-    return Draw(tokens[:, 0], logprobs.gather(-1, tokens)[:, 0])
+    return logits.log_softmax(-1)
 
 
 def _cut_to_top_p(logits: Tensor, top_p: float) -> Tensor:

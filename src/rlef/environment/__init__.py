@@ -6,6 +6,7 @@ Needs no torch. Start at ``episode.py``.
 from rlef.environment.conversation import (
     ChatFormat,
     Conversation,
+    MessageConversation,
     TemplateError,
     Tokenizer,
     stop_token_ids,
@@ -27,6 +28,7 @@ __all__ = [
     "FeedbackKind",
     "FeedbackOptions",
     "FeedbackOverride",
+    "MessageConversation",
     "Prompts",
     "RandomFeedbackPool",
     "RewardConfig",

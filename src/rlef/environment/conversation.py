@@ -1,4 +1,7 @@
-"""Conversations as token ids: sampled tokens stay as they were sampled, whatever they decode to."""
+"""Conversations as token ids: sampled tokens stay as they were sampled, whatever they decode to.
+
+And as messages, for servers that show no ids.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -255,6 +258,47 @@ class Conversation:
         self.turn_ids += [-1] * len(ids)
         self.prompt_ends.append(len(self.token_ids) - 1)
         return ids
+
+
+class MessageConversation:
+    """The twin of ``Conversation`` for a server that takes and gives text: no ids are known.
+
+    Attributes:
+        messages: all messages so far, each with ``role`` and ``content``.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, str]] = []
+
+    def start(self, message: str, system: str | None = None) -> None:
+        """Begins with a user message, and a system message if given.
+
+        Raises:
+            RuntimeError: The conversation has begun.
+        """
+        if self.messages:
+            raise RuntimeError("the conversation has begun; use add_observation")
+        self.messages += [*_system(system), _user(message)]
+
+    def add_action(self, text: str) -> None:
+        """Appends an answer.
+
+        Raises:
+            RuntimeError: No answer is due.
+        """
+        if not self.messages or self.messages[-1]["role"] != "user":
+            raise RuntimeError("no answer is due")
+        self.messages.append(_assistant(text))
+
+    def add_observation(self, message: str) -> None:
+        """Appends a user message after an answer.
+
+        Raises:
+            RuntimeError: No message is due.
+        """
+        if not self.messages or self.messages[-1]["role"] != "assistant":
+            raise RuntimeError("no message is due")
+        self.messages.append(_user(message))
 
 
 def stop_token_ids(tokenizer: Tokenizer) -> tuple[int, ...]:

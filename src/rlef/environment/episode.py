@@ -105,8 +105,19 @@ class Episode:
         """The last answer's program; ``None`` if that answer had no valid code, or none came."""
         return self._turns[-1].program if self._turns else None
 
-    def answer(self, response: str) -> str | None:
+    def answer(
+        self,
+        response: str,
+        *,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
+    ) -> str | None:
         """Takes the model's answer.
+
+        Args:
+            response: Its text.
+            prompt_tokens: Goes into the turn's record, if known.
+            completion_tokens: Likewise.
 
         Returns:
             The program to run on the public tests. ``None``: the answer has no valid code, and
@@ -118,7 +129,14 @@ class Episode:
         if self._message is None:
             raise RuntimeError(f"no answer is due: {self._state()}")
         program = extract_program(response)
-        turn = TurnRecord(response=response, program=program, public_verdicts=(), feedback=None)
+        turn = TurnRecord(
+            response=response,
+            program=program,
+            public_verdicts=(),
+            feedback=None,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+        )
         self._turns.append(turn)
         self._message = None
         if program is None:

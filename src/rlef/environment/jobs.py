@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from rlef.problems import Problem, Test
-from rlef.problems.programs import full_program
+from rlef.problems.programs import whole_program
 from rlef.sandbox import JudgeJob, Limits
 
 _DEFAULT_LIMITS = Limits()
+_SPARE = 2
+"""A program may print so many times the longest expected output, if no limit is higher."""
 
 
 def public_job(problem: Problem, program: str, limits: Limits = _DEFAULT_LIMITS) -> JudgeJob:
@@ -53,8 +55,10 @@ def _job(
     *,
     stop_at_first_failure: bool,
 ) -> JudgeJob:
+    whole = whole_program(problem, program)
     return JudgeJob(
-        source=full_program(problem, program),
+        source=whole.source,
+        prelude=whole.prelude,
         tests=tests,
         language=problem.language,
         mode=problem.mode,
@@ -62,13 +66,18 @@ def _job(
         limits=Limits(
             cpu_s=limits.cpu_s if problem.cpu_s is None else problem.cpu_s,
             memory_mb=limits.memory_mb if problem.memory_mb is None else problem.memory_mb,
-            output_kb=limits.output_kb,
+            output_kb=max(limits.output_kb, _longest_output_kb(tests) * _SPARE),
             wall_s=_wall_s(problem, limits),
         ),
         checker=problem.checker,
         checker_source=problem.checker_source,
         stop_at_first_failure=stop_at_first_failure,
     )
+
+
+def _longest_output_kb(tests: tuple[Test, ...]) -> int:
+    longest = max((len(test.output) for test in tests), default=0)
+    return longest // 1024 + 1
 
 
 def _wall_s(problem: Problem, limits: Limits) -> float | None:

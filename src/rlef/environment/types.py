@@ -29,6 +29,10 @@ class TurnRecord:
     """One per public test; empty where there was no program."""
     feedback: str | None
     """The message that followed; ``None`` after the last turn."""
+    prompt_tokens: int | None = None
+    """Tokens of the whole prompt of this turn; ``None`` where nobody counted them."""
+    completion_tokens: int | None = None
+    """Tokens of the answer, the one that ended it included; likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

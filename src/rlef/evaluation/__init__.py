@@ -1,7 +1,12 @@
 """Metrics of evaluated models: n@k, pass@k, what happens turn by turn, and how sure it is."""
 
+from rlef.evaluation.behaviour import Behaviour, Fixed, episode_behaviour
 from rlef.evaluation.bootstrap import Interval, bootstrap_interval, paired_difference_interval
+from rlef.evaluation.budget import CostPoint, cost_curve, known_units, largest_budget
+from rlef.evaluation.compare import ComparedRun, Comparison, Difference, compare_runs
+from rlef.evaluation.export import comparison_markdown, samples_jsonl, summary_markdown
 from rlef.evaluation.metrics import n_at_k, pass_at_k
+from rlef.evaluation.specs import Measured, MetricSpec, measure, parse_metrics
 from rlef.evaluation.statistics import (
     HiddenDetailSplit,
     Statistics,
@@ -11,14 +16,32 @@ from rlef.evaluation.statistics import (
 )
 
 __all__ = [
+    "Behaviour",
+    "ComparedRun",
+    "Comparison",
+    "CostPoint",
+    "Difference",
+    "Fixed",
     "HiddenDetailSplit",
     "Interval",
+    "Measured",
+    "MetricSpec",
     "Statistics",
     "bootstrap_interval",
+    "compare_runs",
+    "comparison_markdown",
+    "cost_curve",
+    "episode_behaviour",
     "episode_statistics",
+    "known_units",
+    "largest_budget",
+    "measure",
     "n_at_k",
     "paired_difference_interval",
+    "parse_metrics",
     "pass_at_k",
+    "samples_jsonl",
     "solved_by_problem",
     "split_by_hidden_detail",
+    "summary_markdown",
 ]

@@ -5,6 +5,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -112,7 +113,7 @@ def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Sta
             )
     solve_rates = tuple(_solve_rate(counted, k) for k in range(1, turn_limit + 1))
     turns = [turn for record in counted for turn in record.turns]
-    programs = _consecutive_programs(counted)
+    programs = consecutive_programs(counted)
     later_turns = sum(max(0, len(record.turns) - 1) for record in counted)
     repaired = sum(record.solved and len(record.turns) > 1 for record in counted)
     return Statistics(
@@ -123,13 +124,13 @@ def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Sta
         solve_rate_by_turn=solve_rates,
         one_at_n=solve_rates[-1],
         repair_rate_by_turn=tuple(_repair_rate(counted, t) for t in range(1, turn_limit)),
-        repair_rate=_share(repaired, later_turns),
+        repair_rate=share(repaired, later_turns),
         regression_rate=_regression_rate(counted),
         error_types_by_turn=tuple(_error_types(counted, t) for t in range(1, turn_limit + 1)),
-        invalid_rate=_mean([float(turn.program is None) for turn in turns]),
-        repeated_rate=_mean([float(before == after) for before, after in programs]),
-        code_change=_code_change(programs),
-        response_chars=_mean([float(len(turn.response)) for turn in turns]),
+        invalid_rate=mean([float(turn.program is None) for turn in turns]),
+        repeated_rate=repeated_rate(programs),
+        code_change=code_change(programs),
+        response_chars=mean([float(len(turn.response)) for turn in turns]),
     )
 
 
@@ -138,14 +139,14 @@ def _solve_rate(records: Sequence[EpisodeRecord], k: int) -> float:
     by_problem: defaultdict[str, list[float]] = defaultdict(list)
     for record in records:
         by_problem[record.problem].append(float(record.solved and len(record.turns) <= k))
-    return _mean([_mean(values) for values in by_problem.values()])
+    return mean([mean(values) for values in by_problem.values()])
 
 
 def _repair_rate(records: Sequence[EpisodeRecord], turn: int) -> float:
     """Of the episodes with a turn after this one (counted from 1), the share solved there."""
     reached = [record for record in records if len(record.turns) > turn]
     solved = sum(record.solved and len(record.turns) == turn + 1 for record in reached)
-    return _share(solved, len(reached))
+    return share(solved, len(reached))
 
 
 def _regression_rate(records: Sequence[EpisodeRecord]) -> float:
@@ -165,7 +166,7 @@ def _regression_rate(records: Sequence[EpisodeRecord]) -> float:
             for old, new in zip(before.public_verdicts, verdicts, strict=True):
                 passed += old is Verdict.AC
                 lost += old is Verdict.AC and new is not Verdict.AC
-    return _share(lost, passed)
+    return share(lost, passed)
 
 
 def _error_types(records: Sequence[EpisodeRecord], turn: int) -> dict[str, int]:
@@ -174,42 +175,60 @@ def _error_types(records: Sequence[EpisodeRecord], turn: int) -> dict[str, int]:
     for record in records:
         is_solved_here = record.solved and len(record.turns) == turn
         if len(record.turns) >= turn and not is_solved_here:
-            counts[_cause(record.turns[turn - 1])] += 1
+            counts[failure_cause(record.turns[turn - 1])] += 1
     return dict(sorted(counts.items()))
 
 
-def _cause(turn: TurnRecord) -> str:
+def failure_cause(turn: TurnRecord) -> str:
+    """Why a turn that did not solve its problem failed, as ``error_types_by_turn`` has it."""
     if turn.program is None:
         return "invalid"
     failing = (verdict for verdict in turn.public_verdicts if verdict is not Verdict.AC)
     return next((verdict.value for verdict in failing), "private")
 
 
-def _consecutive_programs(records: Sequence[EpisodeRecord]) -> list[tuple[str, str]]:
+def consecutive_programs(
+    records: Iterable[EpisodeRecord], turn: int | None = None
+) -> list[tuple[str, str]]:
+    """Pairs of programs of turns that follow each other; with ``turn``, of that one and the next.
+
+    Turns count from 1; where either has no program there is no pair.
+    """
     return [
         (before.program, after.program)
         for record in records
-        for before, after in pairwise(record.turns)
-        if before.program is not None and after.program is not None
+        for number, (before, after) in enumerate(pairwise(record.turns), start=1)
+        if turn in (None, number) and before.program is not None and after.program is not None
     ]
 
 
-def _code_change(programs: Sequence[tuple[str, str]]) -> float:
-    changed = [(before, after) for before, after in programs if before != after]
-    if not changed:
-        return _share(0, len(programs))
+def repeated_rate(pairs: Sequence[tuple[str, str]]) -> float:
+    """Share of pairs of programs that are identical."""
+    return mean([float(before == after) for before, after in pairs])
+
+
+def code_change(pairs: Sequence[tuple[str, str]]) -> float:
+    """Mean of 1 - chrF over pairs of programs."""
+    return mean([_change(before, after) for before, after in pairs])
+
+
+@lru_cache(maxsize=2**17)
+def _change(before: str, after: str) -> float:
+    if before == after:
+        return 0.0
     from sacrebleu.metrics.chrf import CHRF
 
-    chrf = CHRF()
-    changes = [1 - chrf.sentence_score(after, [before]).score / 100 for before, after in changed]
-    return math.fsum(changes) / len(programs)
+    score: float = CHRF().sentence_score(after, [before]).score
+    return 1 - score / 100
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """The mean, NaN of nothing."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def _share(part: int, whole: int) -> float:
+def share(part: int, whole: int) -> float:
+    """``part / whole``, NaN of nothing."""
     return part / whole if whole else math.nan
 
 

@@ -1,19 +1,27 @@
 """From an answer to the program that is judged."""
 
 import ast
+from typing import NamedTuple
 
 from rlef.problems.syntax import parse_code
 from rlef.problems.types import Problem
 
 
-def full_program(problem: Problem, answer: str) -> str:
+class WholeProgram(NamedTuple):
+    """What is judged for an answer."""
+
+    prelude: str
+    """Runs first, in the same namespace; may be empty."""
+    source: str
+
+
+def whole_program(problem: Problem, answer: str) -> WholeProgram:
     """Returns the program that an answer stands for.
 
     An answer that defines the entry point is a whole program. The problem's prelude (imports and
-    helper functions that the statement gives) is put before it if it lacks a name from there, and
-    after its ``from __future__`` lines. An indented answer that goes on where the starter code
-    ends is put behind that. One that does not parse is left as it is, so that the lines in its
-    error are right.
+    helper functions that the statement gives) runs before it if it lacks a name from there. An
+    indented answer that goes on where the starter code ends is put behind that. One that does not
+    parse is left as it is.
 
     Args:
         problem: The problem.
@@ -24,14 +32,10 @@ def full_program(problem: Problem, answer: str) -> str:
         continued = problem.starter_code + answer
         indented = answer.lstrip("\n")[:1] in (" ", "\t")
         if problem.starter_code and indented and _defines(_parsed(continued), problem.entry_point):
-            return continued
+            return WholeProgram("", continued)
     if tree is None or not problem.prelude or _lacks_nothing(tree, problem.prelude):
-        return answer
-    future = [node for node in tree.body if _is_future(node)]
-    at = future[-1].end_lineno if future else 0
-    lines = answer.splitlines(keepends=True)
-    end = "" if problem.prelude.endswith("\n") else "\n"
-    return "".join(lines[:at]) + problem.prelude + end + "".join(lines[at:])
+        return WholeProgram("", answer)
+    return WholeProgram(problem.prelude, answer)
 
 
 def _parsed(program: str) -> ast.Module | None:
@@ -64,7 +68,3 @@ def _bound(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.Assign):
             names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
     return names
-
-
-def _is_future(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and node.module == "__future__"

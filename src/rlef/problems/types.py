@@ -63,7 +63,7 @@ class Problem:
     starter_code: str = ""
     """How a program begins, where the data set gives that; it also stands in the statement."""
     prelude: str = ""
-    """Code that stands before a program when it is judged, see ``full_program``."""
+    """Code that stands before a program when it is judged, see ``whole_program``."""
     cpu_s: float | None = None
     """CPU limit per test in seconds; ``None``: the judge's default."""
     memory_mb: int | None = None

@@ -3,7 +3,9 @@
 from rlef.report.figures import learning_figure
 from rlef.report.page import write_report
 from rlef.report.tables import (
+    comparison_table,
     evaluation_table,
+    metrics_table,
     seeds_markdown,
     seeds_table,
     summary_markdown,
@@ -11,8 +13,10 @@ from rlef.report.tables import (
 )
 
 __all__ = [
+    "comparison_table",
     "evaluation_table",
     "learning_figure",
+    "metrics_table",
     "seeds_markdown",
     "seeds_table",
     "summary_markdown",

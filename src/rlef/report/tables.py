@@ -129,6 +129,20 @@ def evaluation_table(stage: Summary, turn_limit: int) -> "Table":
     return _rich_table(["", "%"], stage_rows([stage], turn_limit))
 
 
+def metrics_table(summary: Summary) -> "Table":
+    """Metrics of an evaluation with both intervals, for ``rich`` to print."""
+    rows = [
+        Row(name, (percent(one["estimate"]), _span(one, ""), _span(one, "_problems")))
+        for name, one in summary["metrics"].items()
+    ]
+    return _rich_table(["metric", "%", "95 %, samples", "95 %, problems"], rows)
+
+
+def comparison_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    """A comparison of two evaluations, for ``rich`` to print."""
+    return _rich_table(headings, [Row(row[0], tuple(row[1:])) for row in rows])
+
+
 def summary_markdown(summary: Summary) -> str:
     """The same as Markdown."""
     table = _markdown_table(["", *COLUMNS.values()], summary_rows(summary))
@@ -224,6 +238,11 @@ def _over_seeds(column: Sequence[Mapping[str, float | None] | None]) -> str:
         return "-"
     spread = f" ±{percent(stdev(known))}" if len(known) > 1 else ""
     return f"{percent(fmean(known))}{spread}"
+
+
+def _span(measured: Mapping[str, float | None], kind: str) -> str:
+    low, high = measured[f"low{kind}"], measured[f"high{kind}"]
+    return "-" if low is None else f"{percent(low)} to {percent(high)}"
 
 
 def _count(number: int) -> str:

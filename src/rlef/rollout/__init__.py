@@ -3,8 +3,9 @@
 Start at ``worker.py``.
 """
 
+from rlef.rollout.running import EpisodeRequest, RolloutTiming
 from rlef.rollout.types import Rollout, RolloutBatch
-from rlef.rollout.worker import EpisodeRequest, RolloutTiming, RolloutWorker, derive_seed
+from rlef.rollout.worker import RolloutWorker, derive_seed
 
 __all__ = [
     "EpisodeRequest",

@@ -26,6 +26,8 @@ def episode_from_json(data: Mapping[str, Any]) -> EpisodeRecord:
             program=turn["program"],
             public_verdicts=tuple(map(Verdict, turn["public_verdicts"])),
             feedback=turn["feedback"],
+            prompt_tokens=turn.get("prompt_tokens"),  # files from before they were counted
+            completion_tokens=turn.get("completion_tokens"),
         )
         for turn in data["turns"]
     )

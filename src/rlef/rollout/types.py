@@ -9,12 +9,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from rlef.environment import Conversation, EpisodeRecord, StopReason
+from rlef.environment import Conversation, EpisodeRecord, MessageConversation, StopReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """One sampled episode.
+    """One sampled episode; of an engine that answers in text, without tokens.
 
     Attributes:
         record: what happened, as text and outcomes.
@@ -36,18 +36,28 @@ class Rollout:
 
     @property
     def trainable(self) -> bool:
-        """Whether it says anything about the policy: it has a turn, and its judge did its work."""
-        return bool(self.record.turns) and self.record.stop is not StopReason.INFRA_ERROR
+        """Whether it says anything about the policy: it has tokens, and its judge did its work."""
+        return bool(self.prompt_ends) and self.record.stop is not StopReason.INFRA_ERROR
 
     @classmethod
     def of(
         cls,
         record: EpisodeRecord,
-        conversation: Conversation,
+        conversation: Conversation | MessageConversation,
         rewards: Sequence[float],
         seed: int,
     ) -> "Rollout":
         """Joins an episode's record with its tokens; a prompt that got no answer is cut off."""
+        if isinstance(conversation, MessageConversation):
+            return cls(
+                record=record,
+                token_ids=(),
+                turn_ids=(),
+                logprobs=(),
+                prompt_ends=(),
+                rewards=tuple(rewards),
+                seed=seed,
+            )
         turns = len(record.turns)
         end = len(conversation.token_ids)
         if len(conversation.prompt_ends) > turns:

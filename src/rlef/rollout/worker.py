@@ -1,68 +1,43 @@
 """Many episodes at once: sampling and judging in turn, one beside the other.
 
-Episodes run in groups. While one group's programs are being judged, in the jails' processes, the
-next group samples; so with two groups or more the judge's time is hidden behind the sampler's.
+On an engine that takes all its prompts at once (``hf``), episodes run in fixed groups. While one
+group's programs are being judged, in the jails' processes, the next group samples; so with two
+groups or more the judge's time is hidden behind the sampler's, and all runs have the same batches.
+On one that takes prompts one by one (``vllm``, ``openai``), see ``streaming.py``.
 """
 
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from rlef.engines import Completion, Engine, SamplingParams
+from rlef.engines import Engine, SamplingParams, StreamingEngine
 from rlef.environment import (
     ChatFormat,
     Conversation,
     Episode,
     FeedbackOptions,
+    MessageConversation,
     Prompts,
     RandomFeedbackPool,
     RewardConfig,
-    StopReason,
-    final_job,
-    public_job,
-    turn_rewards,
 )
-from rlef.problems import Problem
+from rlef.rollout.running import EpisodeRequest, RolloutTiming, Running, judge, judge_last
+from rlef.rollout.streaming import EpisodeStream
 from rlef.rollout.types import Rollout
-from rlef.sandbox import JudgeReport, Limits, Sandbox, Verdict
+from rlef.sandbox import Limits, Sandbox
 
 _MAX_SEED = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodeRequest:
-    """One episode to run: the same request gives the same rollout, whatever runs beside it."""
-
-    problem: Problem
-    seed: int
-
-
-@dataclass(slots=True)
-class RolloutTiming:
-    """Where the time went, in seconds; judging counts only where nothing was sampled meanwhile."""
-
-    generate_s: float = 0.0
-    judge_wait_s: float = 0.0
-    sampled_tokens: int = 0
-
-
-@dataclass(slots=True)
-class _Running:
-    request: EpisodeRequest
-    episode: Episode
-    conversation: Conversation
-    program: str | None = None
-    final_report: JudgeReport | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class _Group:
-    running: list[_Running]
+    running: list[Running]
     judged: Future[None]
     """Done when all programs of the group have been judged and the episodes know."""
 
@@ -72,29 +47,29 @@ class RolloutWorker:
 
     Args:
         engine: Samples answers.
-        chat: The chat format of the engine's tokenizer.
+        chat: The chat format of the engine's tokenizer; ``None``: it takes messages.
         sandbox: Judges programs.
         sampling: How answers are drawn.
         max_turns: Turn limit; RLEF: 3.
         max_context: Tokens of a whole conversation; an episode whose next prompt leaves no room
-            for an answer ends there.
+            for an answer ends there. ``None``: the engine says when one is too long.
         prompts: Templates.
         feedback: What feedback says; the kind ``random`` needs ``random_feedback``.
         rewards: Rewards of the turns.
         limits: Limits of each test where a problem names none.
-        group_size: Episodes that sample at once.
+        group_size: Episodes that sample at once; a ``StreamingEngine`` has its own number.
         random_feedback: Replaces feedback by that on other problems: the control.
     """
 
     def __init__(
         self,
         *,
-        engine: Engine,
-        chat: ChatFormat,
+        engine: Engine | StreamingEngine,
+        chat: ChatFormat | None,
         sandbox: Sandbox,
         sampling: SamplingParams,
         max_turns: int,
-        max_context: int,
+        max_context: int | None,
         prompts: Prompts,
         feedback: FeedbackOptions,
         rewards: RewardConfig,
@@ -123,15 +98,38 @@ class RolloutWorker:
 
     def stream(self, requests: Sequence[EpisodeRequest]) -> Iterator[list[tuple[int, Rollout]]]:
         """Runs episodes and yields those that have ended, each with its place in the requests."""
-        places = {id(request): i for i, request in enumerate(requests)}
-        if len(places) < len(requests):
+        if len({id(request) for request in requests}) < len(requests):
             raise ValueError("a request stands twice among the requests; allowed: once")
+        if isinstance(self._engine, StreamingEngine):
+            return self._stream_one_by_one(self._engine, requests)
+        return self._stream_in_groups(self._engine, requests)
+
+    def _stream_one_by_one(
+        self, engine: StreamingEngine, requests: Sequence[EpisodeRequest]
+    ) -> Iterator[list[tuple[int, Rollout]]]:
+        stream = EpisodeStream(
+            engine,
+            ((place, self._begin(request)) for place, request in enumerate(requests)),
+            sampling=self._sampling,
+            seed_of=_next_seed,
+            max_context=self._max_context,
+            judge=lambda running: self._judge([running]),
+            timing=self.timing,
+        )
+        with closing(stream.run()) as batches:
+            for ended in batches:
+                yield self._rollouts(ended)
+
+    def _stream_in_groups(
+        self, engine: Engine, requests: Sequence[EpisodeRequest]
+    ) -> Iterator[list[tuple[int, Rollout]]]:
+        places = {id(request): i for i, request in enumerate(requests)}
         todo = iter(requests)
         groups: deque[_Group] = deque()
         with ThreadPoolExecutor(1, thread_name_prefix="rlef-judging") as judging:
             while True:
                 while len(groups) < 2 and (new := list(islice(todo, self._group_size))):
-                    groups.append(self._sample([self._begin(r) for r in new], judging))
+                    groups.append(self._sample(engine, [self._begin(r) for r in new], judging))
                 if not groups:
                     return
                 group = groups.popleft()
@@ -140,11 +138,11 @@ class RolloutWorker:
                 ended = [running for running in group.running if running.episode.done]
                 going = [running for running in group.running if not running.episode.done]
                 if going:
-                    groups.append(self._sample(going, judging))
+                    groups.append(self._sample(engine, going, judging))
                 if ended:
-                    yield [(places[id(r.request)], self._rollout(r)) for r in ended]
+                    yield self._rollouts([(places[id(r.request)], r) for r in ended])
 
-    def _begin(self, request: EpisodeRequest) -> _Running:
+    def _begin(self, request: EpisodeRequest) -> Running:
         override = None
         if self._random_feedback is not None:
             pool, seed = self._random_feedback, request.seed
@@ -159,91 +157,38 @@ class RolloutWorker:
             feedback_options=self._feedback,
             feedback_override=override,
         )
-        return _Running(request, episode, Conversation(self._chat))
+        conversation = MessageConversation() if self._chat is None else Conversation(self._chat)
+        return Running(request, episode, conversation)
 
-    def _sample(self, going: list[_Running], judging: ThreadPoolExecutor) -> _Group:
+    def _sample(self, engine: Engine, going: list[Running], judging: ThreadPoolExecutor) -> _Group:
         """Samples the next answer of each episode and sends the programs to the judge."""
-        sampled = [running for running in going if self._extend(running)]
-        prompts = [running.conversation.token_ids for running in sampled]
-        seeds = [
-            derive_seed(running.request.seed, len(running.episode.turns)) for running in sampled
-        ]
+        sampled = [running for running in going if running.extend(self._max_context)]
+        prompts = [running.prompt for running in sampled]
+        seeds = [_next_seed(running) for running in sampled]
         started = time.perf_counter()
-        completions = self._engine.generate(prompts, self._sampling, seeds) if prompts else []
+        completions = engine.generate(prompts, self._sampling, seeds) if prompts else []
         self.timing.generate_s += time.perf_counter() - started
         for running, completion in zip(sampled, completions, strict=True):
-            self._answer(running, completion)
-        return _Group(going, judging.submit(self._judge, going, sampled))
+            self.timing.sampled_tokens += running.answer(completion)
+        return _Group(going, judging.submit(self._judge, sampled))
 
-    def _extend(self, running: _Running) -> bool:
-        """Appends the next message; False if that leaves no room for an answer."""
-        message = running.episode.next_message
-        assert message is not None  # the episode is not done, and its last report was observed
-        conversation = running.conversation
-        first = not running.episode.turns
-        new = self._chat.prompt_ids(message) if first else conversation.observation_ids(message)
-        if len(conversation.token_ids) + len(new) >= self._max_context:
-            running.episode.stop_for_context_limit()
-            return False
-        if first:
-            conversation.start(message)
-        else:
-            conversation.add_observation(message)
-        return True
+    def _judge(self, answered: Sequence[Running]) -> None:
+        judge(answered, self._sandbox, self._limits, graded=self._rewards.graded)
 
-    def _answer(self, running: _Running, completion: Completion) -> None:
-        running.conversation.add_action(completion.token_ids, completion.logprobs)
-        self.timing.sampled_tokens += len(completion.token_ids)
-        running.program = running.episode.answer(self._chat.decode(completion.token_ids))
-
-    def _judge(self, going: Sequence[_Running], sampled: Sequence[_Running]) -> None:
-        """Judges programs on the public tests; last ones on all tests where that can matter.
-
-        Where a public test failed no other test can change the verdict, so none is run unless
-        rewards are graded.
-        """
-        programs = [(running, running.program) for running in sampled]
-        waiting = [(running, program) for running, program in programs if program is not None]
-        jobs = [public_job(run.request.problem, program, self._limits) for run, program in waiting]
-        for (running, _), report in zip(waiting, self._sandbox.judge_many(jobs), strict=True):
-            running.episode.observe(report)
-        graded = self._rewards.graded
-        ends = {StopReason.PUBLIC_PASSED}
-        if graded:
-            ends |= {StopReason.TURN_LIMIT, StopReason.CONTEXT_LIMIT}
-        last = [
-            (running, program)
-            for running in going
-            if running.episode.stop in ends and (program := running.episode.last_program)
-        ]
-        jobs = [
-            final_job(running.request.problem, program, self._limits, graded=graded)
-            for running, program in last
-        ]
-        for (running, _), report in zip(last, self._sandbox.judge_many(jobs), strict=True):
-            running.final_report = report
+    def _rollouts(self, ended: Sequence[tuple[int, Running]]) -> list[tuple[int, Rollout]]:
+        running = [running for _, running in ended]
+        judge_last(running, self._sandbox, self._limits, graded=self._rewards.graded)
+        return [(place, running.rollout(self._rewards)) for place, running in ended]
 
     def _wait(self, group: _Group) -> None:
         started = time.perf_counter()
         group.judged.result()
         self.timing.judge_wait_s += time.perf_counter() - started
 
-    def _rollout(self, running: _Running) -> Rollout:
-        problem = running.request.problem
-        record = running.episode.finish(
-            running.final_report,
-            family=problem.family,
-            hidden_detail=problem.hidden_detail,
-            passed_share=self._passed_share(running) if self._rewards.graded else None,
-        )
-        return Rollout.of(
-            record, running.conversation, turn_rewards(record, self._rewards), running.request.seed
-        )
 
-    def _passed_share(self, running: _Running) -> float:
-        tests = running.final_report.tests if running.final_report else ()
-        passed = sum(test.verdict is Verdict.AC for test in tests)
-        return passed / len(running.request.problem.all_tests)
+def _next_seed(running: Running) -> int:
+    """Returns the seed of an episode's next answer."""
+    return derive_seed(running.request.seed, len(running.episode.turns))
 
 
 def derive_seed(seed: int, number: int) -> int:

@@ -30,9 +30,15 @@ class CompilerMissing(Exception):
     """The machine lacks the compiler of a language."""
 
 
-def cache_folder() -> Path:
-    """Where binaries are kept: ``$XDG_CACHE_HOME/rlef/binaries``, else ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def cache_folder() -> Path | None:
+    """Where binaries are kept: ``$XDG_CACHE_HOME/rlef/binaries``, else ``~/.cache``.
+
+    ``None`` for a user who has no home: nothing is kept then.
+    """
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return Path(base) / "rlef" / "binaries"
 
 
@@ -76,8 +82,9 @@ def build(
         flags = language.flags + (language.static_flags if static else ())
         text = as_bytes(source)
         key = hashlib.sha256(repr((version, flags, text, sorted(headers.items()))).encode())
-        stored = cache_folder() / key.hexdigest()
-        kept = _kept(stored)
+        folder = cache_folder()
+        stored = None if folder is None else folder / key.hexdigest()
+        kept = None if stored is None else _kept(stored)
         if kept is not None:
             return _executable(kept)
         try:
@@ -86,7 +93,8 @@ def build(
             if static and "cannot find -l" in str(error):
                 continue  # this machine has no static libraries
             raise
-        _store(stored, binary)
+        if stored is not None:
+            _store(stored, binary)
         return _executable(binary)
     raise JailError("no way to link on this machine")
 

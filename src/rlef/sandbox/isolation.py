@@ -9,6 +9,7 @@ from rlef.sandbox.jail import IsolationError, Jail, JailError, JailSettings
 from rlef.sandbox.namespaces import View, visible
 from rlef.sandbox.types import Isolation
 
+_ATTEMPTS = 3
 UNSAFE_VARIABLE = "RLEF_UNSAFE_NO_ISOLATION"
 
 
@@ -20,14 +21,17 @@ def choose_isolation(
     Namespaces with a system call filter; one of the two alone, with a warning; nothing only if
     ``unsafe``.
 
+    A jail that dies on the way says nothing about the machine: weaker walls are no answer to that.
+
     Raises:
         IsolationError: Neither namespaces nor a system call filter are to be had.
+        JailError: Jails die.
     """
     best = JailSettings(seccomp=seccomp.is_available(), packages=packages, native=hot_path())
     try:
         warning = "" if best.seccomp else "no seccomp: programs may make every system call"
         return best, _try(best, warning)
-    except (IsolationError, JailError) as error:
+    except IsolationError as error:
         reason = str(error)
     if not best.seccomp and not unsafe:
         raise IsolationError(
@@ -44,7 +48,7 @@ def choose_isolation(
         return locked, _try(
             locked, f"no namespaces ({reason}): a system call filter and Landlock instead"
         )
-    except (IsolationError, JailError) as error:
+    except IsolationError as error:
         return open_jail, _try(
             open_jail,
             f"no namespaces ({reason}), no Landlock ({error}): programs can use your files",
@@ -59,8 +63,17 @@ def hot_path() -> str | None:
 
 def _try(settings: JailSettings, warning: str) -> Isolation:
     """Starts a jail and closes it again."""
-    jail = Jail(settings)
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            jail = Jail(settings)
+            break
+        except JailError:
+            if left == 0:
+                raise
     jail.close()
+    if settings.native is not None and jail.hello["hot_path"] != "C":
+        stale = "the compiled hot path is not of this version; install rlef again: it is faster"
+        warning = f"{warning}; {stale}" if warning else stale
     return Isolation(
         kind=settings.isolation,
         seccomp=settings.seccomp,

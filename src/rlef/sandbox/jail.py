@@ -63,6 +63,8 @@ class Program:
     kind: str
     """``python``, ``binary``, or ``tool`` (with a folder to write to)."""
     source: bytes = b""
+    prelude: bytes = b""
+    """Python code that runs first, in the same namespace."""
     entry_point: str | None = None
     binary: int | None = None
     """Descriptor of an executable file, which stays the caller's; ``None``: ``argv[0]``."""
@@ -159,7 +161,7 @@ class Jail:
             raise JailError("a jail ended while it set itself up") from error
         if self.hello["error"] is not None:
             self.close()
-            raise IsolationError(self.hello["error"])
+            raise (JailError if self.hello["passing"] else IsolationError)(self.hello["error"])
 
     def load(self, program: Program, limits: Limits, *, tests: int = 1, ahead: int = 1) -> None:
         """Makes a program the one that the next tests run.
@@ -180,6 +182,7 @@ class Jail:
             "kind": program.kind,
             "slots": min(tests, ahead),
             "several": tests > 1,
+            "prelude": bool(program.prelude),
             "entry_point": program.entry_point,
             "cpu_s": limits.cpu_s,
             "idle_s": limits.cpu_s + 2.0 if wall_s is None else wall_s,
@@ -193,6 +196,7 @@ class Jail:
         }
         self._socket.settimeout(header["wall_s"] + _PATIENCE_S)  # type: ignore[operator]
         contents = [program.source] if program.kind == "python" else []
+        contents += [program.prelude] if program.prelude else []
         contents += [content for _, content in program.files]
         made: list[int] = []
         try:

@@ -6,6 +6,7 @@ Runs in the jail's bare interpreter, see ``zygote.py``. Standard library only.
 import _signal as signal  # type: ignore[import-not-found]  # signal costs each child 0.9 MB
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 import sys
@@ -24,6 +25,8 @@ JAIL_ROOT = "/proc"
 """Where the new root is mounted: a directory that every machine has and nothing is copied from."""
 BOX = "/box"
 """The folder of a tool's files, in a jail for tools."""
+LIBRARIES = ("", "/lib", "/lib64", "/local/lib", "/local/lib64")
+"""Where below a visible path an interpreter may have its library."""
 PACKAGES = "/packages"
 """Where the jail for numpy has it."""
 CAP_KILL, CAP_SETGID, CAP_SETUID = 5, 6, 7
@@ -85,7 +88,8 @@ def enter_user_namespace() -> None:
         os.close(ready)
         _, status = os.waitpid(helper, 0)
     if status != 0:
-        raise OSError("the uid map cannot be written")
+        passing = errno.EAGAIN if os.WIFSIGNALED(status) else errno.EPERM
+        raise OSError(passing, "the uid map cannot be written")
 
 
 def bind(path: str, target: str) -> None:
@@ -103,13 +107,14 @@ def bind(path: str, target: str) -> None:
     call("mount", path.encode(), target.encode(), None, MS_BIND | MS_REC, None)
 
 
-def hide_packages(folder: str) -> None:
+def hide_packages(prefix: str) -> None:
     """Covers installed packages: they may hold our own problem generators."""
-    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
-        for packages in ("site-packages", "dist-packages"):
-            hidden = f"{folder}/{entry}/{packages}"
-            if entry.startswith("python") and os.path.isdir(hidden):
-                call("mount", b"none", hidden.encode(), b"tmpfs", 0, b"size=4k")
+    for folder in (prefix + below for below in LIBRARIES):
+        for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+            for packages in ("site-packages", "dist-packages"):
+                hidden = f"{folder}/{entry}/{packages}"
+                if entry.startswith("python") and os.path.isdir(hidden):
+                    call("mount", b"none", hidden.encode(), b"tmpfs", 0, b"size=4k")
 
 
 def visible(view: View) -> list[str]:

@@ -46,9 +46,11 @@
 #endif
 #define MAX_FILTER 1024
 #define WINDOW_S 0.25
+#define PATIENCE 3.0
 #define HUGE_PAGE (2UL << 20)
 
-enum { FILES = 5, SLOT_FILES = 4, CODE_FILE = 4, COOKIE_CHARS = 16 };
+enum { VERSION = 2 }; /* as in spawn.py: another one when a structure or a function changes */
+enum { FILES = 5, SLOT_FILES = 4, CODE_FILE = 4, COOKIE_CHARS = 16, THREADS = 64 };
 enum { ENDED = 0, KILLED_CPU = 1, KILLED_WALL = 2, STARVED = 3 };
 
 struct request {
@@ -85,6 +87,8 @@ struct answer {
     uint64_t sizes[SLOT_FILES - 1]; /* bytes in stdout, stderr and result */
     char cookie[COOKIE_CHARS];
 };
+
+int rlef_version(void) { return VERSION; }
 
 static double seconds(clockid_t clock)
 {
@@ -185,39 +189,62 @@ static void become_program(const struct request *r)
     _exit(126);
 }
 
-/* Seconds that the threads of a process stood ready without a core, or -1. */
-static double run_delay(int proc, pid_t pid)
+static double larger(double a, double b) { return a > b ? a : b; }
+static double smaller(double a, double b) { return a < b ? a : b; }
+
+/* Seconds that a thread stood ready without a core until now. */
+struct delay {
+    long thread;
+    double s;
+};
+
+/* Seconds since the last call that the threads of a process stood ready without a core: of all
+ * together, and of the one that did so longest. Returns 0, or -1 where that is not known.
+ */
+static int run_delays(int proc, pid_t pid, struct delay *known, double *sum, double *longest)
 {
+    struct delay found[THREADS] = {{0, 0.0}};
+    int count = 0;
     char path[64], text[96];
-    double total = 0.0;
+    *sum = *longest = 0.0;
     snprintf(path, sizeof path, "%d/task", (int)pid);
     int folder = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = folder < 0 ? NULL : fdopendir(folder);
     if (list == NULL) {
         if (folder >= 0)
             close(folder);
-        return -1.0;
+        return -1;
     }
-    for (struct dirent *entry; (entry = readdir(list)) != NULL;) {
+    for (struct dirent *entry; count < THREADS && (entry = readdir(list)) != NULL;) {
         if (entry->d_name[0] == '.')
             continue;
         snprintf(path, sizeof path, "%.20s/schedstat", entry->d_name);
         int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
-        ssize_t count = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
         if (fd >= 0)
             close(fd);
         unsigned long long run, wait;
-        if (count > 0 && (text[count] = 0, sscanf(text, "%llu %llu", &run, &wait) == 2))
-            total += 1e-9 * (double)wait;
+        if (length <= 0 || (text[length] = 0, sscanf(text, "%llu %llu", &run, &wait)) != 2)
+            continue;
+        struct delay now = {strtol(entry->d_name, NULL, 10), 1e-9 * (double)wait};
+        double before = 0.0;
+        for (int i = 0; i < THREADS && known[i].thread != 0; i++)
+            if (known[i].thread == now.thread)
+                before = known[i].s;
+        *sum += larger(0.0, now.s - before);
+        *longest = larger(*longest, now.s - before);
+        found[count++] = now;
     }
     closedir(list);
-    return total;
+    memcpy(known, found, sizeof found);
+    return 0;
 }
 
-static double larger(double a, double b) { return a > b ? a : b; }
-static double smaller(double a, double b) { return a < b ? a : b; }
-
-/* Waits until the child ends or passes a limit. Time that it waits for a core is not idle. */
+/* Waits until the child ends or passes a limit. Time that it waits for a core is not idle.
+ *
+ * Threads may also wait for each other's core: that would hide a program's idle time, so time in
+ * which no single thread waited counts too, with more patience.
+ */
 static int watch(const struct request *r, pid_t pid, int pidfd)
 {
     clockid_t clock = (clockid_t)((~(unsigned)pid << 3) | 2);
@@ -225,7 +252,8 @@ static int watch(const struct request *r, pid_t pid, int pidfd)
     if (cpus == 0.0)
         cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
     double start = seconds(CLOCK_MONOTONIC), mark = start;
-    double used = 0.0, mark_used = 0.0, mark_delay = 0.0, idle = 0.0;
+    double used = 0.0, mark_used = 0.0, idle = 0.0, idle_threads = 0.0, sum, longest;
+    struct delay delays[THREADS] = {{0, 0.0}};
     for (;;) {
         double step = smaller(larger((r->cpu_s - used) / cpus, 0.002), WINDOW_S);
         step = smaller(step, larger(r->wall_s, 0.002));
@@ -238,15 +266,17 @@ static int watch(const struct request *r, pid_t pid, int pidfd)
         if (used >= r->cpu_s)
             return KILLED_CPU;
         if (now - mark >= WINDOW_S) {
-            double delay = r->proc < 0 ? -1.0 : run_delay(r->proc, pid);
+            double passed = smaller(now - mark, 2.0 * WINDOW_S); /* else the machine stood still */
             double busy = used - mark_used;
-            if (delay >= 0.0)
-                idle += larger(0.0, now - mark - busy - larger(0.0, delay - mark_delay));
-            else if (busy < 0.02 * (now - mark))
-                idle += now - mark;
-            mark = now, mark_used = used, mark_delay = delay;
+            if (r->proc >= 0 && run_delays(r->proc, pid, delays, &sum, &longest) == 0) {
+                idle += larger(0.0, passed - busy - sum);
+                idle_threads += larger(0.0, passed - busy - longest);
+            } else if (busy < 0.02 * (now - mark)) {
+                idle += passed;
+            }
+            mark = now, mark_used = used;
         }
-        if (idle > r->idle_s)
+        if (idle > r->idle_s || idle_threads > PATIENCE * r->idle_s)
             return KILLED_WALL;
         if (now - start > r->wall_s)
             return idle + used < 0.5 * r->wall_s ? STARVED : KILLED_WALL;
@@ -347,6 +377,59 @@ int rlef_use_huge_pages(char *start, char *end)
     else
         munmap(copy, (size_t)(room + HUGE_PAGE - copy) + length);
     return moved ? 0 : -1;
+}
+
+/* As in Python's headers. */
+struct arena_allocator {
+    void *context;
+    void *(*allocate)(void *context, size_t size);
+    void (*release)(void *context, void *start, size_t size);
+};
+
+enum { SMALL_ARENAS = 2 };
+
+/* Memory for Python's objects: what a program asks for past the first megabytes comes by huge pages,
+ * which spares it hundreds of page faults for each. */
+static void *allocate_arena(void *context, size_t size)
+{
+    static int count;
+    static char *spare, *end;
+    (void)context;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    if (count < SMALL_ARENAS || size > HUGE_PAGE / 2) {
+        count++;
+        void *small = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+        return small == MAP_FAILED ? NULL : small;
+    }
+    if ((size_t)(end - spare) < size) {
+        char *room = mmap(NULL, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, -1, 0);
+        if (room == MAP_FAILED) {
+            void *small = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+            return small == MAP_FAILED ? NULL : small;
+        }
+        spare = (char *)(((uintptr_t)room + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
+        end = spare + HUGE_PAGE;
+        if (spare > room)
+            munmap(room, (size_t)(spare - room));
+        if (end < room + 2 * HUGE_PAGE)
+            munmap(end, (size_t)(room + 2 * HUGE_PAGE - end));
+        madvise(spare, HUGE_PAGE, MADV_HUGEPAGE);
+    }
+    spare += size;
+    return spare - size;
+}
+
+static void release_arena(void *context, void *start, size_t size)
+{
+    (void)context;
+    munmap(start, size);
+}
+
+/* Gives Python that memory; set is PyObject_SetArenaAllocator. */
+void rlef_use_huge_arenas(void (*set)(struct arena_allocator *))
+{
+    struct arena_allocator ours = {NULL, allocate_arena, release_arena};
+    set(&ours);
 }
 
 /* Makes the files of a slot as new: at their start, without flags, what programs write is empty. */

@@ -25,7 +25,10 @@ from collections.abc import Callable
 from typing import Any
 
 PROGRAM = "solution.py"
+PRELUDE = "prelude.py"
 CALL = "test"
+KEPT: list[object] = []
+"""What shall not die before its process does."""
 RESULT_FD = 3
 CODE_FD = 4
 LINE_CHARS = 400
@@ -36,7 +39,14 @@ SCALARS = frozenset({str, int, float, bool, types.NoneType, bytes, complex})
 DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
 # A program may replace the originals.
 dumps, loads, represent = json.dumps, json.loads, repr
+kind_of = type
 digits, allow_digits = sys.get_int_max_str_digits, sys.set_int_max_str_digits
+FINALIZED = (
+    *(b"class", b"open", b"File", b"Wrapper", b"Buffered", b"type", b"yield", b"async"),
+    *(b"exec", b"eval", b"__del__", b"__import__", b"weakref"),
+)
+"""Words of which a program has one if its objects do something when they die: of their own, of
+files that write late, of generators that end."""
 COMPILE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
 
 
@@ -75,7 +85,9 @@ def warm_up() -> None:
                 os.close(fd)
             for fd, name in enumerate(names[:3]):
                 setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
-            run(source, entry_point, "", True, lambda status: None)
+            run(b"", source, entry_point, "", True, lambda status: None)
+    KEPT.clear()
+    linecache.clearcache()
     for name, value in zip(names, kept, strict=True):
         setattr(sys, name, value)
     sys.modules["__main__"] = main
@@ -205,11 +217,20 @@ def flush() -> int:
     return status
 
 
+def finalizes(source: bytes) -> bool:
+    """Whether objects of the program may do something when they die."""
+    for word in FINALIZED:  # noqa: SIM110  # any() may be another by now
+        if word in source:
+            return True
+    return False
+
+
 def finish(source: bytes) -> int:
     """What the interpreter does at its end: waits for threads, runs hooks, flushes, finalizes.
 
     Finalizing matters: a known fast-output idiom writes only when its buffer object dies. It costs
-    a fifth of a trivial test, so it is left out where nothing but memory can be finalized.
+    a fifth of a trivial test, and more where there are many objects, so it is left out where
+    nothing but memory can be finalized.
     """
     if _thread._count() or threading._threading_atexits:  # type: ignore[attr-defined]
         threading._shutdown()  # type: ignore[attr-defined]  # 0.1 ms of a trivial test's 1.0
@@ -217,12 +238,14 @@ def finish(source: bytes) -> int:
     status = flush()
     main = sys.modules.pop("__main__", None)
     sys.modules.pop("solution", None)
-    if b"class" in source or b"open" in source:
-        for value in list(getattr(main, "__dict__", {}).values()):
-            if type(value) in (io.TextIOWrapper, io.BufferedWriter) and not value.closed:
+    if finalizes(source):
+        for value in [*getattr(main, "__dict__", {}).values()]:
+            if kind_of(value) in (io.TextIOWrapper, io.BufferedWriter) and not value.closed:
                 value.flush()  # the collector might close the file below it first
         value = main = None
         gc.collect()
+    else:
+        KEPT.append(main)
     return flush() or status
 
 
@@ -237,17 +260,21 @@ def read_all(fd: int) -> bytes:
     return b"".join(parts)
 
 
-def compile_once(source: bytes, shared: bool) -> types.CodeType:
+def compile_all(prelude: bytes, source: bytes) -> list[types.CodeType]:
+    """Compiles what is to be executed, one after the other."""
+    code = [compile(source, PROGRAM, "exec", dont_inherit=True)]
+    return [compile(prelude, PRELUDE, "exec", dont_inherit=True), *code] if prelude else code
+
+
+def compile_once(prelude: bytes, source: bytes, shared: bool) -> list[types.CodeType]:
     """Compiles the program, or takes what the first child of this program compiled.
 
     The file is sealed before any line of the program runs, so no child can change it.
     """
     if not shared:
-        return compile(source, PROGRAM, "exec", dont_inherit=True)
+        return compile_all(prelude, source)
     stored = read_all(CODE_FD)
-    code: types.CodeType = (
-        marshal.loads(stored) if stored else compile(source, PROGRAM, "exec", dont_inherit=True)
-    )
+    code: list[types.CodeType] = marshal.loads(stored) if stored else compile_all(prelude, source)
     if not stored:
         with contextlib.suppress(OSError, ValueError):  # too deep: the next child compiles again
             compiled = marshal.dumps(code)
@@ -281,12 +308,17 @@ def called(entry_point: str, given: Any, names: dict[str, Any]) -> object:
 
 
 def run(
-    source: bytes, entry_point: str | None, cookie: str, shared: bool, leave: Callable[[int], None]
+    prelude: bytes,
+    source: bytes,
+    entry_point: str | None,
+    cookie: str,
+    shared: bool,
+    leave: Callable[[int], None],
 ) -> None:
     """Compiles and runs the program, calls the entry point if there is one, ends the process."""
     limit = sys.setrecursionlimit
     try:
-        code = compile_once(source, shared)
+        codes = compile_once(prelude, source, shared)
     except COMPILE_ERRORS as error:
         report_error(error, source)
         return leave(1)
@@ -295,11 +327,13 @@ def run(
     module.__dict__.update(__file__=PROGRAM, __builtins__=builtins)
     sys.modules["__main__"] = sys.modules[module.__name__] = module
     sys.argv = [PROGRAM]
+    linecache.cache[PROGRAM] = (lambda: source.decode("utf-8", "replace"),)  # read if asked for
     given = b"" if entry_point is None else read_all(0)
     status = 0
     try:
         try:
-            exec(code, module.__dict__)
+            for code in codes:
+                exec(code, module.__dict__)
             if entry_point is not None:
                 result = encoded(called(entry_point, loads(given), module.__dict__))
                 write_all(RESULT_FD, f"{cookie}{result}".encode())
@@ -310,10 +344,10 @@ def run(
         status = exit_status(error.code)
     except BaseException as error:
         status = uncaught(error, source)
-    del module, code
+    del module, codes, code
     limit(max(sys.getrecursionlimit(), 1000))  # the interpreter ends from far fewer frames
     try:
-        status = finish(source) or status
+        status = finish(prelude + source) or status
     except BaseException as error:
         report_error(error, source)
         status = 1

@@ -102,7 +102,7 @@ _ARCHITECTURES = {"x86_64": (0xC000003E, _X86_64), "aarch64": (0xC00000B7, _AARC
 
 _PROGRAM_MAY = """
 read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range
-open openat openat2 creat dup dup2 dup3 pipe pipe2 flock fsync fdatasync ftruncate fadvise64
+open openat openat2 creat dup dup2 dup3 pipe pipe2 fsync fdatasync ftruncate
 sendfile copy_file_range
 stat fstat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat
 getdents getdents64 getcwd chdir fchdir umask
@@ -160,9 +160,10 @@ _PRCTLS = (2, 3, 7, 15, 16, 21, 23, 27, 30, 37, 39, 40, 42, 52, 0x53564D41)
 """PR_SET_NAME and PR_SET_VMA; the rest only reads: PDEATHSIG, DUMPABLE, KEEPCAPS, NAME, SECCOMP,
 CAPBSET, SECUREBITS, TIMERSLACK, CHILD_SUBREAPER, NO_NEW_PRIVS, TID_ADDRESS, THP_DISABLE,
 SPECULATION_CTRL."""
-_FCNTLS = (*range(8), 9, 36, 37, 38, 1030, 1032, 1033, 1034)
-"""DUPFD to SETLKW, GETOWN, the OFD locks, DUPFD_CLOEXEC, GETPIPE_SZ, ADD_SEALS, GET_SEALS: none
-signals another process or watches a file."""
+_FCNTLS = (*range(5), 9, 1030, 1032, 1033, 1034)
+"""DUPFD to SETFL, GETOWN, DUPFD_CLOEXEC, GETPIPE_SZ, ADD_SEALS, GET_SEALS: none signals another
+process or watches a file. Nor are there locks: they would outlive a test with its files, and
+programs in other jails would see those on the library."""
 _SOCKET_OPTIONS = (7, 8, 20, 21)
 """Buffer sizes and timeouts; others would load programs into the kernel."""
 _UNCHANGED = 0xFFFFFFFF

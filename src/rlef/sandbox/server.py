@@ -6,7 +6,6 @@ is a ``JobMessage``, the answer ``(number, ReportMessage)`` or ``(number, Sandbo
 """
 
 import os
-import queue
 import signal
 import threading
 from multiprocessing.connection import Connection, wait
@@ -14,10 +13,11 @@ from multiprocessing.connection import Connection, wait
 from rlef.sandbox.build import CompilerMissing
 from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.jail import IsolationError, JailError
-from rlef.sandbox.types import Isolation, JudgeJob, SandboxError
+from rlef.sandbox.tasks import Task, TaskQueue
+from rlef.sandbox.types import Isolation, JudgeJob, JudgeReport, SandboxError
 from rlef.sandbox.verdicts import internal_error
 from rlef.sandbox.wire import JobMessage, Receiver, ReportMessage, pack_report
-from rlef.sandbox.worker import Worker
+from rlef.sandbox.worker import Worker, not_runnable
 
 
 def main(fd: int, workers: int, packages: tuple[str, ...], unsafe: bool) -> None:
@@ -43,15 +43,15 @@ class Judge:
     ) -> None:
         self._connection = connection
         self._sending = threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[int, JudgeJob] | None] = queue.SimpleQueue()
+        self._tasks = TaskQueue()
         self._received = Receiver()
-        self._refusal: SandboxError | None = None
+        self._refusal: Exception | None = None
         try:
             settings, isolation = choose_isolation(packages, unsafe)
         except (IsolationError, JailError) as error:
-            self._refusal = SandboxError(str(error))
+            self._refusal = error
             self._workers: list[Worker] = []
-            self._send(0, self._refusal)
+            self._send(0, SandboxError(str(error)))
         else:
             self._workers = [Worker(settings) for _ in range(workers)]
             self._send(0, isolation)
@@ -64,27 +64,36 @@ class Judge:
         while self._connection in wait([self._connection, parent]):
             try:
                 message: JobMessage = self._connection.recv()
-            except (EOFError, OSError):
+                job = self._received.unpack(message)
+            except Exception:  # the end, or half a message: the caller starts another judge
                 break
             if self._refusal is not None:
-                self._send(message.number, self._refusal)
-            else:
-                self._jobs.put((message.number, self._received.unpack(message)))
+                self._refuse(message.number, job, self._refusal)
+                break  # the next judge may have more luck
+            self._tasks.put(Task(message.number, job))
+        self._tasks.close()
         for worker in self._workers:
             worker.stop()
-        for _ in self._threads:
-            self._jobs.put(None)
+
+    def _refuse(self, number: int, job: JudgeJob, reason: Exception) -> None:
+        if isinstance(reason, IsolationError):
+            self._send(number, SandboxError(str(reason)))
+        else:
+            self._send(number, pack_report(not_runnable(job, reason), job.tests))
 
     def _work(self, worker: Worker) -> None:
-        while (message := self._jobs.get()) is not None:
-            number, job = message
+        while (task := self._tasks.get()) is not None:
             try:
-                answer: ReportMessage | SandboxError = pack_report(worker.judge(job), job.tests)
+                worker.work_on(task, self._tasks)
             except (IsolationError, CompilerMissing) as error:
-                answer = SandboxError(str(error))
+                task.end(SandboxError(str(error)))
             except Exception as error:  # a fault of ours must not stop the others
-                answer = ReportMessage(report=internal_error(job, error), echoes=())
-            self._send(number, answer)
+                task.end(internal_error(task.job, error))
+            answer = task.claim()
+            if isinstance(answer, JudgeReport):
+                self._send(task.number, pack_report(answer, task.job.tests))
+            elif answer is not None:
+                self._send(task.number, answer)
         worker.close()
 
     def _send(self, number: int, answer: ReportMessage | SandboxError | Isolation) -> None:

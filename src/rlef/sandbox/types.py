@@ -94,6 +94,8 @@ class JudgeJob:
 
     source: str
     tests: tuple[Test, ...]
+    prelude: str = ""
+    """Python code that runs before the program, in its namespace; no line of it is counted."""
     language: str = "python"
     mode: Mode = "stdin"
     entry_point: str | None = None

@@ -65,8 +65,22 @@ def read_result(text: bytes) -> object:
         value = json.loads(text.decode("utf-8", "surrogatepass"), parse_int=integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if text.count(b"[") + text.count(b"{") > _DEPTH and _is_deep(value):
+        raise ValueError("nested too deeply")
     literal = marked(value, PYTHON)
     return value if literal is None else read_literal(literal)
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_DEPTH + 1):
+        boxes = [one.values() if isinstance(one, dict) else one for one in level if _is_box(one)]
+        level = [item for box in boxes for item in box]  # type: ignore[attr-defined]
+    return bool(level)
+
+
+def _is_box(value: object) -> bool:
+    return isinstance(value, list | dict)
 
 
 def marked(value: object, mark: str) -> str | None:

@@ -13,6 +13,8 @@ from rlef.sandbox.types import JudgeJob, JudgeReport
 
 REMEMBERED_CHARS = 64 << 20
 """Characters of tests that the judge keeps for programs to come."""
+REMEMBERED_LISTS = 1000
+"""Lists of tests that it keeps: short ones are more object than character."""
 _LONG = 256
 """Outputs of fewer characters are sent as they are."""
 
@@ -67,7 +69,7 @@ class Sender:
             chars = sum(len(test.input) + len(test.output) for test in job.tests)
             self._names[key] = name, chars
             self._chars += chars
-            while self._chars > REMEMBERED_CHARS:
+            while self._chars > REMEMBERED_CHARS or len(self._names) > REMEMBERED_LISTS:
                 _, (old, its_chars) = self._names.popitem(last=False)
                 self._chars -= its_chars
                 forget.append(old)

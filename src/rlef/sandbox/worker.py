@@ -4,25 +4,28 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from rlef.problems import Test
 from rlef.sandbox.build import CompileError, build
 from rlef.sandbox.checker_values import make_value_checker
 from rlef.sandbox.checkers import make_checker
-from rlef.sandbox.jail import Jail, JailError, JailSettings, Program, Run
+from rlef.sandbox.jail import IsolationError, Jail, JailError, JailSettings, Program, Run
 from rlef.sandbox.languages import LANGUAGES
+from rlef.sandbox.tasks import Task, TaskQueue
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
 from rlef.sandbox.types import JudgeJob, JudgeReport, TestReport, Verdict
-from rlef.sandbox.verdicts import Check, as_bytes, same_for_all, summed, test_report
+from rlef.sandbox.verdicts import Check, as_bytes, same_for_all, test_report
 
 ATTEMPTS = 3
 _AHEAD = 2
 """Tests that a jail has at once, so that it need not wait for the judge."""
+_BRIEF_S = 0.02
+"""Longer tests are taken one at a time: others may have no work while the next one waits here."""
 _RETIRE_AFTER = 20_000
 """Runs after which a jail is replaced."""
+_HELPERS = ("check", "values")
+"""Jails that a checker runs in."""
 
 
 class Worker:
@@ -40,29 +43,52 @@ class Worker:
         self._closed = threading.Event()
 
     def judge(self, job: JudgeJob) -> JudgeReport:
-        """Judges one job. Trouble of the infrastructure is retried, then reported as IE.
+        """Judges one job alone. Trouble of the infrastructure is retried, then reported as IE.
 
         Raises:
             IsolationError: The machine does not offer what a jail needs.
             CompilerMissing: The machine lacks the compiler of the language.
         """
-        try:
-            with contextlib.ExitStack() as stack:
+        queue = TaskQueue()
+        task = Task(0, job)
+        self.work_on(task, queue)
+        answer = task.claim()
+        assert isinstance(answer, JudgeReport)
+        return answer
+
+    def work_on(self, task: Task, queue: TaskQueue) -> None:
+        """Runs tests of a task until none is left to take; others may do the same.
+
+        Args:
+            task: Gets the reports.
+            queue: Gets the task once it is known that its program can be run.
+
+        Raises:
+            IsolationError: The machine does not offer what a jail needs.
+            CompilerMissing: The machine lacks the compiler of the language.
+        """
+        job = task.job
+        with contextlib.ExitStack() as stack:
+            try:
                 program = self._program(job, stack)
                 check = self._checker(job, stack)
-                return summed(list(self._reports(job, program, check)))
-        except CompileError as error:
-            return same_for_all(Verdict.CE, str(error), job)
-        except CheckerError as error:
-            return same_for_all(Verdict.IE, str(error), job)
-        except JailError as error:
-            return same_for_all(Verdict.IE, f"the jail failed: {error}", job)
+            except (CompileError, CheckerError, JailError) as error:
+                if task.shared:  # somebody else could
+                    queue.withdraw(task)
+                else:
+                    task.end(not_runnable(job, error))
+                return
+            self._run_tests(task, program, check, queue)
 
     def _program(self, job: JudgeJob, stack: contextlib.ExitStack) -> Program:
         language = LANGUAGES[job.language]
         if language.compiler is None:
-            source = as_bytes(job.source)
-            return Program(kind="python", source=source, entry_point=job.entry_point)
+            return Program(
+                kind="python",
+                source=as_bytes(job.source),
+                prelude=as_bytes(job.prelude),
+                entry_point=job.entry_point,
+            )
         binary = self._build(job.language, job.source, {})
         stack.callback(os.close, binary)
         return Program(kind="binary", binary=binary, argv=("solution",))
@@ -88,59 +114,68 @@ class Worker:
         stack.callback(checker.close)
         return lambda test, expected, actual: checker.check(as_bytes(test.input), expected, actual)
 
-    def _reports(self, job: JudgeJob, program: Program, check: Check) -> Iterator[TestReport]:
-        """The reports in order, up to the first failure if the job says so."""
-        kind = LANGUAGES[job.language].jail(job.source)
-        done, attempts = 0, 0
-        while done < len(job.tests):
+    def _run_tests(self, task: Task, program: Program, check: Check, queue: TaskQueue) -> None:
+        """Runs tests of a task; a jail that fails is replaced, up to a number of attempts."""
+        held: deque[int] = deque()  # places of tests taken and not reported
+        attempts = 0
+        while held or _take(task, held):
+            first = held[0]
             try:
-                for run in self._runs_from(done, job, program, kind):
-                    if run.killed == "starved" and job.limits.wall_s is None:
-                        raise JailError("the machine gave the program no time to run")
-                    try:
-                        report = test_report(run, job.tests[done], job, check)
-                    except CheckerError as error:
-                        report = TestReport(verdict=Verdict.IE, message=str(error))
-                    yield report
-                    done, attempts = done + 1, 0
-                    if report.verdict is Verdict.CE and not job.stop_at_first_failure:
-                        yield from [report] * (len(job.tests) - done)
-                        return
-                    if job.stop_at_first_failure and report.verdict is not Verdict.AC:
-                        return
+                self._run_held(task, held, program, check, queue)
             except JailError as error:
-                self._drop(kind)
-                self._drop("check")
-                self._drop("values")
-                attempts += 1
+                for kind in (self._kind(task.job), *_HELPERS):
+                    self._drop(kind)
+                attempts = attempts + 1 if held[0] == first else 1
                 if attempts == ATTEMPTS or self._closed.is_set():
-                    yield TestReport(verdict=Verdict.IE, message=f"the jail failed: {error}")
-                    done, attempts = done + 1, 0
-                    if job.stop_at_first_failure:
-                        return
+                    failure = TestReport(verdict=Verdict.IE, message=f"the jail failed: {error}")
+                    task.put(held.popleft(), failure)
+                    attempts = 0
 
-    def _runs_from(self, first: int, job: JudgeJob, program: Program, kind: str) -> Iterator[Run]:
-        """Runs the program on the tests from ``first`` on, the next one always on its way."""
-        jail = self._jail(kind)
+    def _run_held(
+        self,
+        task: Task,
+        held: deque[int],
+        program: Program,
+        check: Check,
+        queue: TaskQueue,
+    ) -> None:
+        """Runs the tests that are held, and further ones, the next always on its way."""
+        job = task.job
         ahead = 1 if job.stop_at_first_failure else _AHEAD
-        jail.load(program, job.limits, tests=len(job.tests) - first, ahead=ahead)
-        tests = iter(job.tests[first:])
-        pending: deque[int] = deque()
+        while len(held) < ahead and _take(task, held):
+            pass
+        kind = self._kind(job)
+        jail = self._jail(kind)
+        jail.load(program, job.limits, tests=len(held) + task.left, ahead=ahead)
+        started: deque[int] = deque()
+
+        def start(place: int) -> None:
+            started.append(jail.start(as_bytes(job.tests[place].input)))
+
         try:
-            for _ in range(ahead):
-                pending.extend(_next(jail, tests))
-            while pending:
-                run = jail.finish(pending.popleft())
+            for place in held:
+                start(place)
+            while held:
+                run = jail.finish(started.popleft())
                 self._runs[kind] = self._runs.get(kind, 0) + 1
-                if ahead > 1:
-                    pending.extend(_next(jail, tests))
-                yield run
-                if ahead == 1:
-                    pending.extend(_next(jail, tests))
+                brief = run.wall_s < _BRIEF_S
+                if ahead > 1 and (brief or not started) and _take(task, held):
+                    start(held[-1])
+                report = _report(run, job.tests[held[0]], job, check)
+                task.put(held.popleft(), report)
+                if not held and _take(task, held):
+                    start(held[-1])
+                if task.left > 1 and ahead > 1:
+                    queue.share(task)
         finally:
-            for entry in pending:  # left early: the jail still owes answers
+            for slot in started:  # left early: the jail still owes answers
                 with contextlib.suppress(JailError):
-                    jail.finish(entry)
+                    jail.finish(slot)
+
+    def _kind(self, job: JudgeJob) -> str:
+        """The kind of jail for a program; the plain one where numpy is not installed."""
+        kind = LANGUAGES[job.language].jail(f"{job.prelude}\n{job.source}")
+        return kind if kind != "numpy" or self._settings.packages else "python"
 
     def _jail(self, kind: str) -> Jail:
         if self._runs.get(kind, 0) >= _RETIRE_AFTER:
@@ -151,7 +186,12 @@ class Worker:
         if self._closed.is_set():
             raise JailError("the sandbox was closed")
         view = {"check": "tools", "values": "python"}.get(kind, kind)
-        jail = Jail(replace(self._settings, view=view))
+        if view == "tools" and self._settings.isolation != "namespaces":
+            raise IsolationError("compilers and checker programs need user namespaces")
+        try:
+            jail = Jail(replace(self._settings, view=view))
+        except IsolationError as error:  # but the machine did offer it: it will again
+            raise JailError(str(error)) from error
         with self._lock:
             self._jails[kind] = jail
             self._runs[kind] = 0
@@ -179,6 +219,27 @@ class Worker:
             self._drop(kind)
 
 
-def _next(jail: Jail, tests: Iterator[Test]) -> list[int]:
-    """Starts the next test, if there is one."""
-    return [jail.start(as_bytes(t.input)) for t in islice(tests, 1)]
+def _take(task: Task, held: deque[int]) -> bool:
+    """Takes one more test, if there is one."""
+    place = task.take()
+    if place is not None:
+        held.append(place)
+    return place is not None
+
+
+def _report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport:
+    """The report of a run; raises JailError if that says nothing about the program."""
+    if run.killed == "starved" and job.limits.wall_s is None:
+        raise JailError("the machine gave the program no time to run")
+    try:
+        return test_report(run, test, job, check)
+    except CheckerError as error:
+        return TestReport(verdict=Verdict.IE, message=str(error))
+
+
+def not_runnable(job: JudgeJob, error: Exception) -> JudgeReport:
+    """The report of a program, or a checker, that cannot be made ready."""
+    if isinstance(error, JailError):
+        return same_for_all(Verdict.IE, f"the jail failed: {error}", job)
+    verdict = Verdict.CE if isinstance(error, CompileError) else Verdict.IE
+    return same_for_all(verdict, str(error), job)

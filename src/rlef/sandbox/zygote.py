@@ -14,6 +14,7 @@ test.
 import _signal as signal  # type: ignore[import-not-found]  # signal costs each child 0.9 MB
 import contextlib
 import ctypes
+import errno
 import fcntl
 import gc
 import json
@@ -38,9 +39,13 @@ USUAL_MODULES = (
     "operator re string typing"
 )
 PROCESSES = {"program": 40, "tools": 64}
+OTHERS = 4000
+"""Threads more where the user's own count too: without a user namespace of the jail's own."""
 HEADROOM_BYTES = 8 << 20
 MAX_FDS = 32
 BOX = namespaces.BOX
+PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Errors that say that the machine is short of something now, not that it refuses a jail."""
 
 
 class Loaded:
@@ -59,12 +64,14 @@ class Loaded:
         self.request = request
         self.entry_point = entry_point
         self.slots = (ctypes.c_int32 * len(slots))(*slots)
-        self.source = b""
+        self.source = self.prelude = bytearray()
         self.outputs: tuple[str, ...] = ()
         self.keep: list[object] = []
 
     def close(self) -> None:
-        """Frees its files."""
+        """Frees its files, and wipes its text: the next program could read what is left of it."""
+        for text in (self.source, self.prelude):
+            text[:] = bytes(len(text))
         code = self.request.files[spawn.CODE_FILE]
         for fd in (*self.slots, code, self.request.binary):
             if fd >= 0:
@@ -93,6 +100,8 @@ class Zygote:
         del fds[:count]
         if kind == "python":
             loaded.source = read_all(fds.pop(0))
+            if header["prelude"]:
+                loaded.prelude = read_all(fds.pop(0))
             if header["several"]:
                 request.files[spawn.CODE_FILE] = memory_file()
         else:
@@ -104,19 +113,20 @@ class Zygote:
         """The limits of a program, and what this jail gives to every child."""
         memory, binary = header["memory_bytes"], header["kind"] != "python"
         profile = {"python": "program", "binary": "program-exec", "tool": "tools"}[header["kind"]]
+        others = OTHERS if self.bare else 0
         request = spawn.Request(
             binary=-1,
             proc=self.proc,
             ruleset=self.ruleset,
             uid=self.uid,
             bare=self.bare,
-            processes=PROCESSES["tools" if profile == "tools" else "program"],
+            processes=PROCESSES["tools" if profile == "tools" else "program"] + others,
             pid_placeholder=seccomp.PID_PLACEHOLDER,
             cpu_s=header["cpu_s"],
             idle_s=header["idle_s"],
             wall_s=header["wall_s"],
             memory_bytes=memory + (HEADROOM_BYTES if binary else self.base_bytes),
-            stack_bytes=memory if binary else 64 << 20,
+            stack_bytes=spawn.NO_LIMIT if binary else 64 << 20,  # else each thread gets so much
             output_bytes=header["output_bytes"],
         )
         request.files[spawn.CODE_FILE] = -1
@@ -164,7 +174,8 @@ class Zygote:
         """The rest of a child's life."""
         shared = loaded.request.files[spawn.CODE_FILE] >= 0
         try:
-            program.run(loaded.source, loaded.entry_point, cookie, shared, os._exit)
+            texts = bytes(loaded.prelude), bytes(loaded.source)
+            program.run(*texts, loaded.entry_point, cookie, shared, os._exit)
         finally:
             os._exit(1)
 
@@ -194,11 +205,14 @@ def receive(control: socket) -> tuple[bytes, list[int]]:
     return data, fds
 
 
-def read_all(fd: int) -> bytes:
-    """The content of a file, from its start; closes the descriptor."""
-    with open(fd, "rb") as file:
-        file.seek(0)
-        return file.read()
+def read_all(fd: int) -> bytearray:
+    """The content of a file, the only copy that there is in memory; closes the descriptor."""
+    content = bytearray(os.fstat(fd).st_size)
+    at = 0
+    while at < len(content) and (count := os.preadv(fd, [memoryview(content)[at:]], at)):
+        at += count
+    os.close(fd)
+    return content
 
 
 def memory_file() -> int:
@@ -223,6 +237,15 @@ def move_up(fd: int) -> int:
     return moved
 
 
+def forget_caller() -> None:
+    """Undoes what processes inherit and a caller may have chosen: signals ignored or blocked."""
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # Python's own choice
+        if signal.getsignal(number) == signal.SIG_IGN:  # SIGCHLD: no child would have a status
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+
+
 def set_apart(zygote: Zygote, settings: dict[str, Any]) -> None:
     """Gives up all that the jail shall not have."""
     if zygote.bare:
@@ -245,6 +268,7 @@ def set_apart(zygote: Zygote, settings: dict[str, Any]) -> None:
 
 def main(control: socket, settings: dict[str, Any]) -> None:
     """The zygote's life: set up, say hello, run tests until the control socket closes."""
+    forget_caller()
     for name in USUAL_MODULES.split():
         __import__(name)
     zygote = Zygote(settings, control)
@@ -253,11 +277,15 @@ def main(control: socket, settings: dict[str, Any]) -> None:
         set_apart(zygote, settings)
     except Exception as error:  # whatever it is, the other side shall hear of it
         words = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-        control.send(json.dumps({"error": words}).encode())
+        passing = isinstance(error, OSError) and error.errno in PASSING
+        control.send(json.dumps({"error": words, "passing": passing}).encode())
         os._exit(1)
     if settings["view"] == "numpy":
-        sys.path.append(namespaces.PACKAGES)
+        here = os.path.dirname(settings["packages"][0]) if zygote.bare else namespaces.PACKAGES
+        sys.path.append(here)
         __import__("numpy")
+        if zygote.bare:
+            sys.path.remove(here)  # other packages may be there
     for name, value in {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 64}.items():
         spawn.limit(getattr(resource, f"RLIMIT_{name}"), value)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a namespace is then immune

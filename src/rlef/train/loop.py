@@ -27,7 +27,7 @@ from rlef.environment import (
     reveal_private_tests,
 )
 from rlef.evaluation import episode_statistics
-from rlef.evaluation.evaluate import run_episodes, with_public_tests
+from rlef.evaluation.episodes import in_lines, run_episodes, with_public_tests
 from rlef.learner.checkpoint import restore_learner, restore_policy, save_learner, save_policy
 from rlef.learner.ppo import PPOLearner
 from rlef.problems import Problem, load_problems
@@ -227,7 +227,7 @@ class Trainer:
             self.config.seed,
             self.run,
             name,
-            self.display.message,
+            in_lines(self.display.message),
         )
         self.engine.clear_cache()
         self.evaluation_s += time.perf_counter() - started

@@ -1,7 +1,10 @@
 """Hostile and odd programs with the verdicts that they must get, as data, by category."""
 
 from hostile import (
+    between,
+    channel,
     compile,
+    corners,
     cpp,
     descriptors,
     ending,
@@ -33,9 +36,12 @@ CATEGORIES: dict[str, tuple[Hostile, ...]] = {
     "Secrets": secrets.CASES,
     "Network": network.CASES,
     "Kernel": kernel.CASES,
+    "Corners of what is allowed": corners.CASES,
     "Files, and what is left for the next program": files.CASES,
+    "Between two tests of one program": between.CASES,
     "The runtime": runtime.CASES,
     "Liars": liars.CASES,
+    "Messages of its own": channel.CASES,
     "Text": text.CASES,
     "Numbers": numbers.CASES,
     "Compiling": compile.CASES,

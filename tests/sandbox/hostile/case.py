@@ -56,6 +56,8 @@ class Hostile:
     first_given: str = ""
     machine: str = ""
     """The only machine that it is for."""
+    tests: int = 1
+    """On how many equal tests it runs; each must end as said."""
 
 
 def _table(text: str) -> dict[str, int]:

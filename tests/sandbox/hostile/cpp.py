@@ -1,9 +1,19 @@
 """C++: hostile sources for the compiler, and hostile programs."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from hostile.case import AC, CE, EASY, LOOP, MEMORY, OLE, QUICK, RE, SLEEP, TLE, WA, Hostile, Limits
 
+PACKAGE = next(
+    (
+        str(file)
+        for folder in ("lib", "local/lib")
+        for file in sorted(Path("/usr", folder).glob("python3*/*-packages/**/*.py"))
+    ),
+    "/usr/lib/python3/dist-packages/x.py",
+)
+"""A file that an installed package has, on this machine."""
 IO = "#include <cstdio>\n#include <cstdlib>\n#include <unistd.h>\n"
 
 
@@ -93,6 +103,16 @@ CASES = tuple(
         run("thread", "a thread", "pthread_t t; int *e = 0; if (pthread_create(&t, 0, [](void *p) "
             "-> void * { puts(\"ok\"); return p; }, e)) return 3; pthread_join(t, 0);", "accepted",
             AC, EASY, head=SYSTEM),
+        run("threads", "eight threads of the standard library",
+            "std::vector<std::thread> v; for (int i = 0; i < 8; i++) v.emplace_back([] {}); "
+            "for (auto &t : v) t.join(); puts(\"ok\");", "accepted: none takes the whole memory",
+            AC, EASY, head="#include <cstdio>\n#include <thread>\n#include <vector>\n"),
+        run("deep-stack", "300 MB of stack, of 512 MB", "return f(300'000) && puts(\"ok\") < 0;",
+            "accepted", AC, EASY, head=IO + "int f(int n) { volatile char a[1000]; a[n % 1000] = 1;"
+            " return n > 0 ? f(n - 1) * a[n % 1000] : 1; }\n"),
+        run("loader", "becomes the dynamic loader, which could run any file",
+            'execl("/lib64/ld-linux-x86-64.so.2", "ld", "--list-tunables", (char *)0); return 3;',
+            "EPERM, or no program to run", ("RE", "WA")),
         run("thread-bomb", "threads without an end",
             "for (int i = 0; i < 5000; i++) { pthread_t t; if (pthread_create(&t, 0, [](void *p) "
             "-> void * { pause(); return p; }, 0)) return 3; }", "EAGAIN", RE, head=SYSTEM,
@@ -106,6 +126,8 @@ CASES = tuple(
               "#include __FILE__\n#include __FILE__\nint main() {}"),
         build("incbin", "takes /etc/passwd into the program",
               'asm(".incbin \\"/etc/passwd\\"");\nint main() {}'),
+        build("incbin-package", "takes an installed Python package into the program",
+              f'asm(".incbin \\"{PACKAGE}\\"");\nint main() {{}}'),
         build("incbin-proc", "takes the environment into the program",
               'asm(".incbin \\"/proc/self/environ\\"");\nint main() {}'),
         build("template-depth", "templates without an end",

@@ -129,6 +129,9 @@ CASES = (
          given="[]", wanted=f'"{SECRET}"', mode="function", entry_point="f"),
     seek("program-before", "scans its heap for the program that ran before", HEAP,
          first=f"answer = '{SECRET}'\nprint('ok')\n" + "# padding\n" * 100),
+    *(seek(f"program-before-{size}", f"the same, after a program of {size} kB", HEAP,
+           first=f"answer = '{SECRET}'\nprint('ok')\n" + f"# {SECRET}\n" * (size * 40))
+      for size in (3, 10, 50, 200, 2000)),
     seek("objects-before", "looks through all objects for the program that ran before", OBJECTS,
          first=f"answer = '{SECRET}'\nprint('ok')\n" + "# padding\n" * 100),
     seek("input-before", "scans its heap for the input of the program before", HEAP,

@@ -94,6 +94,14 @@ ODD = (
      "import threading\nc, x = threading.Condition(), []\ndef f():\n    with c:\n"
      "        x.append('ok'); c.notify()\nt = threading.Thread(target=f)\nwith c:\n    t.start()\n"
      "    c.wait_for(lambda: x)\nprint(*x)"),
+    ("own-lines", "prints its own traceback",
+     "import traceback\ntry: 1 / 0\nexcept ZeroDivisionError: pass\n"
+     "try: [][5]  # ok\nexcept IndexError: print(traceback.format_exc().split('# ')[1][:2])"),
+    ("own-source", "reads its own source",
+     "import inspect\ndef f():\n    pass  # ok\nprint(inspect.getsource(f).split()[-1])"),
+    ("own-warning", "a warning shows its line",
+     "import io, sys, warnings\nsys.stderr = io.StringIO()\nwarnings.warn('x')  # ok\n"
+     "print(sys.stderr.getvalue().split()[-1])"),
     ("numpy", "numpy", "import numpy as np\nprint('ok' if np.arange(10).sum() == 45 else 0)"),
     ("numpy-linear-algebra", "numpy.linalg and random",
      "import numpy as np\na = np.eye(50) * 2\n"

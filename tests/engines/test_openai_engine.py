@@ -1,0 +1,298 @@
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from chat_server import Behaviour, ChatServer, Reply, answer, failure, serving
+
+from rlef.engines import ChatCompletion, EngineError, FinishReason, ModelError, SamplingParams
+from rlef.engines.open import open_engine
+from rlef.engines.openai import OpenAIEngine
+
+pytest.importorskip("openai", reason="pip install 'rlef[openai]'")
+PARAMS = SamplingParams(temperature=0.3, top_p=0.9, max_new_tokens=20)
+ASK = [{"role": "user", "content": "Hello."}]
+CONTEXT_ERRORS = [
+    failure(400, "This model's maximum context length is 8 tokens.", "context_length_exceeded"),
+    failure(400, "Input length (9) exceeds model's maximum context length (8)."),
+    failure(400, "the request exceeds the available context size, try increasing it"),
+    failure(400, "The input (9 tokens) is longer than the model's context length (8 tokens)."),
+    failure(413, "prompt is too long: 9 tokens > 8 maximum"),
+    failure(400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."),
+]
+
+
+@contextmanager
+def engine_on(server: ChatServer | str, **words: Any) -> Iterator[OpenAIEngine]:
+    url = server if isinstance(server, str) else server.url
+    words = {"first_delay_s": 0.01, "tries": 4, **words}
+    engine = OpenAIEngine("m", base_url=url, **words)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def collect(engine: OpenAIEngine, count: int) -> dict[int, ChatCompletion]:
+    found: dict[int, ChatCompletion] = {}
+    end = time.monotonic() + 20
+    while len(found) < count:
+        assert time.monotonic() < end, f"{len(found)} of {count} answers came"
+        found.update(engine.collect(0.05))
+    return found
+
+
+def ask_once(behaviour: Behaviour, **words: Any) -> tuple[ChatCompletion, ChatServer]:
+    with serving(behaviour) as server, engine_on(server, **words) as engine:
+        engine.submit(5, ASK, PARAMS, 2**40 + 3)
+        found = collect(engine, 1)
+    return found[5], server
+
+
+def test_what_is_asked_and_what_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    completion, server = ask_once(lambda *_: answer("Hi."))
+    assert completion == ChatCompletion(
+        text="Hi.", finish=FinishReason.STOP, prompt_tokens=7, completion_tokens=3
+    )
+    [request] = server.requests
+    assert request == {
+        "model": "m",
+        "messages": ASK,
+        "temperature": 0.3,
+        "top_p": 0.9,
+        "max_tokens": 20,
+        "seed": 3,
+    }
+    assert server.keys == ["Bearer secret"]
+
+
+def test_an_answer_that_was_cut_or_is_empty() -> None:
+    cut, _ = ask_once(lambda *_: answer("Hi", "length", usage=False))
+    assert cut == ChatCompletion(text="Hi", finish=FinishReason.LENGTH)
+    empty, _ = ask_once(lambda *_: answer(None))
+    assert empty.text == ""
+
+
+def test_top_k_is_sent_where_it_is_on() -> None:
+    with serving(lambda *_: answer("Hi.")) as server, engine_on(server) as engine:
+        engine.submit(0, ASK, SamplingParams(top_k=5), 0)
+        collect(engine, 1)
+    assert server.requests[0]["top_k"] == 5
+    with (
+        serving(lambda *_: answer("Hi.")) as server,
+        engine_on(server) as engine,
+        pytest.raises(ValueError, match="top_k is -1"),
+    ):
+        engine.submit(0, ASK, SamplingParams(top_k=-1), 0)
+
+
+def test_no_more_requests_at_once_than_allowed() -> None:
+    def slow(request: dict[str, Any], before: int) -> Reply:
+        time.sleep(0.02)
+        return answer(request["messages"][0]["content"])
+
+    with serving(slow) as server, engine_on(server, concurrency=3) as engine:
+        for key in range(12):
+            engine.submit(key, [{"role": "user", "content": f"{key}"}], PARAMS, key)
+        found = collect(engine, 12)
+    assert {key: completion.text for key, completion in found.items()} == {
+        key: f"{key}" for key in range(12)
+    }
+    assert server.most == 3
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        failure(429, "slow down"),
+        failure(500, "oops"),
+        failure(503, "later", Retry_After="0"),
+        Reply(status=502, body="<html>bad gateway</html>", headers={"content-type": "text/html"}),
+        Reply(body="{'not': json"),
+        Reply(body="<html>welcome</html>", headers={"content-type": "text/html"}),
+        Reply(body={"choices": []}),
+        Reply(body={"choices": [{"message": {"content": ["parts"]}}]}),
+        Reply(body={"error": "of another shape"}),
+        Reply(body={"choices": [{"message": "?" * 400}]}, cut=50),
+        Reply(body="x" * 400, cut=0),
+    ],
+    ids=lambda reply: f"{reply.status}-{str(reply.body)[:20]}-{reply.cut}",
+)
+def test_what_may_pass_is_asked_again(trouble: Reply) -> None:
+    completion, server = ask_once(lambda _, before: trouble if before < 2 else answer("Hi."))
+    assert completion.text == "Hi." and len(server.requests) == 3
+
+
+def test_an_answer_that_never_comes_is_asked_for_again() -> None:
+    held = threading.Event()
+    hang = Reply(body="late", hold=held)
+    completion, server = ask_once(
+        lambda _, before: hang if before == 0 else answer("Hi."), timeout_s=0.3
+    )
+    held.set()
+    assert completion.text == "Hi." and len(server.requests) == 2
+
+
+@pytest.mark.parametrize("date", [False, True], ids=["seconds", "date"])
+def test_the_server_says_when_to_ask_again(date: bool) -> None:
+    when = formatdate(time.time() + 1.5, usegmt=True) if date else "0.5"
+    started = time.monotonic()
+    completion, _ = ask_once(
+        lambda _, before: failure(429, "wait", Retry_After=when) if before == 0 else answer("Hi."),
+        first_delay_s=60.0,
+    )
+    assert completion.text == "Hi." and 0.3 < time.monotonic() - started < 5
+
+
+def test_delays_double_and_differ() -> None:
+    from rlef.engines.openai import _delay_s
+
+    for attempt, middle in [(1, 1.0), (2, 2.0), (4, 8.0), (20, 30.0)]:
+        delays = {_delay_s(attempt, 1.0, {}) for _ in range(50)}
+        assert len(delays) > 40
+        assert all(0.75 * middle <= delay <= 1.25 * middle for delay in delays)
+    assert _delay_s(1, 1.0, {"retry-after": "1e9"}) == 120
+    for nonsense in ("soon", "-5", "nan"):
+        assert 0.75 <= _delay_s(1, 1.0, {"retry-after": nonsense}) <= 1.25
+
+
+@pytest.mark.parametrize("error", CONTEXT_ERRORS, ids=range(len(CONTEXT_ERRORS)))
+def test_a_prompt_that_is_too_long_is_no_failure(error: Reply) -> None:
+    completion, server = ask_once(lambda *_: error)
+    assert completion.finish is FinishReason.NO_ROOM and len(server.requests) == 1
+
+
+def fails(behaviour: Behaviour, **words: Any) -> tuple[str, ChatServer]:
+    with serving(behaviour) as server, engine_on(server, **words) as engine:
+        engine.submit(0, ASK, PARAMS, 0)
+        with pytest.raises(EngineError) as caught:
+            collect(engine, 1)
+        with pytest.raises(EngineError):
+            engine.collect(0)
+    assert "\n" not in str(caught.value)
+    return str(caught.value), server
+
+
+def test_requests_that_no_other_try_would_help() -> None:
+    line, server = fails(lambda *_: failure(404, "The model `m` does not exist."))
+    assert line == (
+        f"{server.url} has no model 'm', or no chat completions (404 The model `m` does not "
+        "exist.); allowed: a name that GET /models lists, and an address that usually ends in /v1"
+    )
+    assert len(server.requests) == 1
+    line, server = fails(lambda *_: failure(400, "temperature must be\n at most 2"))
+    assert line == f"{server.url} refuses the request (400 temperature must be at most 2)"
+    line, server = fails(lambda *_: failure(401, "bad key"))
+    assert "refuses the key (401 bad key)" in line and len(server.requests) == 1
+
+
+def test_a_server_that_stays_ill_is_given_up() -> None:
+    line, server = fails(lambda *_: failure(500, "oops"), tries=3)
+    assert line == (
+        f"{server.url} failed 3 times: 500 oops; finished episodes are kept: when the server is "
+        "well, the same command goes on"
+    )
+    assert len(server.requests) == 3
+    line, _ = fails(lambda *_: Reply(body="garbage"), tries=2)
+    assert "failed 2 times: an answer that is no chat completion" in line
+
+
+def test_newer_models_have_another_name_for_the_limit() -> None:
+    def picky(request: dict[str, Any], before: int) -> Reply:
+        if "max_tokens" in request:
+            return failure(400, "Unsupported parameter: use 'max_completion_tokens' instead.")
+        return answer("Hi.")
+
+    completion, server = ask_once(picky)
+    assert completion.text == "Hi." and server.requests[1]["max_completion_tokens"] == 20
+
+
+def test_a_server_that_dies_keeps_what_had_come() -> None:
+    reply = answer("Hi.")
+    reply.headers["connection"] = "close"
+    with serving(lambda *_: reply) as server, engine_on(server, tries=2) as engine:
+        for key in range(3):
+            engine.submit(key, ASK, PARAMS, key)
+        assert len(collect(engine, 3)) == 3
+        server.shutdown()
+        server.server_close()
+        engine.submit(3, ASK, PARAMS, 3)
+        with pytest.raises(EngineError, match="failed 2 times: "):
+            collect(engine, 1)
+        engine.cancel()
+        assert engine.collect(0) == []
+
+
+def test_answers_before_a_failure_come_first() -> None:
+    def half(request: dict[str, Any], before: int) -> Reply:
+        return failure(400, "no") if request["seed"] == 1 else answer("Hi.")
+
+    with serving(half) as server, engine_on(server, concurrency=1) as engine:
+        for key in range(2):
+            engine.submit(key, ASK, PARAMS, key)
+        time.sleep(0.3)
+        assert [key for key, _ in engine.collect(1)] == [0]
+        with pytest.raises(EngineError, match="refuses the request"):
+            engine.collect(1)
+
+
+def test_cancelled_requests_leave_nothing_behind() -> None:
+    held = threading.Event()
+    with (
+        serving(lambda _, before: Reply(body="x", hold=held) if before < 2 else answer("Hi.")) as s,
+        engine_on(s) as engine,
+    ):
+        engine.submit(0, ASK, PARAMS, 0)
+        engine.submit(1, ASK, PARAMS, 0)
+        while len(s.requests) < 2:
+            time.sleep(0.01)
+        engine.cancel()
+        held.set()
+        engine.submit(0, ASK, PARAMS, 0)
+        assert collect(engine, 1)[0].text == "Hi." and engine.collect(0.1) == []
+
+
+def opens(url: str | None, **words: Any) -> str:
+    with pytest.raises(ModelError) as caught:
+        open_engine("openai", "m", base_url=url, **words)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_wrong_key_or_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(lambda *_: answer("Hi."), failure(401, "Incorrect API key provided")) as server:
+        assert opens(server.url) == (
+            f"{server.url} refuses the key (401 Incorrect API key provided); "
+            "allowed: a valid key in OPENAI_API_KEY"
+        )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert opens(f"http://127.0.0.1:{port}/v1").startswith(
+        f"no server at http://127.0.0.1:{port}/v1: "
+    )
+    assert "no server at http://no.such.host.invalid" in opens("http://no.such.host.invalid/v1")
+    assert opens("127.0.0.1:8000") == (
+        "the base URL is '127.0.0.1:8000'; allowed: http://... or https://..., such as "
+        "http://127.0.0.1:8000/v1"
+    )
+    assert opens(None) == (
+        "OPENAI_API_KEY is not set; allowed: a key in it, or the base URL of another server"
+    )
+
+
+@pytest.mark.parametrize("models", [failure(404, "Not Found"), failure(503, "busy"), Reply()])
+def test_a_server_without_a_list_of_models_is_taken(models: Reply) -> None:
+    with serving(lambda *_: answer("Hi."), models) as server:
+        engine, chat = open_engine("openai", "m", base_url=server.url)
+        assert chat is None and engine.max_context is None
+        engine.submit(0, ASK, PARAMS, 0)
+        assert collect(engine, 1)[0].text == "Hi."
+        engine.close()
+        engine.close()
