@@ -33,6 +33,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"advantage": "grpo", "kl": "loss_k3"},
     {"advantage": "dr_grpo", "kl": "none"},
     {"advantage": "rloo", "kl": "reward_turn_sum"},
+    {"advantage": "sft", "kl": "none"},
+    {"advantage": "sft", "kl": "loss_k3", "target_kl": 1e-4},
     {"advantage": "reinforce++"},
     {"advantage": "reinforce++", "kl": "reward_token"},
     {"ratio": "turn"},
@@ -381,3 +383,32 @@ def test_missing_peft_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(ValueError, match=r"pip install 'rlef\[lora\]'"):
         PPOLearner(make_model(), settings(lora={"rank": 2}), seed=0)
+
+
+# --- imitation --------------------------------------------------------------------------------
+
+
+def test_imitation_is_of_the_last_answers_of_solved_rollouts() -> None:
+    """Rollouts 1 and 2 are solved: 4 tokens of a first turn, 6 of a second."""
+    learner = PPOLearner(make_model(), settings(advantage="sft", kl="none"), seed=0)
+    batch, model = make_batch(), make_model()
+    slow = slow_logprobs(model, batch, 1.0)
+    last = torch.cat([slow[1][batch.turn_ids[1] == 0], slow[2][batch.turn_ids[2] == 1]])
+    assert len(last) == 10
+    (-last.mean()).backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    metrics = learner.update(batch, steps=1)
+    assert metrics["loss/policy"] == pytest.approx(-float(last.detach().mean()), rel=1e-5)
+    assert metrics["grad_norm/policy"] == pytest.approx(float(norm), rel=1e-4)
+    assert "clipfrac" not in metrics and "explained_variance" not in metrics
+
+
+def test_where_nothing_is_solved_nothing_is_learnt() -> None:
+    learner = PPOLearner(make_model(), settings(advantage="sft", kl="none"), seed=0)
+    learner.update(make_batch(), steps=1)  # so that the optimizer has momentum
+    before = [p.detach().clone() for p in learner.policy.parameters()]
+    failed = replace(make_batch(), solved=torch.zeros(5, dtype=torch.bool))
+    metrics = learner.update(failed, steps=1)
+    assert metrics["policy_steps"] == 0 and "loss/policy" not in metrics
+    for a, b in zip(before, learner.policy.parameters(), strict=True):
+        assert torch.equal(a, b)

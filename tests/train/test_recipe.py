@@ -44,6 +44,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["learner.advantage=sft"], "kl is reward_turn_mean, but advantage sft knows no rewards"),
         (["learner.kl=reward_token"], "kl is reward_token, but advantage turn_critic knows no"),
         (["learner.advantage=rloo", "learner.kl=reward_token"], "advantage rloo knows no rewards"),
         (["learner.advantage=token_critic", "learner.ratio=turn"], "allowed: ratio=token, or"),

@@ -25,6 +25,7 @@ GROUPS = "rollout.per_problem=4"
 FAST = [
     ["learner.advantage=grpo", GROUPS, "learner.kl=none"],
     ["learner.lora.rank=4"],
+    ["learner.advantage=sft", "learner.kl=none"],
 ]
 SWITCHES = [
     ["learner.advantage=token_critic", "learner.kl=reward_token", "learner.lam=0.95"],
@@ -81,7 +82,8 @@ def start(path: Path, words: list[str]) -> tuple[TrainConfig, RunFolder]:
 
 def essence(record: dict[str, Any]) -> str:
     """All but verdicts: how a wrong program ends may hang on how busy the machine is."""
-    kept = {key: value for key, value in record.items() if key != "final_verdict"}
+    varying = {"final_verdict", "session", "wall_s"}
+    kept = {key: value for key, value in record.items() if key not in varying}
     kept["turns"] = [{**turn, "public_verdicts": None} for turn in record["turns"]]
     return json.dumps(kept)
 

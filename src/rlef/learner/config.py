@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
-Advantage = Literal["turn_critic", "token_critic", "grpo", "dr_grpo", "rloo", "reinforce++"]
+Advantage = Literal["turn_critic", "token_critic", "grpo", "dr_grpo", "rloo", "reinforce++", "sft"]
 KLPlace = Literal[
     "reward_turn_mean", "reward_turn_sum", "reward_token", "loss_k1", "loss_k2", "loss_k3", "none"
 ]
@@ -34,7 +34,8 @@ class LearnerConfig(BaseModel):
     advantage: Advantage = "turn_critic"
     """With a critic per turn (the paper's) or per token (its ablation); or without one: compared
     with the other samples of the problem (``grpo``, ``dr_grpo``, ``rloo``; these need
-    ``rollout.per_problem``) or with the whole batch (``reinforce++``)."""
+    ``rollout.per_problem``) or with the whole batch (``reinforce++``). ``sft`` is none at all: the
+    last answers of solved rollouts are imitated (rejection sampling, again with every batch)."""
     kl: KLPlace = "reward_turn_mean"
     """Where the KL penalty goes: into the reward of a turn as mean (the paper's) or sum over its
     tokens, into the reward of each token, or into the loss by an estimator. ``none``: no penalty,
@@ -87,6 +88,11 @@ class LearnerConfig(BaseModel):
     """Less memory, about a third more time."""
 
     @property
+    def imitates(self) -> bool:
+        """Whether solved rollouts are imitated instead of reinforced."""
+        return self.advantage == "sft"
+
+    @property
     def has_critic(self) -> bool:
         """Whether a value network is trained."""
         return self.advantage in ("turn_critic", "token_critic")
@@ -112,6 +118,11 @@ class LearnerConfig(BaseModel):
             raise ValueError(
                 f"ratio is turn, but advantage {self.advantage} with kl {self.kl} gives each token "
                 "its own; allowed: ratio=token, or one advantage per turn"
+            )
+        if self.imitates and self.kl.startswith("reward"):
+            raise ValueError(
+                f"kl is {self.kl}, but advantage sft knows no rewards; "
+                "allowed: kl=none, or a KL penalty in the loss"
             )
         if self.advantage == "reinforce++" and self.normalize == "none":
             raise ValueError(

@@ -30,7 +30,8 @@ class Credit:
     """What policy and critic are to learn.
 
     Attributes:
-        advantages: (B, L) at every action token, whitened where that is part of the method.
+        advantages: (B, L) at every action token, whitened where that is part of the method; for
+            imitation 1 at the tokens to imitate, 0 elsewhere.
         returns: rewards to go, (B, U) of turns or (B, L) of tokens; ``None`` without a critic.
         penalty: (B, U) turn means of log pi_old - log pi_ref, whatever is done with them; ``None``
             without a reference.
@@ -68,6 +69,8 @@ def assign_credit(
         elif config.kl == "reward_turn_sum":
             total = turn_kl_penalty(old_logprobs, ref_logprobs, turn_ids, num_turns, "sum")
             rewards = rewards - config.beta * total
+    if config.imitates:
+        return Credit(imitated_tokens(batch).float(), None, penalty, None)
     if config.compares_groups:
         returns = episode_returns(rewards, batch.turn_mask, config.gamma)
         per_episode = _compare(config, returns, batch.groups)
@@ -85,6 +88,12 @@ def assign_credit(
     if not config.per_token:
         advantages = turns_to_tokens(advantages, turn_ids)
     return Credit(advantages, to_go, penalty, None)
+
+
+def imitated_tokens(batch: RolloutBatch) -> Tensor:
+    """The last answers of solved rollouts, (B, L) bool: RLEF's supervised baseline, section 3.3."""
+    last = batch.turn_mask.sum(1, keepdim=True) - 1
+    return batch.action_mask & (batch.turn_ids == last) & batch.solved[:, None]
 
 
 def _compare(config: LearnerConfig, returns: Tensor, groups: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from rlef.algorithms import (
     kl_estimates,
     masked_mean,
     ppo_policy_loss,
+    sft_loss,
     turn_importance_weights,
     turn_policy_loss,
     turn_sums,
@@ -44,8 +45,9 @@ def policy_objective(
     now: ActionLogprobs,
     tokens: Tensor,
     turns: Tensor,
+    imitated: Tensor,
 ) -> PolicyObjective:
-    """Clipped surrogate, plus KL penalty and entropy bonus where these stand in the loss.
+    """Clipped surrogate or imitation, plus KL penalty and entropy bonus where in the loss.
 
     Args:
         config: The settings.
@@ -54,17 +56,21 @@ def policy_objective(
         now: Its log-probabilities, and entropies where there is a bonus, with gradient.
         tokens: Scalar, action tokens of the whole minibatch: the denominator.
         turns: Scalar, turns of the whole minibatch.
+        imitated: Scalar, tokens of the whole minibatch to imitate.
     """
     mask = part.action_mask
-    surrogate = _surrogate(config, part, old, now.logprobs, tokens, turns)
-    loss = surrogate.loss
-    metrics = {
-        "loss/policy": float(loss.detach()),
-        "clipfrac": float(surrogate.clipfrac),
-        "approx_kl": float(approx_kl(now.logprobs, old.old_logprobs, mask, tokens)),
-        "ratio": float(surrogate.ratio),
-        "importance_weight": float(surrogate.importance_weight),
-    }
+    metrics = {"approx_kl": float(approx_kl(now.logprobs, old.old_logprobs, mask, tokens))}
+    if config.imitates:
+        loss = sft_loss(now.logprobs, old.advantages > 0, imitated)
+    else:
+        surrogate = _surrogate(config, part, old, now.logprobs, tokens, turns)
+        loss = surrogate.loss
+        metrics |= {
+            "clipfrac": float(surrogate.clipfrac),
+            "ratio": float(surrogate.ratio),
+            "importance_weight": float(surrogate.importance_weight),
+        }
+    metrics["loss/policy"] = float(loss.detach())
     if config.kl in _ESTIMATORS and old.ref_logprobs is not None:
         estimates = kl_estimates(now.logprobs, old.ref_logprobs, mask, _ESTIMATORS[config.kl])
         kl = masked_mean(estimates, mask, tokens)

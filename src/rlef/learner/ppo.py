@@ -112,7 +112,11 @@ class PPOLearner:
         policy_steps, has_moved_far = 0, False
         for rows in self._minibatches(len(batch), steps):
             step: _Metrics = {}
-            if not has_moved_far and self.updates >= self.config.critic_warmup_updates:
+            if (
+                not has_moved_far
+                and self.updates >= self.config.critic_warmup_updates
+                and not (self.config.imitates and not scored.advantages[rows].any())
+            ):
                 step |= self._policy_gradient(batch, scored, rows)
                 has_moved_far = step["approx_kl"] > (self.config.target_kl or math.inf)
                 if has_moved_far:
@@ -153,6 +157,7 @@ class PPOLearner:
     def _policy_gradient(self, batch: RolloutBatch, scored: Scored, rows: Tensor) -> _Metrics:
         """Adds up the policy's gradient on a minibatch."""
         tokens, turns = batch.action_mask[rows].sum(), batch.turn_mask[rows].sum()
+        imitated = (scored.advantages[rows] > 0).sum()
         sums: _Metrics = {}
         for part, old in self._parts(batch, scored, rows):
             with self._autocast():
@@ -162,7 +167,7 @@ class PPOLearner:
                     self._temperature,
                     with_entropy=self.config.entropy_bonus > 0,
                 )
-                objective = policy_objective(self.config, part, old, now, tokens, turns)
+                objective = policy_objective(self.config, part, old, now, tokens, turns, imitated)
                 objective.loss.backward()  # type: ignore[no-untyped-call]
             for name, value in objective.metrics.items():
                 sums[name] = sums.get(name, 0.0) + value

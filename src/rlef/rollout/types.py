@@ -89,6 +89,7 @@ class RolloutBatch:
         turn_mask: (B, U) bool, True = the turn exists.
         rewards: (B, U) float32, before any KL penalty, 0 where there is no turn.
         groups: (B,) int64, equal for rollouts of one problem, whatever the number.
+        solved: (B,) bool, the last program passes all tests.
     """
 
     token_ids: Tensor
@@ -99,6 +100,7 @@ class RolloutBatch:
     turn_mask: Tensor
     rewards: Tensor
     groups: Tensor
+    solved: Tensor
 
     @property
     def action_mask(self) -> Tensor:
@@ -163,6 +165,7 @@ class RolloutBatch:
             turn_mask=_pad([[True] * count for count in counts], num_turns, 0, torch.bool),
             rewards=_pad([r.rewards for r in rollouts], num_turns, 0, torch.float32),
             groups=torch.tensor([numbers[name] for name in names]),
+            solved=torch.tensor([rollout.record.solved for rollout in rollouts]),
         )
 
 

@@ -106,6 +106,7 @@ def _collate(rows: Sequence[_Sequence]) -> RolloutBatch:
         turn_mask=none.bool(),
         rewards=none,
         groups=torch.arange(len(rows)),
+        solved=torch.ones(len(rows), dtype=torch.bool),
     )
 
 
