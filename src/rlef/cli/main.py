@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from rlef import __version__
-from rlef.cli import bench, data, env, evaluate, judge, recipe, report, train, warmstart
+from rlef.cli import bench, data, env, evaluate, judge, recipe, report, study, train, warmstart
 
 app = typer.Typer(
     name="rlef",
@@ -22,6 +22,7 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("study", epilog=study.EXAMPLES)(study.study)
 app.command("warmstart", epilog=warmstart.EXAMPLES)(warmstart.warmstart)
 app.command("env")(env.env)
 app.add_typer(data.app, name="data")

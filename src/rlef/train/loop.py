@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -104,6 +105,34 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
         )
 
 
+def learn(config: TrainConfig, run: RunFolder, display: Progress) -> Path:
+    """Trains to the end of the recipe, without the evaluations before and after.
+
+    Args:
+        config: The recipe.
+        run: Its folder, locked by the caller; what it holds is gone on from.
+        display: Shows progress.
+
+    Returns:
+        The folder of the policy: the last checkpoint, or the best on ``data.valid``.
+
+    Raises:
+        As ``train``.
+    """
+    last = run.latest_checkpoint()
+    if last is None or last.update < config.updates:
+        with Sandbox(workers=config.rollout.judge_workers) as sandbox:
+            trainer = Trainer(config, run, display, sandbox)
+            trainer.describe()
+            trainer.restore()
+            while trainer.update < config.updates:
+                trainer.train_on_one_batch()
+        last = run.latest_checkpoint()
+        assert last is not None  # the loop ends with a checkpoint
+    best = run.checkpoints_path / BEST
+    return best if config.eval.every is not None and best.is_dir() else last.path
+
+
 class Trainer:
     """The parts of a run.
 
@@ -140,12 +169,8 @@ class Trainer:
                 f"for {longest} tokens; allowed: up to {longest}"
             )
         self.parameters = policy.num_parameters()
-        cpu_s = config.rollout.cpu_s
-        self._limits = Limits(
-            cpu_s=cpu_s, memory_mb=config.rollout.memory_mb, wall_s=WALL_PER_CPU * cpu_s
-        )
         self.controls = build_controls(
-            config, self.train_problems, self.test_problems, sandbox, self.prompts, self._limits
+            config, self.train_problems, self.test_problems, sandbox, self.prompts, limits(config)
         )
         self.learner = PPOLearner(
             policy, config.learner, config.seed, config.rollout.temperature, config.updates
@@ -334,21 +359,26 @@ class Trainer:
         feedback: FeedbackOptions,
         pool: RandomFeedbackPool | None,
     ) -> RolloutWorker:
-        rollout = self.config.rollout
         return RolloutWorker(
             engine=self.engine,
             chat=self.chat,
             sandbox=self.sandbox,
             sampling=sampling,
             max_turns=turn_limit,
-            max_context=rollout.max_context,
+            max_context=self.config.rollout.max_context,
             prompts=self.prompts,
             feedback=feedback,
             rewards=self.config.reward.build(),
-            limits=self._limits,
-            group_size=rollout.group,
+            limits=limits(self.config),
+            group_size=self.config.rollout.group,
             random_feedback=pool,
         )
+
+
+def limits(config: TrainConfig) -> Limits:
+    """Returns the limits of a test where its problem names none."""
+    cpu_s, memory_mb = config.rollout.cpu_s, config.rollout.memory_mb
+    return Limits(cpu_s=cpu_s, memory_mb=memory_mb, wall_s=WALL_PER_CPU * cpu_s)
 
 
 def _solve_metrics(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str, float]:

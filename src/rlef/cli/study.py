@@ -1,0 +1,122 @@
+"""``rlef study``: the paper's comparisons, from one command."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlef.cli.common import print_rich, quiet_transformers
+
+if TYPE_CHECKING:
+    from rlef.study import Part
+
+EXAMPLES = (
+    "Examples: rlef study · rlef study --budget full --seeds 3 · "
+    "rlef study --arms untrained,rlef,sft · rlef study my.yaml updates=400 --out runs/mine "
+    "(the same words again go on where it stopped)"
+)
+_SEEDS = {"quick": 1, "full": 3}
+_EVERY_S = 30.0
+
+
+class _Lines:
+    """A line of progress now and then; the numbers themselves are in the run folders."""
+
+    def __init__(self, updates: int) -> None:
+        self._updates = updates
+        self._shown = time.monotonic()
+
+    def message(self, text: str) -> None:
+        """The loop's own words are left out, as there are many loops."""
+
+    def update(self, metrics: Mapping[str, object]) -> None:
+        """Shows a line if the last one is old."""
+        if time.monotonic() - self._shown < _EVERY_S:
+            return
+        self._shown = time.monotonic()
+        rate = metrics.get("solve_rate")
+        solved = f", {100 * rate:.1f} % solved in training" if isinstance(rate, float) else ""
+        typer.echo(f"    update {metrics['update']} of {self._updates}{solved}", err=True)
+
+
+def study(
+    recipe: Annotated[
+        str, typer.Argument(help="A YAML file or a shipped recipe's name.")
+    ] = "mini-study",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of all arms, such as updates=80."),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="quick: the main arms, one seed; full: all arms, three.")
+    ] = "quick",
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds of each arm.", show_default=False)
+    ] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="Only these, separated by commas.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/study"),
+    only_page: Annotated[
+        bool, typer.Option("--page", help="Write the page of what is there, run nothing.")
+    ] = False,
+) -> None:
+    """Train every arm with the same budget, examine all alike, and write one page."""
+    from rlef.config import load_config
+    from rlef.study import chosen_arms, parts, run_study
+    from rlef.train.recipe import TrainConfig
+
+    if budget not in _SEEDS:
+        raise typer.BadParameter(f"budget is {budget!r}; allowed: {', '.join(_SEEDS)}")
+    words = overrides or []
+    try:
+        wanted = chosen_arms(arms, full=budget == "full")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    first = load_config(TrainConfig, recipe, words).seed
+    todo = parts(wanted, first, seeds or _SEEDS[budget])
+    again = ["rlef", "study", recipe, *words, "--budget", budget, "--out", str(out)]
+    again += [*(["--seeds", str(seeds)] if seeds else []), *(["--arms", arms] if arms else [])]
+    if not only_page:
+        quiet_transformers()
+        try:
+            run_study(
+                recipe,
+                words,
+                todo,
+                out,
+                say=lambda text: typer.echo(text, err=True),
+                display=lambda _, config: _Lines(config.updates),
+            )
+        except KeyboardInterrupt:
+            typer.echo(f"\nstopped; go on with: {shlex.join(again)}", err=True)
+            raise typer.Exit(130) from None
+    _write_page(todo, out, shlex.join(again), recipe)
+
+
+def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str) -> None:
+    from rlef.report import comparison_table
+    from rlef.run import RunError
+    from rlef.study import claim_results, finished, load_results, write_study
+
+    done = finished(out, todo)
+    if not done:
+        raise RunError(f"{out} holds no finished part of this study; allowed: to run it first")
+    results = load_results(out, done)
+    notes = [f"`{command}`", f"{len(done)} of {len(todo)} parts (arms times seeds) are done."]
+    page = write_study(results, out, title=f"Study: {recipe}", notes=notes)
+    claims = claim_results(results)
+    rows = [
+        [
+            each.claim.text,
+            f"{100 * each.difference.difference:+.1f}",
+            f"{100 * each.difference.low:+.1f} to {100 * each.difference.high:+.1f}",
+            each.verdict,
+        ]
+        for each in claims
+    ]
+    print_rich(comparison_table(["claim", "points", "95 %", "verdict"], rows))
+    typer.echo(str(page))

@@ -1,0 +1,27 @@
+"""The paper's comparisons in miniature: every arm trained alike, examined alike, on one page."""
+
+from rlef.study.analysis import ClaimResult, Results, claim_results, load_results
+from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm, Claim, Exam, Side, chosen_arms
+from rlef.study.page import write_study
+from rlef.study.run import Part, arm_config, finished, parts, run_study
+
+__all__ = [
+    "ARMS",
+    "CLAIMS",
+    "EXAMS",
+    "Arm",
+    "Claim",
+    "ClaimResult",
+    "Exam",
+    "Part",
+    "Results",
+    "Side",
+    "arm_config",
+    "chosen_arms",
+    "claim_results",
+    "finished",
+    "load_results",
+    "parts",
+    "run_study",
+    "write_study",
+]

@@ -1,0 +1,236 @@
+"""From the run folders of a study to its numbers; nothing here trains or samples."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from rlef.environment import EpisodeRecord
+from rlef.evaluation import (
+    Behaviour,
+    Interval,
+    bootstrap_interval,
+    cost_curve,
+    episode_behaviour,
+    episode_statistics,
+    parse_metrics,
+)
+from rlef.evaluation.budget import CostPoint
+from rlef.evaluation.compare import Difference, paired_difference
+from rlef.evaluation.episodes import read_episodes
+from rlef.evaluation.specs import values_by_problem
+from rlef.run import RunFolder, json_value
+from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm, Claim, ExamName, Side
+from rlef.study.run import Part, exam_name
+
+TRAINED_TURNS = 3
+"""Turns of the main table, as in training."""
+
+Verdict = Literal["holds", "reversed", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What is on disk.
+
+    Attributes:
+        records: Episodes by arm, seed and exam.
+        metrics: Lines of ``metrics.jsonl`` by arm and seed.
+    """
+
+    records: Mapping[tuple[str, int, ExamName], Sequence[EpisodeRecord]]
+    metrics: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
+
+    @property
+    def arms(self) -> list[Arm]:
+        """Those with an exam, in the order of tables."""
+        found = {arm for arm, _, _ in self.records}
+        return [arm for name, arm in ARMS.items() if name in found]
+
+    def seeds(self, arm: str, exam: ExamName = "feedback") -> list[int]:
+        """Seeds that an arm has taken an exam with."""
+        return sorted(seed for a, seed, e in self.records if (a, e) == (arm, exam))
+
+    def of(self, arm: str, exam: ExamName = "feedback") -> list[EpisodeRecord]:
+        """Episodes of all seeds."""
+        return [r for seed in self.seeds(arm, exam) for r in self.records[arm, seed, exam]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A solve rate of an arm: mean over its seeds."""
+
+    interval: Interval
+    """Over problems, each with the results of all seeds."""
+    by_seed: tuple[float, ...]
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over seeds; NaN for one."""
+        return stdev(self.by_seed) if len(self.by_seed) > 1 else math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimResult:
+    """What became of a claim."""
+
+    claim: Claim
+    difference: Difference
+    by_seed: tuple[float, ...]
+    """Differences, seed by seed."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """``holds`` or ``reversed`` where the interval is on one side of 0, else ``open``."""
+        if self.difference.low > 0:
+            return "holds"
+        return "reversed" if self.difference.high < 0 else "open"
+
+
+def load_results(out: Path, parts: Sequence[Part]) -> Results:
+    """Reads what the parts have on disk.
+
+    Raises:
+        RunDamagedError: A file cannot be read.
+    """
+    records: dict[tuple[str, int, ExamName], Sequence[EpisodeRecord]] = {}
+    metrics: dict[tuple[str, int], Sequence[Mapping[str, Any]]] = {}
+    for part in parts:
+        run = RunFolder(part.folder(out))
+        if not run.is_run():
+            continue
+        metrics[part.arm.name, part.seed] = run.read_metrics()
+        for name in part.arm.exams:
+            if run.has_rollouts(exam_name(EXAMS[name])):
+                found = read_episodes(run, exam_name(EXAMS[name]))
+                records[part.arm.name, part.seed, name] = [record for record, _ in found]
+    return Results(records=records, metrics=metrics)
+
+
+def solve_rate(results: Results, side: Side) -> Rate | None:
+    """1@n of an arm; ``None`` where it has not taken the exam."""
+    by_seed = _values(results, side)
+    if not by_seed:
+        return None
+    return Rate(
+        interval=bootstrap_interval(_pooled(list(by_seed.values())), draws=2000),
+        by_seed=tuple(fmean(map(fmean, values.values())) for values in by_seed.values()),
+    )
+
+
+def claim_results(results: Results) -> list[ClaimResult]:
+    """The claims that can be looked at."""
+    found = []
+    for claim in CLAIMS:
+        lower, higher = _values(results, claim.lower), _values(results, claim.higher)
+        seeds = sorted(lower.keys() & higher.keys())
+        if not seeds:
+            continue
+        difference = paired_difference(
+            claim.text, _pooled([lower[s] for s in seeds]), _pooled([higher[s] for s in seeds])
+        )
+        pairs = [(fmean(map(fmean, side[s].values())) for side in (lower, higher)) for s in seeds]
+        by_seed = tuple(b - a for a, b in pairs)
+        found.append(ClaimResult(claim=claim, difference=difference, by_seed=by_seed))
+    return found
+
+
+def against(results: Results, arm: str, reference: str) -> Difference | None:
+    """1@3 of an arm less that of another, on the seeds that both have."""
+    ours, theirs = (_values(results, Side(arm=name)) for name in (arm, reference))
+    seeds = sorted(ours.keys() & theirs.keys())
+    if arm == reference or not seeds:
+        return None
+    return paired_difference(
+        "1@3", _pooled([theirs[s] for s in seeds]), _pooled([ours[s] for s in seeds])
+    )
+
+
+def rates_by_turn(results: Results, arm: str, exam: ExamName = "feedback") -> list[Rate]:
+    """Solve rate with at most 1, 2, ... turns."""
+    turns = range(1, EXAMS[exam].turn_limit + 1)
+    found = (solve_rate(results, Side(arm=arm, turns=turn, exam=exam)) for turn in turns)
+    return [rate for rate in found if rate is not None]
+
+
+def behaviour(results: Results, arm: str, exam: ExamName = "feedback") -> Behaviour:
+    """What happens from turn to turn, over all seeds."""
+    return episode_behaviour(results.of(arm, exam), EXAMS[exam].turn_limit)
+
+
+def repair_rate(results: Results, arm: str) -> float:
+    """Share of second and third turns that solved their problem."""
+    statistics = episode_statistics(results.of(arm), EXAMS["feedback"].turn_limit)
+    counts = [0.0, 0.0]
+    for turn, rate in enumerate(statistics.repair_rate_by_turn[: TRAINED_TURNS - 1], start=2):
+        reached = sum(len(record.turns) >= turn for record in results.of(arm))
+        counts[0] += 0.0 if math.isnan(rate) else rate * reached
+        counts[1] += reached
+    return counts[0] / counts[1] if counts[1] else math.nan
+
+
+def costs(results: Results, arm: str, exam: ExamName) -> tuple[CostPoint, ...]:
+    """Solve rate against answers per problem."""
+    records = results.of(arm, exam)
+    return cost_curve(records, EXAMS[exam].turn_limit) if records else ()
+
+
+def curve(results: Results, arm: str, key: str) -> list[tuple[float, float]]:
+    """A metric of training as (share of the training done, mean over seeds)."""
+    lines = [lines for (name, _), lines in results.metrics.items() if name == arm and lines]
+    if not lines:
+        return []
+    length = min(map(len, lines))
+    found = []
+    for i in range(length):
+        values = [line[i].get(key) for line in lines]
+        known = [float(value) for value in values if value is not None]
+        if known:
+            found.append(((i + 1) / length, fmean(known)))
+    return found
+
+
+def to_json(results: Results) -> dict[str, object]:
+    """All numbers of the page."""
+    arms: dict[str, object] = {}
+    for arm in results.arms:
+        rates = rates_by_turn(results, arm.name)
+        arms[arm.name] = {
+            "title": arm.title,
+            "words": list(arm.words),
+            "seeds": results.seeds(arm.name),
+            "solve_rate_by_turn": [
+                {**rate.interval._asdict(), "by_seed": rate.by_seed} for rate in rates
+            ],
+            "repair_rate": repair_rate(results, arm.name),
+            "behaviour": behaviour(results, arm.name).to_json(),
+        }
+    claims = [
+        {
+            "claim": each.claim.text,
+            "paper": each.claim.paper,
+            "verdict": each.verdict,
+            **asdict(each.difference),
+            "by_seed": each.by_seed,
+        }
+        for each in claim_results(results)
+    ]
+    return {"arms": json_value(arms), "claims": json_value(claims)}
+
+
+def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
+    """By seed: problem to its results."""
+    (spec,) = parse_metrics(f"1@{side.turns}")
+    return {
+        seed: values_by_problem(
+            results.records[side.arm, seed, side.exam], spec, EXAMS[side.exam].turn_limit
+        )
+        for seed in results.seeds(side.arm, side.exam)
+    }
+
+
+def _pooled(by_seed: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
+    names = dict.fromkeys(name for values in by_seed for name in values)
+    return {name: [x for values in by_seed for x in values.get(name, ())] for name in names}

@@ -1,0 +1,251 @@
+"""What a study compares: arms that differ in one thing each, and the exams that they take."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BASE, RLEF = "untrained", "rlef"
+
+ExamName = Literal["feedback", "random", "independent", "private"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """How a policy is evaluated on the test problems.
+
+    Attributes:
+        turn_limit: Answers per episode at most. An episode ends when its public tests pass, so
+            one exam tells the solve rate of every lower limit too.
+        samples: Episodes per problem.
+        feedback: What is told between turns; ``arm``: what the arm's settings say.
+    """
+
+    name: ExamName
+    turn_limit: int
+    samples: int = 1
+    feedback: Literal["arm", "random", "private"] = "arm"
+
+
+EXAMS: dict[ExamName, Exam] = {
+    "feedback": Exam(name="feedback", turn_limit=10),
+    "random": Exam(name="random", turn_limit=3, feedback="random"),
+    "independent": Exam(name="independent", turn_limit=1, samples=10),
+    "private": Exam(name="private", turn_limit=3, feedback="private"),
+}
+"""``feedback``: far more turns than in training, for 1@1, 1@3 and beyond. ``random``: the control.
+``independent``: answers without feedback, for what feedback is worth at equal cost. ``private``:
+feedback from private tests too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """A way to train, or none.
+
+    Attributes:
+        name: Of its folder.
+        title: In tables.
+        words: ``key=value`` settings on the study's recipe.
+        exams: What it is asked.
+        main: Part of the budget ``quick``.
+        rollouts: Rollouts as a multiple of the recipe's, where equal cost is not equal rollouts.
+    """
+
+    name: str
+    title: str
+    words: tuple[str, ...] = ()
+    exams: tuple[ExamName, ...] = ("feedback",)
+    main: bool = False
+    rollouts: int = 1
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to train."""
+        return self.name != BASE
+
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm(name=BASE, title="untrained", exams=("feedback", "random", "independent"), main=True),
+        Arm(
+            name=RLEF,
+            title="RLEF",
+            exams=("feedback", "random", "independent", "private"),
+            main=True,
+        ),
+        Arm(
+            name="sft",
+            title="fine-tuning on solved rollouts",
+            words=("learner.advantage=sft", "learner.kl=none"),
+            main=True,
+        ),
+        Arm(
+            name="single-turn",
+            title="single-turn RL",
+            words=("rollout.turn_limit=1",),
+            exams=("feedback", "independent"),
+            main=True,
+        ),
+        Arm(
+            name="single-turn-tokens",
+            title="single-turn RL, rollouts for as many answers",
+            words=("rollout.turn_limit=1",),
+            rollouts=3,
+        ),
+        Arm(
+            name="token-critic",
+            title="token-level critic",
+            words=("learner.advantage=token_critic",),
+            main=True,
+        ),
+        Arm(name="turn-ratio", title="turn-level policy ratio", words=("learner.ratio=turn",)),
+        Arm(
+            name="grpo",
+            title="GRPO, 4 per problem",
+            words=("learner.advantage=grpo", "rollout.per_problem=4"),
+        ),
+        Arm(
+            name="rloo",
+            title="RLOO, 4 per problem",
+            words=("learner.advantage=rloo", "rollout.per_problem=4"),
+        ),
+        Arm(
+            name="reinforce++",
+            title="REINFORCE++",
+            words=("learner.advantage=reinforce++",),
+        ),
+        Arm(
+            name="no-feedback",
+            title="trained without feedback, three tries",
+            words=("feedback.kind=none", "eval.feedback=full"),
+        ),
+        Arm(
+            name="random-feedback",
+            title="trained with random feedback",
+            words=("feedback.kind=random", "eval.feedback=full"),
+        ),
+        Arm(
+            name="pass-fail",
+            title="told only that a test failed",
+            words=("feedback.kind=pass_fail",),
+        ),
+        Arm(
+            name="no-traceback",
+            title="feedback without tracebacks",
+            words=("feedback.kind=no_traceback",),
+        ),
+        Arm(name="graded", title="reward: share of tests", words=("reward.graded=true",)),
+        Arm(name="discount", title="reward: 0.8 per turn", words=("reward.discount=0.8",)),
+        Arm(
+            name="potential",
+            title="reward: gain of each turn",
+            words=("reward.potential=0.5",),
+        ),
+        Arm(name="kl-loss", title="KL penalty in the loss (k3)", words=("learner.kl=loss_k3",)),
+        Arm(name="no-kl", title="no KL penalty", words=("learner.kl=none",)),
+    )
+}
+"""All arms, by name, in the order of tables."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a claim: an arm's rate on an exam."""
+
+    arm: str
+    turns: int = 3
+    exam: ExamName = "feedback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A finding of the paper as a difference of two rates, which it says is above 0.
+
+    Attributes:
+        text: What is claimed.
+        paper: The paper's numbers, Llama 3.1 8B, CodeContests valid / test, 1@3.
+        lower: The side that is claimed to be lower.
+        higher: The other one.
+    """
+
+    text: str
+    paper: str
+    lower: Side
+    higher: Side
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        text="RLEF solves more than the untrained model",
+        paper="8.9 / 10.5 → 17.2 / 16.1",
+        lower=Side(arm=BASE),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="RLEF solves more than fine-tuning on solved rollouts",
+        paper="10.3 / 10.0 → 17.2 / 16.1",
+        lower=Side(arm="sft"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="RLEF solves more than single-turn RL",
+        paper="10.2 / 10.9 → 17.2 / 16.1",
+        lower=Side(arm="single-turn"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="… also where single-turn RL has as many answers to learn from",
+        paper="not tried",
+        lower=Side(arm="single-turn-tokens"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="the trained model needs true feedback: random feedback solves less",
+        paper="a large part of the gain of later turns is lost (figure)",
+        lower=Side(arm=RLEF, exam="random"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="feedback in training matters: without it, less is solved",
+        paper="12.2 / 10.9 → 17.2 / 16.1",
+        lower=Side(arm="no-feedback"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="a critic of turns beats one of tokens",
+        paper="13.1 / 13.7 → 17.2 / 16.1",
+        lower=Side(arm="token-critic"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="feedback from private tests at inference helps",
+        paper="17.2 / 16.1 → 18.1 / 14.4",
+        lower=Side(arm=RLEF),
+        higher=Side(arm=RLEF, exam="private"),
+    ),
+    Claim(
+        text="turns beyond those of training still help",
+        paper="solve rates go on rising to 10 turns (figure)",
+        lower=Side(arm=RLEF),
+        higher=Side(arm=RLEF, turns=10),
+    ),
+)
+"""What the paper found, in the order of the page."""
+
+
+def chosen_arms(names: str | None, *, full: bool) -> list[Arm]:
+    """The arms of a study.
+
+    Args:
+        names: Separated by commas; ``None``: all, or the main ones.
+        full: All of them.
+
+    Raises:
+        ValueError: There is no such arm.
+    """
+    if names is None:
+        return [arm for arm in ARMS.values() if full or arm.main]
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in ARMS]
+    if unknown or not wanted:
+        raise ValueError(f"no arm {', '.join(unknown) or names!r}; allowed: {', '.join(ARMS)}")
+    return [arm for arm in ARMS.values() if arm.name in wanted]

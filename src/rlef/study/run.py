@@ -1,0 +1,212 @@
+"""Runs a study: trains every arm with every seed, then its exams; goes on where it was stopped."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from rlef.config import changed_keys, dump_config, load_config
+from rlef.engines import HFEngine, SamplingParams
+from rlef.engines.load import load_model, load_tokenizer, resolve_device
+from rlef.environment import (
+    ChatFormat,
+    Prompts,
+    RandomFeedbackPool,
+    StopReason,
+    reveal_private_tests,
+)
+from rlef.evaluation.episodes import Progress, run_episodes, with_public_tests
+from rlef.problems import Problem, load_problems
+from rlef.rollout import RolloutWorker
+from rlef.run import RunError, RunFolder
+from rlef.sandbox import Sandbox
+from rlef.study.arms import EXAMS, Arm, Exam
+from rlef.train.loop import Progress as TrainingProgress
+from rlef.train.loop import learn, limits
+from rlef.train.recipe import TrainConfig
+
+
+class Part(NamedTuple):
+    """An arm with a seed."""
+
+    arm: Arm
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """Its run folder."""
+        return out / self.arm.name / f"seed-{self.seed}"
+
+
+def parts(arms: Sequence[Arm], first_seed: int, seeds: int) -> list[Part]:
+    """All parts in the order they run in: every arm with a seed before the next seed."""
+    return [Part(arm, seed) for seed in range(first_seed, first_seed + seeds) for arm in arms]
+
+
+def arm_config(recipe: str, words: Sequence[str], part: Part) -> TrainConfig:
+    """The recipe as the arm changes it.
+
+    Raises:
+        ConfigError: A word is wrong, or the recipe cannot be changed so.
+    """
+    own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
+    config = load_config(TrainConfig, recipe, [*words, *own])
+    if part.arm.rollouts == 1:
+        return config
+    more = config.updates * part.arm.rollouts
+    return load_config(TrainConfig, recipe, [*words, *own, f"updates={more}"])
+
+
+def exam_name(exam: Exam) -> str:
+    """Name of the exam's rollouts in a run folder."""
+    return f"exam-{exam.name}"
+
+
+def run_study(
+    recipe: str,
+    words: Sequence[str],
+    todo: Sequence[Part],
+    out: Path,
+    *,
+    say: Callable[[str], None],
+    display: Callable[[Part, TrainConfig], TrainingProgress],
+) -> None:
+    """Trains and examines; what is on disk already is not done again.
+
+    Args:
+        recipe: Of the arm ``rlef``; the others change one thing.
+        words: Settings for all arms.
+        todo: What to run.
+        out: Folder of the study; each part has a run folder in it.
+        say: Receives lines for the user.
+        display: Makes what shows the training of a part.
+
+    Raises:
+        ConfigError, ModelError, ProblemError, ValueError: An arm cannot be run.
+        RunError: A part was begun with other settings.
+    """
+    configs = {part: arm_config(recipe, words, part) for part in todo}  # wrong words end here
+    runs = {part: _open(part.folder(out), config) for part, config in configs.items()}
+    for number, part in enumerate(todo, start=1):
+        config, run = configs[part], runs[part]
+        started = time.perf_counter()
+        with run.lock():
+            say(f"[{number}/{len(todo)}] {part.arm.title}, seed {part.seed}")
+            policy = config.model
+            if part.arm.is_trained:
+                policy = str(learn(config, run, display(part, config)))
+            _Examiner(config, policy, run, say).take_all(part.arm)
+        say(f"    {time.perf_counter() - started:.0f} s")
+
+
+def _open(path: Path, config: TrainConfig) -> RunFolder:
+    run = RunFolder(path)
+    if not run.is_run():
+        return RunFolder.create(path, dump_config(config))
+    changed = changed_keys(load_config(TrainConfig, run.config_path, []), config)
+    if changed:
+        raise RunError(
+            f"{path} was begun with other values of {', '.join(changed)}; "
+            "allowed: the same words again, or another --out"
+        )
+    return RunFolder.open(path)
+
+
+class _Examiner:
+    """Evaluates one policy; it is loaded for the first exam that is not on disk."""
+
+    def __init__(
+        self, config: TrainConfig, policy: str, run: RunFolder, say: Callable[[str], None]
+    ) -> None:
+        self._config = config
+        self._policy = policy
+        self._run = run
+        self._say = say
+        problems = load_problems(config.data.test)[: config.eval.problems]
+        self._problems = with_public_tests(problems, say)
+
+    def take_all(self, arm: Arm) -> None:
+        exams = [EXAMS[name] for name in arm.exams]
+        missing = [exam for exam in exams if not self._is_complete(exam)]
+        if not missing:
+            return
+        config = self._config
+        chat = ChatFormat(load_tokenizer(self._policy))
+        engine = HFEngine(  # its context is the model's own: there are more turns than in training
+            load_model(self._policy, resolve_device(config.device)),
+            stop_token_ids=chat.stop_token_ids,
+            max_batch=config.rollout.group,
+        )
+        with Sandbox(workers=config.rollout.judge_workers) as sandbox:
+            for exam in missing:
+                self._take(exam, engine, chat, sandbox)
+
+    def _is_complete(self, exam: Exam) -> bool:
+        count = len(self._run.read_rollouts(exam_name(exam)))
+        return count == len(self._problems) * exam.samples
+
+    def _take(self, exam: Exam, engine: HFEngine, chat: ChatFormat, sandbox: Sandbox) -> None:
+        config = self._config
+        prompts = Prompts.load(config.rollout.prompts)
+        kind = config.eval.feedback or config.feedback.kind
+        feedback = config.feedback.build("full" if kind == "private" else kind)
+        problems: Sequence[Problem] = self._problems
+        pool = None
+        if exam.feedback == "random":
+            feedback = replace(feedback, kind="random")
+            pool = RandomFeedbackPool.build(
+                problems, sandbox, prompts, feedback, config.seed, limits=limits(config)
+            )
+        elif exam.feedback == "private":
+            problems = [reveal_private_tests(problem) for problem in problems]
+        worker = RolloutWorker(
+            engine=engine,
+            chat=chat,
+            sandbox=sandbox,
+            sampling=SamplingParams(
+                temperature=config.eval.temperature,
+                top_p=config.eval.top_p,
+                max_new_tokens=config.rollout.max_new_tokens,
+            ),
+            max_turns=exam.turn_limit,
+            max_context=engine.max_context,
+            prompts=prompts,
+            feedback=feedback,
+            rewards=config.reward.build(),
+            limits=limits(config),
+            group_size=config.rollout.group,
+            random_feedback=pool,
+        )
+        records = run_episodes(
+            worker,
+            problems,
+            exam.samples,
+            config.seed,
+            self._run,
+            exam_name(exam),
+            _silent,
+        )
+        counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
+        solved = sum(record.solved for record in counted)
+        self._say(f"    exam {exam.name}: {solved} of {len(counted)} episodes solved")
+
+
+def _silent(_: Progress) -> None:
+    return
+
+
+def finished(out: Path, todo: Sequence[Part]) -> list[Part]:
+    """The parts whose exams have all begun to be on disk.
+
+    Args:
+        out: Folder of the study.
+        todo: All parts.
+    """
+    return [
+        part
+        for part in todo
+        if all(
+            RunFolder(part.folder(out)).has_rollouts(exam_name(EXAMS[name]))
+            for name in part.arm.exams
+        )
+    ]
