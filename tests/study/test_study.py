@@ -1,0 +1,162 @@
+"""The study's numbers from episodes made by hand, and its arms."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from rlef.config import dump_config, load_config
+from rlef.environment import EpisodeRecord, StopReason, TurnRecord
+from rlef.rollout.records import episode_to_json
+from rlef.run import RunFolder
+from rlef.sandbox import Verdict
+from rlef.study import ARMS, CLAIMS, EXAMS, Part, Side, arm_config, chosen_arms, parts
+from rlef.study.analysis import claim_results, load_results, rates_by_turn, repair_rate, solve_rate
+from rlef.study.page import write_study
+from rlef.train.recipe import TrainConfig
+
+AC, WA = Verdict.AC, Verdict.WA
+UNTRAINED, RLEF = ARMS["untrained"], ARMS["rlef"]
+
+
+def episode(problem: str, solved_at: int | None, turns: int = 10) -> EpisodeRecord:
+    """Solved in a turn, or in none of so many."""
+    count = solved_at or turns
+    verdicts = [(WA,)] * (count - 1) + [(AC,) if solved_at else (WA,)]
+    return EpisodeRecord(
+        problem=problem,
+        family=None,
+        hidden_detail=None,
+        turns=tuple(
+            TurnRecord(response=f"r{i}", program=f"p{i}", public_verdicts=v, feedback=None)
+            for i, v in enumerate(verdicts)
+        ),
+        stop=StopReason.PUBLIC_PASSED if solved_at else StopReason.TURN_LIMIT,
+        solved=solved_at is not None,
+        final_verdict=AC if solved_at else WA,
+    )
+
+
+def put(out: Path, part: Part, exam: str, solved_at: list[int | None], turns: int = 10) -> None:
+    path = part.folder(out)
+    config = load_config(TrainConfig, "mini-study", [f"seed={part.seed}"])
+    run = RunFolder.open(path) if RunFolder(path).is_run() else RunFolder.create(path, "")
+    run.write_config(dump_config(config))
+    records = [episode(f"p{i}", at, turns) for i, at in enumerate(solved_at)]
+    run.append_rollouts(f"exam-{exam}", [episode_to_json(record) for record in records])
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two seeds, four problems: untrained solves 1 of 4 by turn 3, RLEF 3 and 2 of 4."""
+    for seed in (0, 1):
+        put(tmp_path, Part(UNTRAINED, seed), "feedback", [1, None, 5, None])
+        put(tmp_path, Part(UNTRAINED, seed), "random", [1, None, None, None], 3)
+        put(tmp_path, Part(UNTRAINED, seed), "independent", [1, None, None, None], 1)
+    put(tmp_path, Part(RLEF, 0), "feedback", [1, 2, 3, None])
+    put(tmp_path, Part(RLEF, 1), "feedback", [2, 3, 7, None])
+    for seed in (0, 1):
+        put(tmp_path, Part(RLEF, seed), "random", [1, None, None, None], 3)
+        put(tmp_path, Part(RLEF, seed), "independent", [1, None, None, None], 1)
+        put(tmp_path, Part(RLEF, seed), "private", [1, 2, 3, None], 3)
+        run = RunFolder.open(Part(RLEF, seed).folder(tmp_path))
+        for update in (4, 8):
+            line = {"update": update, "solve_rate": 0.1 * update, "kl": 0.0, "entropy": 1.0}
+            line |= {f"explained_variance/turn_{turn}": 0.5 for turn in (1, 2, 3)}
+            run.append_metrics(line)
+    return tmp_path
+
+
+ALL = [Part(arm, seed) for seed in (0, 1) for arm in (UNTRAINED, RLEF)]
+
+
+def test_rates_are_means_over_seeds_cut_at_the_turn(study: Path) -> None:
+    results = load_results(study, ALL)
+    assert results.seeds("rlef") == [0, 1]
+    rate = solve_rate(results, Side(arm="rlef"))
+    assert rate is not None
+    assert rate.by_seed == (0.75, 0.5) and rate.interval.estimate == 0.625
+    assert rate.spread == pytest.approx(0.25 / math.sqrt(2))
+    by_turn = [each.interval.estimate for each in rates_by_turn(results, "rlef")]
+    assert by_turn == [0.125, 0.375, 0.625, 0.625, 0.625, 0.625, 0.75, 0.75, 0.75, 0.75]
+    assert solve_rate(results, Side(arm="sft")) is None
+    # Turns 2: 3 and 4 reached, 1 and 1 solved; turns 3: 2 and 3 reached, 1 and 1 solved.
+    assert repair_rate(results, "rlef") == pytest.approx(4 / 12)
+
+
+def test_claims_compare_what_both_sides_have(study: Path) -> None:
+    found = {each.claim.text: each for each in claim_results(load_results(study, ALL))}
+    first = found["RLEF solves more than the untrained model"]
+    assert (first.difference.a, first.difference.b) == (0.25, 0.625)
+    assert first.by_seed == (0.5, 0.25)
+    assert first.difference.problems == 4
+    more_turns = found["turns beyond those of training still help"]
+    assert more_turns.by_seed == (0.0, 0.25)
+    assert not any("fine-tuning" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.1, 0.2, "holds"), (-0.2, -0.1, "reversed"), (-1, 1, "open")]
+)
+def test_a_claim_holds_where_its_interval_is_above_0(low: float, high: float, verdict: str) -> None:
+    from dataclasses import replace
+
+    from rlef.evaluation.compare import paired_difference
+    from rlef.study import ClaimResult
+
+    difference = replace(paired_difference("m", {"a": [0.0]}, {"a": [1.0]}), low=low, high=high)
+    result = ClaimResult(claim=CLAIMS[0], difference=difference, by_seed=(0.1,))
+    assert result.verdict == verdict
+
+
+def test_the_page_has_all_of_it(study: Path) -> None:
+    results = load_results(study, ALL)
+    page = write_study(results, study, title="Study <1>", notes=["a & b"])
+    html, text = page.read_text(), (study / "study.md").read_text()
+    assert "Study &lt;1&gt;" in html and "a &amp; b" in html
+    assert html.count("data:image/png;base64,") == 3
+    for words in ("RLEF solves more than the untrained model", "| RLEF | 2 | 12.5", "holds"):
+        assert words in text
+    data = json.loads((study / "study.json").read_text())
+    assert data["arms"]["rlef"]["solve_rate_by_turn"][2]["estimate"] == 0.625
+    assert [claim["verdict"] for claim in data["claims"]][0] in ("holds", "open")
+    for name in ("by_turn", "budget", "curves"):
+        assert (study / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_a_study_of_one_untrained_arm_has_a_page(tmp_path: Path) -> None:
+    put(tmp_path, Part(UNTRAINED, 0), "feedback", [None, None])
+    results = load_results(tmp_path, [Part(UNTRAINED, 0), Part(RLEF, 0)])
+    assert claim_results(results) == []
+    assert "untrained" in write_study(results, tmp_path, title="t", notes=[]).read_text()
+
+
+@pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
+def test_every_arm_is_a_valid_recipe(arm: object) -> None:
+    assert arm in ARMS.values()
+    config = arm_config("mini-study", [], Part(arm, 3))  # type: ignore[arg-type]
+    assert config.seed == 3 and not config.eval.random_feedback
+    base = load_config(TrainConfig, "mini-study", [])
+    assert config.updates == base.updates * arm.rollouts  # type: ignore[attr-defined]
+
+
+def test_claims_name_arms_and_exams_that_there_are() -> None:
+    for claim in CLAIMS:
+        for side in (claim.lower, claim.higher):
+            assert side.exam in ARMS[side.arm].exams
+            assert side.turns <= EXAMS[side.exam].turn_limit
+
+
+def test_arms_are_chosen_by_name_or_budget() -> None:
+    assert [arm.name for arm in chosen_arms("rlef, untrained", full=False)] == ["untrained", "rlef"]
+    assert len(chosen_arms(None, full=True)) == len(ARMS) > len(chosen_arms(None, full=False)) > 3
+    with pytest.raises(ValueError, match="no arm nonsense; allowed: untrained, rlef, "):
+        chosen_arms("rlef,nonsense", full=False)
+    two = parts([UNTRAINED, RLEF], 5, 2)
+    assert [(part.arm.name, part.seed) for part in two] == [
+        ("untrained", 5),
+        ("rlef", 5),
+        ("untrained", 6),
+        ("rlef", 6),
+    ]
