@@ -6,6 +6,7 @@ Needs no torch. Start at ``episode.py``.
 from rlef.environment.conversation import (
     ChatFormat,
     Conversation,
+    Exchange,
     MessageConversation,
     TemplateError,
     Tokenizer,
@@ -14,6 +15,7 @@ from rlef.environment.conversation import (
 from rlef.environment.episode import Episode, FeedbackOverride
 from rlef.environment.extract import extract_program
 from rlef.environment.feedback import FeedbackKind, FeedbackOptions, write_feedback
+from rlef.environment.few_shot import repair_dialogues
 from rlef.environment.jobs import final_job, public_job, reveal_private_tests
 from rlef.environment.random_feedback import RandomFeedbackPool
 from rlef.environment.reward import RewardConfig, turn_rewards
@@ -25,6 +27,7 @@ __all__ = [
     "Conversation",
     "Episode",
     "EpisodeRecord",
+    "Exchange",
     "FeedbackKind",
     "FeedbackOptions",
     "FeedbackOverride",
@@ -39,6 +42,7 @@ __all__ = [
     "extract_program",
     "final_job",
     "public_job",
+    "repair_dialogues",
     "reveal_private_tests",
     "stop_token_ids",
     "turn_rewards",

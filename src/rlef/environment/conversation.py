@@ -3,11 +3,13 @@
 And as messages, for servers that show no ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from jinja2 import TemplateError as JinjaError
 
+Exchange = tuple[str, str]
+"""A user message and the answer to it."""
 _ANSWER = "rlef-probe-answer"
 
 
@@ -91,18 +93,22 @@ class ChatFormat:
         eos = tokenizer.eos_token_id
         self.stop_token_ids = (ids[0],) if eos in (None, ids[0]) else (ids[0], eos)
 
-    def prompt_ids(self, message: str, system: str | None = None) -> list[int]:
+    def prompt_ids(
+        self, message: str, system: str | None = None, examples: Sequence[Exchange] = ()
+    ) -> list[int]:
         """Returns the first prompt, up to where the first answer begins.
 
         Args:
             message: The first user message.
             system: The system message; ``None``: whatever the template does without one.
+            examples: What was said before: few-shot prompting.
 
         Raises:
             TemplateError: The template does not take a system message, or fails the check with it.
         """
         self._check(system)
-        return self._encode(self._render([*_system(system), _user(self._plain(message))]))
+        before = _exchanges((self._plain(asked), answer) for asked, answer in examples)
+        return self._encode(self._render([*_system(system), *before, _user(self._plain(message))]))
 
     def next_ids(self, message: str) -> list[int]:
         """Returns what stands between one answer and the next; begins with ``end_of_turn``."""
@@ -196,8 +202,13 @@ class Conversation:
         self.turn_ids: list[int] = []
         self.prompt_ends: list[int] = []
 
-    def start(self, message: str, system: str | None = None) -> list[int]:
-        """Begins with a user message, and a system message if given. Returns the prompt's ids.
+    def start(
+        self, message: str, system: str | None = None, examples: Sequence[Exchange] = ()
+    ) -> list[int]:
+        """Begins with a user message, after a system message and examples if given.
+
+        Returns:
+            The prompt's ids.
 
         Raises:
             RuntimeError: The conversation has begun.
@@ -205,7 +216,7 @@ class Conversation:
         """
         if self.token_ids:
             raise RuntimeError("the conversation has begun; use add_observation")
-        return self._add_prompt(self.chat.prompt_ids(message, system))
+        return self._add_prompt(self.chat.prompt_ids(message, system, examples))
 
     def add_action(self, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
         """Appends a sampled answer, with its end-of-turn token if that was sampled.
@@ -270,15 +281,17 @@ class MessageConversation:
     def __init__(self) -> None:
         self.messages: list[dict[str, str]] = []
 
-    def start(self, message: str, system: str | None = None) -> None:
-        """Begins with a user message, and a system message if given.
+    def start(
+        self, message: str, system: str | None = None, examples: Sequence[Exchange] = ()
+    ) -> None:
+        """Begins with a user message, after a system message and examples if given.
 
         Raises:
             RuntimeError: The conversation has begun.
         """
         if self.messages:
             raise RuntimeError("the conversation has begun; use add_observation")
-        self.messages += [*_system(system), _user(message)]
+        self.messages += [*_system(system), *_exchanges(examples), _user(message)]
 
     def add_action(self, text: str) -> None:
         """Appends an answer.
@@ -312,6 +325,10 @@ def stop_token_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 def _system(text: str | None) -> list[dict[str, str]]:
     return [] if text is None else [{"role": "system", "content": text}]
+
+
+def _exchanges(pairs: Iterable[Exchange]) -> list[dict[str, str]]:
+    return [message for asked, answer in pairs for message in (_user(asked), _assistant(answer))]
 
 
 def _user(text: str) -> dict[str, str]:

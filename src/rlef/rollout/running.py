@@ -8,6 +8,7 @@ from rlef.engines import ChatCompletion, Completion, FinishReason
 from rlef.environment import (
     Conversation,
     Episode,
+    Exchange,
     MessageConversation,
     RewardConfig,
     StopReason,
@@ -45,6 +46,7 @@ class Running:
         conversation: in token ids, or in messages for an engine that answers in text.
         program: of the last answer, while it is judged.
         final_report: of the last program on all tests.
+        examples: exchanges that stand before the first message.
     """
 
     request: EpisodeRequest
@@ -52,6 +54,7 @@ class Running:
     conversation: Conversation | MessageConversation
     program: str | None = None
     final_report: JudgeReport | None = None
+    examples: Sequence[Exchange] = ()
 
     @property
     def prompt(self) -> Any:
@@ -71,7 +74,7 @@ class Running:
         conversation, first = self.conversation, not self.episode.turns
         if isinstance(conversation, Conversation):
             new = (
-                conversation.chat.prompt_ids(message)
+                conversation.chat.prompt_ids(message, examples=self.examples)
                 if first
                 else conversation.observation_ids(message)
             )
@@ -79,7 +82,7 @@ class Running:
                 self.episode.stop_for_context_limit()
                 return False
         if first:
-            conversation.start(message)
+            conversation.start(message, examples=self.examples)
         else:
             conversation.add_observation(message)
         return True

@@ -21,6 +21,7 @@ from rlef.environment import (
     ChatFormat,
     Conversation,
     Episode,
+    Exchange,
     FeedbackOptions,
     MessageConversation,
     Prompts,
@@ -59,6 +60,7 @@ class RolloutWorker:
         limits: Limits of each test where a problem names none.
         group_size: Episodes that sample at once; a ``StreamingEngine`` has its own number.
         random_feedback: Replaces feedback by that on other problems: the control.
+        examples: Exchanges that stand before every first message: few-shot prompting.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class RolloutWorker:
         limits: Limits,
         group_size: int = 64,
         random_feedback: RandomFeedbackPool | None = None,
+        examples: Sequence[Exchange] = (),
     ) -> None:
         self._engine = engine
         self._chat = chat
@@ -89,6 +92,7 @@ class RolloutWorker:
         self._limits = limits
         self._group_size = group_size
         self._random_feedback = random_feedback
+        self._examples = tuple(examples)
         self.timing = RolloutTiming()
 
     def run(self, requests: Sequence[EpisodeRequest]) -> list[Rollout]:
@@ -158,7 +162,7 @@ class RolloutWorker:
             feedback_override=override,
         )
         conversation = MessageConversation() if self._chat is None else Conversation(self._chat)
-        return Running(request, episode, conversation)
+        return Running(request, episode, conversation, examples=self._examples)
 
     def _sample(self, engine: Engine, going: list[Running], judging: ThreadPoolExecutor) -> _Group:
         """Samples the next answer of each episode and sends the programs to the judge."""

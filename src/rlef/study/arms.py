@@ -47,6 +47,9 @@ class Arm:
         exams: What it is asked.
         main: Part of the budget ``quick``.
         rollouts: Rollouts as a multiple of the recipe's, where equal cost is not equal rollouts.
+        is_trained: Whether there is anything to train.
+        examples: Dialogues of the untrained model on training problems, solved after feedback,
+            that stand before every problem.
     """
 
     name: str
@@ -55,17 +58,21 @@ class Arm:
     exams: tuple[ExamName, ...] = ("feedback",)
     main: bool = False
     rollouts: int = 1
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether there is anything to train."""
-        return self.name != BASE
+    is_trained: bool = True
+    examples: int = 0
 
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
-        Arm(name=BASE, title="untrained", exams=("feedback", "random", "independent"), main=True),
+        Arm(
+            name=BASE,
+            title="untrained",
+            exams=("feedback", "random", "independent"),
+            main=True,
+            is_trained=False,
+        ),
+        Arm(name="few-shot", title="untrained, few-shot", is_trained=False, examples=2),
         Arm(
             name=RLEF,
             title="RLEF",
@@ -179,6 +186,12 @@ CLAIMS: tuple[Claim, ...] = (
         paper="8.9 / 10.5 → 17.2 / 16.1",
         lower=Side(arm=BASE),
         higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="few-shot prompting does not help the untrained model",
+        paper="8.9 / 10.5 → 8.5 / 8.5",
+        lower=Side(arm="few-shot"),
+        higher=Side(arm=BASE),
     ),
     Claim(
         text="RLEF solves more than fine-tuning on solved rollouts",

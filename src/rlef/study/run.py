@@ -11,9 +11,12 @@ from rlef.engines import HFEngine, SamplingParams
 from rlef.engines.load import load_model, load_tokenizer, resolve_device
 from rlef.environment import (
     ChatFormat,
+    Exchange,
+    FeedbackOptions,
     Prompts,
     RandomFeedbackPool,
     StopReason,
+    repair_dialogues,
     reveal_private_tests,
 )
 from rlef.evaluation.episodes import Progress, run_episodes, with_public_tests
@@ -25,6 +28,9 @@ from rlef.study.arms import EXAMS, Arm, Exam
 from rlef.train.loop import Progress as TrainingProgress
 from rlef.train.loop import learn, limits
 from rlef.train.recipe import TrainConfig
+
+EXAMPLE_PROBLEMS = 256
+"""Training problems among which examples are looked for."""
 
 
 class Part(NamedTuple):
@@ -138,14 +144,35 @@ class _Examiner:
             max_batch=config.rollout.group,
         )
         with Sandbox(workers=config.rollout.judge_workers) as sandbox:
+            examples = self._examples(arm.examples, engine, chat, sandbox) if arm.examples else []
             for exam in missing:
-                self._take(exam, engine, chat, sandbox)
+                self._take(exam, engine, chat, sandbox, examples)
+
+    def _examples(
+        self, count: int, engine: HFEngine, chat: ChatFormat, sandbox: Sandbox
+    ) -> list[Exchange]:
+        """Dialogues on training problems that the model solved after feedback."""
+        config = self._config
+        problems = load_problems(config.data.train)[:EXAMPLE_PROBLEMS]
+        feedback = config.feedback.build("full")
+        worker = self._worker(engine, chat, sandbox, config.rollout.turn_limit, feedback)
+        seed = config.seed + 1  # other draws than those of the exams
+        records = run_episodes(worker, problems, 1, seed, self._run, "examples", _silent)
+        by_name = {problem.name: problem for problem in problems}
+        return repair_dialogues(records, by_name, Prompts.load(config.rollout.prompts), count)
 
     def _is_complete(self, exam: Exam) -> bool:
         count = len(self._run.read_rollouts(exam_name(exam)))
         return count == len(self._problems) * exam.samples
 
-    def _take(self, exam: Exam, engine: HFEngine, chat: ChatFormat, sandbox: Sandbox) -> None:
+    def _take(
+        self,
+        exam: Exam,
+        engine: HFEngine,
+        chat: ChatFormat,
+        sandbox: Sandbox,
+        examples: Sequence[Exchange],
+    ) -> None:
         config = self._config
         prompts = Prompts.load(config.rollout.prompts)
         kind = config.eval.feedback or config.feedback.kind
@@ -159,24 +186,7 @@ class _Examiner:
             )
         elif exam.feedback == "private":
             problems = [reveal_private_tests(problem) for problem in problems]
-        worker = RolloutWorker(
-            engine=engine,
-            chat=chat,
-            sandbox=sandbox,
-            sampling=SamplingParams(
-                temperature=config.eval.temperature,
-                top_p=config.eval.top_p,
-                max_new_tokens=config.rollout.max_new_tokens,
-            ),
-            max_turns=exam.turn_limit,
-            max_context=engine.max_context,
-            prompts=prompts,
-            feedback=feedback,
-            rewards=config.reward.build(),
-            limits=limits(config),
-            group_size=config.rollout.group,
-            random_feedback=pool,
-        )
+        worker = self._worker(engine, chat, sandbox, exam.turn_limit, feedback, pool, examples)
         records = run_episodes(
             worker,
             problems,
@@ -189,6 +199,37 @@ class _Examiner:
         counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
         solved = sum(record.solved for record in counted)
         self._say(f"    exam {exam.name}: {solved} of {len(counted)} episodes solved")
+
+    def _worker(
+        self,
+        engine: HFEngine,
+        chat: ChatFormat,
+        sandbox: Sandbox,
+        turn_limit: int,
+        feedback: FeedbackOptions,
+        pool: RandomFeedbackPool | None = None,
+        examples: Sequence[Exchange] = (),
+    ) -> RolloutWorker:
+        config = self._config
+        return RolloutWorker(
+            engine=engine,
+            chat=chat,
+            sandbox=sandbox,
+            sampling=SamplingParams(
+                temperature=config.eval.temperature,
+                top_p=config.eval.top_p,
+                max_new_tokens=config.rollout.max_new_tokens,
+            ),
+            max_turns=turn_limit,
+            max_context=engine.max_context,
+            prompts=Prompts.load(config.rollout.prompts),
+            feedback=feedback,
+            rewards=config.reward.build(),
+            limits=limits(config),
+            group_size=config.rollout.group,
+            random_feedback=pool,
+            examples=examples,
+        )
 
 
 def _silent(_: Progress) -> None:
