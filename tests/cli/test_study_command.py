@@ -42,7 +42,7 @@ def test_a_study_is_run_once(rlef: Any, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--budget", "huge"], "budget is 'huge'; allowed: quick, full"),
-        (["--arms", "x"], "no arm x; allowed: untrained, rlef"),
+        (["--arms", "x"], "no arm 'x'; allowed: untrained, few-shot"),
         (["mini-study", "updates=x"], "updates"),
         (["no-such-recipe"], "no-such-recipe"),
         (["--page", "--out", "nowhere"], "nowhere holds no finished part of this study"),

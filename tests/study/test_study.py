@@ -11,8 +11,9 @@ from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunFolder
 from rlef.sandbox import Verdict
-from rlef.study import ARMS, CLAIMS, EXAMS, Part, Side, arm_config, chosen_arms, parts
+from rlef.study import Part, Side, arm_config, chosen_arms, parts
 from rlef.study.analysis import claim_results, load_results, rates_by_turn, repair_rate, solve_rate
+from rlef.study.arms import ARMS, CLAIMS, EXAMS
 from rlef.study.page import write_study
 from rlef.train.recipe import TrainConfig
 
@@ -151,7 +152,7 @@ def test_claims_name_arms_and_exams_that_there_are() -> None:
 def test_arms_are_chosen_by_name_or_budget() -> None:
     assert [arm.name for arm in chosen_arms("rlef, untrained", full=False)] == ["untrained", "rlef"]
     assert len(chosen_arms(None, full=True)) == len(ARMS) > len(chosen_arms(None, full=False)) > 3
-    with pytest.raises(ValueError, match="no arm nonsense; allowed: untrained, rlef, "):
+    with pytest.raises(ValueError, match="no arm 'nonsense'; allowed: untrained, few-shot"):
         chosen_arms("rlef,nonsense", full=False)
     two = parts([UNTRAINED, RLEF], 5, 2)
     assert [(part.arm.name, part.seed) for part in two] == [

@@ -1,14 +1,11 @@
 """The paper's comparisons in miniature: every arm trained alike, examined alike, on one page."""
 
 from rlef.study.analysis import ClaimResult, Results, claim_results, load_results
-from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm, Claim, Exam, Side, chosen_arms
+from rlef.study.arms import Arm, Claim, Exam, Side, chosen_arms
 from rlef.study.page import write_study
 from rlef.study.run import Part, arm_config, finished, parts, run_study
 
 __all__ = [
-    "ARMS",
-    "CLAIMS",
-    "EXAMS",
     "Arm",
     "Claim",
     "ClaimResult",

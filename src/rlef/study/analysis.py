@@ -116,7 +116,7 @@ def solve_rate(results: Results, side: Side) -> Rate | None:
         return None
     return Rate(
         interval=bootstrap_interval(_pooled(list(by_seed.values())), draws=2000),
-        by_seed=tuple(fmean(map(fmean, values.values())) for values in by_seed.values()),
+        by_seed=tuple(map(_mean, by_seed.values())),
     )
 
 
@@ -131,8 +131,7 @@ def claim_results(results: Results) -> list[ClaimResult]:
         difference = paired_difference(
             claim.text, _pooled([lower[s] for s in seeds]), _pooled([higher[s] for s in seeds])
         )
-        pairs = [(fmean(map(fmean, side[s].values())) for side in (lower, higher)) for s in seeds]
-        by_seed = tuple(b - a for a, b in pairs)
+        by_seed = tuple(_mean(higher[seed]) - _mean(lower[seed]) for seed in seeds)
         found.append(ClaimResult(claim=claim, difference=difference, by_seed=by_seed))
     return found
 
@@ -234,3 +233,8 @@ def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
 def _pooled(by_seed: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
     names = dict.fromkeys(name for values in by_seed for name in values)
     return {name: [x for values in by_seed for x in values.get(name, ())] for name in names}
+
+
+def _mean(values: Mapping[str, Sequence[float]]) -> float:
+    """Over problems, of the means of their results."""
+    return fmean(map(fmean, values.values()))
