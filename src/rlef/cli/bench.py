@@ -1,6 +1,7 @@
 """``rlef bench``: how fast and how exact rlef is on this machine."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,6 +64,50 @@ def sandbox(
         )
     else:
         _print_table(rows, machine)
+    raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
+
+
+@app.command("train", epilog="Example: rlef bench train --trl ~/venvs/trl/bin/python")
+def train(
+    recipe: Annotated[str, typer.Argument(help="A YAML file or a shipped recipe's name.")] = "mini",
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on it.")
+    ] = None,
+    trl: Annotated[
+        Path | None,
+        typer.Option(help="A Python that has TRL, to compare with.", show_default=False),
+    ] = None,
+    batches: Annotated[int, typer.Option(min=1, help="Batches of rollouts to measure.")] = 5,
+    steps: Annotated[int, typer.Option(min=5, help="Optimizer steps for memory.")] = 500,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Only these of phases, trl, memory, vocabulary.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Measure a training step; exit status 0 only if every target that was measured is met."""
+    from dataclasses import asdict
+
+    from rlef.bench.train import MEASURES, Setting, facts, measure
+    from rlef.cli.common import quiet_transformers
+
+    names = _chosen(only, tuple(MEASURES))
+    words = tuple(overrides or ())
+    setting = Setting(recipe=recipe, words=words, batches=batches, steps=steps, trl=trl)
+    quiet_transformers()
+    rows: list[Row] = []
+    typer.echo(f"measuring {', '.join(names)}", err=True)
+    for name, measured in measure(names, setting):
+        typer.echo(f"{name}: done", err=True)
+        rows += measured
+    if as_json:
+        print_json({"machine": facts(), "recipe": recipe, "rows": [asdict(row) for row in rows]})
+    else:
+        _print_table(rows, facts())
     raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
 
 

@@ -10,6 +10,7 @@ RLEF, section 2.2 and appendix A.1. One call of ``PPOLearner.update`` is a batch
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
@@ -102,12 +103,14 @@ class PPOLearner:
         Raises:
             FloatingPointError: A gradient is not finite.
         """
+        started = time.perf_counter()
         batch = batch.to(self.policy.device)
         reference = None if self.config.kl == "none" else self._reference_logprobs
         with torch.no_grad(), self._autocast():
             scored, metrics = score(
                 self.config, batch, self.policy, reference, self.critic, self._temperature
             )
+        metrics["score_s"] = time.perf_counter() - started
         found: dict[str, list[float]] = {}
         policy_steps, has_moved_far = 0, False
         for rows in self._minibatches(len(batch), steps):
