@@ -96,7 +96,7 @@ def phases(setting: Setting) -> list[Row]:
             f"{statistics.median(whole):.1f} s",
         )
     )
-    return rows + [_useful(rollouts, config)]
+    return [*rows, _useful(rollouts, config)]
 
 
 def _useful(rollouts: Sequence[Sequence[int]], config: TrainConfig) -> Row:
