@@ -69,3 +69,16 @@ def test_rollouts_of_one_problem_are_a_group() -> None:
     batch = RolloutBatch.from_rollouts(rollouts, num_turns=1)
     assert batch.groups.tolist() == [0, 1, 0, 2, 1]
     assert batch.select(torch.tensor([4, 1])).groups.tolist() == [1, 1]
+
+
+def test_a_rollout_after_its_first_turn() -> None:
+    whole = make_rollout(3)
+    later = whole.after_first_turn()
+    assert later.token_ids == whole.token_ids
+    assert later.turn_ids == (-1,) * 8 + (0, 0) + (-1,) * 3 + (1, 1)
+    assert later.prompt_ends == (7, 12) and later.rewards == (0.0, -1.0)
+    assert later.logprobs == (0.0,) * 8 + (-1.0, -1.0) + (0.0,) * 3 + (-1.0, -1.0)
+    assert later.trainable
+    batch = RolloutBatch.from_rollouts([later], num_turns=3)
+    assert batch.action_mask.sum() == 4 and batch.turn_mask.tolist() == [[True, True, False]]
+    assert not make_rollout(1).after_first_turn().trainable

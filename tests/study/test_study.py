@@ -136,8 +136,11 @@ def test_a_study_of_one_untrained_arm_has_a_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
 def test_every_arm_is_a_valid_recipe(arm: object) -> None:
     assert arm in ARMS.values()
-    config = arm_config("mini-study", [], Part(arm, 3))  # type: ignore[arg-type]
+    config = arm_config("mini-study", [], Part(arm, 3), Path("s"))  # type: ignore[arg-type]
     assert config.seed == 3 and not config.eval.random_feedback
+    if arm is ARMS["repair"]:
+        wanted = "s/single-turn/seed-3/checkpoints/update-"
+        assert str(config.rollout.first_model).startswith(wanted)
     base = load_config(TrainConfig, "mini-study", [])
     assert config.updates == base.updates * arm.rollouts  # type: ignore[attr-defined]
 

@@ -47,6 +47,7 @@ SWITCHES = [
     ],
     ["learner.advantage=rloo", GROUPS, "learner.lora.rank=2"],
     ["reward.graded=true"],
+    ["rollout.first_model=mini"],
     ["reward.discount=0.5", "reward.potential=0.5"],
     ["rollout.turn_limit=1", "eval.turn_limit=3"],
     ["feedback.kind=pass_fail", "eval.feedback=full"],

@@ -4,7 +4,7 @@ Shapes: B rollouts, L tokens, U turns. Rows are padded on the right.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -38,6 +38,22 @@ class Rollout:
     def trainable(self) -> bool:
         """Whether it says anything about the policy: it has tokens, and its judge did its work."""
         return bool(self.prompt_ends) and self.record.stop is not StopReason.INFRA_ERROR
+
+    def after_first_turn(self) -> "Rollout":
+        """Returns the rollout as one whose first answer is part of its first prompt.
+
+        What is left of an episode of one turn has no prompt, and is not trainable.
+        """
+        return replace(
+            self,
+            turn_ids=tuple(max(turn - 1, -1) for turn in self.turn_ids),
+            logprobs=tuple(
+                logprob if turn > 0 else 0.0
+                for logprob, turn in zip(self.logprobs, self.turn_ids, strict=True)
+            ),
+            prompt_ends=self.prompt_ends[1:],
+            rewards=self.rewards[1:],
+        )
 
     @classmethod
     def of(

@@ -61,6 +61,11 @@ class RolloutWorker:
         group_size: Episodes that sample at once; a ``StreamingEngine`` has its own number.
         random_feedback: Replaces feedback by that on other problems: the control.
         examples: Exchanges that stand before every first message: few-shot prompting.
+        first_engine: Gives every episode's first answer in place of ``engine``, which then repairs;
+            of the same tokenizer, and not beside a ``StreamingEngine``.
+
+    Raises:
+        ValueError: ``first_engine`` stands beside a ``StreamingEngine``.
     """
 
     def __init__(
@@ -79,7 +84,10 @@ class RolloutWorker:
         group_size: int = 64,
         random_feedback: RandomFeedbackPool | None = None,
         examples: Sequence[Exchange] = (),
+        first_engine: Engine | None = None,
     ) -> None:
+        if first_engine is not None and isinstance(engine, StreamingEngine):
+            raise ValueError("a first_engine needs an engine that samples groups, such as hf")
         self._engine = engine
         self._chat = chat
         self._sandbox = sandbox
@@ -93,6 +101,7 @@ class RolloutWorker:
         self._group_size = group_size
         self._random_feedback = random_feedback
         self._examples = tuple(examples)
+        self._first_engine = first_engine
         self.timing = RolloutTiming()
 
     def run(self, requests: Sequence[EpisodeRequest]) -> list[Rollout]:
@@ -133,7 +142,8 @@ class RolloutWorker:
         with ThreadPoolExecutor(1, thread_name_prefix="rlef-judging") as judging:
             while True:
                 while len(groups) < 2 and (new := list(islice(todo, self._group_size))):
-                    groups.append(self._sample(engine, [self._begin(r) for r in new], judging))
+                    first = self._first_engine or engine
+                    groups.append(self._sample(first, [self._begin(r) for r in new], judging))
                 if not groups:
                     return
                 group = groups.popleft()

@@ -50,6 +50,7 @@ class Arm:
         is_trained: Whether there is anything to train.
         examples: Dialogues of the untrained model on training problems, solved after feedback,
             that stand before every problem.
+        repairs: The arm whose policy gives first answers; this one learns to repair them.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Arm:
     rollouts: int = 1
     is_trained: bool = True
     examples: int = 0
+    repairs: str | None = None
 
 
 ARMS: dict[str, Arm] = {
@@ -97,6 +99,11 @@ ARMS: dict[str, Arm] = {
             title="single-turn RL, rollouts for as many answers",
             words=("rollout.turn_limit=1",),
             rollouts=3,
+        ),
+        Arm(
+            name="repair",
+            title="single-turn RL and a repair model",
+            repairs="single-turn",
         ),
         Arm(
             name="token-critic",
@@ -209,6 +216,12 @@ CLAIMS: tuple[Claim, ...] = (
         text="… also where single-turn RL has as many answers to learn from",
         paper="not tried",
         lower=Side(arm="single-turn-tokens"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
+        text="RLEF solves more than single-turn RL with a repair model of its own",
+        paper="14.8 / 12.6 → 17.2 / 16.1",
+        lower=Side(arm="repair"),
         higher=Side(arm=RLEF),
     ),
     Claim(

@@ -26,7 +26,7 @@ from rlef.run import RunError, RunFolder
 from rlef.sandbox import Sandbox
 from rlef.study.arms import EXAMS, Arm, Exam
 from rlef.train.loop import Progress as TrainingProgress
-from rlef.train.loop import learn, limits
+from rlef.train.loop import first_engine, learn, limits
 from rlef.train.recipe import TrainConfig
 
 EXAMPLE_PROBLEMS = 256
@@ -49,14 +49,25 @@ def parts(arms: Sequence[Arm], first_seed: int, seeds: int) -> list[Part]:
     return [Part(arm, seed) for seed in range(first_seed, first_seed + seeds) for arm in arms]
 
 
-def arm_config(recipe: str, words: Sequence[str], part: Part) -> TrainConfig:
+def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> TrainConfig:
     """The recipe as the arm changes it.
+
+    Args:
+        recipe: A recipe's name or path.
+        words: Settings for all arms.
+        part: The arm and its seed.
+        out: Folder of the study, where the policy is that a repair model follows.
 
     Raises:
         ConfigError: A word is wrong, or the recipe cannot be changed so.
     """
     own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
     config = load_config(TrainConfig, recipe, [*words, *own])
+    if part.arm.repairs is not None:
+        first = RunFolder(out / part.arm.repairs / f"seed-{part.seed}")
+        path = first.checkpoint_path(config.updates)
+        own.append(f"rollout.first_model={path}")
+        config = load_config(TrainConfig, recipe, [*words, *own])
     if part.arm.rollouts == 1:
         return config
     more = config.updates * part.arm.rollouts
@@ -91,7 +102,8 @@ def run_study(
         ConfigError, ModelError, ProblemError, ValueError: An arm cannot be run.
         RunError: A part was begun with other settings.
     """
-    configs = {part: arm_config(recipe, words, part) for part in todo}  # wrong words end here
+    _check_order(todo)
+    configs = {part: arm_config(recipe, words, part, out) for part in todo}  # wrong words end here
     runs = {part: _open(part.folder(out), config) for part, config in configs.items()}
     for number, part in enumerate(todo, start=1):
         config, run = configs[part], runs[part]
@@ -103,6 +115,16 @@ def run_study(
                 policy = str(learn(config, run, display(part, config)))
             _Examiner(config, policy, run, say).take_all(part.arm)
         say(f"    {time.perf_counter() - started:.0f} s")
+
+
+def _check_order(todo: Sequence[Part]) -> None:
+    names = {part.arm.name for part in todo}
+    for part in todo:
+        if part.arm.repairs is not None and part.arm.repairs not in names:
+            raise ValueError(
+                f"the arm {part.arm.name} repairs the answers of {part.arm.repairs}, which is not "
+                f"among the arms; allowed: {part.arm.repairs},{part.arm.name}"
+            )
 
 
 def _open(path: Path, config: TrainConfig) -> RunFolder:
@@ -130,6 +152,7 @@ class _Examiner:
         self._say = say
         problems = load_problems(config.data.test)[: config.eval.problems]
         self._problems = with_public_tests(problems, say)
+        self._first_engine: HFEngine | None = None
 
     def take_all(self, arm: Arm) -> None:
         exams = [EXAMS[name] for name in arm.exams]
@@ -143,6 +166,7 @@ class _Examiner:
             stop_token_ids=chat.stop_token_ids,
             max_batch=config.rollout.group,
         )
+        self._first_engine = first_engine(config, chat)
         with Sandbox(workers=config.rollout.judge_workers) as sandbox:
             examples = self._examples(arm.examples, engine, chat, sandbox) if arm.examples else []
             for exam in missing:
@@ -229,6 +253,7 @@ class _Examiner:
             group_size=config.rollout.group,
             random_feedback=pool,
             examples=examples,
+            first_engine=self._first_engine,
         )
 
 

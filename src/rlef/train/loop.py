@@ -181,6 +181,7 @@ class Trainer:
             max_context=config.rollout.max_context,
             max_batch=config.rollout.group,
         )
+        self._first_engine = first_engine(config, self.chat)
         self.worker = self._worker(
             SamplingParams(
                 temperature=config.rollout.temperature,
@@ -280,6 +281,8 @@ class Trainer:
         started = time.perf_counter()
         rollouts = self._rollouts(number)
         sampled = time.perf_counter()
+        if config.rollout.first_model is not None:
+            rollouts = [rollout.after_first_turn() for rollout in rollouts]
         trainable = [rollout for rollout in rollouts if rollout.trainable]
         metrics: dict[str, float] = {}
         if trainable:
@@ -372,7 +375,31 @@ class Trainer:
             limits=limits(self.config),
             group_size=self.config.rollout.group,
             random_feedback=pool,
+            first_engine=self._first_engine,
         )
+
+
+def first_engine(config: TrainConfig, chat: ChatFormat) -> HFEngine | None:
+    """Returns the engine of ``rollout.first_model``, if there is one.
+
+    Raises:
+        ModelError: It cannot be loaded.
+        ValueError: Its tokenizer is another than that of ``chat``.
+    """
+    name = config.rollout.first_model
+    if name is None:
+        return None
+    theirs, ours = load_tokenizer(name).get_vocab(), chat.tokenizer.get_vocab()  # type: ignore[attr-defined]
+    if theirs != ours:
+        raise ValueError(
+            f"rollout.first_model is {name}, whose tokenizer is not that of {config.model}; "
+            "allowed: models with the same tokenizer"
+        )
+    return HFEngine(
+        load_model(name, resolve_device(config.device)),
+        stop_token_ids=chat.stop_token_ids,
+        max_batch=config.rollout.group,
+    )
 
 
 def limits(config: TrainConfig) -> Limits:

@@ -78,6 +78,9 @@ class RolloutConfig(BaseModel):
     max_context: int = Field(8192, ge=16)
     """Tokens of a whole conversation."""
     prompts: str = "default"
+    first_model: str | None = None
+    """A frozen policy that gives first answers, in training and evaluation; only later turns are
+    learnt: a repair model. Of the same tokenizer as ``model``."""
     group: int = Field(64, ge=1)
     """Episodes that sample at once; another group is judged meanwhile."""
     judge_workers: int = Field(2, ge=1)
@@ -169,6 +172,11 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"learner.advantage is {learner.advantage}, which compares rollouts of one "
                 "problem, but rollout.per_problem is 1; allowed: 2 or more"
+            )
+        if self.rollout.first_model is not None and self.rollout.turn_limit < 2:
+            raise ValueError(
+                f"rollout.first_model gives first answers, but rollout.turn_limit is "
+                f"{self.rollout.turn_limit}, so there are no others; allowed: 2 or more"
             )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(

@@ -1,0 +1,57 @@
+"""`rlef bench train` on a tiny recipe; TRL only where it is."""
+
+import math
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlef.bench.train import MEASURES, Setting, measure
+
+TINY = (
+    *("rollout.batch=8", "learner.minibatch=4", "rollout.max_new_tokens=24", "rollout.group=8"),
+    "rollout.turn_limit=2",
+)
+
+
+@pytest.mark.slow
+def test_phases_add_up() -> None:
+    ((_, rows),) = measure(["phases"], Setting(words=TINY, batches=2))
+    shares = [row.value for row in rows if row.unit == "%" and "share" in row.name]
+    assert len(shares) == 5 and 90 < sum(shares) < 110
+    (rate,) = [row for row in rows if row.unit == "tokens/s"]
+    assert rate.value > 0 and "batches of 8 rollouts" in rate.note
+    assert 0 < rows[-1].value <= 100
+
+
+@pytest.mark.slow
+def test_memory_is_sampled_five_times() -> None:
+    ((_, (row,)),) = measure(["memory"], Setting(steps=20))
+    assert row.unit == "%" and math.isfinite(row.value)
+
+
+@pytest.mark.slow
+def test_a_large_vocabulary_is_never_whole() -> None:
+    ((_, (row,)),) = measure(["vocabulary"], Setting())
+    assert row.met
+
+
+def test_without_trl_it_says_so() -> None:
+    (row,) = MEASURES["trl"](Setting())
+    assert math.isnan(row.value) and row.met is None and "--trl PYTHON" in row.note
+
+
+@pytest.mark.slow
+def test_a_python_without_trl_is_one_line() -> None:
+    (row,) = MEASURES["trl"](Setting(words=TINY, batches=1, trl=Path(sys.executable)))
+    assert math.isnan(row.value) and "No module named 'trl'" in row.note
+
+
+@pytest.mark.slow
+def test_beside_trl() -> None:
+    python = os.environ.get("RLEF_TRL_PYTHON")
+    if python is None:
+        pytest.skip("RLEF_TRL_PYTHON is not set: no Python with TRL")
+    (row,) = MEASURES["trl"](Setting(words=TINY, batches=1, trl=Path(python)))
+    assert row.value > 0
