@@ -55,7 +55,7 @@ def main(path: str) -> None:
 
         times: list[float] = []
 
-        class Clock(TrainerCallback):  # type: ignore[misc]
+        class Clock(TrainerCallback):
             """Takes the time at the end of each optimizer step."""
 
             def on_train_begin(self, *_: Any, **__: Any) -> None:
