@@ -91,6 +91,21 @@ def sources(
     ]
 
 
+def join_words(*groups: Sequence[str]) -> list[str]:
+    """Joins ``key=value`` words; a word of a later group replaces those of the same key before.
+
+    Example:
+        >>> join_words(["seed=1", "updates=8"], ["seed=2"])
+        ['updates=8', 'seed=2']
+    """
+    joined: list[str] = []
+    for group in groups:
+        keys = {word.partition("=")[0].strip() for word in group}
+        joined = [word for word in joined if word.partition("=")[0].strip() not in keys]
+        joined += group
+    return joined
+
+
 def dump_config(config: BaseModel) -> str:
     """The config as YAML that ``load_config`` reads back to an equal config."""
     values = config.model_dump(mode="json")

@@ -25,7 +25,10 @@ GROUPS = "rollout.per_problem=4"
 FAST = [
     ["learner.advantage=grpo", GROUPS, "learner.kl=none"],
     ["learner.lora.rank=4"],
-    ["learner.advantage=sft", "learner.kl=none"],
+    [
+        *("learner.advantage=sft", "learner.kl=none"),
+        *("rollout.batch=16", "learner.minibatch=16", "rollout.group=16"),
+    ],
 ]
 SWITCHES = [
     ["learner.advantage=token_critic", "learner.kl=reward_token", "learner.lam=0.95"],

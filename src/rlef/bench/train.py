@@ -15,7 +15,7 @@ import torch
 
 import rlef
 from rlef.bench.rows import Row, machine_facts, skipped
-from rlef.config import dump_config, load_config
+from rlef.config import dump_config, join_words, load_config
 from rlef.environment import Prompts
 from rlef.environment.feedback import first_message
 from rlef.learner.microbatch import micro_batches
@@ -271,9 +271,11 @@ def _trl_rates(setting: Setting, config: TrainConfig) -> list[float]:
 def _open(
     setting: Setting, words: Sequence[str], batches: int
 ) -> "tuple[TrainConfig, RunFolder, tempfile.TemporaryDirectory[str]]":
-    own = [*setting.words, *words, "eval.random_feedback=false", "eval.problems=2"]
+    small = ["eval.random_feedback=false", "eval.problems=2"]
+    own = join_words(setting.words, words, small)
     steps = load_config(TrainConfig, setting.recipe, own).updates_per_batch
-    own += [f"updates={batches * steps}", f"checkpoint_every={batches * steps}"]
+    updates = batches * steps
+    own = join_words(own, [f"updates={updates}", f"checkpoint_every={updates}"])
     config = load_config(TrainConfig, setting.recipe, own)
     folder = tempfile.TemporaryDirectory()
     return config, RunFolder.create(Path(folder.name) / "run", dump_config(config)), folder

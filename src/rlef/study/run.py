@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rlef.config import changed_keys, dump_config, load_config
+from rlef.config import changed_keys, dump_config, join_words, load_config
 from rlef.engines import HFEngine, SamplingParams
 from rlef.engines.load import load_model, load_tokenizer, resolve_device
 from rlef.environment import (
@@ -62,16 +62,17 @@ def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> Trai
         ConfigError: A word is wrong, or the recipe cannot be changed so.
     """
     own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
-    config = load_config(TrainConfig, recipe, [*words, *own])
+    all_words = join_words(words, own)
+    config = load_config(TrainConfig, recipe, all_words)
     if part.arm.repairs is not None:
         first = RunFolder(out / part.arm.repairs / f"seed-{part.seed}")
         path = first.checkpoint_path(config.updates)
-        own.append(f"rollout.first_model={path}")
-        config = load_config(TrainConfig, recipe, [*words, *own])
+        all_words = join_words(all_words, [f"rollout.first_model={path}"])
+        config = load_config(TrainConfig, recipe, all_words)
     if part.arm.rollouts == 1:
         return config
     more = config.updates * part.arm.rollouts
-    return load_config(TrainConfig, recipe, [*words, *own, f"updates={more}"])
+    return load_config(TrainConfig, recipe, join_words(all_words, [f"updates={more}"]))
 
 
 def exam_name(exam: Exam) -> str:
