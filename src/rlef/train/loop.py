@@ -151,6 +151,7 @@ class Trainer:
         self.sandbox = sandbox
         self.update = 0
         self.evaluation_s = 0.0
+        self._order: tuple[int, list[int]] | None = None
         self.train_problems = with_public_tests(load_problems(config.data.train), display.message)
         test = load_problems(config.data.test)[: config.eval.problems]
         self.test_problems = with_public_tests(test, display.message)
@@ -333,10 +334,13 @@ class Trainer:
         """Returns the run's index-th episode: each pass over the problems in a new order."""
         number = index // self.config.rollout.per_problem
         passes, place = divmod(number, len(self.train_problems))
-        order = list(range(len(self.train_problems)))
-        Random(f"train/{self.config.seed}/{passes}").shuffle(order)
+        if self._order is None or self._order[0] != passes:
+            order = list(range(len(self.train_problems)))
+            Random(f"train/{self.config.seed}/{passes}").shuffle(order)
+            self._order = passes, order
         return EpisodeRequest(
-            problem=self.train_problems[order[place]], seed=derive_seed(self.config.seed, index)
+            problem=self.train_problems[self._order[1][place]],
+            seed=derive_seed(self.config.seed, index),
         )
 
     def _save(self) -> None:
