@@ -184,3 +184,20 @@ def test_other_samples_in_a_begun_folder_are_refused(
     code, _, err = rlef(*words)
     assert code == 1
     assert "eval.jsonl:1 is of another sample than these; allowed: the same files again" in err
+
+
+def test_files_of_windows_are_read(rlef: Any, problems: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    text = lines({"task_id": "double", "solution": RIGHT}, {"task_id": "double", "solution": ""})
+    file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    words = ["--data", problems, "--out", tmp_path / "e", "--json"]
+    code, out, _ = rlef("eval", "--samples-file", file, *words)
+    assert code == 0
+    assert json.loads(out)["metrics"]["pass@1"]["estimate"] == 0.5
+
+
+def test_a_full_context_is_said(rlef: Any, problems: str, tmp_path: Path) -> None:
+    words = ["--data", problems, "--prompts", "mini", "--max-context", 20, "--out", tmp_path / "e"]
+    code, _, err = rlef("eval", "mini", *words)
+    assert code == 0
+    assert "2 of 2 episodes ended early: no room for another answer in 20 tokens" in err

@@ -99,8 +99,8 @@ class Comparison:
     def notes(self) -> list[str]:
         """What a reader of the table must know, one sentence a line."""
         lines = [
-            f"{self.problems} problems in both, rates in %; difference: {self.b} less {self.a}, "
-            "in points; better / worse: problems"
+            f"{self.problems} problem{'s' * (self.problems != 1)} in both, rates in %; "
+            f"difference: {self.b} less {self.a}, in points; better / worse: problems"
         ]
         for names, where in (
             (self.only_a, f"only in {self.a}"),

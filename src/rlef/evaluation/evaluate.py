@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rlef.engines import SamplingParams
 from rlef.engines.open import open_engine
-from rlef.environment import FeedbackOptions, Prompts, RewardConfig
+from rlef.environment import FeedbackOptions, Prompts, RewardConfig, StopReason
 from rlef.evaluation.episodes import Progress, run_episodes, total_wall_s, with_public_tests
 from rlef.evaluation.results import EPISODES, write_results
 from rlef.evaluation.specs import MetricSpec
@@ -97,6 +97,12 @@ def evaluate(
                 group_size=engine.concurrency,
             )
             records = run_episodes(worker, usable, samples, seed, run, EPISODES, show)
+        full = sum(record.stop is StopReason.CONTEXT_LIMIT for record in records)
+        if full:
+            say(
+                f"{full} of {len(records)} episodes ended early: no room for another answer in "
+                f"{opened.max_context or 'the context'} tokens"
+            )
     finally:
         close = getattr(opened, "close", None)
         if close is not None:

@@ -65,10 +65,10 @@ def read_samples(path: Path, problems: Sequence[Problem]) -> list[Sample]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8") as file:
+        with gzip.open(path, "rt", encoding="utf-8-sig") as file:
             yield from enumerate(file, start=1)
     else:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             yield from enumerate(file, start=1)
 
 
