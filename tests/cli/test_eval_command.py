@@ -201,3 +201,15 @@ def test_a_full_context_is_said(rlef: Any, problems: str, tmp_path: Path) -> Non
     code, _, err = rlef("eval", "mini", *words)
     assert code == 0
     assert "2 of 2 episodes ended early: no room for another answer in 20 tokens" in err
+
+
+def test_ctrl_c_says_how_to_go_on(
+    rlef: Any, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "evaluate", stopped)
+    code, out, err = rlef("eval", "m", "--data", problems, "--out", tmp_path / "e")
+    assert (code, out) == (130, "")
+    assert f"stopped; go on with the same words and: --out {tmp_path / 'e'}" in err

@@ -1,5 +1,7 @@
 """``rlef eval``: how well a model solves problems, turn by turn."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -117,7 +119,7 @@ def evaluate(
     problems = load_problems(data)[:limit]
     run = _open_or_create(out or new_run_path("eval"), options)
     quiet_transformers()
-    with run.lock(), EpisodeDisplay() as display:
+    with _resumable(run), run.lock(), EpisodeDisplay() as display:
         result = run_evaluation(
             model=model,
             data=data,
@@ -134,6 +136,16 @@ def evaluate(
             show=display.show,
         )
     _print_result(result, run, chosen["samples"], as_json)
+
+
+@contextmanager
+def _resumable(run: "RunFolder") -> Iterator[None]:
+    """Ends the process with one line at Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped; go on with the same words and: --out {run.path}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _settings(given: dict[str, Any], preset: str | None) -> dict[str, Any]:
@@ -188,7 +200,7 @@ def _judge_samples(
     samples = read_samples(path, problems)
     options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
     run = _open_or_create(out or new_run_path("eval"), options)
-    with run.lock(), EpisodeDisplay() as display:
+    with _resumable(run), run.lock(), EpisodeDisplay() as display:
         result = judge_samples(
             samples, problems, run, specs, name=str(path), data=data, show=display.show
         )
