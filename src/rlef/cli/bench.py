@@ -9,7 +9,7 @@ import typer
 from rlef.cli.common import print_json, print_rich
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rlef.bench.rows import Row
 
@@ -48,11 +48,7 @@ def sandbox(
     names = _chosen(only, tuple(MEASURES))
     setting = Setting(workers=workers or len(os.sched_getaffinity(0)), quick=quick)
     machine = facts()
-    rows: list[Row] = []
-    typer.echo(f"measuring {', '.join(names)}", err=True)
-    for name, measured in measure(names, setting):
-        typer.echo(f"{name}: done", err=True)
-        rows += measured
+    rows = _take(names, measure(names, setting))
     if as_json:
         print_json(
             {
@@ -99,16 +95,22 @@ def train(
     words = tuple(overrides or ())
     setting = Setting(recipe=recipe, words=words, batches=batches, steps=steps, trl=trl)
     quiet_transformers()
-    rows: list[Row] = []
-    typer.echo(f"measuring {', '.join(names)}", err=True)
-    for name, measured in measure(names, setting):
-        typer.echo(f"{name}: done", err=True)
-        rows += measured
+    rows = _take(names, measure(names, setting))
     if as_json:
         print_json({"machine": facts(), "recipe": recipe, "rows": [asdict(row) for row in rows]})
     else:
         _print_table(rows, facts())
     raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
+
+
+def _take(names: "Sequence[str]", measures: "Iterable[tuple[str, list[Row]]]") -> "list[Row]":
+    """Takes all measures and says so."""
+    typer.echo(f"measuring {', '.join(names)}", err=True)
+    rows: list[Row] = []
+    for name, measured in measures:
+        typer.echo(f"{name}: done", err=True)
+        rows += measured
+    return rows
 
 
 def _chosen(only: str | None, allowed: "Sequence[str]") -> list[str]:

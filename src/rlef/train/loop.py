@@ -84,9 +84,7 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
         trainer = Trainer(config, run, display, sandbox)
         trainer.describe()
         before = trainer.evaluate("eval-before")
-        trainer.restore()
-        while trainer.update < config.updates:
-            trainer.train_on_one_batch()
+        trainer.train_to_the_end()
         trainer.take_best()
         after = trainer.evaluate("eval-after")
         random = (
@@ -124,9 +122,7 @@ def learn(config: TrainConfig, run: RunFolder, display: Progress) -> Path:
         with Sandbox(workers=config.rollout.judge_workers) as sandbox:
             trainer = Trainer(config, run, display, sandbox)
             trainer.describe()
-            trainer.restore()
-            while trainer.update < config.updates:
-                trainer.train_on_one_batch()
+            trainer.train_to_the_end()
         last = run.latest_checkpoint()
         assert last is not None  # the loop ends with a checkpoint
     best = run.checkpoints_path / BEST
@@ -259,6 +255,12 @@ class Trainer:
         self.engine.clear_cache()
         self.evaluation_s += time.perf_counter() - started
         return records
+
+    def train_to_the_end(self) -> None:
+        """Goes on from the last checkpoint, if there is one, to the end of the recipe."""
+        self.restore()
+        while self.update < self.config.updates:
+            self.train_on_one_batch()
 
     def restore(self) -> None:
         """Brings the learner to the last checkpoint, if there is one."""
