@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import print_rich, quiet_transformers
+from rlef.cli.common import quiet_transformers
 
 if TYPE_CHECKING:
     from rlef.study import Part
@@ -98,7 +98,6 @@ def study(
 
 
 def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str) -> None:
-    from rlef.report import comparison_table
     from rlef.run import RunError
     from rlef.study import claim_results, finished, load_results, write_study
 
@@ -108,15 +107,9 @@ def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str) -> Non
     results = load_results(out, done)
     notes = [f"`{command}`", f"{len(done)} of {len(todo)} parts (arms times seeds) are done."]
     page = write_study(results, out, title=f"Study: {recipe}", notes=notes)
-    claims = claim_results(results)
-    rows = [
-        [
-            each.claim.text,
-            f"{100 * each.difference.difference:+.1f}",
-            f"{100 * each.difference.low:+.1f} to {100 * each.difference.high:+.1f}",
-            each.verdict,
-        ]
-        for each in claims
-    ]
-    print_rich(comparison_table(["claim", "points", "95 %", "verdict"], rows))
+    for each in claim_results(results):
+        points = [100 * x for x in (each.difference.difference, each.difference.low)]
+        high = 100 * each.difference.high
+        interval = f"{points[0]:+.1f} ({points[1]:+.1f} to {high:+.1f})"
+        typer.echo(f"{each.verdict:<9} {interval:<24} {each.claim.text}")
     typer.echo(str(page))

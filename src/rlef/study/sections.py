@@ -242,19 +242,20 @@ def _budget(results: Results) -> Iterator[Block]:
 
     def draw(ax: "Axes") -> None:
         for colour, arm in zip(_COLOURS, arms, strict=False):
-            for exam, style in (("feedback", "-"), ("independent", "--")):
-                points = costs(results, arm.name, exam)  # type: ignore[arg-type]
-                label = arm.title + (", independent" if exam == "independent" else "")
-                xs = [point.budget for point in points]
-                ys = [100 * point.estimate for point in points]
-                ax.plot(xs, ys, style, color=colour, marker=".", label=label)
+            rates = [100 * rate.interval.estimate for rate in rates_by_turn(results, arm.name)]
+            turns = range(1, len(rates) + 1)
+            ax.plot(turns, rates, color=colour, marker=".", label=arm.title)
+            points = costs(results, arm.name, "independent")
+            xs = [point.budget for point in points]
+            ys = [100 * point.estimate for point in points]
+            ax.plot(xs, ys, "--", color=colour, marker=".", label=f"{arm.title}, independent")
         ax.set_xlabel("answers per problem")
         ax.set_title("solved by one of the answers, %")
         ax.legend(fontsize=8)
 
     yield Figure("budget", "solve rate against the number of answers", [draw])
     yield Text(
-        "Solid: one dialogue with feedback, an answer per turn. Dashed: as many independent "
+        "Solid: one dialogue with feedback, an answer per turn (fewer where it ends). Dashed: as many independent "
         "answers, solved if any is right (an upper bound for them: nobody tells which)."
     )
 
