@@ -256,7 +256,7 @@ def _budget(results: Results) -> Iterator[Block]:
     yield Figure("budget", "solve rate against the number of answers", [draw])
     yield Text(
         "Solid: one dialogue with feedback, an answer per turn (fewer where it ends). Dashed: as "
-        "many independent answers, solved if any is right (an upper bound for them: nobody tells which)."
+        "many independent answers, solved if any is right (an upper bound: nobody tells which)."
     )
 
 
