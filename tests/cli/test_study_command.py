@@ -14,12 +14,13 @@ TINY = [
 
 @pytest.mark.slow
 def test_a_study_is_run_once(rlef: Any, tmp_path: Path) -> None:
-    words = ["study", "mini-study", *TINY, "--arms", "untrained,rlef,sft", "--out", tmp_path / "s"]
+    words = ["study", "mini-study", *TINY, "--arms", "untrained,rlef,sft", "--jobs", "1"]
+    words += ["--out", tmp_path / "s"]
     code, out, err = rlef(*words)
     assert code == 0, err
     assert "RLEF solves more than the untrained" in out
     assert out.rstrip().endswith("study.html")
-    assert "[3/3] fine-tuning on solved rollouts, seed 0" in err
+    assert "[3/3] sft, seed 0: exam feedback: " in err
     run = RunFolder.open(tmp_path / "s" / "rlef" / "seed-0")
     files = {name: run.rollout_path(name).read_bytes() for name in run.rollout_names()}
     assert {"exam-feedback", "exam-random", "exam-independent", "exam-private"} <= files.keys()

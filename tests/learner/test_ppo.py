@@ -8,10 +8,12 @@ from hand_batch import make_batch, make_model, slow_logprobs
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from rlef.engines import HFEngine, SamplingParams
 from rlef.learner.checkpoint import restore_learner, save_learner
 from rlef.learner.microbatch import micro_batches
+from rlef.learner.models import action_logprobs
 from rlef.learner.ppo import LearnerConfig, PPOLearner
 
 CONFIG = LearnerConfig(lr=1e-2, minibatch=5, warmup_updates=0, beta=0.5, lam=0.9, gamma=0.95)
@@ -189,3 +191,37 @@ def test_micro_batches_hold_every_row_once_within_the_limit() -> None:
     assert sorted(torch.cat(parts).tolist()) == list(range(7))
     for part in parts:
         assert len(part) == 1 or len(part) * int(lengths[part].max()) <= 24
+
+
+def test_bfloat16_products_leave_attention_in_float32(tmp_path: Path) -> None:
+    exact, rounded = make_model(), make_model()
+    engines = [HFEngine(model, stop_token_ids=(1,), max_context=32) for model in (exact, rounded)]
+    learner = PPOLearner(rounded, replace_config(precision="bfloat16"), seed=0)
+    seen: list[torch.dtype] = []
+    layer = rounded.model.layers[0].self_attn
+    layer.o_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0].dtype))
+    batch = make_batch()
+    with torch.no_grad(), learner._autocast():
+        found = action_logprobs(rounded, batch).logprobs
+    assert seen == [torch.float32]
+    assert torch.allclose(found, action_logprobs(exact, batch).logprobs, atol=0.05)
+    assert not torch.equal(found, action_logprobs(exact, batch).logprobs)
+    params = SamplingParams(temperature=1.0, max_new_tokens=8)
+    prompts = [(5, 6, 7), (9, 4, 3, 8, 2)]
+    ours, theirs = (engine.generate(prompts, params, [1, 2]) for engine in engines)
+    assert ours == theirs  # sampling is not touched
+    rounded.save_pretrained(tmp_path)
+    assert LlamaForCausalLM.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
+
+
+def replace_config(**changes: object) -> LearnerConfig:
+    return CONFIG.model_copy(update=changes)
+
+
+def test_automatic_precision_asks_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able, dtype in (({"amx_bf16": True}, torch.bfloat16), ({}, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
+        learner = PPOLearner(make_model(), replace_config(precision="auto"), seed=0)
+        with learner._autocast():
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype is dtype

@@ -1,8 +1,7 @@
 """``rlef study``: the paper's comparisons, from one command."""
 
+import os
 import shlex
-import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,27 +18,11 @@ EXAMPLES = (
     "(the same words again go on where it stopped)"
 )
 _SEEDS = {"quick": 1, "full": 3}
-_EVERY_S = 30.0
+_MAX_JOBS = 8
 
 
-class _Lines:
-    """A line of progress now and then; the numbers themselves are in the run folders."""
-
-    def __init__(self, updates: int) -> None:
-        self._updates = updates
-        self._shown = time.monotonic()
-
-    def message(self, text: str) -> None:
-        """The loop's own words are left out, as there are many loops."""
-
-    def update(self, metrics: Mapping[str, object]) -> None:
-        """Shows a line if the last one is old."""
-        if time.monotonic() - self._shown < _EVERY_S:
-            return
-        self._shown = time.monotonic()
-        rate = metrics.get("solve_rate")
-        solved = f", {100 * rate:.1f} % solved in training" if isinstance(rate, float) else ""
-        typer.echo(f"    update {metrics['update']} of {self._updates}{solved}", err=True)
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def study(
@@ -59,6 +42,10 @@ def study(
     arms: Annotated[
         str | None, typer.Option(help="Only these, separated by commas.", show_default=False)
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Parts at once; by default, on a CPU, one per core, up to 8."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/study"),
     only_page: Annotated[
         bool, typer.Option("--page", help="Write the page of what is there, run nothing.")
@@ -76,8 +63,8 @@ def study(
         wanted = chosen_arms(arms, full=budget == "full")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    first = load_config(TrainConfig, recipe, words).seed
-    todo = parts(wanted, first, seeds or _SEEDS[budget])
+    config = load_config(TrainConfig, recipe, words)
+    todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
     again = ["rlef", "study", recipe, *words, "--budget", budget, "--out", str(out)]
     again += [*(["--seeds", str(seeds)] if seeds else []), *(["--arms", arms] if arms else [])]
     if not only_page:
@@ -88,13 +75,21 @@ def study(
                 words,
                 todo,
                 out,
-                say=lambda text: typer.echo(text, err=True),
-                display=lambda _, config: _Lines(config.updates),
+                say=_say,
+                jobs=jobs or _usual_jobs(config.device, len(todo)),
             )
         except KeyboardInterrupt:
             typer.echo(f"\nstopped; go on with: {shlex.join(again)}", err=True)
             raise typer.Exit(130) from None
     _write_page(todo, out, shlex.join(again), recipe)
+
+
+def _usual_jobs(device: str, parts: int) -> int:
+    from rlef.engines.load import resolve_device
+
+    if resolve_device(device).type != "cpu":
+        return 1
+    return max(1, min(os.cpu_count() or 1, _MAX_JOBS, parts))
 
 
 def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str) -> None:

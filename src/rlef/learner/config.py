@@ -82,8 +82,9 @@ class LearnerConfig(BaseModel):
     adam_beta2: float = Field(0.95, ge=0, lt=1)
     micro_batch_tokens: int = Field(16384, ge=1)
     """Padded tokens per forward and backward pass; sets memory, not results."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16``: weights stay float32, matrix products run in bfloat16 (autocast)."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """``bfloat16``: weights stay float32, matrix products run in bfloat16 (autocast). ``auto``:
+    that where the device is fast at it, else float32."""
     gradient_checkpointing: bool = False
     """Less memory, about a third more time."""
 

@@ -22,7 +22,13 @@ from rlef.algorithms import turn_value_loss
 from rlef.learner.config import LearnerConfig
 from rlef.learner.lora import adapters_off, add_adapters, frozen_twin
 from rlef.learner.microbatch import micro_batches
-from rlef.learner.models import Critic, action_logprobs, check_output_head
+from rlef.learner.models import (
+    Critic,
+    action_logprobs,
+    check_output_head,
+    multiplies_fast_in_bfloat16,
+    use_float32_attention,
+)
 from rlef.learner.objective import policy_objective
 from rlef.learner.score import Scored, score
 from rlef.rollout import RolloutBatch, derive_seed
@@ -61,6 +67,11 @@ class PPOLearner:
         total_updates: int | None = None,
     ) -> None:
         check_output_head(policy)
+        self._bfloat16 = config.precision == "bfloat16" or (
+            config.precision == "auto" and multiplies_fast_in_bfloat16(policy.device)
+        )
+        if self._bfloat16:
+            use_float32_attention(policy)
         self.config = config
         self.policy = policy
         self.reference: PreTrainedModel | None = None
@@ -235,7 +246,7 @@ class PPOLearner:
         return torch.optim.AdamW([group], lr=lr, betas=betas, weight_decay=self.config.weight_decay)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self.config.precision == "float32":
+        if not self._bfloat16:
             return nullcontext()
         return torch.autocast(self.policy.device.type, torch.bfloat16)
 

@@ -1,9 +1,9 @@
 """The paper's comparisons in miniature: every arm trained alike, examined alike, on one page."""
 
 from rlef.study.analysis import ClaimResult, Results, claim_results, load_results
-from rlef.study.arms import Arm, Claim, Exam, Side, chosen_arms
+from rlef.study.arms import Arm, Claim, Exam, Part, Side, chosen_arms, parts
 from rlef.study.page import write_study
-from rlef.study.run import Part, arm_config, finished, parts, run_study
+from rlef.study.run import arm_config, finished, run_study
 
 __all__ = [
     "Arm",

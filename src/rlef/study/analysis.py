@@ -22,8 +22,8 @@ from rlef.evaluation.compare import Difference, paired_difference
 from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.specs import values_by_problem
 from rlef.run import RunFolder, json_value
-from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm, Claim, ExamName, Side
-from rlef.study.run import Part, exam_name
+from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm, Claim, ExamName, Part, Side
+from rlef.study.run import exam_name
 
 TRAINED_TURNS = 3
 """Turns of the main table, as in training."""

@@ -1,7 +1,9 @@
 """What a study compares: arms that differ in one thing each, and the exams that they take."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 BASE, RLEF = "untrained", "rlef"
 
@@ -83,7 +85,13 @@ ARMS: dict[str, Arm] = {
         ),
         Arm(
             name="sft",
-            title="fine-tuning on solved rollouts",
+            title="fine-tuning on the untrained model's solved rollouts",
+            words=("learner.advantage=sft", "learner.kl=none", "rollout.frozen=true"),
+            main=True,
+        ),
+        Arm(
+            name="sft-iterated",
+            title="fine-tuning on solved rollouts, iterated",
             words=("learner.advantage=sft", "learner.kl=none"),
             main=True,
         ),
@@ -207,6 +215,12 @@ CLAIMS: tuple[Claim, ...] = (
         higher=Side(arm=RLEF),
     ),
     Claim(
+        text="… also where these are sampled anew by the policy as it learns",
+        paper="not tried",
+        lower=Side(arm="sft-iterated"),
+        higher=Side(arm=RLEF),
+    ),
+    Claim(
         text="RLEF solves more than single-turn RL",
         paper="10.2 / 10.9 → 17.2 / 16.1",
         lower=Side(arm="single-turn"),
@@ -275,3 +289,19 @@ def chosen_arms(names: str | None, *, full: bool) -> list[Arm]:
     if unknown or not wanted:
         raise ValueError(f"no arm {', '.join(unknown) or names!r}; allowed: {', '.join(ARMS)}")
     return [arm for arm in ARMS.values() if arm.name in wanted]
+
+
+class Part(NamedTuple):
+    """An arm with a seed."""
+
+    arm: Arm
+    seed: int
+
+    def folder(self, out: Path) -> Path:
+        """Its run folder."""
+        return out / self.arm.name / f"seed-{self.seed}"
+
+
+def parts(arms: Sequence[Arm], first_seed: int, seeds: int) -> list[Part]:
+    """All parts in the order they run in: every arm with a seed before the next seed."""
+    return [Part(arm, seed) for seed in range(first_seed, first_seed + seeds) for arm in arms]

@@ -1,10 +1,9 @@
 """Runs a study: trains every arm with every seed, then its exams; goes on where it was stopped."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from rlef.config import changed_keys, dump_config, join_words, load_config
 from rlef.engines import HFEngine, SamplingParams
@@ -24,29 +23,14 @@ from rlef.problems import Problem, load_problems
 from rlef.rollout import RolloutWorker
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import Sandbox
-from rlef.study.arms import EXAMS, Arm, Exam
-from rlef.train.loop import Progress as TrainingProgress
+from rlef.study.arms import EXAMS, Arm, Exam, Part
+from rlef.study.jobs import PartTask, run_tasks
 from rlef.train.loop import first_engine, learn, limits
 from rlef.train.recipe import TrainConfig
 
 EXAMPLE_PROBLEMS = 256
 """Training problems among which examples are looked for."""
-
-
-class Part(NamedTuple):
-    """An arm with a seed."""
-
-    arm: Arm
-    seed: int
-
-    def folder(self, out: Path) -> Path:
-        """Its run folder."""
-        return out / self.arm.name / f"seed-{self.seed}"
-
-
-def parts(arms: Sequence[Arm], first_seed: int, seeds: int) -> list[Part]:
-    """All parts in the order they run in: every arm with a seed before the next seed."""
-    return [Part(arm, seed) for seed in range(first_seed, first_seed + seeds) for arm in arms]
+_EVERY_S = 30.0
 
 
 def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> TrainConfig:
@@ -87,7 +71,7 @@ def run_study(
     out: Path,
     *,
     say: Callable[[str], None],
-    display: Callable[[Part, TrainConfig], TrainingProgress],
+    jobs: int = 1,
 ) -> None:
     """Trains and examines; what is on disk already is not done again.
 
@@ -96,26 +80,59 @@ def run_study(
         words: Settings for all arms.
         todo: What to run.
         out: Folder of the study; each part has a run folder in it.
-        say: Receives lines for the user.
-        display: Makes what shows the training of a part.
+        say: Receives lines for the user; a function of a module, as other processes call it too.
+        jobs: Parts that run at once, each in a process of its own with its share of the cores.
 
     Raises:
         ConfigError, ModelError, ProblemError, ValueError: An arm cannot be run.
         RunError: A part was begun with other settings.
+        RuntimeError: A process of a part was killed.
     """
     _check_order(todo)
-    configs = {part: arm_config(recipe, words, part, out) for part in todo}  # wrong words end here
-    runs = {part: _open(part.folder(out), config) for part, config in configs.items()}
-    for number, part in enumerate(todo, start=1):
-        config, run = configs[part], runs[part]
-        started = time.perf_counter()
-        with run.lock():
-            say(f"[{number}/{len(todo)}] {part.arm.title}, seed {part.seed}")
-            policy = config.model
-            if part.arm.is_trained:
-                policy = str(learn(config, run, display(part, config)))
-            _Examiner(config, policy, run, say).take_all(part.arm)
-        say(f"    {time.perf_counter() - started:.0f} s")
+    tasks = [
+        PartTask(part, arm_config(recipe, words, part, out), part.folder(out), f"{n}/{len(todo)}")
+        for n, part in enumerate(todo, start=1)
+    ]  # wrong words end here
+    for task in tasks:
+        _open(task.path, task.config)
+    run_tasks(tasks, run_task, say, jobs)
+
+
+def run_task(task: PartTask, say: Callable[[str], None]) -> None:
+    """Trains and examines one part."""
+    started = time.perf_counter()
+    run, part = RunFolder.open(task.path), task.part
+
+    def tell(text: str) -> None:
+        say(f"[{task.place}] {part.arm.name}, seed {part.seed}: {text}")
+
+    with run.lock():
+        policy = task.config.model
+        if part.arm.is_trained:
+            policy = str(learn(task.config, run, _TrainingLines(task.config.updates, tell)))
+        _Examiner(task.config, policy, run, tell).take_all(part.arm)
+    tell(f"done in {time.perf_counter() - started:.0f} s")
+
+
+class _TrainingLines:
+    """A line of progress now and then; the numbers themselves are in the run folders."""
+
+    def __init__(self, updates: int, say: Callable[[str], None]) -> None:
+        self._updates = updates
+        self._say = say
+        self._shown = time.monotonic()
+
+    def message(self, text: str) -> None:
+        """The loop's own words are left out, as there are many loops."""
+
+    def update(self, metrics: Mapping[str, object]) -> None:
+        """Shows a line if the last one is old."""
+        if time.monotonic() - self._shown < _EVERY_S:
+            return
+        self._shown = time.monotonic()
+        rate = metrics.get("solve_rate")
+        solved = f", {100 * rate:.1f} % solved" if isinstance(rate, float) else ""
+        self._say(f"update {metrics['update']} of {self._updates}{solved}")
 
 
 def _check_order(todo: Sequence[Part]) -> None:
@@ -223,7 +240,7 @@ class _Examiner:
         )
         counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
         solved = sum(record.solved for record in counted)
-        self._say(f"    exam {exam.name}: {solved} of {len(counted)} episodes solved")
+        self._say(f"exam {exam.name}: {solved} of {len(counted)} episodes solved")
 
     def _worker(
         self,

@@ -180,6 +180,7 @@ class Trainer:
         )
         self._first_engine = first_engine(config, self.chat)
         self.worker = self._worker(
+            _engine(config, config.model, self.chat) if config.rollout.frozen else self.engine,
             SamplingParams(
                 temperature=config.rollout.temperature,
                 max_new_tokens=config.rollout.max_new_tokens,
@@ -244,7 +245,7 @@ class Trainer:
             problems = [reveal_private_tests(problem) for problem in problems]
         pool = self.controls.evaluation_pool if feedback.kind == "random" else None
         records = run_episodes(
-            self._worker(sampling, self.config.eval_turn_limit, feedback, pool),
+            self._worker(self.engine, sampling, self.config.eval_turn_limit, feedback, pool),
             problems,
             settings.samples,
             self.config.seed,
@@ -363,13 +364,14 @@ class Trainer:
 
     def _worker(
         self,
+        engine: HFEngine,
         sampling: SamplingParams,
         turn_limit: int,
         feedback: FeedbackOptions,
         pool: RandomFeedbackPool | None,
     ) -> RolloutWorker:
         return RolloutWorker(
-            engine=self.engine,
+            engine=engine,
             chat=self.chat,
             sandbox=self.sandbox,
             sampling=sampling,
@@ -401,8 +403,13 @@ def first_engine(config: TrainConfig, chat: ChatFormat) -> HFEngine | None:
             f"rollout.first_model is {name}, whose tokenizer is not that of {config.model}; "
             "allowed: models with the same tokenizer"
         )
+    return _engine(config, name, chat)
+
+
+def _engine(config: TrainConfig, model: str, chat: ChatFormat) -> HFEngine:
+    """Returns an engine whose weights never change."""
     return HFEngine(
-        load_model(name, resolve_device(config.device)),
+        load_model(model, resolve_device(config.device)),
         stop_token_ids=chat.stop_token_ids,
         max_batch=config.rollout.group,
     )

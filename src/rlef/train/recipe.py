@@ -81,6 +81,9 @@ class RolloutConfig(BaseModel):
     first_model: str | None = None
     """A frozen policy that gives first answers, in training and evaluation; only later turns are
     learnt: a repair model. Of the same tokenizer as ``model``."""
+    frozen: bool = False
+    """Rollouts of ``model`` as it was at first, not as it learns. Only for ``learner.advantage``
+    sft, which is then the paper's: rejection sampling once, not again with every batch."""
     group: int = Field(64, ge=1)
     """Episodes that sample at once; another group is judged meanwhile."""
     judge_workers: int = Field(2, ge=1)
@@ -177,6 +180,12 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"rollout.first_model gives first answers, but rollout.turn_limit is "
                 f"{self.rollout.turn_limit}, so there are no others; allowed: 2 or more"
+            )
+        if self.rollout.frozen and not learner.imitates:
+            raise ValueError(
+                "rollout.frozen is true, so rollouts are not the learner's own, but "
+                f"learner.advantage {learner.advantage} learns from its own; allowed: false, or "
+                "learner.advantage=sft"
             )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(

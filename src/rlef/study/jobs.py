@@ -1,0 +1,105 @@
+"""Parts of a study side by side: a process each, with its share of the cores.
+
+A small model keeps one core busier than two: half of its time goes to steps that do not split.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from rlef.study.arms import Part
+from rlef.train.recipe import TrainConfig
+
+
+class PartTask(NamedTuple):
+    """A part with what it needs to run."""
+
+    part: Part
+    config: TrainConfig
+    path: Path
+    """Its run folder, which is there."""
+    place: str
+    """Among all, for the user."""
+
+    @property
+    def first(self) -> tuple[str, int] | None:
+        """Arm and seed that must be done before."""
+        repairs = self.part.arm.repairs
+        return None if repairs is None else (repairs, self.part.seed)
+
+
+RunTask = Callable[[PartTask, Callable[[str], None]], None]
+
+
+def run_tasks(
+    tasks: Sequence[PartTask], run: RunTask, say: Callable[[str], None], jobs: int
+) -> None:
+    """Runs all tasks, in their order where nothing has to wait.
+
+    Args:
+        tasks: What to run.
+        run: Runs one; a function of a module, as is ``say``.
+        say: Receives lines for the user.
+        jobs: Tasks at once; 1: in this process.
+
+    Raises:
+        RuntimeError: A process was killed.
+        Exception: What a task raises; the other ones are stopped then.
+    """
+    if jobs == 1:
+        for task in tasks:
+            run(task, say)
+        return
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(threads,)) as pool:
+        try:
+            _run_all(tasks, lambda task: pool.submit(run, task, say), jobs)
+        except BaseException as error:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise RuntimeError(
+                    "a process of the study was killed, perhaps for want of memory; the same "
+                    "command goes on, with --jobs 1 in the least memory"
+                ) from None
+            raise
+
+
+def _run_all(
+    tasks: Sequence[PartTask], submit: Callable[[PartTask], Future[None]], jobs: int
+) -> None:
+    waiting = list(tasks)
+    undone = {(task.part.arm.name, task.part.seed) for task in tasks}
+    running: dict[Future[None], PartTask] = {}
+    while waiting or running:
+        ready = [task for task in waiting if task.first not in undone]
+        for task in ready[: jobs - len(running)]:
+            waiting.remove(task)
+            running[submit(task)] = task
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            part = running.pop(future).part
+            future.result()
+            undone.remove((part.arm.name, part.seed))
+
+
+def _begin(threads: int) -> None:
+    """Prepares a process of the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
