@@ -1,0 +1,77 @@
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlef.config import load_config
+from rlef.study.arms import ARMS, Part
+from rlef.study.jobs import PartTask, run_tasks
+from rlef.train.recipe import TrainConfig
+
+
+def make_tasks(folder: Path, *names: str) -> list[PartTask]:
+    config = load_config(TrainConfig, "mini-study", [])
+    return [
+        PartTask(Part(ARMS[name], 0), config, folder / name, f"{place}/{len(names)}")
+        for place, name in enumerate(names, start=1)
+    ]
+
+
+def leave_a_mark(task: PartTask, say: Callable[[str], None]) -> None:
+    if task.first is not None:
+        assert (task.path.parent / task.first[0]).exists(), "began too early"
+    task.path.write_text(str(os.getpid()))
+
+
+def wait_for_the_other(task: PartTask, say: Callable[[str], None]) -> None:
+    leave_a_mark(task, say)
+    end = time.monotonic() + 60
+    while len(list(task.path.parent.iterdir())) < 2:
+        assert time.monotonic() < end, "the other part did not begin"
+        time.sleep(0.02)
+
+
+def fail(task: PartTask, say: Callable[[str], None]) -> None:
+    if task.part.arm.name == "rlef":
+        raise ValueError("no such model")
+    time.sleep(60)
+
+
+def die(task: PartTask, say: Callable[[str], None]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def silent(text: str) -> None:
+    return
+
+
+def test_a_repair_model_waits_for_its_first(tmp_path: Path) -> None:
+    names = ("repair", "single-turn", "rlef", "sft")
+    run_tasks(make_tasks(tmp_path, *names), leave_a_mark, silent, jobs=2)
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    assert str(os.getpid()) not in {path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_parts_run_side_by_side(tmp_path: Path) -> None:
+    run_tasks(make_tasks(tmp_path, "rlef", "sft"), wait_for_the_other, silent, jobs=2)
+    assert len({path.read_text() for path in tmp_path.iterdir()}) == 2
+
+
+def test_one_job_runs_in_this_process(tmp_path: Path) -> None:
+    run_tasks(make_tasks(tmp_path, "rlef"), leave_a_mark, silent, jobs=1)
+    assert (tmp_path / "rlef").read_text() == str(os.getpid())
+
+
+def test_an_error_ends_the_other_parts_at_once(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ValueError, match="no such model"):
+        run_tasks(make_tasks(tmp_path, "sft", "rlef"), fail, silent, jobs=2)
+    assert time.monotonic() - begun < 40
+
+
+def test_a_killed_process_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="was killed, perhaps for want of memory"):
+        run_tasks(make_tasks(tmp_path, "sft", "rlef"), die, silent, jobs=2)
