@@ -11,6 +11,7 @@ from rlef.algorithms.advantages import (
     turn_level_advantages,
     turns_to_tokens,
 )
+from rlef.algorithms.critic import CalibrationBin, calibration, explained_variance
 from rlef.algorithms.critic_free import (
     episode_returns,
     grpo_advantages,
@@ -20,7 +21,6 @@ from rlef.algorithms.critic_free import (
 from rlef.algorithms.kl import KLEstimator, approx_kl, kl_estimates, turn_kl_penalty
 from rlef.algorithms.losses import (
     PolicyLoss,
-    explained_variance,
     ppo_policy_loss,
     sft_loss,
     token_entropy,
@@ -32,9 +32,11 @@ from rlef.algorithms.masked import masked_mean, turn_counts, turn_sums
 
 __all__ = [
     "Advantages",
+    "CalibrationBin",
     "KLEstimator",
     "PolicyLoss",
     "approx_kl",
+    "calibration",
     "episode_returns",
     "explained_variance",
     "grpo_advantages",

@@ -13,8 +13,6 @@ from torch import Tensor
 from rlef.algorithms.kl import MAX_LOG_RATIO, approx_kl
 from rlef.algorithms.masked import check_same_shape, keep, masked_mean, turn_sums, widen
 
-_ROUNDING = 1e-6
-
 
 class PolicyLoss(NamedTuple):
     """The policy loss and what to log of it: scalars, all over the same denominator."""
@@ -250,29 +248,3 @@ def token_entropy(logits: Tensor) -> Tensor:
     # -inf logits (tokens ruled out) have p log p = 0, which 0 * -inf would not give.
     terms = torch.where(logprobs == -torch.inf, torch.zeros_like(logprobs), logprobs)
     return -(logprobs.exp() * terms).sum(dim=-1)
-
-
-@torch.no_grad()
-def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """``1 - Var(returns - values) / Var(returns)`` over the entries that count.
-
-    1: perfect; 0: no better than a constant; below: worse.
-
-    Args:
-        values: Any shape.
-        returns: Same shape.
-        mask: Same shape, True = counts.
-
-    Returns:
-        Scalar, float32 or wider; NaN where the returns do not vary by more than rounding.
-
-    Raises:
-        ValueError: Shapes differ.
-    """
-    check_same_shape(values=values, returns=returns, mask=mask)
-    kept_values, kept_returns = widen(values)[mask.bool()], widen(returns)[mask.bool()]
-    spread = kept_returns.max() - kept_returns.min() if kept_returns.numel() else torch.tensor(0.0)
-    if bool(spread <= _ROUNDING * (1 + kept_returns.abs().sum() / max(1, kept_returns.numel()))):
-        return kept_returns.new_full((), torch.nan)
-    residual = (kept_returns - kept_values).var(correction=0)
-    return 1 - residual / kept_returns.var(correction=0)

@@ -3,6 +3,7 @@
 Shapes: B rollouts, L tokens, U turns, H hidden size, V vocabulary, N action tokens of a batch.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -119,7 +120,9 @@ def check_output_head(model: PreTrainedModel) -> None:
 def multiplies_fast_in_bfloat16(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are faster there than in float32."""
     if device.type == "cpu":
-        able = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.9 and later
+        capabilities: Callable[[], dict[str, object]]
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)  # not in all versions
+        able = capabilities()
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rlef.algorithms import turn_value_loss
+from rlef.algorithms import CalibrationBin, turn_value_loss
 from rlef.learner.config import LearnerConfig
 from rlef.learner.lora import adapters_off, add_adapters, frozen_twin
 from rlef.learner.microbatch import micro_batches
@@ -52,6 +52,7 @@ class PPOLearner:
         reference: a frozen copy of the policy's first weights; ``None`` where the policy without
             its adapters serves, or no KL penalty needs it.
         updates: optimizer steps taken.
+        calibration: of the critic on the last batch, before it learnt from it.
 
     Raises:
         ValueError: The model's logits are not its output embedding of its hidden states, or
@@ -77,6 +78,7 @@ class PPOLearner:
         self.reference: PreTrainedModel | None = None
         self.critic: Critic | None = None
         self.updates = 0
+        self.calibration: tuple[CalibrationBin, ...] = ()
         self._seed = seed
         self._temperature = temperature
         self._total_updates = total_updates
@@ -121,6 +123,7 @@ class PPOLearner:
             scored, metrics = score(
                 self.config, batch, self.policy, reference, self.critic, self._temperature
             )
+        self.calibration = scored.calibration
         metrics["score_s"] = time.perf_counter() - started
         found: dict[str, list[float]] = {}
         policy_steps, has_moved_far = 0, False

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rlef.algorithms import explained_variance, masked_mean
+from rlef.algorithms import CalibrationBin, calibration, explained_variance, masked_mean
 from rlef.learner.config import LearnerConfig
 from rlef.learner.credit import Credit, assign_credit
 from rlef.learner.microbatch import micro_batches
@@ -29,6 +29,7 @@ class Scored:
         old_values: (B, U) of turns or (B, L) of tokens, at the start; ``None`` without a critic.
         returns: Rewards to go, as ``old_values``.
         values_per_token: Which of the two these are.
+        calibration: Of the values of turns, which have not seen this batch; empty without a critic.
     """
 
     old_logprobs: Tensor
@@ -37,6 +38,7 @@ class Scored:
     old_values: Tensor | None
     returns: Tensor | None
     values_per_token: bool
+    calibration: tuple[CalibrationBin, ...] = ()
 
     def select(self, rows: Tensor, length: int) -> "Scored":
         """Returns some rows and the first ``length`` tokens of each."""
@@ -103,7 +105,13 @@ def score(
     }
     per_token = critic is not None and critic.per_token
     scored = Scored(
-        old_logprobs, ref_logprobs, credit.advantages, values, credit.returns, per_token
+        old_logprobs,
+        ref_logprobs,
+        credit.advantages,
+        values,
+        credit.returns,
+        per_token,
+        () if values is None else _calibration(values, batch),
     )
     return scored, metrics
 
@@ -127,6 +135,11 @@ def _credit_metrics(credit: Credit, batch: RolloutBatch, values: Tensor | None) 
                 explained_variance(v, r, mask[:, turn])
             )
     return metrics
+
+
+def _calibration(values: Tensor, batch: RolloutBatch) -> tuple[CalibrationBin, ...]:
+    solved = batch.solved[:, None].expand_as(batch.turn_mask)
+    return calibration(turn_values(values, batch), solved, batch.turn_mask)
 
 
 def _flat_groups(returns: Tensor, groups: Tensor) -> float:

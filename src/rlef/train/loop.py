@@ -16,6 +16,7 @@ from typing import Protocol
 
 from safetensors import SafetensorError
 
+from rlef.algorithms import CalibrationBin
 from rlef.engines import HFEngine, SamplingParams
 from rlef.engines.load import LOADING_ERRORS, load_model, load_tokenizer, resolve_device
 from rlef.environment import (
@@ -289,10 +290,12 @@ class Trainer:
             rollouts = [rollout.after_first_turn() for rollout in rollouts]
         trainable = [rollout for rollout in rollouts if rollout.trainable]
         metrics: dict[str, float] = {}
+        calibration: tuple[CalibrationBin, ...] = ()
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
             self.engine.clear_cache()  # the weights change, and the memory is needed
             metrics = self.learner.update(batch, config.updates_per_batch)
+            calibration = self.learner.calibration
         self.update += config.updates_per_batch
         ended = time.perf_counter()
         valid = self._validate()
@@ -300,6 +303,7 @@ class Trainer:
             "update": self.update,
             **_solve_metrics([r.record for r in rollouts], config.rollout.turn_limit),
             **metrics,
+            **({"calibration": calibration} if calibration else {}),
             **({} if valid is None else {"valid_solve_rate": valid}),
             "masked_infra": sum(r.record.stop is StopReason.INFRA_ERROR for r in rollouts),
             "masked_no_room": sum(not r.record.turns for r in rollouts),
