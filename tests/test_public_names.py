@@ -10,9 +10,11 @@ import rlef
 PUBLIC = {
     "rlef.algorithms": [
         "Advantages",
+        "CalibrationBin",
         "KLEstimator",
         "PolicyLoss",
         "approx_kl",
+        "calibration",
         "episode_returns",
         "explained_variance",
         "grpo_advantages",

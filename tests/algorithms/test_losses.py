@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlef.algorithms import (
-    explained_variance,
     ppo_policy_loss,
     sft_loss,
     token_entropy,
@@ -303,21 +302,6 @@ def test_entropy() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, -math.inf, -math.inf]])
     torch.testing.assert_close(token_entropy(logits), torch.tensor([math.log(4), math.log(2)]))
     assert token_entropy(logits.bfloat16()).dtype is torch.float32
-
-
-def test_explained_variance_by_hand() -> None:
-    returns = torch.tensor([1.0, 3.0, NAN])
-    mask = torch.tensor([True, True, False])
-    assert explained_variance(torch.tensor([1.0, 3.0, 9.0]), returns, mask).item() == 1.0
-    assert explained_variance(torch.tensor([5.0, 7.0, NAN]), returns, mask).item() == 1.0
-    assert explained_variance(torch.tensor([2.0, 2.0, NAN]), returns, mask).item() == 0.0
-    assert explained_variance(torch.tensor([3.0, 1.0, NAN]), returns, mask).item() == -3.0
-
-
-@pytest.mark.parametrize("count", [0, 1, 7])
-def test_explained_variance_of_equal_returns_is_nan(count: int) -> None:
-    mask = torch.ones(count).bool()
-    assert explained_variance(torch.rand(count), torch.full((count,), 0.1), mask).isnan()
 
 
 # Two turns of 2 and 1 tokens; pi / pi_old is 1.2 * 1.1 and 0.7, pi / pi_behavior 0.5 * 0.8 and 1.5.

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from rlef.algorithms import CalibrationBin
 from rlef.environment import EpisodeRecord
 from rlef.evaluation import (
     Behaviour,
@@ -28,6 +29,7 @@ from rlef.study.run import exam_name
 TRAINED_TURNS = 3
 """Turns of the main table, as in training."""
 
+Item = TypeVar("Item")
 Verdict = Literal["holds", "reversed", "open"]
 
 
@@ -191,6 +193,29 @@ def curve(results: Results, arm: str, key: str) -> list[tuple[float, float]]:
     return found
 
 
+def calibration_points(results: Results, arm: str) -> list[CalibrationBin]:
+    """The critic's values in the last fifth of training and what became of them, over all seeds.
+
+    Bins as in ``rlef.algorithms.calibration``, without the empty ones.
+    """
+    lines = [lines for (name, _), lines in results.metrics.items() if name == arm]
+    tails = [line for each in lines for line in tail(each) if line.get("calibration")]
+    points = []
+    for place in zip(*(line["calibration"] for line in tails), strict=True):
+        filled = [CalibrationBin(*each) for each in place if each[0]]
+        count = sum(each.turns for each in filled)
+        if count:
+            value = sum(each.turns * each.value for each in filled) / count
+            solved = sum(each.turns * each.solved for each in filled) / count
+            points.append(CalibrationBin(count, value, solved))
+    return points
+
+
+def tail(values: Sequence[Item]) -> Sequence[Item]:
+    """The last fifth."""
+    return values[-max(1, len(values) // 5) :]
+
+
 def to_json(results: Results) -> dict[str, object]:
     """All numbers of the page."""
     arms: dict[str, object] = {}
@@ -203,6 +228,7 @@ def to_json(results: Results) -> dict[str, object]:
             "solve_rate_by_turn": [
                 {**rate.interval._asdict(), "by_seed": rate.by_seed} for rate in rates
             ],
+            "calibration": [each._asdict() for each in calibration_points(results, arm.name)],
             "repair_rate": repair_rate(results, arm.name),
             "behaviour": behaviour(results, arm.name).to_json(),
         }

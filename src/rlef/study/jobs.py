@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from transformers.utils import logging
 
 from rlef.study.arms import Part
 from rlef.train.recipe import TrainConfig
@@ -95,6 +96,7 @@ def _begin(threads: int) -> None:
     """Prepares a process of the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
     torch.set_num_threads(threads)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

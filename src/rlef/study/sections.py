@@ -13,12 +13,14 @@ from rlef.study.analysis import (
     Results,
     against,
     behaviour,
+    calibration_points,
     claim_results,
     costs,
     curve,
     rates_by_turn,
     repair_rate,
     solve_rate,
+    tail,
 )
 from rlef.study.arms import EXAMS, RLEF, Arm, ExamName, Side
 
@@ -295,7 +297,7 @@ def _critic(results: Results) -> Iterator[Block]:
     keys = [f"explained_variance/turn_{turn}" for turn in range(1, TRAINED_TURNS + 1)]
     rows = []
     for arm in results.arms:
-        tails = [_tail([y for _, y in curve(results, arm.name, key)]) for key in keys]
+        tails = [_mean_of_tail([y for _, y in curve(results, arm.name, key)]) for key in keys]
         if not all(map(math.isnan, tails)):
             rows.append([arm.title, *(_number(tail) for tail in tails)])
     if not rows:
@@ -307,6 +309,32 @@ def _critic(results: Results) -> Iterator[Block]:
         "of training and over seeds; 1 is perfect, 0 no better than a constant. A critic of tokens "
         "is read before a turn's first token."
     )
+    yield from _calibration(results)
+
+
+def _calibration(results: Results) -> Iterator[Block]:
+    points = {arm.title: calibration_points(results, arm.name) for arm in _shown(results)}
+    points = {title: found for title, found in points.items() if found}
+    if not points:
+        return
+
+    def draw(ax: "Axes") -> None:
+        ax.plot([0, 1], [0, 1], color="#b0b7be", linewidth=1)
+        for colour, (title, found) in zip(_COLOURS[1:], points.items(), strict=False):
+            expected = [(each.value + 1) / 2 for each in found]
+            ax.plot(expected, [each.solved for each in found], color=colour, label=title)
+            sizes = [4 + 120 * each.turns / sum(e.turns for e in found) for each in found]
+            ax.scatter(expected, [each.solved for each in found], s=sizes, color=colour)
+        ax.set_xlabel("(value + 1) / 2")
+        ax.set_title("share of turns whose episode is solved")
+        ax.legend(fontsize=8)
+
+    yield Figure("calibration", "the critic's values against the true solve rate", [draw])
+    yield Text(
+        "Values before each turn, in the last fifth of training, of rollouts that the critic has "
+        "not learnt from yet, over all seeds; on the line a value is the solve rate. Larger dots: "
+        "more turns. Values count the KL penalty too, which lowers them a little."
+    )
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
@@ -315,8 +343,8 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return [fmean(window) for window in windows]
 
 
-def _tail(values: Sequence[float]) -> float:
-    return fmean(values[-max(1, len(values) // 5) :]) if values else math.nan
+def _mean_of_tail(values: Sequence[float]) -> float:
+    return fmean(tail(values)) if values else math.nan
 
 
 def _rate(rate: Rate | None) -> str:
