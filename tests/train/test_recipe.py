@@ -6,7 +6,7 @@ from rlef.config import ConfigError, dump_config, load_config
 from rlef.train.recipe import TrainConfig
 
 
-@pytest.mark.parametrize("recipe", ["mini", "paper-8b", "paper-70b"])
+@pytest.mark.parametrize("recipe", ["mini", "mini-study", "paper-8b", "paper-70b"])
 def test_shipped_recipes_load(recipe: str) -> None:
     assert load_config(TrainConfig, recipe, []).name == recipe
 
@@ -54,6 +54,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
             "critic_warmup_updates is 4, but advantage rloo has no critic; allowed: 0",
         ),
         (["learner.advantage=reinforce++", "learner.normalize=none"], "allowed: turns, tokens"),
+        (["rollout.frozen=true"], "but learner.advantage turn_critic learns from its own"),
         (["learner.advantage=grpo"], "but rollout.per_problem is 1; allowed: 2 or more"),
         (["rollout.per_problem=3"], "rollout.per_problem 3; allowed: a multiple"),
         (["learner.critic_warmup_updates=200"], "allowed: less than the 200 updates"),
