@@ -9,11 +9,21 @@ import pytest
 from rlef.config import dump_config, load_config
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.rollout.records import episode_to_json
-from rlef.run import RunFolder
+from rlef.run import RunError, RunFolder
 from rlef.sandbox import Verdict
-from rlef.study import Part, Side, arm_config, chosen_arms, parts
-from rlef.study.analysis import claim_results, load_results, rates_by_turn, repair_rate, solve_rate
-from rlef.study.arms import ARMS, CLAIMS, EXAMS
+from rlef.study import Part, Side, arm_config, check_words, chosen_arms, finished, parts
+from rlef.study.analysis import (
+    calibration_points,
+    claim_results,
+    error_shares,
+    load_results,
+    lost_gain,
+    rates_by_turn,
+    repair_rate,
+    solve_rate,
+    trained_tokens,
+)
+from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm
 from rlef.study.page import write_study
 from rlef.train.recipe import TrainConfig
 
@@ -41,7 +51,8 @@ def episode(problem: str, solved_at: int | None, turns: int = 10) -> EpisodeReco
 
 def put(out: Path, part: Part, exam: str, solved_at: list[int | None], turns: int = 10) -> None:
     path = part.folder(out)
-    config = load_config(TrainConfig, "mini-study", [f"seed={part.seed}"])
+    words = [f"seed={part.seed}", "eval.random_feedback=false"]
+    config = load_config(TrainConfig, "mini-study", words)
     run = RunFolder.open(path) if RunFolder(path).is_run() else RunFolder.create(path, "")
     run.write_config(dump_config(config))
     records = [episode(f"p{i}", at, turns) for i, at in enumerate(solved_at)]
@@ -65,6 +76,11 @@ def study(tmp_path: Path) -> Path:
         for update in (4, 8):
             line = {"update": update, "solve_rate": 0.1 * update, "kl": 0.0, "entropy": 1.0}
             line |= {f"explained_variance/turn_{turn}": 0.5 for turn in (1, 2, 3)}
+            line["explained_variance/turn_3"] = math.nan  # null in the file
+            line["action_tokens"] = 1000.0 * (1 + seed)
+            bins = [(0, math.nan, math.nan)] * 10
+            bins[2], bins[7] = (30, -0.5, 0.2 + 0.2 * seed), (update, 0.5, 0.8)
+            line["calibration"] = bins
             run.append_metrics(line)
     return tmp_path
 
@@ -92,22 +108,31 @@ def test_claims_compare_what_both_sides_have(study: Path) -> None:
     assert (first.difference.a, first.difference.b) == (0.25, 0.625)
     assert first.by_seed == (0.5, 0.25)
     assert first.difference.problems == 4
-    more_turns = found["turns beyond those of training still help"]
-    assert more_turns.by_seed == (0.0, 0.25)
+    private = found["feedback from private tests at inference helps"]
+    assert private.by_seed == (0.0, 0.25)
     assert not any("fine-tuning" in text for text in found)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"), [(0.1, 0.2, "holds"), (-0.2, -0.1, "reversed"), (-1, 1, "open")]
+    ("low", "high", "by_seed", "verdict"),
+    [
+        (0.1, 0.2, (0.1, 0.2), "holds"),
+        (0.1, 0.2, (0.4, -0.1), "open"),
+        (-0.2, -0.1, (-0.1,), "reversed"),
+        (-0.2, -0.1, (-0.4, 0.0), "open"),
+        (-1, 1, (0.1,), "open"),
+    ],
 )
-def test_a_claim_holds_where_its_interval_is_above_0(low: float, high: float, verdict: str) -> None:
+def test_a_claim_holds_where_its_interval_and_every_seed_are_above_0(
+    low: float, high: float, by_seed: tuple[float, ...], verdict: str
+) -> None:
     from dataclasses import replace
 
     from rlef.evaluation.compare import paired_difference
     from rlef.study import ClaimResult
 
     difference = replace(paired_difference("m", {"a": [0.0]}, {"a": [1.0]}), low=low, high=high)
-    result = ClaimResult(claim=CLAIMS[0], difference=difference, by_seed=(0.1,))
+    result = ClaimResult(claim=CLAIMS[0], difference=difference, by_seed=by_seed)
     assert result.verdict == verdict
 
 
@@ -116,14 +141,63 @@ def test_the_page_has_all_of_it(study: Path) -> None:
     page = write_study(results, study, title="Study <1>", notes=["a & b"])
     html, text = page.read_text(), (study / "study.md").read_text()
     assert "Study &lt;1&gt;" in html and "a &amp; b" in html
-    assert html.count("data:image/png;base64,") == 3
+    assert html.count("data:image/png;base64,") == 4
     for words in ("RLEF solves more than the untrained model", "| RLEF | 2 | 12.5", "holds"):
         assert words in text
     data = json.loads((study / "study.json").read_text())
     assert data["arms"]["rlef"]["solve_rate_by_turn"][2]["estimate"] == 0.625
     assert next(claim["verdict"] for claim in data["claims"]) in ("holds", "open")
-    for name in ("by_turn", "budget", "curves"):
+    for name in ("by_turn", "budget", "curves", "calibration"):
         assert (study / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_calibration_is_over_seeds_without_small_bins(study: Path) -> None:
+    (point,) = calibration_points(load_results(study, ALL), "rlef")
+    assert (point.turns, point.value) == (60, -0.5)  # the other bin has 8 turns of each seed
+    assert point.solved == pytest.approx(0.3)
+
+
+def test_tokens_are_those_of_a_seed(study: Path) -> None:
+    results = load_results(study, ALL)
+    assert trained_tokens(results, "rlef") == 3000.0  # two lines of 1,000 and two of 2,000
+    assert math.isnan(trained_tokens(results, "untrained"))
+
+
+def test_the_gain_that_random_feedback_takes_by_hand(study: Path) -> None:
+    # RLEF: 1@1 1/8, 1@3 5/8, with random feedback 1/4.
+    found = lost_gain(load_results(study, ALL))
+    assert found is None or found.estimate == pytest.approx((5 / 8 - 1 / 4) / (5 / 8 - 1 / 8))
+    many = [1, 2, 3, None] * 25
+    put(study, Part(RLEF, 7), "feedback", many)
+    put(study, Part(RLEF, 7), "random", [1, 2, None, None] * 25, 3)
+    for exam, turns in (("independent", 1), ("private", 3)):
+        put(study, Part(RLEF, 7), exam, [1, None, None, None] * 25, turns)
+    found = lost_gain(load_results(study, [Part(RLEF, 7)]))
+    assert found is not None
+    assert found.estimate == 0.5
+    assert 0.3 < found.low < 0.5 < found.high < 0.7
+
+
+def test_errors_by_turn_are_shares_of_all_episodes(study: Path) -> None:
+    shares = error_shares(load_results(study, ALL), "rlef")
+    assert shares == {"WA": [7 / 8, 5 / 8, 3 / 8]}
+
+
+def test_a_half_taken_exam_is_not_finished(study: Path) -> None:
+    words = ["eval.problems=4", "seed=0"]
+    for part in ALL:
+        config = load_config(TrainConfig, "mini-study", words)
+        RunFolder.open(part.folder(study)).write_config(dump_config(config))
+    assert finished(study, [Part(RLEF, 0), Part(RLEF, 9)]) == []  # 4 of 40 independent answers
+    put(study, Part(RLEF, 0), "independent", [None] * 36, 1)
+    RunFolder.open(Part(RLEF, 0).folder(study)).write_config(dump_config(config))
+    assert finished(study, [Part(RLEF, 0)]) == [Part(RLEF, 0)]
+
+
+def test_a_page_needs_the_words_of_its_runs(study: Path) -> None:
+    check_words("mini-study", [], ALL, study)
+    with pytest.raises(RunError, match="seed-0 was begun with other values of updates"):
+        check_words("mini-study", ["updates=8"], ALL, study)
 
 
 def test_a_study_of_one_untrained_arm_has_a_page(tmp_path: Path) -> None:
@@ -139,7 +213,7 @@ def test_every_arm_is_a_valid_recipe(arm: object) -> None:
     config = arm_config("mini-study", [], Part(arm, 3), Path("s"))  # type: ignore[arg-type]
     assert config.seed == 3 and not config.eval.random_feedback
     if arm is ARMS["repair"]:
-        wanted = "s/single-turn/seed-3/checkpoints/update-"
+        wanted = str(Path("s/single-turn/seed-3/checkpoints/update-").resolve())
         assert str(config.rollout.first_model).startswith(wanted)
     base = load_config(TrainConfig, "mini-study", [])
     assert config.updates == base.updates * arm.rollouts  # type: ignore[attr-defined]
@@ -150,6 +224,13 @@ def test_claims_name_arms_and_exams_that_there_are() -> None:
         for side in (claim.lower, claim.higher):
             assert side.exam in ARMS[side.arm].exams
             assert side.turns <= EXAMS[side.exam].turn_limit
+
+
+@pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
+def test_a_recipe_may_set_what_only_critics_have(arm: Arm) -> None:
+    words = ["learner.lam=0.95", "learner.critic_warmup_updates=4"]
+    config = arm_config("mini-study", words, Part(arm, 0), Path("s"))
+    assert config.learner.lam == (0.95 if config.learner.has_critic else 1)
 
 
 def test_arms_are_chosen_by_name_or_budget() -> None:

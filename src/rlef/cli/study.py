@@ -53,7 +53,7 @@ def study(
 ) -> None:
     """Train every arm with the same budget, examine all alike, and write one page."""
     from rlef.config import load_config
-    from rlef.study import chosen_arms, parts, run_study
+    from rlef.study import check_words, chosen_arms, parts, run_study
     from rlef.train.recipe import TrainConfig
 
     if budget not in _SEEDS:
@@ -67,7 +67,10 @@ def study(
     todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
     again = ["rlef", "study", recipe, *words, "--budget", budget, "--out", str(out)]
     again += [*(["--seeds", str(seeds)] if seeds else []), *(["--arms", arms] if arms else [])]
-    if not only_page:
+    again += ["--jobs", str(jobs)] if jobs else []
+    if only_page:
+        check_words(recipe, words, todo, out)
+    else:
         quiet_transformers()
         try:
             run_study(
@@ -89,7 +92,7 @@ def _usual_jobs(device: str, parts: int) -> int:
 
     if resolve_device(device).type != "cpu":
         return 1
-    return max(1, min(os.cpu_count() or 1, _MAX_JOBS, parts))
+    return max(1, min(len(os.sched_getaffinity(0)), _MAX_JOBS, parts))
 
 
 def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str) -> None:

@@ -3,7 +3,7 @@
 from rlef.study.analysis import ClaimResult, Results, claim_results, load_results
 from rlef.study.arms import Arm, Claim, Exam, Part, Side, chosen_arms, parts
 from rlef.study.page import write_study
-from rlef.study.run import arm_config, finished, run_study
+from rlef.study.run import arm_config, check_words, finished, run_study
 
 __all__ = [
     "Arm",
@@ -14,6 +14,7 @@ __all__ = [
     "Results",
     "Side",
     "arm_config",
+    "check_words",
     "chosen_arms",
     "claim_results",
     "finished",

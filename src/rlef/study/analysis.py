@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
+
+import numpy as np
 
 from rlef.algorithms import CalibrationBin
-from rlef.environment import EpisodeRecord
+from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation import (
     Behaviour,
     Interval,
@@ -23,13 +25,13 @@ from rlef.evaluation.compare import Difference, paired_difference
 from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.specs import values_by_problem
 from rlef.run import RunFolder, json_value
-from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm, Claim, ExamName, Part, Side
+from rlef.study.arms import ARMS, CLAIMS, EXAMS, RLEF, Arm, Claim, ExamName, Part, Side
 from rlef.study.run import exam_name
 
 TRAINED_TURNS = 3
 """Turns of the main table, as in training."""
 
-Item = TypeVar("Item")
+_LEAST_TURNS = 20
 Verdict = Literal["holds", "reversed", "open"]
 
 
@@ -85,10 +87,10 @@ class ClaimResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``holds`` or ``reversed`` where the interval is on one side of 0, else ``open``."""
-        if self.difference.low > 0:
+        """``holds`` or ``reversed`` where the interval and every seed are on one side of 0."""
+        if self.difference.low > 0 and min(self.by_seed) > 0:
             return "holds"
-        return "reversed" if self.difference.high < 0 else "open"
+        return "reversed" if self.difference.high < 0 and max(self.by_seed) < 0 else "open"
 
 
 def load_results(out: Path, parts: Sequence[Part]) -> Results:
@@ -120,6 +122,53 @@ def solve_rate(results: Results, side: Side) -> Rate | None:
         interval=bootstrap_interval(_pooled(list(by_seed.values())), draws=2000),
         by_seed=tuple(map(_mean, by_seed.values())),
     )
+
+
+def lost_gain(results: Results, arm: str = RLEF) -> Interval | None:
+    """Share of what turns 2 and 3 add that is lost with random feedback.
+
+    (1@3 - 1@3 with random feedback) / (1@3 - 1@1), with its 95 % bootstrap interval over problems.
+    ``None`` where an exam is missing or later turns add nothing.
+    """
+    sides = (
+        Side(arm=arm),
+        Side(arm=arm, exam="random"),
+        Side(arm=arm, turns=1),
+    )
+    pooled = [_pooled(list(_values(results, side).values())) for side in sides]
+    names = sorted(set.intersection(*(set(values) for values in pooled)))
+    if not names:
+        return None
+    rates = np.array([[fmean(values[name]) for name in names] for values in pooled])
+    places = np.random.default_rng(0).integers(len(names), size=(2000, len(names)))
+    true, random, first = (row[places].mean(1) for row in rates)
+    whole = rates.mean(1)
+    if whole[0] <= whole[2] or (true <= first).any():
+        return None
+    low, high = np.percentile((true - random) / (true - first), [2.5, 97.5])
+    return Interval(float((whole[0] - whole[1]) / (whole[0] - whole[2])), float(low), float(high))
+
+
+def trained_tokens(results: Results, arm: str) -> float:
+    """Sampled tokens that an arm was trained on, mean over seeds; NaN without training."""
+    sums = [
+        sum(line.get("action_tokens") or 0 for line in lines)
+        for (name, _), lines in results.metrics.items()
+        if name == arm and lines
+    ]
+    return fmean(sums) if sums else math.nan
+
+
+def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
+    """By cause: the share of all episodes that failed so at turn 1, 2, 3."""
+    records = results.of(arm)
+    turns = episode_statistics(records, EXAMS["feedback"].turn_limit).error_types_by_turn
+    causes = dict.fromkeys(cause for each in turns[:TRAINED_TURNS] for cause in each)
+    counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
+    return {
+        cause: [each.get(cause, 0) / len(counted) for each in turns[:TRAINED_TURNS]]
+        for cause in causes
+    }
 
 
 def claim_results(results: Results) -> list[ClaimResult]:
@@ -196,24 +245,24 @@ def curve(results: Results, arm: str, key: str) -> list[tuple[float, float]]:
 def calibration_points(results: Results, arm: str) -> list[CalibrationBin]:
     """The critic's values in the last fifth of training and what became of them, over all seeds.
 
-    Bins as in ``rlef.algorithms.calibration``, without the empty ones.
+    Bins as in ``rlef.algorithms.calibration``, without those of fewer than 20 turns.
     """
     lines = [lines for (name, _), lines in results.metrics.items() if name == arm]
-    tails = [line for each in lines for line in tail(each) if line.get("calibration")]
+    tails = [
+        line
+        for each in lines
+        for line in each[-max(1, len(each) // 5) :]
+        if line.get("calibration")
+    ]
     points = []
     for place in zip(*(line["calibration"] for line in tails), strict=True):
         filled = [CalibrationBin(*each) for each in place if each[0]]
         count = sum(each.turns for each in filled)
-        if count:
+        if count >= _LEAST_TURNS:
             value = sum(each.turns * each.value for each in filled) / count
             solved = sum(each.turns * each.solved for each in filled) / count
             points.append(CalibrationBin(count, value, solved))
     return points
-
-
-def tail(values: Sequence[Item]) -> Sequence[Item]:
-    """The last fifth."""
-    return values[-max(1, len(values) // 5) :]
 
 
 def to_json(results: Results) -> dict[str, object]:
@@ -228,6 +277,7 @@ def to_json(results: Results) -> dict[str, object]:
             "solve_rate_by_turn": [
                 {**rate.interval._asdict(), "by_seed": rate.by_seed} for rate in rates
             ],
+            "trained_tokens": trained_tokens(results, arm.name),
             "calibration": [each._asdict() for each in calibration_points(results, arm.name)],
             "repair_rate": repair_rate(results, arm.name),
             "behaviour": behaviour(results, arm.name).to_json(),
@@ -242,18 +292,24 @@ def to_json(results: Results) -> dict[str, object]:
         }
         for each in claim_results(results)
     ]
-    return {"arms": json_value(arms), "claims": json_value(claims)}
+    lost = lost_gain(results)
+    return {
+        "arms": json_value(arms),
+        "claims": json_value(claims),
+        "gain_lost_with_random_feedback": json_value(lost._asdict()) if lost else None,
+    }
 
 
 def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
     """By seed: problem to its results."""
     (spec,) = parse_metrics(f"1@{side.turns}")
-    return {
+    found = {
         seed: values_by_problem(
             results.records[side.arm, seed, side.exam], spec, EXAMS[side.exam].turn_limit
         )
         for seed in results.seeds(side.arm, side.exam)
     }
+    return {seed: values for seed, values in found.items() if any(map(len, values.values()))}
 
 
 def _pooled(by_seed: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:

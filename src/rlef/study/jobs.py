@@ -60,18 +60,19 @@ def run_tasks(
             run(task, say)
         return
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(threads,)) as pool:
         try:
             _run_all(tasks, lambda task: pool.submit(run, task, say), jobs)
         except BaseException as error:
-            for process in multiprocessing.active_children():
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             if isinstance(error, BrokenProcessPool):
                 raise RuntimeError(
                     "a process of the study was killed, perhaps for want of memory; the same "
                     "command goes on, with --jobs 1 in the least memory"
-                ) from None
+                ) from error
             raise
 
 

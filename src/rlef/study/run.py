@@ -1,8 +1,10 @@
 """Runs a study: trains every arm with every seed, then its exams; goes on where it was stopped."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from rlef.config import changed_keys, dump_config, join_words, load_config
@@ -18,7 +20,7 @@ from rlef.environment import (
     repair_dialogues,
     reveal_private_tests,
 )
-from rlef.evaluation.episodes import Progress, run_episodes, with_public_tests
+from rlef.evaluation.episodes import run_episodes, with_public_tests
 from rlef.problems import Problem, load_problems
 from rlef.rollout import RolloutWorker
 from rlef.run import RunError, RunFolder
@@ -51,7 +53,8 @@ def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> Trai
     if part.arm.repairs is not None:
         first = RunFolder(out / part.arm.repairs / f"seed-{part.seed}")
         path = first.checkpoint_path(config.updates)
-        all_words = join_words(all_words, [f"rollout.first_model={path}"])
+        quoted = json.dumps(str(path.resolve()))
+        all_words = join_words(all_words, [f"rollout.first_model={quoted}"])
         config = load_config(TrainConfig, recipe, all_words)
     if part.arm.rollouts == 1:
         return config
@@ -106,11 +109,15 @@ def run_task(task: PartTask, say: Callable[[str], None]) -> None:
     def tell(text: str) -> None:
         say(f"[{task.place}] {part.arm.name}, seed {part.seed}: {text}")
 
-    with run.lock():
-        policy = task.config.model
-        if part.arm.is_trained:
-            policy = str(learn(task.config, run, _TrainingLines(task.config.updates, tell)))
-        _Examiner(task.config, policy, run, tell).take_all(part.arm)
+    try:
+        with run.lock():
+            policy = task.config.model
+            if part.arm.is_trained:
+                policy = str(learn(task.config, run, _TrainingLines(task.config.updates, tell)))
+            _Examiner(task.config, policy, run, tell).take_all(part.arm)
+    except Exception:
+        tell("failed; the study ends with the error below")
+        raise
     tell(f"done in {time.perf_counter() - started:.0f} s")
 
 
@@ -145,17 +152,34 @@ def _check_order(todo: Sequence[Part]) -> None:
             )
 
 
+def check_words(recipe: str, words: Sequence[str], todo: Sequence[Part], out: Path) -> None:
+    """Makes sure that what is on disk was begun with these words.
+
+    Raises:
+        ConfigError: A word is wrong.
+        RunError: A part was begun with other settings.
+    """
+    for part in todo:
+        run = RunFolder(part.folder(out))
+        if run.is_run():
+            _check_same(run, arm_config(recipe, words, part, out))
+
+
 def _open(path: Path, config: TrainConfig) -> RunFolder:
     run = RunFolder(path)
     if not run.is_run():
         return RunFolder.create(path, dump_config(config))
+    _check_same(run, config)
+    return RunFolder.open(path)
+
+
+def _check_same(run: RunFolder, config: TrainConfig) -> None:
     changed = changed_keys(load_config(TrainConfig, run.config_path, []), config)
     if changed:
         raise RunError(
-            f"{path} was begun with other values of {', '.join(changed)}; "
+            f"{run.path} was begun with other values of {', '.join(changed)}; "
             "allowed: the same words again, or another --out"
         )
-    return RunFolder.open(path)
 
 
 class _Examiner:
@@ -275,22 +299,35 @@ class _Examiner:
         )
 
 
-def _silent(_: Progress) -> None:
+def _silent(_: object) -> None:
     return
 
 
 def finished(out: Path, todo: Sequence[Part]) -> list[Part]:
-    """The parts whose exams have all begun to be on disk.
+    """The parts whose exams are all on disk, to the last episode.
 
     Args:
         out: Folder of the study.
         todo: All parts.
+
+    Raises:
+        ConfigError, ProblemError: A part's recipe or its problems cannot be read.
+        RunDamagedError: Its episodes cannot be read.
     """
-    return [
-        part
-        for part in todo
-        if all(
-            RunFolder(part.folder(out)).has_rollouts(exam_name(EXAMS[name]))
-            for name in part.arm.exams
-        )
-    ]
+    return [part for part in todo if _is_finished(RunFolder(part.folder(out)), part.arm)]
+
+
+def _is_finished(run: RunFolder, arm: Arm) -> bool:
+    if not run.is_run():
+        return False
+    config = load_config(TrainConfig, run.config_path, [])
+    count = _count_problems(config.data.test, config.eval.problems)
+    return all(
+        len(run.read_rollouts(exam_name(EXAMS[name]))) == count * EXAMS[name].samples
+        for name in arm.exams
+    )
+
+
+@cache
+def _count_problems(spec: str, first: int | None) -> int:
+    return len(with_public_tests(load_problems(spec)[:first], _silent))

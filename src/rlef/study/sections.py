@@ -17,17 +17,28 @@ from rlef.study.analysis import (
     claim_results,
     costs,
     curve,
+    error_shares,
+    lost_gain,
     rates_by_turn,
     repair_rate,
     solve_rate,
-    tail,
+    trained_tokens,
 )
-from rlef.study.arms import EXAMS, RLEF, Arm, ExamName, Side
+from rlef.study.arms import ARMS, BASE, EXAMS, RLEF, Arm, ExamName, Side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = ("#7f8c8d", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
+_COLOURS = {
+    BASE: "#7f8c8d",
+    RLEF: "#0072b2",
+    "sft": "#e69f00",
+    "sft-iterated": "#d55e00",
+    "single-turn": "#009e73",
+    "token-critic": "#cc79a7",
+}
+_OTHER_COLOURS = ("#56b4e9", "#f0c808", "#000000", "#0b7a75", "#7b2d26", "#8e7dbe", "#6b8f23")
+_LAST_FIFTH = 0.8
 _CAUSES = ("WA", "RE", "TLE", "MLE", "OLE", "CE", "invalid", "private")
 
 
@@ -95,7 +106,9 @@ def _claims(results: Results) -> Iterator[Block]:
         "difference in points with its 95 % bootstrap interval over problems (each with the "
         "results of all seeds on both sides), p of a paired permutation test over problems, seeds "
         "whose own difference has the claimed sign. A claim holds, or is reversed, where the "
-        "interval is on one side of 0; else it is open: this study cannot tell."
+        "interval and every seed are on one side of 0; else it is open: this study cannot tell. "
+        "The chance of training is not in the interval: with one seed a verdict is about one "
+        "trained policy. There is no correction for the number of claims."
     )
 
 
@@ -127,14 +140,15 @@ def _main_table(results: Results) -> Iterator[Block]:
                 _rate(three),
                 _points(three.spread) if three else "-",
                 _percent(repair_rate(results, arm.name)),
+                _thousands(trained_tokens(results, arm.name)),
                 "-"
                 if difference is None
                 else f"{100 * difference.difference:+.1f} "
                 f"({100 * difference.low:+.1f} to {100 * difference.high:+.1f})",
             ]
         )
-    headings = ["arm", "seeds", "1@1", f"1@{TRAINED_TURNS}", "± seeds", "repair", "less RLEF"]
-    yield Table(headings, rows)
+    headings = ["arm", "seeds", "1@1", f"1@{TRAINED_TURNS}", "± seeds", "repair", "tokens"]
+    yield Table([*headings, "less RLEF"], rows)
     random_rows = [
         [arm.title, _rate(solve_rate(results, Side(arm=arm.name, exam="random")))]
         for arm in results.arms
@@ -144,14 +158,30 @@ def _main_table(results: Results) -> Iterator[Block]:
         yield Table(["with random feedback", f"1@{TRAINED_TURNS}"], random_rows)
     yield Text(
         f"In %, ± half a 95 % bootstrap interval over problems; ± seeds: standard deviation over "
-        f"seeds; repair: share of turns 2 to {TRAINED_TURNS} that solved their problem; less RLEF: "
-        "paired difference in points."
+        f"seeds; repair: share of turns 2 to {TRAINED_TURNS} that solved their problem; tokens: "
+        "sampled ones that the arm learnt from, in thousands; less RLEF: paired difference in "
+        "points."
     )
+    lost = lost_gain(results)
+    if lost is not None:
+        yield Text(
+            "Random feedback takes "
+            f"{100 * lost.estimate:.0f} % ({100 * lost.low:.0f} to {100 * lost.high:.0f}) of what "
+            f"turns 2 to {TRAINED_TURNS} add to RLEF's solve rate with true feedback. Paper: a "
+            "large part (figure)."
+        )
 
 
 def _shown(results: Results, exam: ExamName = "feedback") -> list[Arm]:
-    """The main arms, of which curves are drawn."""
-    return [arm for arm in results.arms if arm.main and results.seeds(arm.name, exam)]
+    """The main arms, of which curves are drawn; where there is none, all."""
+    found = [arm for arm in results.arms if results.seeds(arm.name, exam)]
+    return [arm for arm in found if arm.main] or found[: len(_OTHER_COLOURS)]
+
+
+def _colour(arm: Arm) -> str:
+    """The same in every figure."""
+    names = list(ARMS)
+    return _COLOURS.get(arm.name) or _OTHER_COLOURS[names.index(arm.name) % len(_OTHER_COLOURS)]
 
 
 def _by_turn(results: Results) -> Iterator[Block]:
@@ -159,13 +189,14 @@ def _by_turn(results: Results) -> Iterator[Block]:
     yield Heading(f"Solve rate by turn, up to {limit}")
 
     def draw(ax: "Axes") -> None:
-        for colour, arm in zip(_COLOURS, _shown(results), strict=False):
+        for arm in _shown(results):
             rates = [100 * r.interval.estimate for r in rates_by_turn(results, arm.name)]
-            ax.plot(range(1, len(rates) + 1), rates, marker="o", color=colour, label=arm.title)
+            turns = range(1, len(rates) + 1)
+            ax.plot(turns, rates, marker="o", color=_colour(arm), label=arm.title)
         if results.seeds(RLEF, "random"):
             rates = [100 * r.interval.estimate for r in rates_by_turn(results, RLEF, "random")]
             label = "RLEF, random feedback"
-            ax.plot(range(1, len(rates) + 1), rates, "--", color=_COLOURS[1], label=label)
+            ax.plot(range(1, len(rates) + 1), rates, "--", color=_COLOURS[RLEF], label=label)
         ax.axvline(TRAINED_TURNS, color="#8a939c", linewidth=0.8, linestyle=":")
         ax.set_xlabel("turns")
         ax.set_title("solved, %")
@@ -180,7 +211,8 @@ def _by_turn(results: Results) -> Iterator[Block]:
     yield Table(["arm", *(f"{turn} turns" if turn > 1 else "1 turn" for turn in turns)], rows)
     yield Text(
         f"Trained with {TRAINED_TURNS} turns (dotted line), evaluated with up to {limit}; an "
-        "episode also ends where the model's context is full."
+        "episode also ends where the model's context is full. Paper, up to 10 turns: with random "
+        "feedback the solve rate falls, the more so the more turns there are (figure)."
     )
 
 
@@ -203,10 +235,20 @@ def _errors(results: Results) -> Iterator[Block]:
                 rows.append([title, cause, str(each.episodes), *shares])
     headings = [f"solved by turn {turn}, %" for turn in range(2, TRAINED_TURNS + 1)]
     yield Table(["arm", "error at turn 1", "episodes", *headings], rows)
+    by_arm = {arm.title: error_shares(results, arm.name) for arm in _shown(results)}
+    yield Table(
+        ["arm", "error", *(f"at turn {turn}, %" for turn in range(1, TRAINED_TURNS + 1))],
+        [
+            [title, cause, *(_percent(share) for share in found[cause])]
+            for title, found in by_arm.items()
+            for cause in _CAUSES
+            if cause in found
+        ],
+    )
     yield Text(
         "WA wrong answer, RE run-time error, TLE time, MLE memory, OLE output, CE does not "
         "compile, invalid: no program, private: public tests passed and others not (the episode "
-        "ends)."
+        "ends). Second table: of all episodes. Paper: the same in a figure, without numbers."
     )
 
 
@@ -233,7 +275,10 @@ def _changes(results: Results) -> Iterator[Block]:
         ],
         rows,
     )
-    yield Text("Change: mean of 1 - chrF of a program and the next; same: identical programs.")
+    yield Text(
+        "Change: mean of 1 - chrF of a program and the next; same: identical programs. Paper: "
+        "untrained models repeat themselves (figure)."
+    )
 
 
 def _budget(results: Results) -> Iterator[Block]:
@@ -243,7 +288,8 @@ def _budget(results: Results) -> Iterator[Block]:
     yield Heading("Feedback against independent answers at equal cost")
 
     def draw(ax: "Axes") -> None:
-        for colour, arm in zip(_COLOURS, arms, strict=False):
+        for arm in arms:
+            colour = _colour(arm)
             rates = [100 * rate.interval.estimate for rate in rates_by_turn(results, arm.name)]
             turns = range(1, len(rates) + 1)
             ax.plot(turns, rates, color=colour, marker=".", label=arm.title)
@@ -258,7 +304,9 @@ def _budget(results: Results) -> Iterator[Block]:
     yield Figure("budget", "solve rate against the number of answers", [draw])
     yield Text(
         "Solid: one dialogue with feedback, an answer per turn (fewer where it ends). Dashed: as "
-        "many independent answers, solved if any is right (an upper bound: nobody tells which)."
+        "many independent answers, solved if any is right (an upper bound: nobody tells which). "
+        "Paper, 8B: before training independent answers win at equal cost; of turn limits 5 is "
+        "best (figure)."
     )
 
 
@@ -270,9 +318,10 @@ def _curves(results: Results) -> Iterator[Block]:
 
     def drawer(key: str, title: str, scale: float) -> "Callable[[Axes], None]":
         def draw(ax: "Axes") -> None:
-            for colour, arm in zip(_COLOURS[1:], trained, strict=False):
+            for arm in trained:
+                colour = _colour(arm)
                 points = curve(results, arm.name, key)
-                if points:
+                if points and not (key == "solve_rate" and "rollout.frozen=true" in arm.words):
                     xs, ys = zip(*points, strict=True)
                     ax.plot(xs, [scale * y for y in _smooth(ys)], color=colour, label=arm.title)
             ax.set_xlabel("share of training")
@@ -290,14 +339,18 @@ def _curves(results: Results) -> Iterator[Block]:
             drawer("entropy", "entropy, nats", 1),
         ],
     )
-    yield Text("Mean over seeds, running mean. Single-turn training has one turn only.")
+    yield Text(
+        "Mean over seeds, running mean. Single-turn training has one turn only; rollouts of the "
+        "untrained model tell nothing of the policy and are left out."
+    )
 
 
 def _critic(results: Results) -> Iterator[Block]:
     keys = [f"explained_variance/turn_{turn}" for turn in range(1, TRAINED_TURNS + 1)]
     rows = []
     for arm in results.arms:
-        tails = [_mean_of_tail([y for _, y in curve(results, arm.name, key)]) for key in keys]
+        curves = (curve(results, arm.name, key) for key in keys)
+        tails = [_mean([y for x, y in points if x > _LAST_FIFTH]) for points in curves]
         if not all(map(math.isnan, tails)):
             rows.append([arm.title, *(_number(tail) for tail in tails)])
     if not rows:
@@ -313,16 +366,17 @@ def _critic(results: Results) -> Iterator[Block]:
 
 
 def _calibration(results: Results) -> Iterator[Block]:
-    points = {arm.title: calibration_points(results, arm.name) for arm in _shown(results)}
-    points = {title: found for title, found in points.items() if found}
+    points = {arm: calibration_points(results, arm.name) for arm in _shown(results)}
+    points = {arm: found for arm, found in points.items() if found}
     if not points:
         return
 
     def draw(ax: "Axes") -> None:
         ax.plot([0, 1], [0, 1], color="#b0b7be", linewidth=1)
-        for colour, (title, found) in zip(_COLOURS[1:], points.items(), strict=False):
+        for arm, found in points.items():
+            colour = _colour(arm)
             expected = [(each.value + 1) / 2 for each in found]
-            ax.plot(expected, [each.solved for each in found], color=colour, label=title)
+            ax.plot(expected, [each.solved for each in found], color=colour, label=arm.title)
             sizes = [4 + 120 * each.turns / sum(e.turns for e in found) for each in found]
             ax.scatter(expected, [each.solved for each in found], s=sizes, color=colour)
         ax.set_xlabel("(value + 1) / 2")
@@ -333,7 +387,8 @@ def _calibration(results: Results) -> Iterator[Block]:
     yield Text(
         "Values before each turn, in the last fifth of training, of rollouts that the critic has "
         "not learnt from yet, over all seeds; on the line a value is the solve rate. Larger dots: "
-        "more turns. Values count the KL penalty too, which lowers them a little."
+        "more turns; bins of at least 20. Values count the KL penalty and the -0.2 of an invalid "
+        "answer too, which lowers them."
     )
 
 
@@ -343,8 +398,12 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return [fmean(window) for window in windows]
 
 
-def _mean_of_tail(values: Sequence[float]) -> float:
-    return fmean(tail(values)) if values else math.nan
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else math.nan
+
+
+def _thousands(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value / 1000:.0f}"
 
 
 def _rate(rate: Rate | None) -> str:

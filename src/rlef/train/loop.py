@@ -179,9 +179,12 @@ class Trainer:
             max_context=config.rollout.max_context,
             max_batch=config.rollout.group,
         )
-        self._first_engine = first_engine(config, self.chat)
+        self._first_engine = first_engine(config, self.chat, config.rollout.max_context)
+        self._sampler = self.engine
+        if config.rollout.frozen:
+            self._sampler = _engine(config, config.model, self.chat, config.rollout.max_context)
         self.worker = self._worker(
-            _engine(config, config.model, self.chat) if config.rollout.frozen else self.engine,
+            self._sampler,
             SamplingParams(
                 temperature=config.rollout.temperature,
                 max_new_tokens=config.rollout.max_new_tokens,
@@ -294,6 +297,7 @@ class Trainer:
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
             self.engine.clear_cache()  # the weights change, and the memory is needed
+            self._sampler.clear_cache()
             metrics = self.learner.update(batch, config.updates_per_batch)
             calibration = self.learner.calibration
         self.update += config.updates_per_batch
@@ -391,8 +395,15 @@ class Trainer:
         )
 
 
-def first_engine(config: TrainConfig, chat: ChatFormat) -> HFEngine | None:
+def first_engine(
+    config: TrainConfig, chat: ChatFormat, max_context: int | None = None
+) -> HFEngine | None:
     """Returns the engine of ``rollout.first_model``, if there is one.
+
+    Args:
+        config: The recipe.
+        chat: Of the model that gives the later answers.
+        max_context: As for ``HFEngine``.
 
     Raises:
         ModelError: It cannot be loaded.
@@ -407,14 +418,15 @@ def first_engine(config: TrainConfig, chat: ChatFormat) -> HFEngine | None:
             f"rollout.first_model is {name}, whose tokenizer is not that of {config.model}; "
             "allowed: models with the same tokenizer"
         )
-    return _engine(config, name, chat)
+    return _engine(config, name, chat, max_context)
 
 
-def _engine(config: TrainConfig, model: str, chat: ChatFormat) -> HFEngine:
+def _engine(config: TrainConfig, model: str, chat: ChatFormat, max_context: int | None) -> HFEngine:
     """Returns an engine whose weights never change."""
     return HFEngine(
         load_model(model, resolve_device(config.device)),
         stop_token_ids=chat.stop_token_ids,
+        max_context=max_context,
         max_batch=config.rollout.group,
     )
 
