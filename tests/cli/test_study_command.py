@@ -39,6 +39,20 @@ def test_a_study_is_run_once(rlef: Any, tmp_path: Path) -> None:
     assert (code, "was begun with other values of learner.lr" in err) == (2, True)
 
 
+@pytest.mark.slow
+def test_parts_side_by_side_write_what_one_after_the_other_does(rlef: Any, tmp_path: Path) -> None:
+    found = []
+    for jobs in ("1", "2"):
+        out = tmp_path / jobs
+        words = ["study", "mini-study", *TINY, "--arms", "untrained,rlef", "--out", out]
+        code, _, err = rlef(*words, "--jobs", jobs)
+        assert code == 0, err
+        assert (out / "study.html").is_file()
+        records = RunFolder.open(out / "untrained" / "seed-0").read_rollouts("exam-feedback")
+        found.append(sorted(turn["response"] for r in records for turn in r["turns"]))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
