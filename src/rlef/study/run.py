@@ -244,14 +244,15 @@ class _Examiner:
         kind = config.eval.feedback or config.feedback.kind
         feedback = config.feedback.build("full" if kind == "private" else kind)
         problems: Sequence[Problem] = self._problems
-        pool = None
-        if exam.feedback == "random":
+        if exam.feedback == "private":
+            problems = [reveal_private_tests(problem) for problem in problems]
+        elif exam.feedback == "random":
             feedback = replace(feedback, kind="random")
+        pool = None
+        if feedback.kind == "random":
             pool = RandomFeedbackPool.build(
                 problems, sandbox, prompts, feedback, config.seed, limits=limits(config)
             )
-        elif exam.feedback == "private":
-            problems = [reveal_private_tests(problem) for problem in problems]
         worker = self._worker(engine, chat, sandbox, exam.turn_limit, feedback, pool, examples)
         records = run_episodes(
             worker,
