@@ -142,7 +142,7 @@ def test_the_page_has_all_of_it(study: Path) -> None:
     html, text = page.read_text(), (study / "study.md").read_text()
     assert "Study &lt;1&gt;" in html and "a &amp; b" in html
     assert html.count("data:image/png;base64,") == 4
-    for words in ("RLEF solves more than the untrained model", "| RLEF | 2 | 12.5", "holds"):
+    for words in ("RLEF solves more than the untrained model", "| RLEF | rlef | 2 | 12.5", "holds"):
         assert words in text
     data = json.loads((study / "study.json").read_text())
     assert data["arms"]["rlef"]["solve_rate_by_turn"][2]["estimate"] == 0.625

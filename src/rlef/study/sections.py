@@ -135,6 +135,7 @@ def _main_table(results: Results) -> Iterator[Block]:
         rows.append(
             [
                 arm.title,
+                arm.name,
                 str(len(results.seeds(arm.name))),
                 _rate(one),
                 _rate(three),
@@ -147,8 +148,8 @@ def _main_table(results: Results) -> Iterator[Block]:
                 f"({100 * difference.low:+.1f} to {100 * difference.high:+.1f})",
             ]
         )
-    headings = ["arm", "seeds", "1@1", f"1@{TRAINED_TURNS}", "± seeds", "repair", "tokens"]
-    yield Table([*headings, "less RLEF"], rows)
+    headings = ["arm", "in figures", "seeds", "1@1", f"1@{TRAINED_TURNS}", "± seeds", "repair"]
+    yield Table([*headings, "tokens", "less RLEF"], rows)
     random_rows = [
         [arm.title, _rate(solve_rate(results, Side(arm=arm.name, exam="random")))]
         for arm in results.arms
@@ -192,10 +193,10 @@ def _by_turn(results: Results) -> Iterator[Block]:
         for arm in _shown(results):
             rates = [100 * r.interval.estimate for r in rates_by_turn(results, arm.name)]
             turns = range(1, len(rates) + 1)
-            ax.plot(turns, rates, marker="o", color=_colour(arm), label=arm.title)
+            ax.plot(turns, rates, marker="o", color=_colour(arm), label=arm.name)
         if results.seeds(RLEF, "random"):
             rates = [100 * r.interval.estimate for r in rates_by_turn(results, RLEF, "random")]
-            label = "RLEF, random feedback"
+            label = f"{RLEF}, random feedback"
             ax.plot(range(1, len(rates) + 1), rates, "--", color=_COLOURS[RLEF], label=label)
         ax.axvline(TRAINED_TURNS, color="#8a939c", linewidth=0.8, linestyle=":")
         ax.set_xlabel("turns")
@@ -292,11 +293,11 @@ def _budget(results: Results) -> Iterator[Block]:
             colour = _colour(arm)
             rates = [100 * rate.interval.estimate for rate in rates_by_turn(results, arm.name)]
             turns = range(1, len(rates) + 1)
-            ax.plot(turns, rates, color=colour, marker=".", label=arm.title)
+            ax.plot(turns, rates, color=colour, marker=".", label=arm.name)
             points = costs(results, arm.name, "independent")
             xs = [point.budget for point in points]
             ys = [100 * point.estimate for point in points]
-            ax.plot(xs, ys, "--", color=colour, marker=".", label=f"{arm.title}, independent")
+            ax.plot(xs, ys, "--", color=colour, marker=".", label=f"{arm.name}, independent")
         ax.set_xlabel("answers per problem")
         ax.set_title("solved by one of the answers, %")
         ax.legend(fontsize=8)
@@ -323,7 +324,7 @@ def _curves(results: Results) -> Iterator[Block]:
                 points = curve(results, arm.name, key)
                 if points and not (key == "solve_rate" and "rollout.frozen=true" in arm.words):
                     xs, ys = zip(*points, strict=True)
-                    ax.plot(xs, [scale * y for y in _smooth(ys)], color=colour, label=arm.title)
+                    ax.plot(xs, [scale * y for y in _smooth(ys)], color=colour, label=arm.name)
             ax.set_xlabel("share of training")
             ax.set_title(title)
             ax.legend(fontsize=8)
@@ -376,7 +377,7 @@ def _calibration(results: Results) -> Iterator[Block]:
         for arm, found in points.items():
             colour = _colour(arm)
             expected = [(each.value + 1) / 2 for each in found]
-            ax.plot(expected, [each.solved for each in found], color=colour, label=arm.title)
+            ax.plot(expected, [each.solved for each in found], color=colour, label=arm.name)
             sizes = [4 + 120 * each.turns / sum(e.turns for e in found) for each in found]
             ax.scatter(expected, [each.solved for each in found], s=sizes, color=colour)
         ax.set_xlabel("(value + 1) / 2")
