@@ -164,9 +164,8 @@ def test_tokens_are_those_of_a_seed(study: Path) -> None:
 
 
 def test_the_gain_that_random_feedback_takes_by_hand(study: Path) -> None:
-    # RLEF: 1@1 1/8, 1@3 5/8, with random feedback 1/4.
-    found = lost_gain(load_results(study, ALL))
-    assert found is None or found.estimate == pytest.approx((5 / 8 - 1 / 4) / (5 / 8 - 1 / 8))
+    # Of four problems a resample may hold none that later turns solve: no share, so no interval.
+    assert lost_gain(load_results(study, ALL)) is None
     many = [1, 2, 3, None] * 25
     put(study, Part(RLEF, 7), "feedback", many)
     put(study, Part(RLEF, 7), "random", [1, 2, None, None] * 25, 3)

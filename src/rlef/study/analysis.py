@@ -24,6 +24,7 @@ from rlef.evaluation.budget import CostPoint
 from rlef.evaluation.compare import Difference, paired_difference
 from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.specs import values_by_problem
+from rlef.evaluation.statistics import mean, share
 from rlef.run import RunFolder, json_value
 from rlef.study.arms import ARMS, CLAIMS, EXAMS, RLEF, Arm, Claim, ExamName, Part, Side
 from rlef.study.run import exam_name
@@ -156,7 +157,7 @@ def trained_tokens(results: Results, arm: str) -> float:
         for (name, _), lines in results.metrics.items()
         if name == arm and lines
     ]
-    return fmean(sums) if sums else math.nan
+    return mean(sums)
 
 
 def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
@@ -166,7 +167,7 @@ def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
     causes = dict.fromkeys(cause for each in turns[:TRAINED_TURNS] for cause in each)
     counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
     return {
-        cause: [each.get(cause, 0) / len(counted) for each in turns[:TRAINED_TURNS]]
+        cause: [share(each.get(cause, 0), len(counted)) for each in turns[:TRAINED_TURNS]]
         for cause in causes
     }
 

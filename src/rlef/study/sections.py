@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from rlef.evaluation.statistics import mean
 from rlef.study.analysis import (
     TRAINED_TURNS,
     ClaimResult,
@@ -139,7 +140,7 @@ def _main_table(results: Results) -> Iterator[Block]:
                 str(len(results.seeds(arm.name))),
                 _rate(one),
                 _rate(three),
-                _points(three.spread) if three else "-",
+                _percent(three.spread) if three else "-",
                 _percent(repair_rate(results, arm.name)),
                 _thousands(trained_tokens(results, arm.name)),
                 "-"
@@ -351,7 +352,7 @@ def _critic(results: Results) -> Iterator[Block]:
     rows = []
     for arm in results.arms:
         curves = (curve(results, arm.name, key) for key in keys)
-        tails = [_mean([y for x, y in points if x > _LAST_FIFTH]) for points in curves]
+        tails = [mean([y for x, y in points if x > _LAST_FIFTH]) for points in curves]
         if not all(map(math.isnan, tails)):
             rows.append([arm.title, *(_number(tail) for tail in tails)])
     if not rows:
@@ -399,10 +400,6 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return [fmean(window) for window in windows]
 
 
-def _mean(values: Sequence[float]) -> float:
-    return fmean(values) if values else math.nan
-
-
 def _thousands(value: float) -> str:
     return "-" if math.isnan(value) else f"{value / 1000:.0f}"
 
@@ -412,10 +409,6 @@ def _rate(rate: Rate | None) -> str:
         return "-"
     half = (rate.interval.high - rate.interval.low) / 2
     return f"{100 * rate.interval.estimate:.1f} ±{100 * half:.1f}"
-
-
-def _points(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def _percent(value: float) -> str:
