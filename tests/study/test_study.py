@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from rlef.study.analysis import (
     solve_rate,
     trained_tokens,
 )
-from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm
+from rlef.study.arms import ARMS, CLAIMS, Arm
 from rlef.study.page import write_study
 from rlef.train.recipe import TrainConfig
 
@@ -222,7 +223,7 @@ def test_claims_name_arms_and_exams_that_there_are() -> None:
     for claim in CLAIMS:
         for side in (claim.lower, claim.higher):
             assert side.exam in ARMS[side.arm].exams
-            assert side.turns <= EXAMS[side.exam].turn_limit
+            assert side.turns <= ARMS[side.arm].exam(side.exam).turn_limit
 
 
 @pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
@@ -230,6 +231,22 @@ def test_a_recipe_may_set_what_only_critics_have(arm: Arm) -> None:
     words = ["learner.lam=0.95", "learner.critic_warmup_updates=4"]
     config = arm_config("mini-study", words, Part(arm, 0), Path("s"))
     assert config.learner.lam == (0.95 if config.learner.has_critic else 1)
+
+
+def test_only_main_arms_are_asked_beyond_the_trained_turns(tmp_path: Path) -> None:
+    limits = {name: arm.exam("feedback").turn_limit for name, arm in ARMS.items()}
+    assert limits["rlef"] == limits["sft"] == 10 and limits["grpo"] == limits["few-shot"] == 3
+    put(tmp_path, Part(ARMS["grpo"], 0), "feedback", [1, 3, None, None], 3)
+    put(tmp_path, Part(RLEF, 0), "feedback", [1, 3, 5, None])
+    for arm in (ARMS["grpo"], RLEF):
+        line = {"update": 4, "solve_rate": 0.1, "kl": 0.0, "entropy": 1.0}
+        RunFolder.open(Part(arm, 0).folder(tmp_path)).append_metrics(line)
+    results = load_results(tmp_path, [Part(ARMS["grpo"], 0), Part(RLEF, 0)])
+    rates = [rate.interval.estimate for rate in rates_by_turn(results, "grpo")]
+    assert rates == [0.25, 0.25, 0.5]
+    write_study(results, tmp_path, title="t", notes=[])
+    text = (tmp_path / "study.md").read_text()
+    assert re.search(r"\| GRPO, 4 per problem (\| [0-9.]+ ±[0-9.]+ ){3}\| - \| - \|", text)
 
 
 def test_arms_are_chosen_by_name_or_budget() -> None:

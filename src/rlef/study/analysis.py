@@ -26,11 +26,18 @@ from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.specs import values_by_problem
 from rlef.evaluation.statistics import mean, share
 from rlef.run import RunFolder, json_value
-from rlef.study.arms import ARMS, CLAIMS, EXAMS, RLEF, Arm, Claim, ExamName, Part, Side
+from rlef.study.arms import (
+    ARMS,
+    CLAIMS,
+    RLEF,
+    TRAINED_TURNS,
+    Arm,
+    Claim,
+    ExamName,
+    Part,
+    Side,
+)
 from rlef.study.run import exam_name
-
-TRAINED_TURNS = 3
-"""Turns of the main table, as in training."""
 
 _LEAST_TURNS = 20
 Verdict = Literal["holds", "reversed", "open"]
@@ -108,8 +115,9 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
             continue
         metrics[part.arm.name, part.seed] = run.read_metrics()
         for name in part.arm.exams:
-            if run.has_rollouts(exam_name(EXAMS[name])):
-                found = read_episodes(run, exam_name(EXAMS[name]))
+            rollouts = exam_name(part.arm.exam(name))
+            if run.has_rollouts(rollouts):
+                found = read_episodes(run, rollouts)
                 records[part.arm.name, part.seed, name] = [record for record, _ in found]
     return Results(records=records, metrics=metrics)
 
@@ -163,7 +171,7 @@ def trained_tokens(results: Results, arm: str) -> float:
 def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
     """By cause: the share of all episodes that failed so at turn 1, 2, 3."""
     records = results.of(arm)
-    turns = episode_statistics(records, EXAMS["feedback"].turn_limit).error_types_by_turn
+    turns = episode_statistics(records, _limit(arm)).error_types_by_turn
     causes = dict.fromkeys(cause for each in turns[:TRAINED_TURNS] for cause in each)
     counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
     return {
@@ -201,19 +209,19 @@ def against(results: Results, arm: str, reference: str) -> Difference | None:
 
 def rates_by_turn(results: Results, arm: str, exam: ExamName = "feedback") -> list[Rate]:
     """Solve rate with at most 1, 2, ... turns."""
-    turns = range(1, EXAMS[exam].turn_limit + 1)
+    turns = range(1, _limit(arm, exam) + 1)
     found = (solve_rate(results, Side(arm=arm, turns=turn, exam=exam)) for turn in turns)
     return [rate for rate in found if rate is not None]
 
 
 def behaviour(results: Results, arm: str, exam: ExamName = "feedback") -> Behaviour:
     """What happens from turn to turn, over all seeds."""
-    return episode_behaviour(results.of(arm, exam), EXAMS[exam].turn_limit)
+    return episode_behaviour(results.of(arm, exam), _limit(arm, exam))
 
 
 def repair_rate(results: Results, arm: str) -> float:
     """Share of second and third turns that solved their problem."""
-    statistics = episode_statistics(results.of(arm), EXAMS["feedback"].turn_limit)
+    statistics = episode_statistics(results.of(arm), _limit(arm))
     counts = [0.0, 0.0]
     for turn, rate in enumerate(statistics.repair_rate_by_turn[: TRAINED_TURNS - 1], start=2):
         reached = sum(len(record.turns) >= turn for record in results.of(arm))
@@ -225,7 +233,7 @@ def repair_rate(results: Results, arm: str) -> float:
 def costs(results: Results, arm: str, exam: ExamName) -> tuple[CostPoint, ...]:
     """Solve rate against answers per problem."""
     records = results.of(arm, exam)
-    return cost_curve(records, EXAMS[exam].turn_limit) if records else ()
+    return cost_curve(records, _limit(arm, exam)) if records else ()
 
 
 def curve(results: Results, arm: str, key: str) -> list[tuple[float, float]]:
@@ -301,12 +309,16 @@ def to_json(results: Results) -> dict[str, object]:
     }
 
 
+def _limit(arm: str, exam: ExamName = "feedback") -> int:
+    return ARMS[arm].exam(exam).turn_limit
+
+
 def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
     """By seed: problem to its results."""
     (spec,) = parse_metrics(f"1@{side.turns}")
     found = {
         seed: values_by_problem(
-            results.records[side.arm, seed, side.exam], spec, EXAMS[side.exam].turn_limit
+            results.records[side.arm, seed, side.exam], spec, _limit(side.arm, side.exam)
         )
         for seed in results.seeds(side.arm, side.exam)
     }

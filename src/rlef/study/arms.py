@@ -1,11 +1,13 @@
 """What a study compares: arms that differ in one thing each, and the exams that they take."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 BASE, RLEF = "untrained", "rlef"
+TRAINED_TURNS = 3
+"""Turns of the main table, as in training."""
 
 ExamName = Literal["feedback", "random", "independent", "private"]
 
@@ -29,9 +31,9 @@ class Exam:
 
 EXAMS: dict[ExamName, Exam] = {
     "feedback": Exam(name="feedback", turn_limit=10),
-    "random": Exam(name="random", turn_limit=3, feedback="random"),
+    "random": Exam(name="random", turn_limit=TRAINED_TURNS, feedback="random"),
     "independent": Exam(name="independent", turn_limit=1, samples=10),
-    "private": Exam(name="private", turn_limit=3, feedback="private"),
+    "private": Exam(name="private", turn_limit=TRAINED_TURNS, feedback="private"),
 }
 """``feedback``: far more turns than in training, for 1@1, 1@3 and beyond. ``random``: the control.
 ``independent``: answers without feedback, for what feedback is worth at equal cost. ``private``:
@@ -47,7 +49,7 @@ class Arm:
         title: In tables.
         words: ``key=value`` settings on the study's recipe.
         exams: What it is asked.
-        main: Part of the budget ``quick``.
+        main: Part of the budget ``quick``, and shown in figures.
         rollouts: Rollouts as a multiple of the recipe's, where equal cost is not equal rollouts.
         is_trained: Whether there is anything to train.
         examples: Dialogues of the untrained model on training problems, solved after feedback,
@@ -64,6 +66,11 @@ class Arm:
     is_trained: bool = True
     examples: int = 0
     repairs: str | None = None
+
+    def exam(self, name: ExamName) -> Exam:
+        """The exam as this arm takes it: only the main arms are asked beyond the trained turns."""
+        exam = EXAMS[name]
+        return exam if self.main else replace(exam, turn_limit=min(exam.turn_limit, TRAINED_TURNS))
 
 
 _NO_CRITIC = ("learner.lam=1", "learner.critic_warmup_updates=0")
@@ -177,7 +184,7 @@ class Side:
     """One side of a claim: an arm's rate on an exam."""
 
     arm: str
-    turns: int = 3
+    turns: int = TRAINED_TURNS
     exam: ExamName = "feedback"
 
 

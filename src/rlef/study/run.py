@@ -25,7 +25,7 @@ from rlef.problems import Problem, load_problems
 from rlef.rollout import RolloutWorker
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import Sandbox
-from rlef.study.arms import EXAMS, Arm, Exam, Part
+from rlef.study.arms import Arm, Exam, Part
 from rlef.study.jobs import PartTask, run_tasks
 from rlef.train.loop import first_engine, learn, limits
 from rlef.train.recipe import TrainConfig
@@ -197,7 +197,7 @@ class _Examiner:
         self._first_engine: HFEngine | None = None
 
     def take_all(self, arm: Arm) -> None:
-        exams = [EXAMS[name] for name in arm.exams]
+        exams = [arm.exam(name) for name in arm.exams]
         missing = [exam for exam in exams if not self._is_complete(exam)]
         if not missing:
             return
@@ -324,8 +324,8 @@ def _is_finished(run: RunFolder, arm: Arm) -> bool:
     config = load_config(TrainConfig, run.config_path, [])
     count = _count_problems(config.data.test, config.eval.problems)
     return all(
-        len(run.read_rollouts(exam_name(EXAMS[name]))) == count * EXAMS[name].samples
-        for name in arm.exams
+        len(run.read_rollouts(exam_name(exam))) == count * exam.samples
+        for exam in map(arm.exam, arm.exams)
     )
 
 

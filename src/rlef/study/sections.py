@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rlef.evaluation.statistics import mean
 from rlef.study.analysis import (
-    TRAINED_TURNS,
     ClaimResult,
     Rate,
     Results,
@@ -25,7 +24,7 @@ from rlef.study.analysis import (
     solve_rate,
     trained_tokens,
 )
-from rlef.study.arms import ARMS, BASE, EXAMS, RLEF, Arm, ExamName, Side
+from rlef.study.arms import ARMS, BASE, EXAMS, RLEF, TRAINED_TURNS, Arm, ExamName, Side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -209,12 +208,13 @@ def _by_turn(results: Results) -> Iterator[Block]:
     rows = []
     for arm in results.arms:
         rates = rates_by_turn(results, arm.name)
-        rows.append([arm.title, *(_rate(rates[turn - 1]) for turn in turns)])
+        known = dict(enumerate(rates, start=1))
+        rows.append([arm.title, *(_rate(known.get(turn)) for turn in turns)])
     yield Table(["arm", *(f"{turn} turns" if turn > 1 else "1 turn" for turn in turns)], rows)
     yield Text(
-        f"Trained with {TRAINED_TURNS} turns (dotted line), evaluated with up to {limit}; an "
-        "episode also ends where the model's context is full. Paper, up to 10 turns: with random "
-        "feedback the solve rate falls, the more so the more turns there are (figure)."
+        f"Trained with {TRAINED_TURNS} turns (dotted line); the main arms are evaluated with up to "
+        f"{limit}. An episode also ends where the model's context is full. Paper, up to 10 turns: "
+        "with random feedback the solve rate falls, the more so the more turns there are (figure)."
     )
 
 
