@@ -1,13 +1,22 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlef.run import RunFolder
+from rlef.train import loop
+from rlef.train.recipe import TrainConfig
 
 TINY = [
     *("updates=2", "rollout.batch=4", "learner.minibatch=4", "checkpoint_every=1"),
-    *("rollout.max_new_tokens=24", "rollout.group=4", "rollout.turn_limit=2", "eval.problems=2"),
+    *("rollout.max_new_tokens=24", "rollout.group=4", "rollout.turn_limit=3", "eval.problems=2"),
     "learner.warmup_updates=0",
 ]
 
@@ -53,6 +62,79 @@ def test_parts_side_by_side_write_what_one_after_the_other_does(rlef: Any, tmp_p
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
+def test_a_part_that_fails_does_not_cost_the_others(
+    rlef: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(config: TrainConfig, run: RunFolder, display: object) -> Path:
+        if config.learner.advantage == "sft":
+            raise FloatingPointError("the gradient norm is nan")
+        return loop.learn(config, run, display)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("rlef.study.run.learn", learn)
+    words = [*TINY, "--arms", "untrained,sft,single-turn", "--jobs", "1", "--out", tmp_path]
+    code, out, err = rlef("study", "mini-study", *words)
+    assert code == 1
+    assert (
+        out.rstrip().endswith("study.html") and "single-turn" in (tmp_path / "study.md").read_text()
+    )
+    assert "rlef: sft, seed 0 failed: the gradient norm is nan\ntry these again with: rlef" in err
+
+
+def begin(folder: Path) -> subprocess.Popen[str]:
+    """A study of two parts side by side, in a process group of its own, as from a shell."""
+    words = ["study", "mini-study", "updates=400", *TINY[1:], "--arms", "rlef,sft", "--out", folder]
+    return subprocess.Popen(
+        [sys.executable, "-m", "rlef.cli.main", *map(str, words), "--jobs", "2"],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    end = time.monotonic() + 90
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.05)
+
+
+def group(leader: int) -> list[int]:
+    """Processes of a group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, pgrp = path.read_text().rpartition(")")[2].split()[:3]
+            if int(pgrp) == leader and state != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["start", "training"])
+def test_interrupted_parts_end_without_a_traceback(tmp_path: Path, at: str) -> None:
+    process = begin(tmp_path)
+    if at == "start":
+        wait_until(lambda: len(group(process.pid)) > 3)  # with the tracker
+    else:
+        wait_until(lambda: len(list(tmp_path.glob("*/*/metrics.jsonl"))) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopped; go on with: rlef study mini-study" in err
+    assert "Traceback" not in err
+    wait_until(lambda: not group(process.pid))
+
+
+@pytest.mark.slow
+def test_parts_end_with_a_killed_study(tmp_path: Path) -> None:
+    process = begin(tmp_path)
+    wait_until(lambda: len(list(tmp_path.glob("*/*/metrics.jsonl"))) == 2)
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: not group(process.pid))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -60,6 +142,10 @@ def test_parts_side_by_side_write_what_one_after_the_other_does(rlef: Any, tmp_p
         (["--arms", "x"], "no arm 'x'; allowed: untrained, few-shot"),
         (["mini-study", "updates=x"], "updates"),
         (["no-such-recipe"], "no-such-recipe"),
+        (
+            ["mini-study", "rollout.turn_limit=5"],
+            "mini-study: rollout.turn_limit is 5, but a study",
+        ),
         (["--page", "--out", "nowhere"], "nowhere holds no finished part of this study"),
     ],
 )

@@ -40,6 +40,12 @@ def fail(task: PartTask, say: Callable[[str], None]) -> None:
     time.sleep(60)
 
 
+def fail_when_single_turn(task: PartTask, say: Callable[[str], None]) -> None:
+    if task.part.arm.name == "single-turn":
+        raise ValueError("diverged\nat 3")
+    leave_a_mark(task, say)
+
+
 def die(task: PartTask, say: Callable[[str], None]) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -70,6 +76,17 @@ def test_an_error_ends_the_other_parts_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such model"):
         run_tasks(make_tasks(tmp_path, "sft", "rlef"), fail, silent, jobs=2)
     assert time.monotonic() - begun < 40
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_after_a_success_an_error_is_kept_for_the_end(tmp_path: Path, jobs: int) -> None:
+    names = ("rlef", "sft", "grpo", "single-turn", "repair", "rloo")
+    failures = run_tasks(make_tasks(tmp_path, *names), fail_when_single_turn, silent, jobs)
+    assert [(f.part.arm.name, f.reason) for f in failures] == [
+        ("single-turn", "diverged at 3"),
+        ("repair", "needs single-turn"),
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"rlef", "sft", "grpo", "rloo"}
 
 
 def test_a_killed_process_is_named(tmp_path: Path) -> None:

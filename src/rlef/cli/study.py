@@ -10,7 +10,7 @@ import typer
 from rlef.cli.common import quiet_transformers
 
 if TYPE_CHECKING:
-    from rlef.study import Part
+    from rlef.study import Failure, Part
 
 EXAMPLES = (
     "Examples: rlef study · rlef study --budget full --seeds 3 · "
@@ -68,12 +68,13 @@ def study(
     again = ["rlef", "study", recipe, *words, "--budget", budget, "--out", str(out)]
     again += [*(["--seeds", str(seeds)] if seeds else []), *(["--arms", arms] if arms else [])]
     again += ["--jobs", str(jobs)] if jobs else []
+    failures: list[Failure] = []
     if only_page:
         check_words(recipe, words, todo, out)
     else:
         quiet_transformers()
         try:
-            run_study(
+            failures = run_study(
                 recipe,
                 words,
                 todo,
@@ -85,6 +86,14 @@ def study(
             typer.echo(f"\nstopped; go on with: {shlex.join(again)}", err=True)
             raise typer.Exit(130) from None
     _write_page(todo, out, shlex.join(again), recipe)
+    for failure in failures:
+        typer.echo(
+            f"rlef: {failure.part.arm.name}, seed {failure.part.seed} failed: {failure.reason}",
+            err=True,
+        )
+    if failures:
+        typer.echo(f"try these again with: {shlex.join(again)}", err=True)
+        raise typer.Exit(1)
 
 
 def _usual_jobs(device: str, parts: int) -> int:

@@ -2,6 +2,7 @@
 
 from rlef.study.analysis import ClaimResult, Results, claim_results, load_results
 from rlef.study.arms import Arm, Claim, Exam, Part, Side, chosen_arms, parts
+from rlef.study.jobs import Failure
 from rlef.study.page import write_study
 from rlef.study.run import arm_config, check_words, finished, run_study
 
@@ -10,6 +11,7 @@ __all__ = [
     "Claim",
     "ClaimResult",
     "Exam",
+    "Failure",
     "Part",
     "Results",
     "Side",

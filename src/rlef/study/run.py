@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from rlef.config import changed_keys, dump_config, join_words, load_config
+from rlef.config import ConfigError, changed_keys, dump_config, join_words, load_config
 from rlef.engines import HFEngine, SamplingParams
 from rlef.engines.load import load_model, load_tokenizer, resolve_device
 from rlef.environment import (
@@ -25,9 +25,9 @@ from rlef.problems import Problem, load_problems
 from rlef.rollout import RolloutWorker
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import Sandbox
-from rlef.study.arms import Arm, Exam, Part
-from rlef.study.jobs import PartTask, run_tasks
-from rlef.train.loop import first_engine, learn, limits
+from rlef.study.arms import TRAINED_TURNS, Arm, Exam, Part
+from rlef.study.jobs import Failure, PartTask, run_tasks
+from rlef.train.loop import first_engine, learn, limits, policy_path
 from rlef.train.recipe import TrainConfig
 
 EXAMPLE_PROBLEMS = 256
@@ -47,12 +47,18 @@ def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> Trai
     Raises:
         ConfigError: A word is wrong, or the recipe cannot be changed so.
     """
+    turns = load_config(TrainConfig, recipe, words).rollout.turn_limit
+    if turns != TRAINED_TURNS:
+        raise ConfigError(
+            f"{recipe}: rollout.turn_limit is {turns}, but a study's arms, exams and tables are of "
+            f"{TRAINED_TURNS} turns; allowed: {TRAINED_TURNS}"
+        )
     own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
     all_words = join_words(words, own)
     config = load_config(TrainConfig, recipe, all_words)
     if part.arm.repairs is not None:
         first = RunFolder(out / part.arm.repairs / f"seed-{part.seed}")
-        path = first.checkpoint_path(config.updates)
+        path = policy_path(config, first)
         quoted = json.dumps(str(path.resolve()))
         all_words = join_words(all_words, [f"rollout.first_model={quoted}"])
         config = load_config(TrainConfig, recipe, all_words)
@@ -75,7 +81,7 @@ def run_study(
     *,
     say: Callable[[str], None],
     jobs: int = 1,
-) -> None:
+) -> list[Failure]:
     """Trains and examines; what is on disk already is not done again.
 
     Args:
@@ -86,8 +92,12 @@ def run_study(
         say: Receives lines for the user; a function of a module, as other processes call it too.
         jobs: Parts that run at once, each in a process of its own with its share of the cores.
 
+    Returns:
+        The parts that failed after another had succeeded; the same words try them again.
+
     Raises:
-        ConfigError, ModelError, ProblemError, ValueError: An arm cannot be run.
+        ConfigError: A word is wrong.
+        Exception: What the first parts raise, if none has succeeded before.
         RunError: A part was begun with other settings.
         RuntimeError: A process of a part was killed.
     """
@@ -98,7 +108,7 @@ def run_study(
     ]  # wrong words end here
     for task in tasks:
         _open(task.path, task.config)
-    run_tasks(tasks, run_task, say, jobs)
+    return run_tasks(tasks, run_task, say, jobs)
 
 
 def run_task(task: PartTask, say: Callable[[str], None]) -> None:
@@ -115,8 +125,8 @@ def run_task(task: PartTask, say: Callable[[str], None]) -> None:
             if part.arm.is_trained:
                 policy = str(learn(task.config, run, _TrainingLines(task.config.updates, tell)))
             _Examiner(task.config, policy, run, tell).take_all(part.arm)
-    except Exception:
-        tell("failed; the study ends with the error below")
+    except Exception as error:
+        tell(f"failed: {' '.join(str(error).split())}")
         raise
     tell(f"done in {time.perf_counter() - started:.0f} s")
 

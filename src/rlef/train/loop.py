@@ -124,10 +124,15 @@ def learn(config: TrainConfig, run: RunFolder, display: Progress) -> Path:
             trainer = Trainer(config, run, display, sandbox)
             trainer.describe()
             trainer.train_to_the_end()
-        last = run.latest_checkpoint()
-        assert last is not None  # the loop ends with a checkpoint
-    best = run.checkpoints_path / BEST
-    return best if config.eval.every is not None and best.is_dir() else last.path
+    return policy_path(config, run)
+
+
+def policy_path(config: TrainConfig, run: RunFolder) -> Path:
+    """Returns where a run's policy will be: the best on ``data.valid``, or the last checkpoint."""
+    every = config.eval.every
+    if every is not None and every <= config.updates:
+        return run.checkpoints_path / BEST
+    return run.checkpoint_path(config.updates)
 
 
 class Trainer:
