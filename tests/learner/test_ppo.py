@@ -225,3 +225,4 @@ def test_automatic_precision_asks_the_device(monkeypatch: pytest.MonkeyPatch) ->
         with learner._autocast():
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype is dtype
+        assert learner.update(make_batch(), steps=1)["bfloat16"] == (dtype is torch.bfloat16)

@@ -111,7 +111,7 @@ class PPOLearner:
         Returns:
             Metrics: means over rollouts (reward), turns (kl, value, return), action tokens
             (entropy, logprob_gap, clipfrac, ratio ...) or the optimizer steps that were taken
-            (losses, grad_norm/...).
+            (losses, grad_norm/...); ``bfloat16``: 1 where ``precision`` came to that, else 0.
 
         Raises:
             FloatingPointError: A gradient is not finite.
@@ -150,7 +150,8 @@ class PPOLearner:
             for name, value in step.items():
                 found.setdefault(name, []).append(value)
         means = {name: sum(v / len(values) for v in values) for name, values in found.items()}
-        return metrics | means | {"policy_steps": float(policy_steps)}
+        counts = {"policy_steps": float(policy_steps), "bfloat16": float(self._bfloat16)}
+        return metrics | means | counts
 
     def _reference_logprobs(self, batch: RolloutBatch) -> Tensor:
         if self.reference is not None:
