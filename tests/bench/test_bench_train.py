@@ -26,6 +26,14 @@ def test_phases_add_up() -> None:
 
 
 @pytest.mark.slow
+def test_compiled_passes_stand_beside_eager_ones() -> None:
+    ((_, (row,)),) = measure(
+        ["compile"], Setting(words=("learner.micro_batch_tokens=512",), batches=1)
+    )
+    assert row.value > 0 and "512 tokens in" in row.note and row.met is None
+
+
+@pytest.mark.slow
 def test_memory_is_sampled_five_times() -> None:
     ((_, (row,)),) = measure(["memory"], Setting(steps=20))
     assert row.unit == "%" and math.isfinite(row.value)

@@ -201,7 +201,7 @@ def test_bfloat16_products_leave_attention_in_float32(tmp_path: Path) -> None:
     layer = rounded.model.layers[0].self_attn
     layer.o_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0].dtype))
     batch = make_batch()
-    with torch.no_grad(), learner._autocast():
+    with torch.no_grad(), learner.autocast():
         found = action_logprobs(rounded, batch).logprobs
     assert seen == [torch.float32]
     assert torch.allclose(found, action_logprobs(exact, batch).logprobs, atol=0.05)
@@ -222,7 +222,7 @@ def test_automatic_precision_asks_the_device(monkeypatch: pytest.MonkeyPatch) ->
     for able, dtype in (({"amx_bf16": True}, torch.bfloat16), ({}, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
         learner = PPOLearner(make_model(), replace_config(precision="auto"), seed=0)
-        with learner._autocast():
+        with learner.autocast():
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype is dtype
         assert learner.update(make_batch(), steps=1)["bfloat16"] == (dtype is torch.bfloat16)

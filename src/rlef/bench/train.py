@@ -6,19 +6,23 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import rlef
 from rlef.bench.rows import Row, machine_facts, skipped
 from rlef.config import dump_config, join_words, load_config
+from rlef.engines.load import load_model, model_path, resolve_device
 from rlef.environment import Prompts
 from rlef.environment.feedback import first_message
 from rlef.learner.microbatch import micro_batches
+from rlef.learner.ppo import PPOLearner
 from rlef.problems import load_problems
 from rlef.rollout.records import rollout_from_json
 from rlef.run import RunFolder
@@ -190,6 +194,43 @@ print((after - before) / 1024, N * V * 4 / 2**20)
 """
 
 
+def compiled(setting: Setting) -> list[Row]:
+    """What ``torch.compile`` would save of forward and backward passes, and what it costs first."""
+    config = load_config(TrainConfig, setting.recipe, setting.words)
+    model = load_model(config.model, resolve_device(config.device))
+    autocast = PPOLearner(model, config.learner, 0).autocast
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    lengths = (240, 200, 300, 150, 260)
+    size = config.learner.micro_batch_tokens
+    shapes = [(max(1, size // length), length) for length in lengths] * setting.batches
+    parts = [torch.randint(vocabulary, shape, device=model.device) for shape in shapes]
+    trunk = model.base_model
+
+    def seconds(call: Callable[..., Any], ids: Tensor) -> float:
+        started = time.perf_counter()
+        with autocast():
+            hidden = call(input_ids=ids, use_cache=False).last_hidden_state
+            hidden.float().sum().backward()
+        model.zero_grad()
+        float(hidden.sum())  # waits for the device
+        return time.perf_counter() - started
+
+    faster = torch.compile(trunk, dynamic=True)
+    name, unit = "forward and backward passes, torch.compile", "times as fast"
+    try:
+        first = sum(seconds(faster, ids) for ids in parts[: len(lengths)])
+    except Exception as error:  # of many kinds, such as where there is no C compiler
+        return [skipped(name, unit, "", " ".join(str(error).split())[:160])]
+    for ids in parts[: len(lengths)]:
+        seconds(trunk, ids)
+    pairs = [(seconds(trunk, ids), seconds(faster, ids)) for ids in parts]
+    eager, ours = (sum(times) / len(pairs) for times in zip(*pairs, strict=True))
+    note = (
+        f"{size} tokens in {eager:.2f} and {ours:.2f} s; {first:.0f} s to compile, in each process"
+    )
+    return [Row(name=name, value=eager / ours, unit=unit, note=note)]
+
+
 def trl(setting: Setting) -> list[Row]:
     """Single-turn GRPO, ours and TRL's: same model, prompts, batch, tokens and judge."""
     name, unit = "single-turn GRPO, to TRL's GRPOTrainer", "times the tokens/s"
@@ -224,8 +265,6 @@ class _PeerFailed(Exception):
 
 def _trl_rates(setting: Setting, config: TrainConfig) -> list[float]:
     """TRL's tokens per second, batch by batch, without the first one."""
-    from rlef.engines.load import model_path
-
     assert setting.trl is not None
     prompts = Prompts.load(config.rollout.prompts)
     count = config.rollout.batch // PER_PROBLEM * (setting.batches + 1)
@@ -310,6 +349,7 @@ def _resident_mb() -> float:
 
 MEASURES: dict[str, Callable[[Setting], list[Row]]] = {
     "phases": phases,
+    "compile": compiled,
     "trl": trl,
     "memory": memory,
     "vocabulary": vocabulary,

@@ -80,7 +80,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Only these of phases, trl, memory, vocabulary.",
+            help="Only these of phases, compile, trl, memory, vocabulary.",
             show_default=False,
         ),
     ] = None,

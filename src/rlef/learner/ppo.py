@@ -119,7 +119,7 @@ class PPOLearner:
         started = time.perf_counter()
         batch = batch.to(self.policy.device)
         reference = None if self.config.kl == "none" else self._reference_logprobs
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             scored, metrics = score(
                 self.config, batch, self.policy, reference, self.critic, self._temperature
             )
@@ -178,7 +178,7 @@ class PPOLearner:
         imitated = (scored.advantages[rows] > 0).sum()
         sums: _Metrics = {}
         for part, old in self._parts(batch, scored, rows):
-            with self._autocast():
+            with self.autocast():
                 now = action_logprobs(
                     self.policy,
                     part,
@@ -199,7 +199,7 @@ class PPOLearner:
         total = 0.0
         for part, old in self._parts(batch, scored, rows):
             assert old.old_values is not None and old.returns is not None  # there is a critic
-            with self._autocast():
+            with self.autocast():
                 loss = turn_value_loss(
                     critic(part),
                     old.old_values,
@@ -249,7 +249,8 @@ class PPOLearner:
         betas = (self.config.adam_beta1, self.config.adam_beta2)
         return torch.optim.AdamW([group], lr=lr, betas=betas, weight_decay=self.config.weight_decay)
 
-    def _autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
+        """In which passes run, by ``precision``."""
         if not self._bfloat16:
             return nullcontext()
         return torch.autocast(self.policy.device.type, torch.bfloat16)
