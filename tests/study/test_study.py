@@ -200,6 +200,15 @@ def test_a_page_needs_the_words_of_its_runs(study: Path) -> None:
         check_words("mini-study", ["updates=8"], ALL, study)
 
 
+def test_a_study_may_be_moved(tmp_path: Path) -> None:
+    part = Part(ARMS["repair"], 0)
+    config = arm_config("mini-study", [], part, tmp_path / "old")
+    RunFolder.create(part.folder(tmp_path / "new"), dump_config(config))
+    check_words("mini-study", [], [part], tmp_path / "new")
+    with pytest.raises(RunError, match="other values of updates"):
+        check_words("mini-study", ["updates=8"], [part], tmp_path / "new")
+
+
 def test_a_study_of_one_untrained_arm_has_a_page(tmp_path: Path) -> None:
     put(tmp_path, Part(UNTRAINED, 0), "feedback", [None, None])
     results = load_results(tmp_path, [Part(UNTRAINED, 0), Part(RLEF, 0)])

@@ -107,7 +107,7 @@ def run_study(
         for n, part in enumerate(todo, start=1)
     ]  # wrong words end here
     for task in tasks:
-        _open(task.path, task.config)
+        _open(task.path, task.config, task.part.arm)
     return run_tasks(tasks, run_task, say, jobs)
 
 
@@ -172,19 +172,21 @@ def check_words(recipe: str, words: Sequence[str], todo: Sequence[Part], out: Pa
     for part in todo:
         run = RunFolder(part.folder(out))
         if run.is_run():
-            _check_same(run, arm_config(recipe, words, part, out))
+            _check_same(run, arm_config(recipe, words, part, out), part.arm)
 
 
-def _open(path: Path, config: TrainConfig) -> RunFolder:
+def _open(path: Path, config: TrainConfig, arm: Arm) -> RunFolder:
     run = RunFolder(path)
     if not run.is_run():
         return RunFolder.create(path, dump_config(config))
-    _check_same(run, config)
+    _check_same(run, config, arm)
     return RunFolder.open(path)
 
 
-def _check_same(run: RunFolder, config: TrainConfig) -> None:
+def _check_same(run: RunFolder, config: TrainConfig, arm: Arm) -> None:
     changed = changed_keys(load_config(TrainConfig, run.config_path, []), config)
+    if arm.repairs is not None:  # where the other arm's policy is, which moves with the study
+        changed = [key for key in changed if key != "rollout.first_model"]
     if changed:
         raise RunError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "
