@@ -72,13 +72,19 @@ def test_a_part_that_fails_does_not_cost_the_others(
         return loop.learn(config, run, display)  # type: ignore[arg-type]
 
     monkeypatch.setattr("rlef.study.run.learn", learn)
-    words = [*TINY, "--arms", "untrained,sft,single-turn", "--jobs", "1", "--out", tmp_path]
+    words = [*TINY, "--arms", "untrained,sft,no-kl", "--jobs", "1", "--out", tmp_path]
     code, out, err = rlef("study", "mini-study", *words)
     assert code == 1
     assert (
-        out.rstrip().endswith("study.html") and "single-turn" in (tmp_path / "study.md").read_text()
+        out.rstrip().endswith("study.html")
+        and "no KL penalty" in (tmp_path / "study.md").read_text()
     )
     assert "rlef: sft, seed 0 failed: the gradient norm is nan\ntry these again with: rlef" in err
+    turns = {}
+    for arm in ("untrained", "no-kl"):
+        records = RunFolder.open(tmp_path / arm / "seed-0").read_rollouts("exam-feedback")
+        turns[arm] = max(len(record["turns"]) for record in records)
+    assert turns["untrained"] > turns["no-kl"] == 3
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:
@@ -144,7 +150,7 @@ def test_parts_end_with_a_killed_study(tmp_path: Path) -> None:
         (["no-such-recipe"], "no-such-recipe"),
         (
             ["mini-study", "rollout.turn_limit=5"],
-            "mini-study: rollout.turn_limit is 5, but a study",
+            "rollout.turn_limit is 5, but a study",
         ),
         (["--page", "--out", "nowhere"], "nowhere holds no finished part of this study"),
     ],

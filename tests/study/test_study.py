@@ -26,6 +26,7 @@ from rlef.study.analysis import (
 )
 from rlef.study.arms import ARMS, CLAIMS, Arm
 from rlef.study.page import write_study
+from rlef.train.loop import policy_path
 from rlef.train.recipe import TrainConfig
 
 AC, WA = Verdict.AC, Verdict.WA
@@ -205,8 +206,19 @@ def test_a_study_may_be_moved(tmp_path: Path) -> None:
     config = arm_config("mini-study", [], part, tmp_path / "old")
     RunFolder.create(part.folder(tmp_path / "new"), dump_config(config))
     check_words("mini-study", [], [part], tmp_path / "new")
-    with pytest.raises(RunError, match="other values of updates"):
+    with pytest.raises(RunError, match="begun with other values of updates, "):
         check_words("mini-study", ["updates=8"], [part], tmp_path / "new")
+
+
+def test_a_repair_model_follows_the_policy_that_is_examined(tmp_path: Path) -> None:
+    valid = ["eval.every=16", "data.valid=mini:test"]
+    for words, name in (([], "update-000064"), (valid, "best"), (["updates=8"], "update-000008")):
+        config = arm_config("mini-study", words, Part(ARMS["repair"], 1), tmp_path)
+        assert config.rollout.first_model == str(
+            tmp_path / "single-turn" / "seed-1" / "checkpoints" / name
+        )
+    late = load_config(TrainConfig, "mini-study", ["eval.every=128", "data.valid=mini:test"])
+    assert policy_path(late, RunFolder(tmp_path)).name == "update-000064"
 
 
 def test_a_study_of_one_untrained_arm_has_a_page(tmp_path: Path) -> None:
@@ -245,7 +257,7 @@ def test_a_recipe_may_set_what_only_critics_have(arm: Arm) -> None:
 def test_only_main_arms_are_asked_beyond_the_trained_turns(tmp_path: Path) -> None:
     limits = {name: arm.exam("feedback").turn_limit for name, arm in ARMS.items()}
     assert limits["rlef"] == limits["sft"] == 10 and limits["grpo"] == limits["few-shot"] == 3
-    put(tmp_path, Part(ARMS["grpo"], 0), "feedback", [1, 3, None, None], 3)
+    put(tmp_path, Part(ARMS["grpo"], 0), "feedback", [1, 3, 7, None])  # as exams once were
     put(tmp_path, Part(RLEF, 0), "feedback", [1, 3, 5, None])
     for arm in (ARMS["grpo"], RLEF):
         line = {"update": 4, "solve_rate": 0.1, "kl": 0.0, "entropy": 1.0}

@@ -85,14 +85,16 @@ def study(
         except KeyboardInterrupt:
             typer.echo(f"\nstopped; go on with: {shlex.join(again)}", err=True)
             raise typer.Exit(130) from None
-    _write_page(todo, out, shlex.join(again), recipe)
     for failure in failures:
-        typer.echo(
-            f"rlef: {failure.part.arm.name}, seed {failure.part.seed} failed: {failure.reason}",
-            err=True,
-        )
+        part, reason = failure
+        typer.echo(f"rlef: {part.arm.name}, seed {part.seed} failed: {reason}", err=True)
     if failures:
         typer.echo(f"try these again with: {shlex.join(again)}", err=True)
+    failed = {(failure.part.arm.name, failure.part.seed) for failure in failures}
+    tried = [part for part in todo if (part.arm.name, part.seed) not in failed]
+    if tried:
+        _write_page(tried, out, shlex.join(again), recipe, len(todo))
+    if failures:
         raise typer.Exit(1)
 
 
@@ -104,7 +106,7 @@ def _usual_jobs(device: str, parts: int) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), _MAX_JOBS, parts))
 
 
-def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str) -> None:
+def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str, count: int) -> None:
     from rlef.run import RunError
     from rlef.study import claim_results, finished, load_results, write_study
 
@@ -112,7 +114,7 @@ def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str) -> Non
     if not done:
         raise RunError(f"{out} holds no finished part of this study; allowed: to run it first")
     results = load_results(out, done)
-    notes = [f"`{command}`", f"{len(done)} of {len(todo)} parts (arms times seeds) are done."]
+    notes = [f"`{command}`", f"{len(done)} of {count} parts (arms times seeds) are done."]
     page = write_study(results, out, title=f"Study: {recipe}", notes=notes)
     for each in claim_results(results):
         points = [100 * x for x in (each.difference.difference, each.difference.low)]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -118,8 +118,19 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
             rollouts = exam_name(part.arm.exam(name))
             if run.has_rollouts(rollouts):
                 found = read_episodes(run, rollouts)
-                records[part.arm.name, part.seed, name] = [record for record, _ in found]
+                limit = part.arm.exam(name).turn_limit
+                records[part.arm.name, part.seed, name] = [_cut(each, limit) for each, _ in found]
     return Results(records=records, metrics=metrics)
+
+
+def _cut(record: EpisodeRecord, limit: int) -> EpisodeRecord:
+    """An episode of an exam that once had more turns, as if it had had so many."""
+    if len(record.turns) <= limit:
+        return record
+    turns = record.turns[:limit]
+    return replace(
+        record, turns=turns, stop=StopReason.TURN_LIMIT, solved=False, final_verdict=None
+    )
 
 
 def solve_rate(results: Results, side: Side) -> Rate | None:

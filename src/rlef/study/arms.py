@@ -35,9 +35,9 @@ EXAMS: dict[ExamName, Exam] = {
     "independent": Exam(name="independent", turn_limit=1, samples=10),
     "private": Exam(name="private", turn_limit=TRAINED_TURNS, feedback="private"),
 }
-"""``feedback``: far more turns than in training, for 1@1, 1@3 and beyond. ``random``: the control.
-``independent``: answers without feedback, for what feedback is worth at equal cost. ``private``:
-feedback from private tests too."""
+"""``feedback``: for 1@1, 1@3 and, of the main arms, far more turns than in training.
+``random``: the control. ``independent``: answers without feedback, for what feedback is worth at
+equal cost. ``private``: feedback from private tests too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,12 @@
 A small model keeps one core busier than two: half of its time goes to steps that do not split.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +21,9 @@ from transformers.utils import logging
 
 from rlef.study.arms import Part
 from rlef.train.recipe import TrainConfig
+
+TOO_MANY = 3
+"""Failures in a row after which a study begins nothing more: they have one cause."""
 
 
 class PartTask(NamedTuple):
@@ -42,7 +47,7 @@ RunTask = Callable[[PartTask, Callable[[str], None]], None]
 
 
 class Failure(NamedTuple):
-    """A part that could not be run, or that waited for one that could not."""
+    """A part that could not be run, or was not tried."""
 
     part: Part
     reason: str
@@ -53,6 +58,8 @@ def run_tasks(
 ) -> list[Failure]:
     """Runs all tasks, in their order where nothing has to wait.
 
+    One that fails does not end the others; after ``TOO_MANY`` in a row no more are begun.
+
     Args:
         tasks: What to run.
         run: Runs one; a function of a module, as is ``say``.
@@ -60,22 +67,21 @@ def run_tasks(
         jobs: Tasks at once; 1: in this process.
 
     Returns:
-        What failed after another task had succeeded.
+        What failed, and what was not tried because of that.
 
     Raises:
         RuntimeError: A process was killed.
-        Exception: What a task raises before any has succeeded; the others are stopped then.
     """
     if jobs == 1:
-        return _run_all(tasks, lambda task: _run_here(run, task, say), jobs)
+        return _run_all(tasks, lambda task: _done(_attempt(run, task, say)), jobs)
     context = multiprocessing.get_context("spawn")
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(threads,)) as pool:
 
-        def submit(task: PartTask) -> Future[None]:
-            with _interrupts_later():  # the first call begins all processes
-                return pool.submit(run, task, say)
+        def submit(task: PartTask) -> Future[str | None]:
+            with _interrupts_later():  # the call may begin a process
+                return pool.submit(_attempt, run, task, say)
 
         try:
             return _run_all(tasks, submit, jobs)
@@ -91,41 +97,55 @@ def run_tasks(
 
 
 def _run_all(
-    tasks: Sequence[PartTask], submit: Callable[[PartTask], Future[None]], jobs: int
+    tasks: Sequence[PartTask], submit: Callable[[PartTask], Future[str | None]], jobs: int
 ) -> list[Failure]:
     waiting = list(tasks)
     undone = {(task.part.arm.name, task.part.seed) for task in tasks}
-    running: dict[Future[None], PartTask] = {}
+    running: dict[Future[str | None], PartTask] = {}
     failures: list[Failure] = []
-    has_succeeded = False
+    in_a_row = 0
     while True:
         ready = [task for task in waiting if task.first not in undone]
-        for task in ready[: jobs - len(running)]:
-            waiting.remove(task)
-            running[submit(task)] = task
+        if in_a_row < TOO_MANY:
+            for task in ready[: jobs - len(running)]:
+                waiting.remove(task)
+                running[submit(task)] = task
         if not running:
             break
         for future in wait(running, return_when=FIRST_COMPLETED).done:
-            part = running.pop(future).part
-            error = future.exception()
-            if error is None:
-                has_succeeded = True
+            part, reason = running.pop(future).part, future.result()
+            if reason is None:
+                in_a_row = 0
                 undone.remove((part.arm.name, part.seed))
-            elif not has_succeeded or isinstance(error, BrokenProcessPool):
-                raise error
             else:
-                failures.append(Failure(part, " ".join(str(error).split())))
-    blocked = [Failure(task.part, f"needs {task.part.arm.repairs}") for task in waiting]
-    return failures + blocked
+                in_a_row += 1
+                failures.append(Failure(part, reason))
+    for task in waiting:
+        is_blocked = task.first in undone
+        why = f"needs {task.part.arm.repairs}" if is_blocked else "too many others failed"
+        failures.append(Failure(task.part, f"not tried, {why}"))
+    return failures
 
 
-def _run_here(run: RunTask, task: PartTask, say: Callable[[str], None]) -> Future[None]:
-    future: Future[None] = Future()
+def _attempt(run: RunTask, task: PartTask, say: Callable[[str], None]) -> str | None:
+    """Runs a task; returns why it failed, as a line, or ``None``."""
+    reason = None
     try:
         run(task, say)
-        future.set_result(None)
     except Exception as error:
-        future.set_exception(error)
+        if os.environ.get("RLEF_TRACEBACK") == "1":
+            traceback.print_exc()
+        text = " ".join(str(error).split())
+        is_plain = isinstance(error, ValueError | OSError | RuntimeError | ArithmeticError) and text
+        reason = text if is_plain else f"{type(error).__name__}: {text}"
+    gc.collect()  # a failed task's models are in cycles with its traceback
+    torch.cuda.empty_cache()
+    return reason
+
+
+def _done(reason: str | None) -> Future[str | None]:
+    future: Future[str | None] = Future()
+    future.set_result(reason)
     return future
 
 

@@ -25,7 +25,7 @@ from rlef.problems import Problem, load_problems
 from rlef.rollout import RolloutWorker
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import Sandbox
-from rlef.study.arms import TRAINED_TURNS, Arm, Exam, Part
+from rlef.study.arms import ARMS, TRAINED_TURNS, Arm, Exam, Part
 from rlef.study.jobs import Failure, PartTask, run_tasks
 from rlef.train.loop import first_engine, learn, limits, policy_path
 from rlef.train.recipe import TrainConfig
@@ -50,15 +50,15 @@ def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> Trai
     turns = load_config(TrainConfig, recipe, words).rollout.turn_limit
     if turns != TRAINED_TURNS:
         raise ConfigError(
-            f"{recipe}: rollout.turn_limit is {turns}, but a study's arms, exams and tables are of "
+            f"rollout.turn_limit is {turns}, but a study's arms, exams and tables are of "
             f"{TRAINED_TURNS} turns; allowed: {TRAINED_TURNS}"
         )
     own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
     all_words = join_words(words, own)
     config = load_config(TrainConfig, recipe, all_words)
     if part.arm.repairs is not None:
-        first = RunFolder(out / part.arm.repairs / f"seed-{part.seed}")
-        path = policy_path(config, first)
+        first = Part(ARMS[part.arm.repairs], part.seed)
+        path = policy_path(arm_config(recipe, words, first, out), RunFolder(first.folder(out)))
         quoted = json.dumps(str(path.resolve()))
         all_words = join_words(all_words, [f"rollout.first_model={quoted}"])
         config = load_config(TrainConfig, recipe, all_words)
@@ -93,11 +93,10 @@ def run_study(
         jobs: Parts that run at once, each in a process of its own with its share of the cores.
 
     Returns:
-        The parts that failed after another had succeeded; the same words try them again.
+        The parts that failed or were not tried because others did; the same words try them again.
 
     Raises:
-        ConfigError: A word is wrong.
-        Exception: What the first parts raise, if none has succeeded before.
+        ConfigError, ValueError: A word is wrong.
         RunError: A part was begun with other settings.
         RuntimeError: A process of a part was killed.
     """
@@ -125,8 +124,8 @@ def run_task(task: PartTask, say: Callable[[str], None]) -> None:
             if part.arm.is_trained:
                 policy = str(learn(task.config, run, _TrainingLines(task.config.updates, tell)))
             _Examiner(task.config, policy, run, tell).take_all(part.arm)
-    except Exception as error:
-        tell(f"failed: {' '.join(str(error).split())}")
+    except Exception:
+        tell("failed")
         raise
     tell(f"done in {time.perf_counter() - started:.0f} s")
 
@@ -184,14 +183,20 @@ def _open(path: Path, config: TrainConfig, arm: Arm) -> RunFolder:
 
 
 def _check_same(run: RunFolder, config: TrainConfig, arm: Arm) -> None:
-    changed = changed_keys(load_config(TrainConfig, run.config_path, []), config)
-    if arm.repairs is not None:  # where the other arm's policy is, which moves with the study
+    old = load_config(TrainConfig, run.config_path, [])
+    changed = changed_keys(old, config)
+    if arm.repairs is not None and _in_study(old) == _in_study(config):
         changed = [key for key in changed if key != "rollout.first_model"]
     if changed:
         raise RunError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "
             "allowed: the same words again, or another --out"
         )
+
+
+def _in_study(config: TrainConfig) -> tuple[str, ...]:
+    """Where the first model is in a study's folder, which may be moved."""
+    return Path(config.rollout.first_model or "").parts[-4:]
 
 
 class _Examiner:

@@ -24,7 +24,7 @@ from rlef.study.analysis import (
     solve_rate,
     trained_tokens,
 )
-from rlef.study.arms import ARMS, BASE, EXAMS, RLEF, TRAINED_TURNS, Arm, ExamName, Side
+from rlef.study.arms import ARMS, BASE, RLEF, TRAINED_TURNS, Arm, ExamName, Side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,7 +186,7 @@ def _colour(arm: Arm) -> str:
 
 
 def _by_turn(results: Results) -> Iterator[Block]:
-    limit = EXAMS["feedback"].turn_limit
+    limit = max(arm.exam("feedback").turn_limit for arm in results.arms)
     yield Heading(f"Solve rate by turn, up to {limit}")
 
     def draw(ax: "Axes") -> None:
@@ -204,7 +204,7 @@ def _by_turn(results: Results) -> Iterator[Block]:
         ax.legend(fontsize=8)
 
     yield Figure("by_turn", "solve rate by turn of the main arms", [draw])
-    turns = [1, 2, 3, 5, limit]
+    turns = sorted({turn for turn in (1, 2, 3, 5, limit) if turn <= limit})
     rows = []
     for arm in results.arms:
         rates = rates_by_turn(results, arm.name)
@@ -212,9 +212,10 @@ def _by_turn(results: Results) -> Iterator[Block]:
         rows.append([arm.title, *(_rate(known.get(turn)) for turn in turns)])
     yield Table(["arm", *(f"{turn} turns" if turn > 1 else "1 turn" for turn in turns)], rows)
     yield Text(
-        f"Trained with {TRAINED_TURNS} turns (dotted line); the main arms are evaluated with up to "
-        f"{limit}. An episode also ends where the model's context is full. Paper, up to 10 turns: "
-        "with random feedback the solve rate falls, the more so the more turns there are (figure)."
+        f"Trained with {TRAINED_TURNS} turns (dotted line); main arms are evaluated with more, the "
+        "others not (-). An episode also ends where the model's context is full. Paper, up to 10 "
+        "turns: with random feedback the solve rate falls, the more so the more turns there are "
+        "(figure)."
     )
 
 

@@ -218,8 +218,8 @@ class Trainer:
 
     def take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""
-        path = self.run.checkpoints_path / BEST
-        if self.config.eval.every is not None and path.is_dir():
+        path = policy_path(self.config, self.run)
+        if path.name == BEST:
             try:
                 restore_policy(self.learner.policy, path)
             except LOADING_ERRORS as error:
