@@ -75,10 +75,8 @@ def test_a_part_that_fails_does_not_cost_the_others(
     words = [*TINY, "--arms", "untrained,sft,no-kl", "--jobs", "1", "--out", tmp_path]
     code, out, err = rlef("study", "mini-study", *words)
     assert code == 1
-    assert (
-        out.rstrip().endswith("study.html")
-        and "no KL penalty" in (tmp_path / "study.md").read_text()
-    )
+    assert out.rstrip().endswith("study.html")
+    assert "no KL penalty" in (tmp_path / "study.md").read_text()
     assert "rlef: sft, seed 0 failed: the gradient norm is nan\ntry these again with: rlef" in err
     turns = {}
     for arm in ("untrained", "no-kl"):

@@ -85,13 +85,12 @@ def study(
         except KeyboardInterrupt:
             typer.echo(f"\nstopped; go on with: {shlex.join(again)}", err=True)
             raise typer.Exit(130) from None
-    for failure in failures:
-        part, reason = failure
+    for part, reason in failures:
         typer.echo(f"rlef: {part.arm.name}, seed {part.seed} failed: {reason}", err=True)
     if failures:
         typer.echo(f"try these again with: {shlex.join(again)}", err=True)
-    failed = {(failure.part.arm.name, failure.part.seed) for failure in failures}
-    tried = [part for part in todo if (part.arm.name, part.seed) not in failed]
+    failed = {part for part, _ in failures}
+    tried = [part for part in todo if part not in failed]
     if tried:
         _write_page(tried, out, shlex.join(again), recipe, len(todo))
     if failures:

@@ -114,12 +114,11 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
         if not run.is_run():
             continue
         metrics[part.arm.name, part.seed] = run.read_metrics()
-        for name in part.arm.exams:
-            rollouts = exam_name(part.arm.exam(name))
-            if run.has_rollouts(rollouts):
-                found = read_episodes(run, rollouts)
-                limit = part.arm.exam(name).turn_limit
-                records[part.arm.name, part.seed, name] = [_cut(each, limit) for each, _ in found]
+        for exam in map(part.arm.exam, part.arm.exams):
+            if run.has_rollouts(exam_name(exam)):
+                found = read_episodes(run, exam_name(exam))
+                cut = [_cut(record, exam.turn_limit) for record, _ in found]
+                records[part.arm.name, part.seed, exam.name] = cut
     return Results(records=records, metrics=metrics)
 
 
@@ -127,9 +126,12 @@ def _cut(record: EpisodeRecord, limit: int) -> EpisodeRecord:
     """An episode of an exam that once had more turns, as if it had had so many."""
     if len(record.turns) <= limit:
         return record
-    turns = record.turns[:limit]
     return replace(
-        record, turns=turns, stop=StopReason.TURN_LIMIT, solved=False, final_verdict=None
+        record,
+        turns=record.turns[:limit],
+        stop=StopReason.TURN_LIMIT,
+        solved=False,
+        final_verdict=None,
     )
 
 
