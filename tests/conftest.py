@@ -5,5 +5,13 @@ More would wait for each other at every step of torch (measured: four times slow
 
 import os
 
-_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _WORKERS)))
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Runs in each worker of ``pytest -n`` and, before, in the controller they inherit from."""
+    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT") or getattr(
+        config.option, "numprocesses", None
+    )
+    threads = len(os.sched_getaffinity(0)) // int(workers or 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
