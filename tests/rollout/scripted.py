@@ -162,7 +162,7 @@ def make_worker(
         prompts=Prompts.load("mini"),
         feedback=feedback or FeedbackOptions(),
         rewards=rewards or RewardConfig(),
-        limits=Limits(cpu_s=2, wall_s=6),
+        limits=Limits(cpu_s=2),
         group_size=group_size,
         **more,
     )

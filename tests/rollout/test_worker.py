@@ -25,9 +25,11 @@ from rlef.environment import (
     StopReason,
     reveal_private_tests,
 )
+from rlef.problems import Problem, Test
 from rlef.rollout import EpisodeRequest, Rollout, RolloutWorker, derive_seed
 from rlef.rollout.records import rollout_from_json, rollout_to_json
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport, Verdict
+from rlef.sandbox.verdicts import summed
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,8 @@ class BrokenSandbox:
     """Fails at its own work on private tests."""
 
     def judge_many(self, jobs: list[JudgeJob]) -> list[JudgeReport]:
-        verdicts = [Verdict.IE if len(job.tests) > 1 else Verdict.AC for job in jobs]
+        private = DOUBLE.private_tests
+        verdicts = [Verdict.IE if job.tests == private else Verdict.AC for job in jobs]
         return [
             JudgeReport(
                 verdict=verdict, tests=tuple(TestReport(verdict=verdict) for _ in job.tests)
@@ -140,6 +143,35 @@ def test_an_infrastructure_error_is_masked_not_punished(chat: ChatFormat) -> Non
     [rollout] = run(make(ScriptedEngine(chat, lambda _, turn: RIGHT), BrokenSandbox()))
     assert rollout.record.stop is StopReason.INFRA_ERROR
     assert rollout.rewards == (0.0,) and not rollout.trainable
+
+
+class FickleSandbox:
+    """Judges a program of no fixed behaviour: each test passes when it first runs, then fails."""
+
+    def __init__(self) -> None:
+        self.judged: list[Test] = []
+
+    def judge_many(self, jobs: list[JudgeJob]) -> list[JudgeReport]:
+        return [self._judge(job) for job in jobs]
+
+    def _judge(self, job: JudgeJob) -> JudgeReport:
+        tests = []
+        for test in job.tests:
+            verdict = Verdict.WA if test in self.judged else Verdict.AC
+            self.judged.append(test)
+            tests.append(TestReport(verdict=verdict))
+        return summed(tests)
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("problem", [DOUBLE, reveal_private_tests(DOUBLE)])
+def test_each_test_runs_once(chat: ChatFormat, graded: bool, problem: Problem) -> None:
+    fickle = FickleSandbox()
+    engine = ScriptedEngine(chat, lambda _, turn: RIGHT)
+    worker = make(engine, fickle, rewards=RewardConfig(graded=graded))
+    [rollout] = worker.run([EpisodeRequest(problem=problem, seed=0)])
+    assert rollout.record.solved and rollout.record.passed_share == (1.0 if graded else None)
+    assert fickle.judged == list(DOUBLE.all_tests)
 
 
 def test_random_feedback_shows_another_problem_and_ends_by_the_true_tests(

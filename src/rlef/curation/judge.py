@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rlef.environment.jobs import final_job
+from rlef.environment.jobs import limits_of as all_limits_of
 from rlef.problems import Problem
 from rlef.sandbox import JudgeReport, Limits, Sandbox
 from rlef.sandbox.languages import LANGUAGES
@@ -98,9 +99,8 @@ class Judge:
 
 def limits_of(problem: Problem) -> tuple[float, int]:
     """CPU seconds and memory in MiB that a problem is judged with."""
-    cpu_s = DEFAULT_LIMITS.cpu_s if problem.cpu_s is None else problem.cpu_s
-    memory_mb = DEFAULT_LIMITS.memory_mb if problem.memory_mb is None else problem.memory_mb
-    return cpu_s, memory_mb
+    limits = all_limits_of(problem, DEFAULT_LIMITS)
+    return limits.cpu_s, limits.memory_mb
 
 
 def languages_here() -> frozenset[str]:

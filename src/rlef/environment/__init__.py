@@ -16,7 +16,14 @@ from rlef.environment.episode import Episode, FeedbackOverride
 from rlef.environment.extract import extract_program
 from rlef.environment.feedback import FeedbackKind, FeedbackOptions, write_feedback
 from rlef.environment.few_shot import repair_dialogues
-from rlef.environment.jobs import final_job, public_job, reveal_private_tests
+from rlef.environment.jobs import (
+    final_job,
+    join_reports,
+    limits_of,
+    private_job,
+    public_job,
+    reveal_private_tests,
+)
 from rlef.environment.random_feedback import RandomFeedbackPool
 from rlef.environment.reward import RewardConfig, turn_rewards
 from rlef.environment.templates import Prompts
@@ -41,6 +48,9 @@ __all__ = [
     "TurnRecord",
     "extract_program",
     "final_job",
+    "join_reports",
+    "limits_of",
+    "private_job",
     "public_job",
     "repair_dialogues",
     "reveal_private_tests",

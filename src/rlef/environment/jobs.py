@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from rlef.problems import Problem, Test
 from rlef.problems.programs import whole_program
-from rlef.sandbox import JudgeJob, Limits
+from rlef.sandbox import JudgeJob, JudgeReport, Limits
+from rlef.sandbox.verdicts import summed
 
 _DEFAULT_LIMITS = Limits()
 _SPARE = 2
@@ -36,6 +37,48 @@ def final_job(
     return _job(problem, program, problem.all_tests, limits, stop_at_first_failure=not graded)
 
 
+def private_job(
+    problem: Problem, program: str, limits: Limits = _DEFAULT_LIMITS, *, graded: bool = False
+) -> JudgeJob | None:
+    """Returns the job that ``final_job`` leaves for a program whose public tests have been run.
+
+    Args:
+        problem: Its own CPU and memory limits go before ``limits``.
+        program: The program's text.
+        limits: What holds where the problem names no limit.
+        graded: Run all tests, whatever fails, so as to know how many pass.
+
+    Returns:
+        ``None`` where the problem has no private tests.
+    """
+    if not problem.private_tests:
+        return None
+    return replace(final_job(problem, program, limits, graded=graded), tests=problem.private_tests)
+
+
+def join_reports(public: JudgeReport, private: JudgeReport | None) -> JudgeReport:
+    """Returns the report on all tests from those of ``public_job`` and ``private_job``.
+
+    Each test has run once, so a program that is not deterministic cannot pass its public tests in
+    one report and fail them in the next.
+    """
+    return public if private is None else summed([*public.tests, *private.tests])
+
+
+def limits_of(problem: Problem, limits: Limits = _DEFAULT_LIMITS) -> Limits:
+    """Returns the limits of a problem's tests, for training, evaluation and checks of data alike.
+
+    Args:
+        problem: Its own CPU and memory limits go before ``limits``.
+        limits: What holds where the problem names no limit.
+    """
+    return replace(
+        limits,
+        cpu_s=limits.cpu_s if problem.cpu_s is None else problem.cpu_s,
+        memory_mb=limits.memory_mb if problem.memory_mb is None else problem.memory_mb,
+    )
+
+
 def reveal_private_tests(problem: Problem, limit: int = 20) -> Problem:
     """Returns the problem with its tests made public, public ones first, up to ``limit``.
 
@@ -56,6 +99,8 @@ def _job(
     stop_at_first_failure: bool,
 ) -> JudgeJob:
     whole = whole_program(problem, program)
+    own = limits_of(problem, limits)
+    spare_kb = max(own.output_kb, _longest_output_kb(tests) * _SPARE)
     return JudgeJob(
         source=whole.source,
         prelude=whole.prelude,
@@ -63,12 +108,7 @@ def _job(
         language=problem.language,
         mode=problem.mode,
         entry_point=problem.entry_point,
-        limits=Limits(
-            cpu_s=limits.cpu_s if problem.cpu_s is None else problem.cpu_s,
-            memory_mb=limits.memory_mb if problem.memory_mb is None else problem.memory_mb,
-            output_kb=max(limits.output_kb, _longest_output_kb(tests) * _SPARE),
-            wall_s=_wall_s(problem, limits),
-        ),
+        limits=replace(own, output_kb=spare_kb),
         checker=problem.checker,
         checker_source=problem.checker_source,
         stop_at_first_failure=stop_at_first_failure,
@@ -78,10 +118,3 @@ def _job(
 def _longest_output_kb(tests: tuple[Test, ...]) -> int:
     longest = max((len(test.output) for test in tests), default=0)
     return longest // 1024 + 1
-
-
-def _wall_s(problem: Problem, limits: Limits) -> float | None:
-    """The wall-clock limit, as many times the problem's CPU limit as it is of the default's."""
-    if limits.wall_s is None or problem.cpu_s is None:
-        return limits.wall_s
-    return limits.wall_s * problem.cpu_s / limits.cpu_s

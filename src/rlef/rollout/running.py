@@ -12,7 +12,8 @@ from rlef.environment import (
     MessageConversation,
     RewardConfig,
     StopReason,
-    final_job,
+    join_reports,
+    private_job,
     public_job,
     turn_rewards,
 )
@@ -45,6 +46,7 @@ class Running:
     Attributes:
         conversation: in token ids, or in messages for an engine that answers in text.
         program: of the last answer, while it is judged.
+        public_report: of the last program on the public tests.
         final_report: of the last program on all tests.
         examples: exchanges that stand before the first message.
     """
@@ -53,6 +55,7 @@ class Running:
     episode: Episode
     conversation: Conversation | MessageConversation
     program: str | None = None
+    public_report: JudgeReport | None = None
     final_report: JudgeReport | None = None
     examples: Sequence[Exchange] = ()
 
@@ -140,6 +143,7 @@ def judge(answered: Sequence[Running], sandbox: Sandbox, limits: Limits, *, grad
     waiting = [(running, program) for running, program in programs if program is not None]
     jobs = [public_job(run.request.problem, program, limits) for run, program in waiting]
     for (running, _), report in zip(waiting, sandbox.judge_many(jobs), strict=True):
+        running.public_report = report
         running.episode.observe(report)
     judge_last(answered, sandbox, limits, graded=graded)
 
@@ -147,7 +151,7 @@ def judge(answered: Sequence[Running], sandbox: Sandbox, limits: Limits, *, grad
 def judge_last(
     episodes: Sequence[Running], sandbox: Sandbox, limits: Limits, *, graded: bool
 ) -> None:
-    """Judges the last programs of ended episodes on all tests, where that can matter.
+    """Judges the last programs of ended episodes on the private tests, where that can matter.
 
     Where a public test failed no other test can change the verdict, so none is run unless
     rewards are graded by how many pass.
@@ -155,16 +159,16 @@ def judge_last(
     ends = {StopReason.PUBLIC_PASSED}
     if graded:
         ends |= {StopReason.TURN_LIMIT, StopReason.CONTEXT_LIMIT}
-    last = [
-        (running, program)
-        for running in episodes
-        if running.final_report is None
-        and running.episode.stop in ends
-        and (program := running.episode.last_program)
-    ]
-    jobs = [
-        final_job(running.request.problem, program, limits, graded=graded)
-        for running, program in last
-    ]
-    for (running, _), report in zip(last, sandbox.judge_many(jobs), strict=True):
-        running.final_report = report
+    last = []
+    for running in episodes:
+        program, report = running.episode.last_program, running.public_report
+        if running.final_report or running.episode.stop not in ends or not (program and report):
+            continue
+        job = private_job(running.request.problem, program, limits, graded=graded)
+        if job is None:
+            running.final_report = report
+        else:
+            last.append((running, report, job))
+    reports = sandbox.judge_many([job for _, _, job in last])
+    for (running, public, _), private in zip(last, reports, strict=True):
+        running.final_report = join_reports(public, private)

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from rlef.sandbox.jail import Jail, JailError, Program, write_all
+from rlef.sandbox.jail import Jail, JailError, Program, StarvedError, write_all
 from rlef.sandbox.languages import Language
 from rlef.sandbox.types import Limits
 from rlef.sandbox.verdicts import as_bytes
 
-COMPILE_LIMITS = Limits(cpu_s=20.0, memory_mb=2048, output_kb=64 * 1024, wall_s=60.0)
+COMPILE_LIMITS = Limits(cpu_s=20.0, memory_mb=2048, output_kb=64 * 1024, wall_s=200.0)
+"""CPU time of each process of the compiler; their wall time is the machine's affair."""
 _OUTPUT = "out.bin"
 _MESSAGE_BYTES = 4096
 _DIGEST_BYTES = 32
@@ -75,7 +76,7 @@ def build(
     Raises:
         CompileError: The program does not compile.
         CompilerMissing: There is no compiler.
-        JailError: The jail died.
+        JailError: The jail died, or the compiler got too little of the machine.
     """
     path, version = compiler(language)
     for static in (True, False) if language.static_flags else (False,):
@@ -114,6 +115,11 @@ def _compile(
         outputs=(_OUTPUT,),
     )
     run = jail.run(program, b"", COMPILE_LIMITS)
+    if run.killed in (
+        "wall",
+        "starved",
+    ):  # the driver waits for the compiler proper: so says nothing
+        raise StarvedError("the machine gave the compiler too little time")
     if run.killed:
         raise CompileError(f"compiling took longer than {COMPILE_LIMITS.cpu_s:g} s of CPU time")
     if run.exit != 0 or not run.outputs:

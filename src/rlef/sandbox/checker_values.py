@@ -16,7 +16,7 @@ from rlef.sandbox.checker_json import compare_json
 from rlef.sandbox.checker_numbers import Tolerance
 from rlef.sandbox.checker_text import shared_start, show, show_pair
 from rlef.sandbox.checkers import FunctionRules, function_rules
-from rlef.sandbox.jail import Jail, JailError, Program
+from rlef.sandbox.jail import Jail, Program, StarvedError
 from rlef.sandbox.types import Limits
 from rlef.sandbox.values import CHECK, PYTHON, LongInteger, marked, read_literal, read_result
 
@@ -87,7 +87,7 @@ class ValueChecker:
         words = [form[CHECK], form.get("setup", ""), repr(got), given]
         run = self.jail().run(_PROGRAM, json.dumps(words).encode(), LIMITS)
         if run.killed == "starved":
-            raise JailError("the machine gave the check no time to run")
+            raise StarvedError("the machine gave the check no time to run")
         if run.returned == b"true" and run.exit == 0 and not run.killed:
             return None
         shown = f"the check {show(form[CHECK].encode())} of the result {_shown(got)}"

@@ -38,6 +38,10 @@ class JailError(Exception):
     """The jail died or broke the protocol: says nothing about the program."""
 
 
+class StarvedError(JailError):
+    """The jail is sound, but the machine gave what ran in it no time."""
+
+
 class IsolationError(Exception):
     """The machine does not offer what a jail needs."""
 
@@ -176,7 +180,8 @@ class Jail:
             JailError: The jail is dead.
         """
         self._limits = limits
-        wall_s = limits.wall_s
+        wall_s = 10.0 * limits.cpu_s + 10.0 if limits.wall_s is None else limits.wall_s
+        idle_s = limits.cpu_s + 2.0 if limits.wall_s is None else limits.wall_s
         self._drop_slots()
         header = {
             "kind": program.kind,
@@ -185,8 +190,8 @@ class Jail:
             "prelude": bool(program.prelude),
             "entry_point": program.entry_point,
             "cpu_s": limits.cpu_s,
-            "idle_s": limits.cpu_s + 2.0 if wall_s is None else wall_s,
-            "wall_s": 10.0 * limits.cpu_s + 10.0 if wall_s is None else wall_s,
+            "idle_s": idle_s if limits.idle_s is None else limits.idle_s,
+            "wall_s": wall_s,
             "memory_bytes": limits.memory_mb << 20,
             "output_bytes": limits.output_kb * 1024,
             "binary": program.binary is not None,
@@ -194,7 +199,7 @@ class Jail:
             "files": [name for name, _ in program.files],
             "outputs": program.outputs,
         }
-        self._socket.settimeout(header["wall_s"] + _PATIENCE_S)  # type: ignore[operator]
+        self._socket.settimeout(wall_s + _PATIENCE_S)
         contents = [program.source] if program.kind == "python" else []
         contents += [program.prelude] if program.prelude else []
         contents += [content for _, content in program.files]

@@ -47,9 +47,10 @@
 #define MAX_FILTER 1024
 #define WINDOW_S 0.25
 #define PATIENCE 3.0
+#define STARVED_SHARE 0.9
 #define HUGE_PAGE (2UL << 20)
 
-enum { VERSION = 2 }; /* as in spawn.py: another one when a structure or a function changes */
+enum { VERSION = 3 }; /* as in spawn.py: another one when a structure or a function changes */
 enum { FILES = 5, SLOT_FILES = 4, CODE_FILE = 4, COOKIE_CHARS = 16, THREADS = 64 };
 enum { ENDED = 0, KILLED_CPU = 1, KILLED_WALL = 2, STARVED = 3 };
 
@@ -198,15 +199,33 @@ struct delay {
     double s;
 };
 
-/* Seconds since the last call that the threads of a process stood ready without a core: of all
- * together, and of the one that did so longest. Returns 0, or -1 where that is not known.
- */
-static int run_delays(int proc, pid_t pid, struct delay *known, double *sum, double *longest)
+/* What the threads of a process did since the last look at them. */
+struct look {
+    double sum, longest; /* seconds ready without a core: of all together, of the one most delayed */
+    int ready;           /* one runs or stands ready now: its last wait may not be told yet */
+    int on_disk;         /* one waits for the machine's disk or memory */
+};
+
+/* Reads a small file into text, which it ends with 0. Returns 0, or -1. */
+static int read_small(int folder, long thread, const char *name, char *text, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%ld/%s", thread, name);
+    int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, size - 1);
+    if (fd >= 0)
+        close(fd);
+    text[length > 0 ? length : 0] = 0;
+    return length > 0 ? 0 : -1;
+}
+
+/* Looks at the threads of a process. Returns 0, or -1 where their delays are not known. */
+static int look_at(int proc, pid_t pid, struct delay *known, struct look *seen)
 {
     struct delay found[THREADS] = {{0, 0.0}};
-    int count = 0;
-    char path[64], text[96];
-    *sum = *longest = 0.0;
+    int count = 0, told = 0;
+    char path[64], text[512];
+    memset(seen, 0, sizeof *seen);
     snprintf(path, sizeof path, "%d/task", (int)pid);
     int folder = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *list = folder < 0 ? NULL : fdopendir(folder);
@@ -218,26 +237,55 @@ static int run_delays(int proc, pid_t pid, struct delay *known, double *sum, dou
     for (struct dirent *entry; count < THREADS && (entry = readdir(list)) != NULL;) {
         if (entry->d_name[0] == '.')
             continue;
-        snprintf(path, sizeof path, "%.20s/schedstat", entry->d_name);
-        int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
-        ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-        if (fd >= 0)
-            close(fd);
+        long thread = strtol(entry->d_name, NULL, 10);
+        char *end;
+        if (read_small(folder, thread, "stat", text, sizeof text) == 0 &&
+            (end = strrchr(text, ')')) != NULL && end[1] == ' ') {
+            seen->ready |= end[2] == 'R';
+            seen->on_disk |= end[2] == 'D';
+        }
         unsigned long long run, wait;
-        if (length <= 0 || (text[length] = 0, sscanf(text, "%llu %llu", &run, &wait)) != 2)
+        if (read_small(folder, thread, "schedstat", text, sizeof text) != 0 ||
+            sscanf(text, "%llu %llu", &run, &wait) != 2)
             continue;
-        struct delay now = {strtol(entry->d_name, NULL, 10), 1e-9 * (double)wait};
+        told |= run > 0;
+        struct delay now = {thread, 1e-9 * (double)wait};
         double before = 0.0;
         for (int i = 0; i < THREADS && known[i].thread != 0; i++)
             if (known[i].thread == now.thread)
                 before = known[i].s;
-        *sum += larger(0.0, now.s - before);
-        *longest = larger(*longest, now.s - before);
+        seen->sum += larger(0.0, now.s - before);
+        seen->longest = larger(seen->longest, now.s - before);
         found[count++] = now;
     }
     closedir(list);
     memcpy(known, found, sizeof found);
-    return 0;
+    return told ? 0 : -1;
+}
+
+/* Time without a core or a reason to want one. */
+struct idle {
+    double sure;
+    double open; /* may yet turn out to be a wait for a core, which is told when it ends */
+};
+
+static void add_idle(struct idle *idle, double s, const struct look *seen)
+{
+    if (seen->on_disk)
+        s = smaller(s, 0.0);
+    idle->open = larger(0.0, idle->open + s);
+    if (!seen->ready) {
+        idle->sure += idle->open;
+        idle->open = 0.0;
+    }
+}
+
+/* Whether a process has made others, which the filter forbids programs: it then waits for them. */
+static int has_children(int proc, pid_t pid)
+{
+    char name[64], text[16];
+    snprintf(name, sizeof name, "task/%d/children", (int)pid);
+    return proc >= 0 && read_small(proc, pid, name, text, sizeof text) == 0;
 }
 
 /* Waits until the child ends or passes a limit. Time that it waits for a core is not idle.
@@ -251,35 +299,41 @@ static int watch(const struct request *r, pid_t pid, int pidfd)
     static double cpus; /* asking takes as long as 20 system calls */
     if (cpus == 0.0)
         cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
-    double start = seconds(CLOCK_MONOTONIC), mark = start;
-    double used = 0.0, mark_used = 0.0, idle = 0.0, idle_threads = 0.0, sum, longest;
+    double start = seconds(CLOCK_MONOTONIC), now = start, mark = start;
+    double used = 0.0, mark_used = 0.0;
+    struct idle all = {0.0, 0.0}, each = {0.0, 0.0};
     struct delay delays[THREADS] = {{0, 0.0}};
     for (;;) {
         double step = smaller(larger((r->cpu_s - used) / cpus, 0.002), WINDOW_S);
-        step = smaller(step, larger(r->wall_s, 0.002));
+        step = smaller(step, larger(r->wall_s - (now - start), 0.002));
         struct timespec timeout = {(time_t)step, (long)(1e9 * (step - (double)(time_t)step))};
         struct pollfd end = {pidfd, POLLIN, 0};
         if (ppoll(&end, 1, &timeout, NULL) > 0)
             return ENDED;
-        double now = seconds(CLOCK_MONOTONIC);
+        now = seconds(CLOCK_MONOTONIC);
         used = larger(used, seconds(clock));
         if (used >= r->cpu_s)
             return KILLED_CPU;
-        if (now - mark >= WINDOW_S) {
+        int over = now - start > r->wall_s;
+        if (over || now - mark >= WINDOW_S) {
             double passed = smaller(now - mark, 2.0 * WINDOW_S); /* else the machine stood still */
-            double busy = used - mark_used;
-            if (r->proc >= 0 && run_delays(r->proc, pid, delays, &sum, &longest) == 0) {
-                idle += larger(0.0, passed - busy - sum);
-                idle_threads += larger(0.0, passed - busy - longest);
-            } else if (busy < 0.02 * (now - mark)) {
-                idle += passed;
+            double rest = passed - (used - mark_used);
+            struct look seen = {0};
+            if (r->proc >= 0 && look_at(r->proc, pid, delays, &seen) == 0) {
+                add_idle(&all, rest - seen.sum, &seen);
+                add_idle(&each, rest - seen.longest, &seen);
+            } else if (used - mark_used < 0.02 * (now - mark)) {
+                add_idle(&all, passed, &seen);
             }
             mark = now, mark_used = used;
         }
-        if (idle > r->idle_s || idle_threads > PATIENCE * r->idle_s)
+        if (all.sure > r->idle_s || each.sure > PATIENCE * r->idle_s)
             return KILLED_WALL;
-        if (now - start > r->wall_s)
-            return idle + used < 0.5 * r->wall_s ? STARVED : KILLED_WALL;
+        if (over) {
+            double own = used + larger(all.sure, each.sure);
+            int starved = own < STARVED_SHARE * r->wall_s && !has_children(r->proc, pid);
+            return starved ? STARVED : KILLED_WALL;
+        }
     }
 }
 

@@ -34,8 +34,12 @@ MODES = ("stdin", "function")
 _ATTEMPTS = 3
 _AHEAD = 8
 _DEFAULT_LIMITS = Limits()
-_MAX_LIMITS = {"cpu_s": 1e5, "memory_mb": 1 << 20, "output_kb": 1 << 20, "wall_s": 1e6}
-_SECONDS = ("cpu_s", "wall_s")
+_MAX_LIMITS = {
+    **{"cpu_s": 1e5, "idle_s": 1e6, "wall_s": 1e6},
+    **{"memory_mb": 1 << 20, "output_kb": 1 << 20},
+}
+_SECONDS = ("cpu_s", "idle_s", "wall_s")
+_OPTIONAL = ("idle_s", "wall_s")
 _NAME_CHARS = 1000
 _Key = tuple[bytes, tuple[tuple[int, int, int, int], ...]]
 _MALLOC = {"ARENA_MAX": 1, "MMAP_THRESHOLD_": 1 << 26, "TRIM_THRESHOLD_": 1 << 27}
@@ -464,7 +468,7 @@ def _validate(job: JudgeJob) -> None:
 def _validate_limits(limits: Limits) -> None:
     for name, largest in _MAX_LIMITS.items():
         value = getattr(limits, name)
-        if name == "wall_s" and value is None:
+        if name in _OPTIONAL and value is None:
             continue
         whole = name not in _SECONDS
         if not isinstance(value, int if whole else int | float) or not 0 < value <= largest:

@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from _socket import MSG_PEEK, SCM_RIGHTS, SOL_SOCKET, socket
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlef.sandbox import landlock, seccomp
 from rlef.sandbox.namespaces import (
@@ -25,7 +25,7 @@ from rlef.sandbox.namespaces import (
     drop_capabilities,
 )
 
-VERSION = 2
+VERSION = 3
 """Of ``native.c``: one that was compiled from another is not used."""
 FILES = 5
 SLOT_FILES = 4
@@ -38,6 +38,8 @@ FIRST_FREE = 16
 ENDED, KILLED_CPU, KILLED_WALL, STARVED = 0, 1, 2, 3
 WINDOW_S = 0.25
 PATIENCE = 3.0
+STARVED_SHARE = 0.9
+"""Of the wall time: a program that spent less of it, used or idle, lacked a core."""
 HUGE_PAGE = 2 << 20
 SYS_EXECVEAT = {"x86_64": 322, "aarch64": 281}
 AT_EMPTY_PATH = 0x1000
@@ -328,20 +330,69 @@ def execute(request: Request, binary: int) -> None:
     os._exit(126)
 
 
-def run_delays(proc: int, pid: int) -> dict[str, float] | None:
-    """Seconds that each thread of a process stood ready without a core."""
-    delays = {}
+class Look(NamedTuple):
+    """What the threads of a process did since the last look at them."""
+
+    sum: float = 0.0  # seconds ready without a core: of all together
+    longest: float = 0.0  # and of the one most delayed
+    ready: bool = False  # one runs or stands ready now: its last wait may not be told yet
+    on_disk: bool = False  # one waits for the machine's disk or memory
+
+
+def look_at(proc: int, pid: int, known: dict[str, float]) -> tuple[Look, bool]:
+    """Looks at the threads of a process, and whether their delays are told; updates ``known``."""
+    delays: dict[str, float] = {}
+    states, told = "", False
     try:
         folder = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
     except OSError:
-        return None
+        return Look(), False
     for thread in os.listdir(folder):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fd = os.open(f"{thread}/schedstat", os.O_RDONLY, dir_fd=folder)
-            delays[thread] = 1e-9 * int(os.read(fd, 96).split()[1])
-            os.close(fd)
+            states += read_small(folder, f"{thread}/stat").rpartition(b") ")[2][:1].decode()
+            run, wait, *_ = read_small(folder, f"{thread}/schedstat").split()
+            told = told or int(run) > 0
+            delays[thread] = 1e-9 * int(wait)
     os.close(folder)
-    return delays
+    waited = [max(0.0, s - known.get(thread, 0.0)) for thread, s in delays.items()] or [0.0]
+    known.clear()
+    known.update(delays)
+    return Look(sum(waited), max(waited), "R" in states, "D" in states), told
+
+
+def read_small(folder: int, name: str) -> bytes:
+    """The start of a file."""
+    fd = os.open(name, os.O_RDONLY, dir_fd=folder)
+    try:
+        return os.read(fd, 512)
+    finally:
+        os.close(fd)
+
+
+def has_children(proc: int, pid: int) -> bool:
+    """Whether a process has made others, which the filter forbids programs: it waits for them."""
+    with contextlib.suppress(OSError):
+        return proc >= 0 and read_small(proc, f"{pid}/task/{pid}/children") != b""
+    return False
+
+
+class Idle:
+    """Time without a core or a reason to want one.
+
+    Attributes:
+        sure: Seconds.
+        open: Seconds that may yet turn out to be a wait for a core, which is told when it ends.
+    """
+
+    def __init__(self) -> None:
+        self.sure = self.open = 0.0
+
+    def add(self, s: float, seen: Look) -> None:
+        """Adds the time since the last look."""
+        self.open = max(0.0, self.open + (min(s, 0.0) if seen.on_disk else s))
+        if not seen.ready:
+            self.sure += self.open
+            self.open = 0.0
 
 
 def watch(request: Request, pid: int, pidfd: int) -> int:
@@ -354,32 +405,34 @@ def watch(request: Request, pid: int, pidfd: int) -> int:
     cpus = os.cpu_count() or 1
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    start = mark = time.monotonic()
-    used = mark_used = idle = idle_threads = 0.0
+    start = now = mark = time.monotonic()
+    used = mark_used = 0.0
+    together, each = Idle(), Idle()
     known: dict[str, float] = {}
     while True:
-        step = min(max((request.cpu_s - used) / cpus, 0.002), WINDOW_S, max(request.wall_s, 0.002))
-        if poll.poll(step * 1000):
+        left_s = min((request.cpu_s - used) / cpus, request.wall_s - (now - start))
+        if poll.poll(1000 * min(max(left_s, 0.002), WINDOW_S)):
             return ENDED
         used, now = max(used, time.clock_gettime(clock)), time.monotonic()
         if used >= request.cpu_s:
             return KILLED_CPU
-        if now - mark >= WINDOW_S:
+        over = now - start > request.wall_s
+        if over or now - mark >= WINDOW_S:
             passed = min(now - mark, 2.0 * WINDOW_S)  # else the machine stood still
             rest = passed - (used - mark_used)
-            delays = None if request.proc < 0 else run_delays(request.proc, pid)
-            if delays is not None:
-                waited = [s - known.get(thread, 0.0) for thread, s in delays.items()] or [0.0]
-                known = delays
-                idle += max(0.0, rest - sum(waited))
-                idle_threads += max(0.0, rest - max(waited))
+            seen, told = (Look(), False) if request.proc < 0 else look_at(request.proc, pid, known)
+            if told:
+                together.add(rest - seen.sum, seen)
+                each.add(rest - seen.longest, seen)
             elif used - mark_used < 0.02 * (now - mark):
-                idle += passed
+                together.add(passed, seen)
             mark, mark_used = now, used
-        if idle > request.idle_s or idle_threads > PATIENCE * request.idle_s:
+        if together.sure > request.idle_s or each.sure > PATIENCE * request.idle_s:
             return KILLED_WALL
-        if now - start > request.wall_s:
-            return STARVED if idle + used < 0.5 * request.wall_s else KILLED_WALL
+        if over:
+            own = used + max(together.sure, each.sure)
+            starved = own < STARVED_SHARE * request.wall_s and not has_children(request.proc, pid)
+            return STARVED if starved else KILLED_WALL
 
 
 def end_survivors(group: int, bare: bool) -> None:

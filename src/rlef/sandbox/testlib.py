@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from rlef.sandbox.build import CompileError
-from rlef.sandbox.jail import Jail, Program
+from rlef.sandbox.jail import Jail, Program, StarvedError
 from rlef.sandbox.types import Limits
 
 TESTLIB = "testlib"
@@ -64,7 +64,7 @@ class TestlibChecker:
 
         Raises:
             CheckerError: The checker failed (exit status 3), crashed or passed its limits.
-            JailError: The jail died.
+            JailError: The jail died, or the machine was too busy.
         """
         program = Program(
             kind="tool",
@@ -73,6 +73,8 @@ class TestlibChecker:
             files=tuple(zip(_FILES, (given, actual, expected), strict=True)),
         )
         run = self._jail().run(program, b"", LIMITS)
+        if run.killed == "starved":
+            raise StarvedError("the machine gave the checker no time to run")
         words = run.stderr.decode("utf-8", "backslashreplace").strip()[:_SHOWN]
         partly = words.startswith(_PARTLY) and run.exit >= 0
         if run.killed or not (partly or run.exit == ACCEPTED or run.exit in REJECTED):

@@ -52,8 +52,11 @@ class Limits:
     cpu_s: float = 10.0
     memory_mb: int = 1024
     output_kb: int = 1024
+    idle_s: float | None = None
+    """Seconds that a program sleeps or waits; ``None``: ``cpu_s`` + 2 (with ``wall_s``: that)."""
     wall_s: float | None = None
-    """Wall-clock seconds; ``None``: derived generously from ``cpu_s``."""
+    """Wall-clock seconds; ``None``: 10 x ``cpu_s`` + 10, as a last resort. A program that passes
+    them for lack of a core is IE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,7 @@ def explain(verdict: Verdict, run: Run, limits: Limits) -> str:
         return f"printed more than the limit of {limits.output_kb} kB"
     if verdict is Verdict.MLE:
         return f"used more than the limit of {limits.memory_mb} MB of memory"
-    if verdict is Verdict.TLE and run.killed in ("wall", "starved"):
+    if verdict is Verdict.TLE and run.killed == "wall":
         return f"still waiting after {run.wall_s:.1f} s with only {run.cpu_s:.1f} s of CPU used"
     if verdict is Verdict.TLE:
         return f"took longer than the limit of {limits.cpu_s:g} s of CPU time"

@@ -10,7 +10,15 @@ from rlef.problems import Test
 from rlef.sandbox.build import CompileError, build
 from rlef.sandbox.checker_values import make_value_checker
 from rlef.sandbox.checkers import make_checker
-from rlef.sandbox.jail import IsolationError, Jail, JailError, JailSettings, Program, Run
+from rlef.sandbox.jail import (
+    IsolationError,
+    Jail,
+    JailError,
+    JailSettings,
+    Program,
+    Run,
+    StarvedError,
+)
 from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.tasks import Task, TaskQueue
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
@@ -100,7 +108,8 @@ class Worker:
                 return build(LANGUAGES[language], source, headers, lambda: self._jail("tools"))
             except JailError as error:
                 failure = error
-                self._drop("tools")
+                if not isinstance(error, StarvedError):
+                    self._drop("tools")
         raise failure
 
     def _checker(self, job: JudgeJob, stack: contextlib.ExitStack) -> Check:
@@ -123,8 +132,9 @@ class Worker:
             try:
                 self._run_held(task, held, program, check, queue)
             except JailError as error:
-                for kind in (self._kind(task.job), *_HELPERS):
-                    self._drop(kind)
+                if not isinstance(error, StarvedError):
+                    for kind in (self._kind(task.job), *_HELPERS):
+                        self._drop(kind)
                 attempts = attempts + 1 if held[0] == first else 1
                 if attempts == ATTEMPTS or self._closed.is_set():
                     failure = TestReport(verdict=Verdict.IE, message=f"the jail failed: {error}")
@@ -229,8 +239,8 @@ def _take(task: Task, held: deque[int]) -> bool:
 
 def _report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport:
     """The report of a run; raises JailError if that says nothing about the program."""
-    if run.killed == "starved" and job.limits.wall_s is None:
-        raise JailError("the machine gave the program no time to run")
+    if run.killed == "starved":
+        raise StarvedError("the machine gave the program no time to run")
     try:
         return test_report(run, test, job, check)
     except CheckerError as error:

@@ -50,8 +50,6 @@ from rlef.train.summary import summarize
 
 BEST = "best"
 """Name of the folder beside the checkpoints with the best policy on the validation problems."""
-WALL_PER_CPU = 3.0
-"""Wall-clock limit of a test by its CPU limit: sleepers must not hold up the rollouts."""
 
 
 class Progress(Protocol):
@@ -438,8 +436,7 @@ def _engine(config: TrainConfig, model: str, chat: ChatFormat, max_context: int 
 
 def limits(config: TrainConfig) -> Limits:
     """Returns the limits of a test where its problem names none."""
-    cpu_s, memory_mb = config.rollout.cpu_s, config.rollout.memory_mb
-    return Limits(cpu_s=cpu_s, memory_mb=memory_mb, wall_s=WALL_PER_CPU * cpu_s)
+    return Limits(cpu_s=config.rollout.cpu_s, memory_mb=config.rollout.memory_mb)
 
 
 def _solve_metrics(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str, float]:

@@ -88,7 +88,7 @@ class RolloutConfig(BaseModel):
     """Episodes that sample at once; another group is judged meanwhile."""
     judge_workers: int = Field(2, ge=1)
     cpu_s: float = Field(10.0, gt=0)
-    """Per test, where the problem names no limit; wall time is three times as much."""
+    """Per test, where the problem names no limit. Time asleep: 2 s more (``Limits.idle_s``)."""
     memory_mb: int = Field(1024, ge=16)
 
 
