@@ -43,7 +43,15 @@ def main(path: str) -> None:
         ) -> list[float]:
             counts.append(sum(map(len, completion_ids)))
             found = [-1.0] * len(completions)
-            programs = [extract_program(answer[0]["content"]) for answer in completions]
+            programs = [
+                extract_program(
+                    answer[0]["content"],
+                    language=problems[of].language,
+                    mode=problems[of].mode,
+                    entry_point=problems[of].entry_point,
+                )
+                for answer, of in zip(completions, name, strict=True)
+            ]
             jobs, places = [], []
             for place, (program, problem) in enumerate(zip(programs, name, strict=True)):
                 if program is not None:

@@ -128,7 +128,12 @@ class Episode:
         """
         if self._message is None:
             raise RuntimeError(f"no answer is due: {self._state()}")
-        program = extract_program(response)
+        program = extract_program(
+            response,
+            language=self.problem.language,
+            mode=self.problem.mode,
+            entry_point=self.problem.entry_point,
+        )
         turn = TurnRecord(
             response=response,
             program=program,

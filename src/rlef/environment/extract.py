@@ -1,47 +1,184 @@
 """Which part of an answer is the program."""
 
+import ast
+import contextlib
 import re
+from collections.abc import Iterator
 
-_OPENING = re.compile(r"([ \t]*)(`{3,})[ \t]*([^`\s]*)[^`]*")
-_CODE = ("python", "py", "python3")
+from rlef.environment.fences import Block, finished_blocks
+from rlef.problems.syntax import parse_code
+from rlef.problems.types import Mode
+
+_MOST_PARSED = 100_000
+"""Characters of the longest block that is parsed; a longer one is looked at line by line."""
+_READS = re.compile(
+    r"\b(?:raw_)?input\s*\(|\bstdin\b|\bfileinput\b|\bopen\s*\(\s*0|/dev/stdin|\bread\s*\(\s*0"
+)
+_CPP_MAIN = re.compile(r"\bmain\s*\(")
+_READERS = {"input", "raw_input", "stdin", "fileinput"}
 
 
-def extract_program(response: str) -> str | None:
+def extract_program(
+    response: str,
+    *,
+    language: str = "python",
+    mode: Mode = "stdin",
+    entry_point: str | None = None,
+) -> str | None:
     r"""Returns the program in an answer, or ``None`` if the answer has no valid code.
 
-    Valid code is a finished, non-empty fenced block, either tagged ``python``, ``py`` or
-    ``python3`` or without a tag. Whether it parses does not matter here: a program with a syntax
-    error is run and learns so from its feedback (verdict CE). RLEF leaves open what to do with
-    several blocks; here the last one tagged as Python counts, and the last one without a tag only
-    if none is tagged, since sample output often comes in plain fences. An unfinished block is
-    passed over, also where a new tagged one follows it.
+    Valid code is a finished, non-empty fenced block outside of the answer's reasoning (see
+    ``finished_blocks``), tagged as the problem's language or without a tag. Whether it parses does
+    not matter here: a program with a syntax error is run and learns so from its feedback (verdict
+    CE). Code without a fence, and a block that is cut off, are no valid code.
+
+    RLEF leaves open which of several blocks counts. Here it is the one that does what is asked for:
+
+    * ``function`` mode: it defines the entry point, or the class ``Solution`` with that method. A
+      definition goes before an import, and that before a stub.
+    * ``stdin`` mode: it reads its input; in C++, it has a ``main``.
+
+    Among those, or if there is none, a tagged block goes before one without a tag, since sample
+    output often comes in plain fences, and a later one before an earlier one. Blocks are never
+    joined: the prompt asks for one, and what is missing shows in the feedback.
 
     Example:
         >>> extract_program("So:\n```python\nprint(1)\n```\nIt prints:\n```\n1\n```")
         'print(1)\n'
+        >>> extract_program("```py\ndef f(a):\n  return a\n```\nUse:\n```py\nprint(f(3))\n```",
+        ...                 mode="function", entry_point="f")
+        'def f(a):\n  return a\n'
         >>> extract_program("```python\nprint(") is None
         True
 
     Args:
-        response: The model's answer as text, without special tokens.
+        response: The model's answer as text.
+        language: Of the problem, as in ``Problem.language``.
+        mode: Of the problem.
+        entry_point: Name of the function, in ``function`` mode.
 
     Returns:
         The block's lines, each with its newline.
     """
-    programs: dict[bool, str] = {}
-    indent, fence, tag = "", "", ""
-    block: list[str] = []
-    for line in response.split("\n"):
-        text = line.rstrip()
-        opening = _OPENING.fullmatch(text)
-        if opening and (not fence or opening[3]):
-            indent, fence, tag = opening[1], opening[2], opening[3].lower()
-            block = []
-        elif fence and opening and len(opening[2]) >= len(fence):
-            program = "\n".join([*block, ""])
-            if tag in ("", *_CODE) and program.strip():
-                programs[tag != ""] = program
-            fence = ""
-        elif fence:
-            block.append(line.removesuffix("\r").removeprefix(indent))
-    return programs.get(True, programs.get(False))
+    blocks = finished_blocks(response, language)
+    if len(blocks) < 2:
+        return blocks[0].program if blocks else None
+
+    def rank(numbered: tuple[int, Block]) -> tuple[int, bool, int]:
+        place, block = numbered
+        return _fitness(block.program, language, mode, entry_point), block.tagged, place
+
+    return max(enumerate(blocks), key=rank)[1].program
+
+
+def _fitness(program: str, language: str, mode: Mode, entry_point: str | None) -> int:
+    """How well a block does what is asked for; 0: not at all."""
+    if language != "python":
+        return int(_CPP_MAIN.search(program) is not None)
+    tree = None
+    if len(program) <= _MOST_PARSED:
+        with contextlib.suppress(ValueError):
+            tree = parse_code(program)
+    if mode == "function":
+        if entry_point is None:
+            return 0
+        return _looks_bound(program, entry_point) if tree is None else _bound(tree, entry_point)
+    return int(_READS.search(program) is not None if tree is None else _reads(tree))
+
+
+def _reads(tree: ast.Module) -> bool:
+    """Whether a program reads its input, by a name that is not one of its own."""
+    loaded, own = set(), set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                loaded.add(name)
+            case ast.Name(id=name) | ast.arg(arg=name):
+                own.add(name)
+            case ast.Attribute(attr="stdin" | "__stdin__", ctx=ast.Load()):
+                return True
+            case ast.Constant(value="/dev/stdin"):
+                return True
+            case ast.Call(
+                func=ast.Name(id="open" | "read") | ast.Attribute(attr="open" | "read"),
+                args=[ast.Constant(value=0), *_],
+            ):
+                return True
+            case ast.Assign(
+                targets=[ast.Attribute(attr="stdin")],
+                value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)),
+            ) if name in ("StringIO", "BytesIO"):
+                own.add("input")  # a test of a program, with an input in its own text
+    return not loaded.isdisjoint(_READERS - own)
+
+
+def _bound(tree: ast.Module, name: str) -> int:
+    """How a program binds a name: 3 defines, 2 imports, 1 only declares it, 0 not at all."""
+    return max((_binding(node, name) for node in _statements(tree.body)), default=0)
+
+
+def _binding(node: ast.stmt, name: str) -> int:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name == name:
+            return 1 if _is_stub(node.body) else 3
+        case ast.ClassDef() if node.name == name:
+            return 1 if _is_stub(node.body) else 3
+        case ast.ClassDef(name="Solution"):
+            own = max((_binding(inner, name) for inner in _statements(node.body)), default=0)
+            return own or int(bool(node.bases))
+        case ast.Import() | ast.ImportFrom():
+            names = [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
+            return 2 if name in names else 0
+    return 3 if name in _assigned(node) else 0
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that run in one scope, those of ``if``, ``try`` and the like among them."""
+    waiting = [*body]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for part in ("body", "orelse", "finalbody"):
+                waiting += getattr(node, part, [])
+            for part in ("handlers", "cases"):
+                waiting += [inner for one in getattr(node, part, []) for inner in one.body]
+
+
+def _assigned(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement itself assigns to."""
+    match node:
+        case ast.Assign():
+            targets = [*node.targets]
+        case ast.AnnAssign() if node.value is not None:
+            targets = [node.target]
+        case ast.For() | ast.AsyncFor():
+            targets = [node.target]
+        case ast.With() | ast.AsyncWith():
+            targets = [item.optional_vars for item in node.items if item.optional_vars]
+        case _:
+            return
+    for target in targets:
+        for part in ast.walk(target):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                yield part.id
+
+
+def _is_stub(body: list[ast.stmt]) -> bool:
+    return all(
+        isinstance(node, ast.Pass)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in body
+    )
+
+
+def _looks_bound(program: str, name: str) -> int:
+    """As ``_bound``, of a program that does not parse."""
+    word = re.escape(name)
+    defines = rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{word}\b|^{word}[ \t]*(?::[^=\n]*)?=(?!=)"
+    if re.search(r"^class[ \t]+Solution\b", program, re.M):
+        defines += rf"|^[ \t]+(?:async[ \t]+)?def[ \t]+{word}\b"
+    if re.search(defines, program, re.M):
+        return 3
+    imports = rf"^(?:from[ \t].*[ \t])?import[ \t](?:.*[ ,\t(])?{word}\b"
+    return 2 if re.search(imports, program, re.M) else 0

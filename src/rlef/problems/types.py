@@ -39,6 +39,7 @@ class PublicProblem:
     """Name of the function to write; ``None`` in ``stdin`` mode."""
     starter_code: str = ""
     """How a program begins, where the data set gives that; it also stands in the statement."""
+    language: str = "python"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ class Problem:
             mode=self.mode,
             entry_point=self.entry_point,
             starter_code=self.starter_code,
+            language=self.language,
         )
 
     @property

@@ -1,0 +1,90 @@
+"""The marks by which models set their reasoning apart from the answer."""
+
+import re
+from typing import NamedTuple
+
+_ANY_TAG = r"(?:\w{1,20}[:_])?(?:think|thinking|thought|thoughts|reason|reasoning)"
+
+MARKS: dict[str, tuple[str | None, str]] = {
+    # DeepSeek, Qwen, GLM, MiniMax, Kimi K2, OLMo, Phi: <think>; Reka: <reasoning>; EXAONE Deep and
+    # Marco-o1: <thought>; Seed-OSS: <seed:think>; LongCat: <longcat_think>.
+    "tag": (rf"<{_ANY_TAG}>", rf"</{_ANY_TAG}>"),
+    "magistral": (r"\[THINK\]", r"\[/THINK\]"),
+    "kimi": ("◁think▷", "◁/think▷"),
+    "command-a": (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),
+    "open-thinker": (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>"),
+    "apertus": (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
+    "gemma": (r"<\|channel>", r"<channel\|>"),
+    "gpt-oss": (
+        r"<\|channel\|>(?:analysis|commentary)",
+        r"(?:<\|end\|><\|start\|>assistant)?"
+        r"<\|channel\|>final[^<\n]{0,40}(?:<\|constrain\|>\w{1,20})?<\|message\|>",
+    ),
+    # The same where a server has dropped the special tokens.
+    "gpt-oss-bare": (r"(?-i:\Aanalysis(?=[A-Z]))", r"assistantfinal"),
+    "s1": (r"<\|im_start\|>think", r"<\|im_start\|>answer"),
+    "solar": (r"<\|think\|>", r"<\|content\|>"),
+    "pangu": (r"\[unused16\]", r"\[unused17\]"),
+    # Words that others may write too, so only the end counts.
+    "granite": (None, r"Here(?: is|'s) my response:"),
+    "apriel": (None, r"\[BEGIN FINAL RESPONSE\]"),
+}
+"""Family to the patterns of where reasoning begins and ends."""
+
+_MARK = re.compile(
+    "|".join(
+        f"(?P<{kind}{number}>{pattern})"
+        for number, patterns in enumerate(MARKS.values())
+        for kind, pattern in zip(("begin", "end"), patterns, strict=True)
+        if pattern
+    ),
+    re.I,
+)
+_END = re.compile("|".join(end for _, end in MARKS.values()), re.I)
+_BLANK = re.compile(r"\s*")
+_SPECIAL = ("<|", "◁")
+"""How special tokens begin, which count anywhere in a line; words between tags may be prose."""
+
+
+class Answered(NamedTuple):
+    """What a line holds of the answer proper."""
+
+    text: str
+    """What stands behind its last mark."""
+    within: str | None
+    """Name of the mark that would end the reasoning at the line's end; ``None``: it is over."""
+    begins: bool
+    """Whether all before was reasoning: it ended here without having begun."""
+
+
+def skip_reasoning(line: str, within: str | None) -> Answered:
+    """Looks for marks in a line outside of code.
+
+    The end of reasoning counts wherever it stands, its beginning where the line begins: "I used
+    <think> for this" begins nothing.
+
+    Args:
+        line: The line.
+        within: As ``Answered.within`` of the line before.
+    """
+    at, begins = 0, False
+    for mark in _MARK.finditer(line):
+        name = str(mark.lastgroup)
+        if within is not None:
+            if name == within:
+                at, within = mark.end(), None
+        elif name.startswith("end"):
+            at, begins = mark.end(), True
+        elif mark[0].startswith(_SPECIAL) or _end_of_blanks(line, at) == mark.start():
+            at, within = mark.end(), name.replace("begin", "end")
+    return Answered(line[at:], within, begins)
+
+
+def begins_with_end(line: str) -> bool:
+    """Whether a line, perhaps one of code, begins with the end of reasoning."""
+    return _END.match(line, _end_of_blanks(line, 0)) is not None
+
+
+def _end_of_blanks(line: str, start: int) -> int:
+    blanks = _BLANK.match(line, start)
+    return blanks.end() if blanks else start
