@@ -128,14 +128,17 @@ class HFEngine:
         device = self.model.device
         places = {row: place for place, row in enumerate(dict.fromkeys(rows))}
         hits = self._memory.find(list(places))
-        if any(hits):
-            cache, filled = join_rows(hits)
+        spans = [(len(row), 0 if hit is None else hit.length) for row, hit in zip(places, hits, strict=True)]
+        # All rows run as many tokens as the one with most to run, so that padding stands in front
+        # of a row and never inside it: windows, chunks and ALiBi count the slots between tokens.
+        width = max(length - known for length, known in spans)
+        known = [max(0, length - width) for length, _ in spans]
+        if any(known):
+            cache, filled = join_rows(hits, known)
         else:
             cache = new_cache()
             filled = torch.zeros((len(places), 0), dtype=torch.bool, device=device)
-        known = [0 if hit is None else len(hit[0].token_ids[hit[1]]) for hit in hits]
         fresh = [row[skip:] for row, skip in zip(places, known, strict=True)]
-        width = max(map(len, fresh))
         padded = [[0] * (width - len(ids)) + list(ids) for ids in fresh]
         empty = [[False] * (width - len(ids)) + [True] * len(ids) for ids in fresh]
         filled = torch.cat([filled, torch.tensor(empty, device=device)], dim=1)

@@ -5,7 +5,7 @@ B rows, S slots (positions of the cache), H heads, D size of a head.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -90,6 +90,18 @@ def take_rows(cache: Cache, rows: Tensor | None) -> tuple[tuple[Tensor, Tensor],
     return tuple(pairs if rows is None else ((keys[rows], values[rows]) for keys, values in pairs))
 
 
+class Hit(NamedTuple):
+    """A remembered row with which a prompt begins."""
+
+    rows: CachedRows
+    row: int
+
+    @property
+    def length(self) -> int:
+        """Tokens that it holds."""
+        return len(self.rows.token_ids[self.row])
+
+
 class Memory:
     """Rows remembered between calls, the least recently used forgotten first.
 
@@ -111,39 +123,41 @@ class Memory:
         while sum(group.slots for group in self._groups) > self.max_slots:
             self._groups.pop(0)
 
-    def find(self, prompts: Sequence[tuple[int, ...]]) -> list[tuple[CachedRows, int] | None]:
+    def find(self, prompts: Sequence[tuple[int, ...]]) -> list[Hit | None]:
         """Returns, per prompt, the longest remembered row that is a proper prefix of it."""
         known = {
-            token_ids: (group, row)
+            token_ids: Hit(group, row)
             for group in self._groups
             for row, token_ids in enumerate(group.token_ids)
         }
         lengths = sorted({len(token_ids) for token_ids in known}, reverse=True)
-        hits: list[tuple[CachedRows, int] | None] = []
+        hits: list[Hit | None] = []
         for prompt in prompts:
             starts = (prompt[:length] for length in lengths if length < len(prompt))
             hits.append(next((known[start] for start in starts if start in known), None))
-        used = {id(hit[0]) for hit in hits if hit is not None}
+        used = {id(hit.rows) for hit in hits if hit is not None}
         self._groups.sort(key=lambda group: id(group) in used)
         return hits
 
 
-def join_rows(hits: Sequence[tuple[CachedRows, int] | None]) -> tuple[Cache, Tensor]:
-    """Builds one cache of remembered rows, right-aligned; a row without a hit stays empty.
+def join_rows(hits: Sequence[Hit | None], lengths: Sequence[int]) -> tuple[Cache, Tensor]:
+    """Builds one cache of the beginnings of remembered rows, right-aligned.
 
     Args:
-        hits: As from ``Memory.find``; at least one is not ``None``.
+        hits: As from ``Memory.find``.
+        lengths: Tokens to take of each, at most as many as it holds; 0: the row stays empty. At
+            least one is above 0.
 
     Returns:
         The cache, and (B, S) bool: True where a slot holds a token of its row.
     """
-    width = max(len(hit[0].token_ids[hit[1]]) for hit in hits if hit is not None)
+    width = max(lengths)
     members: dict[int, list[int]] = {}
     groups: dict[int, CachedRows] = {}
-    for place, hit in enumerate(hits):
-        if hit is not None:
-            groups[id(hit[0])] = hit[0]
-            members.setdefault(id(hit[0]), []).append(place)
+    for place, (hit, length) in enumerate(zip(hits, lengths, strict=True)):
+        if hit is not None and length:
+            groups[id(hit.rows)] = hit.rows
+            members.setdefault(id(hit.rows), []).append(place)
     model_layers = next(iter(groups.values())).layers
     layers = [
         [pair[kind].new_zeros((len(hits), pair[kind].shape[1], width, pair[kind].shape[3]))
@@ -153,10 +167,10 @@ def join_rows(hits: Sequence[tuple[CachedRows, int] | None]) -> tuple[Cache, Ten
     filled = torch.zeros((len(hits), width), dtype=torch.bool, device=layers[0][0].device)
     for key, group in groups.items():
         places = torch.tensor(members[key], device=filled.device)
-        rows = torch.tensor(
-            [hit[1] for hit in hits if hit is not None and hit[0] is group], device=filled.device
-        )
+        rows = torch.tensor([hits[place].row for place in members[key]], device=filled.device)
+        counts = torch.tensor([[lengths[place]] for place in members[key]], device=filled.device)
         mask = group.filled[rows]
+        mask = mask & (mask.cumsum(1) <= counts)
         # a stable sort moves the empty slots to the front and keeps the order of the others
         slots = mask.int().argsort(dim=1, stable=True)[:, -width:]
         span = slots.shape[1]
