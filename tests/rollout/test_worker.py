@@ -101,7 +101,7 @@ def test_more_episodes_than_a_group_come_back_in_order(chat: ChatFormat, sandbox
     assert all(rollout.record.solved for rollout in rollouts)
     assert max(map(len, engine.calls)) == 3
     seeds = [seed for call in engine.calls for _, seed in call]
-    assert sorted(seeds) == sorted(derive_seed(s, t) for s in range(11) for t in range(2))
+    assert sorted(seeds) == sorted(derive_seed(s, "answer", t) for s in range(11) for t in range(2))
 
 
 def test_an_episode_without_room_for_an_answer_ends_there(
@@ -304,3 +304,20 @@ def test_the_same_request_twice_is_refused(chat: ChatFormat, sandbox: Sandbox) -
     with pytest.raises(ValueError, match="stands twice"):
         worker.run([request, request])
     assert worker.run([]) == []
+
+
+def test_seeds_of_different_draws_differ() -> None:
+    paths: list[tuple[str | int, ...]] = [
+        *((name, i) for name in ("train", "eval", "minibatches") for i in range(50)),
+        *(("eval", place, sample) for place in range(50) for sample in range(4)),
+        *((), ("train",), ("1",), (1,), (0, 0), (0,), ("a", "b"), ('a", "b',)),
+    ]
+    # A longer number is no shorter one with something behind it: 2**33 + 1 is not 1, 2.
+    found = {derive_seed(s, *path) for s in (0, 1, -1, 2**32, 2**33 + 1, 2**63) for path in paths}
+    assert len(found) == 6 * len(paths)
+    assert all(0 <= seed < 2**63 for seed in found)
+
+
+def test_seeds_are_the_same_on_every_machine() -> None:
+    """By hand: the first 8 bytes of BLAKE2b of ``[0, "train", 7]``, lowest first, in 63 bits."""
+    assert derive_seed(0, "train", 7) == 6505220034088273366

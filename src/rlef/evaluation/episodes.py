@@ -77,7 +77,7 @@ def run_episodes(
         if (place, sample) not in found
     ]
     requests = [
-        EpisodeRequest(problem=problems[place], seed=derive_seed(derive_seed(seed, place), sample))
+        EpisodeRequest(problem=problems[place], seed=derive_seed(seed, "eval", place, sample))
         for place, sample in keys
     ]
     total, solved = len(problems) * samples, sum(record.solved for record in found.values())

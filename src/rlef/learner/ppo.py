@@ -89,9 +89,11 @@ class PPOLearner:
             self.critic = Critic(twin, seed, per_token=config.advantage == "token_critic")
         if config.lora is not None:
             policy.requires_grad_(False)
-            add_adapters(policy, config.lora, derive_seed(seed, 1))
+            add_adapters(policy, config.lora, derive_seed(seed, "policy adapters"))
             if self.critic is not None:
-                add_adapters(self.critic.backbone, config.lora, derive_seed(seed, 2))
+                add_adapters(
+                    self.critic.backbone, config.lora, derive_seed(seed, "critic adapters")
+                )
         if config.gradient_checkpointing:
             _save_memory(self.policy)
             if self.critic is not None:
@@ -160,7 +162,8 @@ class PPOLearner:
             return action_logprobs(self.policy, batch, self._temperature).logprobs
 
     def _minibatches(self, count: int, steps: int) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, self.updates))
+        seed = derive_seed(self._seed, "minibatches", self.updates)
+        generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(count, generator=generator).to(self.policy.device)
         return list(torch.tensor_split(order, min(steps, count)))
 

@@ -6,6 +6,8 @@ groups or more the judge's time is hidden behind the sampler's, and all runs hav
 On one that takes prompts one by one (``vllm``, ``openai``), see ``streaming.py``.
 """
 
+import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,8 +15,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-
-import numpy as np
 
 from rlef.engines import Engine, SamplingParams, StreamingEngine
 from rlef.environment import (
@@ -162,7 +162,7 @@ class RolloutWorker:
             pool, seed = self._random_feedback, request.seed
 
             def override(name: str, turn: int) -> str:
-                return pool.draw(name, derive_seed(seed, turn))
+                return pool.draw(name, derive_seed(seed, "feedback", turn))
 
         episode = Episode(
             request.problem.public,
@@ -202,9 +202,24 @@ class RolloutWorker:
 
 def _next_seed(running: Running) -> int:
     """Returns the seed of an episode's next answer."""
-    return derive_seed(running.request.seed, len(running.episode.turns))
+    return derive_seed(running.request.seed, "answer", len(running.episode.turns))
 
 
-def derive_seed(seed: int, number: int) -> int:
-    """Returns a seed for the ``number``-th draw of what has ``seed``; well mixed, in [0, 2**63)."""
-    return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0]) & _MAX_SEED
+def derive_seed(seed: int, *path: str | int) -> int:
+    """Returns a seed for one draw of what has ``seed``.
+
+    Args:
+        seed: Any integer.
+        path: Which draw: the name of a stream of draws, then numbers in it. Streams of different
+            names have nothing to do with each other, nor have paths of different length.
+
+    Returns:
+        A hash of all of it, in [0, 2**63): the same on every machine.
+
+    Example:
+        >>> derive_seed(0, "train", 7) == derive_seed(0, "eval", 7)
+        False
+    """
+    words = [int(seed), *(part if isinstance(part, str) else int(part) for part in path)]
+    digest = hashlib.blake2b(json.dumps(words).encode("ascii"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") & _MAX_SEED

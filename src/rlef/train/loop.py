@@ -354,7 +354,7 @@ class Trainer:
             self._order = passes, order
         return EpisodeRequest(
             problem=self.train_problems[self._order[1][place]],
-            seed=derive_seed(self.config.seed, index),
+            seed=derive_seed(self.config.seed, "train", index),
         )
 
     def _save(self) -> None:
