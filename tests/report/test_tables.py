@@ -75,6 +75,45 @@ def test_final_screen_fits_80_characters_and_ends_with_the_next_command(
     assert text.rstrip().endswith("runs/mini        next: rlef report runs/mini")
 
 
+def with_second_setting(summary: dict[str, Any]) -> dict[str, Any]:
+    other = make_summary(summary["seed"], 0.5)
+    also = {key: other[key] for key in ("before", "after", "random_feedback", "gain")}
+    main = {"temperature": 0.2, "top_p": 0.95}
+    return {**summary, **main, "also": {"temperature": 1.0, "top_p": 1.0, **also}}
+
+
+def test_two_settings_stand_side_by_side_and_below_each_other_on_the_screen(
+    summary: dict[str, Any],
+) -> None:
+    both = with_second_setting(summary)
+    lines = summary_markdown(both).splitlines()
+    assert (
+        "|  | before, T 0.2 | after, T 0.2 | after, random feedback, T 0.2 "
+        "| before, T 1 | after, T 1 | after, random feedback, T 1 |"
+    ) in lines
+    solve = "| 1@3 | 31.2 ±3.0 | 63.5 ±3.0 | 40.2 ±3.0 | 31.2 ±3.0 | 50.0 ±3.0 | 40.2 ±3.0 |"
+    assert solve in lines
+    gains = (
+        "gain in 1@3 at temperature 0.2, top-p 0.95: +32.3 points",
+        "gain in 1@3 at temperature 1: +18.8 points",
+    )
+    assert all(gain in lines[-1] for gain in gains)
+    text = text_of(summary_table(both))
+    assert "…" not in text and all(gain in text for gain in gains)
+    first, second = text.partition("\ntemperature 1\n")[::2]
+    assert "temperature 0.2, top-p 0.95\n" in first and "63.5 ±3.0" in first
+    assert "50.0 ±3.0" in second and "63.5" not in second
+
+
+def test_seeds_at_two_settings_have_a_mean_at_each() -> None:
+    summaries = [with_second_setting(make_summary(seed, 0.6)) for seed in (0, 1)]
+    rows = {row.label: row.cells[1] for row in seeds_rows(summaries)}
+    assert rows == {
+        **{"0, T 0.2": "60.0 ±3.0", "1, T 0.2": "60.0 ±3.0", "mean, T 0.2": "60.0 ±0.0"},
+        **{"0, T 1": "50.0 ±3.0", "1, T 1": "50.0 ±3.0", "mean, T 1": "50.0 ±0.0"},
+    }
+
+
 def test_markdown_has_a_row_per_line(summary: dict[str, Any]) -> None:
     lines = summary_markdown(summary).splitlines()
     assert "|  | before | after | after, random feedback |" in lines

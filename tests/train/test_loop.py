@@ -66,8 +66,16 @@ def test_a_run_writes_what_the_summary_needs(whole: RunFolder) -> None:
     summary = whole.read_summary()
     assert summary is not None
     assert summary["test_problems"] == 4 and summary["updates"] == 6
+    assert (summary["temperature"], summary["top_p"]) == (0.2, 0.95)
+    assert (summary["also"]["temperature"], summary["also"]["top_p"]) == (1.0, 1.0)
     for stage in ("before", "after", "random_feedback"):
-        assert set(summary[stage]) >= {"solve", "solve_rate_by_turn", "repair_rate", "statistics"}
+        for found in (summary[stage], summary["also"][stage]):
+            assert set(found) >= {"solve", "solve_rate_by_turn", "repair_rate", "statistics"}
+    first, second = (
+        sorted(json.dumps(episode["turns"]) for episode in whole.read_rollouts(name))
+        for name in ("eval-before", "eval-before-also")
+    )
+    assert len(first) == len(second) == 4 and first != second
     assert [line["update"] for line in whole.read_metrics()] == [2, 4, 6]
     assert [len(whole.read_rollouts(f"train-{u:06d}")) for u in (2, 4, 6)] == [8, 8, 8]
     assert [checkpoint.update for checkpoint in whole.checkpoints()] == [6]

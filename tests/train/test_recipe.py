@@ -25,6 +25,17 @@ def test_the_papers_settings(recipe: str, updates: int) -> None:
     assert (config.eval.temperature, config.eval.top_p, config.eval.every) == (0.2, 0.95, 800)
 
 
+def test_a_second_setting_of_evaluation_can_be_changed_left_out_and_equal_to_the_first() -> None:
+    def settings(*words: str) -> list[tuple[float, float]]:
+        samplings = load_config(TrainConfig, "mini", list(words)).eval.samplings
+        return [(sampling.temperature, sampling.top_p) for sampling in samplings]
+
+    assert settings() == [(0.2, 0.95), (1.0, 1.0)]
+    assert settings("eval.also.temperature=0.6") == [(0.2, 0.95), (0.6, 1.0)]
+    assert settings("eval.also=null") == [(0.2, 0.95)]
+    assert settings("eval.temperature=1", "eval.top_p=1") == [(1.0, 1.0)]
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
@@ -33,6 +44,7 @@ def test_the_papers_settings(recipe: str, updates: int) -> None:
         ("eval.every=4", "data.valid and eval.every belong together"),
         ("rollout.turn_limit=0", "rollout.turn_limit"),
         ("learner.lr=-1", "learner.lr"),
+        ("eval.also.top_p=2", "eval.also.top_p: must be less than or equal to 1"),
         ("learner.learning_rate=1", "unknown key learner.learning_rate"),
     ],
 )

@@ -308,7 +308,7 @@ def _trl_rates(setting: Setting, config: TrainConfig) -> list[float]:
 def _open(
     setting: Setting, words: Sequence[str], batches: int
 ) -> "tuple[TrainConfig, RunFolder, tempfile.TemporaryDirectory[str]]":
-    small = ["eval.random_feedback=false", "eval.problems=2"]
+    small = ["eval.random_feedback=false", "eval.problems=2", "eval.also=null"]
     own = join_words(setting.words, words, small)
     steps = load_config(TrainConfig, setting.recipe, own).updates_per_batch
     updates = batches * steps

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rlef.report.tables import setting_name
 from rlef.run import RunFolder
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ _STYLE: Any = {
 def learning_figure(run: RunFolder, path: Path) -> None:
     """Draws the figure from a run's metrics and, once it is finished, its summary.
 
-    Left: solve rate by turn before training, after it, and after it with random feedback. Right:
+    Left: solve rate by turn before training, after it, and after it with random feedback, at the
+    main setting of evaluation. Right:
     training curves over updates, raw (pale) and as a running mean.
 
     Args:
@@ -138,7 +140,8 @@ def _draw_by_turn(ax: "Axes", summary: Mapping[str, Any]) -> None:
     ax.set_ylim(0, min(119, max(10.0, highest * 1.25)))
     ax.set_yticks([tick for tick in ax.get_yticks() if tick <= 100])
     ax.grid(visible=False, axis="x")
-    ax.set_title(f"Solved by turn, % of {summary['test_problems']} test problems")
+    at = f", {setting_name(summary)}" if "also" in summary else ""
+    ax.set_title(f"Solved by turn, % of {summary['test_problems']} test problems{at}")
     if ax.patches:
         ax.legend(loc="upper left")
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from rlef.report.figures import learning_figure
-from rlef.report.tables import COLUMNS, Row, headline, notes, percent, summary_rows
+from rlef.report.tables import (
+    Row,
+    headline,
+    notes,
+    percent,
+    summary_headings,
+    summary_rows,
+    summary_stages,
+)
 from rlef.run import RunFolder
 
 Record = Mapping[str, Any]
@@ -57,7 +65,8 @@ def write_report(run: RunFolder) -> Path:
         '<p class="dim">Curves: pale is each update, the line a running mean.</p>',
     ]
     if summary is not None:
-        parts += ["<h2>Results</h2>", _table(["", *COLUMNS.values()], summary_rows(summary))]
+        table = _table(summary_headings(summary), summary_rows(summary))
+        parts += ["<h2>Results</h2>", table]
         parts += [f'<p class="dim">{escape(line)}</p>' for line in notes(summary)]
         parts += _timing(summary) + _statistics(summary)
     parts += _dialogues(run)
@@ -106,12 +115,12 @@ def _timing(summary: Record) -> list[str]:
 
 def _statistics(summary: Record) -> list[str]:
     """All that was counted, as it stands in the summary."""
-    stages = [(summary.get(key) or {}).get("statistics") or {} for key in COLUMNS]
+    stages = [stage.get("statistics") or {} for stage in summary_stages(summary)]
     names = dict.fromkeys(name for stage in stages for name in stage)
     rows = [Row(name, tuple(_plain(stage.get(name)) for stage in stages)) for name in names]
     if not rows:
         return []
-    table = _table(["", *COLUMNS.values()], rows)
+    table = _table(summary_headings(summary), rows)
     return [f"<details><summary>All statistics</summary>{table}</details>"]
 
 

@@ -50,9 +50,39 @@ def percent_with_interval(estimate: Mapping[str, float | None] | None) -> str:
     return f"{percent(mean)} ±{percent((high - low) / 2)}"
 
 
+def by_setting(summary: Summary) -> list[Summary]:
+    """The summary as it is at each setting of evaluation: the main one, then ``eval.also``."""
+    also = summary.get("also")
+    return [summary, {**summary, **also}] if also else [summary]
+
+
+def setting_name(summary: Summary) -> str:
+    """How answers were sampled.
+
+    Example:
+        >>> setting_name({"temperature": 0.2, "top_p": 0.95})
+        'temperature 0.2, top-p 0.95'
+    """
+    top_p = "" if summary["top_p"] == 1 else f", top-p {summary['top_p']:g}"
+    return f"temperature {summary['temperature']:g}{top_p}"
+
+
+def summary_headings(summary: Summary) -> list[str]:
+    """Headings of ``summary_rows``, with the temperature where there are two."""
+    several = by_setting(summary)
+    if len(several) == 1:
+        return ["", *COLUMNS.values()]
+    return ["", *(f"{name}, {_short(one)}" for one in several for name in COLUMNS.values())]
+
+
+def summary_stages(summary: Summary) -> list[Summary]:
+    """The evaluations of a run: ``COLUMNS`` at each setting; empty where there was none."""
+    return [one.get(key) or {} for one in by_setting(summary) for key in COLUMNS]
+
+
 def summary_rows(summary: Summary) -> list[Row]:
-    """The rows of a run's table, cells in the order of ``COLUMNS``."""
-    return stage_rows([summary.get(key) or {} for key in COLUMNS], int(summary["turn_limit"]))
+    """The rows of a run's table, cells in the order of ``summary_stages``."""
+    return stage_rows(summary_stages(summary), int(summary["turn_limit"]))
 
 
 def stage_rows(stages: Sequence[Summary], turn_limit: int) -> list[Row]:
@@ -98,13 +128,16 @@ def notes(summary: Summary) -> list[str]:
         f"rates in % of {summary['test_problems']} test problems, {samples} "
         f"episode{'s' if samples != 1 else ''} each, ± half a 95 % bootstrap interval",
     ]
-    gain = summary.get("gain")
-    if gain and None not in (gain["mean"], gain["low"], gain["high"]):
-        mean, low, high = (100 * float(gain[key]) for key in ("mean", "low", "high"))
-        lines.append(
-            f"gain in 1@{summary['turn_limit']}: {mean:+.1f} points, "
-            f"95 % interval {low:+.1f} to {high:+.1f}, same problems before and after"
-        )
+    several = by_setting(summary)
+    for one in several:
+        gain = one.get("gain")
+        if gain and None not in (gain["mean"], gain["low"], gain["high"]):
+            mean, low, high = (100 * float(gain[key]) for key in ("mean", "low", "high"))
+            at = f" at {setting_name(one)}" if len(several) > 1 else ""
+            lines.append(
+                f"gain in 1@{one['turn_limit']}{at}: {mean:+.1f} points, "
+                f"95 % interval {low:+.1f} to {high:+.1f}, same problems before and after"
+            )
     masked = int(summary["masked_infra"])
     rollouts = "rollout" if masked == 1 else "rollouts"
     lines.append(f"{masked} {rollouts} masked (judge infrastructure)")
@@ -117,7 +150,13 @@ def summary_table(summary: Summary, run_path: Path | None = None) -> "Group":
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(headline(summary), style="bold")]
-    parts.append(_rich_table(["", *COLUMNS.values()], summary_rows(summary)))
+    several = by_setting(summary)
+    for one in several:  # one below the other: side by side they are wider than 80 characters
+        if len(several) > 1:
+            parts.append(Text(f"\n{setting_name(one)}"))
+        stages = [one.get(key) or {} for key in COLUMNS]
+        rows = stage_rows(stages, int(one["turn_limit"]))
+        parts.append(_rich_table(["", *COLUMNS.values()], rows))
     parts += [Text(line, style="dim") for line in notes(summary)]
     if run_path is not None:
         parts.append(Text(f"\n{run_path}        next: rlef report {run_path}"))
@@ -145,13 +184,14 @@ def comparison_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def summary_markdown(summary: Summary) -> str:
     """The same as Markdown."""
-    table = _markdown_table(["", *COLUMNS.values()], summary_rows(summary))
+    table = _markdown_table(summary_headings(summary), summary_rows(summary))
     return f"**{headline(summary)}**\n\n{table}\n\n" + "; ".join(notes(summary)) + ".\n"
 
 
 def seeds_rows(summaries: Sequence[Summary]) -> list[Row]:
     """One row per seed, then the mean over seeds ± their sample standard deviation.
 
+    Where a recipe is evaluated at two settings, these rows come at the first, then at the second.
     Columns: 1@n before, after, after with random feedback; repair rate after; gain in 1@n.
 
     Raises:
@@ -159,6 +199,17 @@ def seeds_rows(summaries: Sequence[Summary]) -> list[Row]:
     """
     if not summaries:
         raise ValueError("no summaries to show; at least one is needed")
+    settings = list(zip(*map(by_setting, summaries), strict=True))
+    if len(settings) == 1:
+        return _rows_of_seeds(summaries)
+    return [
+        Row(f"{row.label}, {_short(found[0])}", row.cells)
+        for found in settings
+        for row in _rows_of_seeds(found)
+    ]
+
+
+def _rows_of_seeds(summaries: Sequence[Summary]) -> list[Row]:
     estimates = [
         (
             str(summary["seed"]),
@@ -229,6 +280,10 @@ def _seeds_headline(summaries: Sequence[Summary]) -> str:
         f"1@{first['turn_limit']} in % of {first['test_problems']} test problems · "
         f"{len(summaries)} seeds · {duration(wall_s)} each"
     )
+
+
+def _short(summary: Summary) -> str:
+    return f"T {summary['temperature']:g}"
 
 
 def _over_seeds(column: Sequence[Mapping[str, float | None] | None]) -> str:

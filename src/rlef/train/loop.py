@@ -45,7 +45,7 @@ from rlef.rollout.records import rollout_from_json, rollout_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import Limits, Sandbox
 from rlef.train.controls import build_controls
-from rlef.train.recipe import TrainConfig
+from rlef.train.recipe import SamplingSection, TrainConfig
 from rlef.train.summary import summarize
 
 BEST = "best"
@@ -82,21 +82,18 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
         sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
         trainer = Trainer(config, run, display, sandbox)
         trainer.describe()
-        before = trainer.evaluate("eval-before")
+        stages = {"before": trainer.evaluate("eval-before")}
         trainer.train_to_the_end()
         trainer.take_best()
-        after = trainer.evaluate("eval-after")
-        random = (
-            trainer.evaluate("eval-random", random_feedback=True)
-            if config.eval.random_feedback
-            else None
-        )
+        stages["after"] = trainer.evaluate("eval-after")
+        if config.eval.random_feedback:
+            stages["random_feedback"] = trainer.evaluate("eval-random", random_feedback=True)
         run.write_summary(
             summarize(
                 config,
                 trainer.parameters,
                 run.read_metrics(),
-                {"before": before, "after": after, "random_feedback": random},
+                stages,
                 trainer.evaluation_s,
             )
         )
@@ -207,12 +204,15 @@ class Trainer:
             f"rollouts; run folder {self.run.path}"
         )
 
-    def evaluate(self, name: str, *, random_feedback: bool = False) -> list[EpisodeRecord]:
-        """Runs the episodes of one evaluation on the test problems."""
+    def evaluate(self, name: str, *, random_feedback: bool = False) -> list[list[EpisodeRecord]]:
+        """Runs the episodes of an evaluation on the test problems, at each of its settings."""
         feedback = self.controls.evaluation
         if random_feedback:
             feedback = replace(feedback, kind="random")
-        return self._evaluate(name, self.test_problems, feedback)
+        return [
+            self._evaluate(f"{name}-also" if i else name, self.test_problems, feedback, sampling)
+            for i, sampling in enumerate(self.config.eval.samplings)
+        ]
 
     def take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""
@@ -229,7 +229,8 @@ class Trainer:
         if every is None or self.update % every:
             return None
         name = f"valid-{self.update:06d}"
-        records = self._evaluate(name, self.valid_problems, self.controls.evaluation)
+        sampling = self.config.eval.samplings[0]
+        records = self._evaluate(name, self.valid_problems, self.controls.evaluation, sampling)
         rate = episode_statistics(records, self.config.eval_turn_limit).one_at_n
         rates = [line.get("valid_solve_rate") for line in self.run.read_metrics()]
         if all(rate > other for other in rates if other is not None):
@@ -237,14 +238,18 @@ class Trainer:
         return rate
 
     def _evaluate(
-        self, name: str, problems: Sequence[Problem], feedback: FeedbackOptions
+        self,
+        name: str,
+        problems: Sequence[Problem],
+        feedback: FeedbackOptions,
+        setting: SamplingSection,
     ) -> list[EpisodeRecord]:
         """Runs the episodes that are not on disk."""
         started = time.perf_counter()
         settings = self.config.eval
         sampling = SamplingParams(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
+            temperature=setting.temperature,
+            top_p=setting.top_p,
             max_new_tokens=self.config.rollout.max_new_tokens,
         )
         self.engine.clear_cache()

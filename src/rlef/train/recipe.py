@@ -92,6 +92,15 @@ class RolloutConfig(BaseModel):
     memory_mb: int = Field(1024, ge=16)
 
 
+class SamplingSection(BaseModel):
+    """How answers are sampled."""
+
+    model_config = _FROZEN
+
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+
+
 class EvalConfig(BaseModel):
     """How the model is evaluated before and after training."""
 
@@ -109,10 +118,19 @@ class EvalConfig(BaseModel):
     among them; an episode ends when these pass."""
     temperature: float = Field(0.2, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
+    also: SamplingSection | None = None
+    """A second setting, at which the test problems are evaluated too; ``null``: none. What is
+    kept by ``every`` is chosen at the first."""
     random_feedback: bool = True
     """Also the control: the trained model with feedback on other problems."""
     every: int | None = Field(None, ge=1)
     """Updates between two evaluations on ``data.valid``; ``null``: none."""
+
+    @property
+    def samplings(self) -> tuple[SamplingSection, ...]:
+        """The settings at which the test problems are evaluated, without repetition."""
+        first = SamplingSection(temperature=self.temperature, top_p=self.top_p)
+        return (first,) if self.also in (None, first) else (first, self.also)
 
 
 class TrainConfig(BaseModel):

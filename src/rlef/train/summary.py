@@ -6,14 +6,14 @@ from typing import Any
 from rlef.environment import EpisodeRecord
 from rlef.evaluation import paired_difference_interval, solved_by_problem
 from rlef.evaluation.stage import stage_summary
-from rlef.train.recipe import TrainConfig
+from rlef.train.recipe import SamplingSection, TrainConfig
 
 
 def summarize(
     config: TrainConfig,
     parameters: int,
     metrics: Sequence[Mapping[str, Any]],
-    evaluations: Mapping[str, Sequence[EpisodeRecord] | None],
+    evaluations: Mapping[str, Sequence[Sequence[EpisodeRecord]]],
     evaluation_s: float,
 ) -> dict[str, object]:
     """Returns the summary of a finished run as JSON values.
@@ -22,17 +22,15 @@ def summarize(
         config: The recipe.
         parameters: Of the policy.
         metrics: The lines of ``metrics.jsonl``.
-        evaluations: "before", "after" and, where it was asked for, "random_feedback".
+        evaluations: "before", "after" and, where it was asked for, "random_feedback": the
+            episodes at each of the recipe's ``eval.samplings``.
         evaluation_s: Seconds spent on them.
     """
     turns = config.eval_turn_limit
-    stages = {
-        name: stage_summary(records, turns)
-        for name, records in evaluations.items()
-        if records is not None
-    }
-    before, after = evaluations["before"] or (), evaluations["after"] or ()
-    gain = paired_difference_interval(solved_by_problem(before), solved_by_problem(after))
+    main, *also = (
+        _at_one_setting({name: found[i] for name, found in evaluations.items()}, turns, sampling)
+        for i, sampling in enumerate(config.eval.samplings)
+    )
     generate, waiting, rollout, update = (
         sum(float(line[key]) for line in metrics)
         for key in ("generate_s", "judge_wait_s", "rollout_s", "update_s")
@@ -44,10 +42,10 @@ def summarize(
         "wall_s": rollout + update + evaluation_s,
         "parameters": parameters,
         "turn_limit": turns,
-        "test_problems": len({record.problem for record in before}),
+        "test_problems": len({record.problem for record in evaluations["before"][0]}),
         "samples_per_problem": config.eval.samples,
-        **stages,
-        "gain": {"mean": gain.estimate, "low": gain.low, "high": gain.high},
+        **main,
+        **({"also": also[0]} if also else {}),
         "timing_s": {
             "sampling": generate,
             "waiting for the judge": waiting,
@@ -56,4 +54,17 @@ def summarize(
             "evaluation": evaluation_s,
         },
         "masked_infra": sum(int(line["masked_infra"]) for line in metrics),
+    }
+
+
+def _at_one_setting(
+    evaluations: Mapping[str, Sequence[EpisodeRecord]], turns: int, sampling: SamplingSection
+) -> dict[str, object]:
+    before, after = evaluations["before"], evaluations["after"]
+    gain = paired_difference_interval(solved_by_problem(before), solved_by_problem(after))
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        **{name: stage_summary(records, turns) for name, records in evaluations.items()},
+        "gain": {"mean": gain.estimate, "low": gain.low, "high": gain.high},
     }
