@@ -1,4 +1,5 @@
 import json
+import math
 import re
 import time
 from collections import Counter
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rlef.sandbox.checkers import make_checker, make_json_checker
+from rlef.sandbox.checker_values import compare_values
+from rlef.sandbox.checkers import function_rules, make_checker, make_json_checker
 
 TEXT_CHECKERS = (
     "tokens",
@@ -57,7 +59,15 @@ TOKENS = st.lists(st.text("ab1.-", min_size=1, max_size=4).map(str.encode), max_
         ("float", b"1000000.0", b"1000001.1", False),
         ("float", b"9007199254740993", b"9007199254740992", False),
         ("float", b"7", b"+7", True),
-        ("float", b"7", b"7.0", False),
+        ("float", b"7", b"7.0", True),
+        ("float", b"2", b"1.9999990", True),
+        ("float", b"2", b"2.0000021", False),
+        ("float", b"0", b"-0.0", True),
+        ("float", b"0", b"-0", False),
+        ("float", b"7", b"07", False),
+        ("float", b"7", b"07.", True),
+        ("float", b"7 0.5 3", b"7.0 0.5 4", False),
+        ("float(abs=0,rel=0)", b"9007199254740993", b"9007199254740992.0", False),
         ("float", b"nan", b"nan", True),
         ("float", b"1.0", b"nan", False),
         ("float", b"1.0", b"1_0e-1", False),
@@ -77,7 +87,7 @@ TOKENS = st.lists(st.text("ab1.-", min_size=1, max_size=4).map(str.encode), max_
         ("float", b"7 1.0", b"8 1", False),
         ("float", b"7.", b".7e1", True),
         ("float", b"1e2", b"100", True),
-        ("float", b"100", b"1e2", False),
+        ("float", b"100", b"1e2", True),
         ("float", b"16.0", b"0x10", False),
         ("float", b".", b"0.0", False),
         ("float", b"1.0", b"1.0e", False),
@@ -258,8 +268,23 @@ def test_json_equals_itself_in_any_layout(value: object) -> None:
     ("expected", "actual", "same"),
     [
         (b"1", b"1", True),
-        (b"1", b"1.0", False),
+        (b"1", b"1.0", True),
+        (b"1.0", b"1", True),
+        (b"2", b"2.0000000000000004", False),
+        (b"0", b"-0.0", True),
         (b"1", b"true", False),
+        (b"1.0", b"true", False),
+        (b"false", b"0", False),
+        (b"false", b"0.0", False),
+        (b"1", b'"1"', False),
+        (b'[1, {"a": [2.0, 3]}]', b'[1.0, {"a": [2, 3.0]}]', True),
+        (b"9007199254740993", b"9007199254740992.0", False),
+        (b"9007199254740992", b"9007199254740993.0", True),  # reads as the double ...992
+        (b"1e22", b"1" + b"0" * 22, True),
+        (b"1e23", b"1" + b"0" * 23, False),  # the double is 99999999999999991611392
+        (b"1e23", b"99999999999999991611392", True),
+        (b"1e308", b"9" * 5000, False),
+        (b"9" * 5000, b"1e308", False),
         (b"[1, [2]]", b"[1,[2]]", True),
         (b"[1]", b"[1, 2]", False),
         (b'{"a": 1, "b": 2}', b'{"b":2,"a":1}', True),
@@ -269,7 +294,9 @@ def test_json_equals_itself_in_any_layout(value: object) -> None:
         (b"1", b"[" * 100_000, False),
     ],
 )
-def test_json_types_count(expected: bytes, actual: bytes, same: bool) -> None:
+def test_json_is_compared_by_value_and_booleans_are_no_numbers(
+    expected: bytes, actual: bytes, same: bool
+) -> None:
     assert (make_json_checker("tokens")(expected, actual) is None) == same
 
 
@@ -280,7 +307,14 @@ def test_json_types_count(expected: bytes, actual: bytes, same: bool) -> None:
         ("float", b"1.0", b"1.0000009", True),
         ("float", b"0.3", b"0.300001", True),
         ("float", b"1.0", b"true", False),
-        ("float", b"1", b"1.0", False),
+        ("float", b"1", b"1.0", True),
+        ("float", b"2", b"1.9999990", True),
+        ("float", b"[2]", b"[2.0000021]", False),
+        ("float", b"2", b"3", False),
+        ("float", b"1", b"true", False),
+        ("float(abs=0.5,rel=0)", b"1e17", b"1" + b"0" * 16 + b"1", False),
+        ("float(abs=0.5,rel=0)", b"1" + b"0" * 16 + b"1", b"1e17", False),
+        ("float", b"9" * 400, b"1.0", False),
         ("float", b"[1.0, {}]", b"[1.1, {}]", False),
         ("float", b"1.0", b"9" * 5000, False),
         ("float", b"1.0", b"9" * 400, False),
@@ -300,7 +334,9 @@ def test_json_types_count(expected: bytes, actual: bytes, same: bool) -> None:
         ("tokens", b"[1, 2]", b"[2, 1]", False),
         ("unordered-lines", b"[1, 2, 2]", b"[2, 1, 2]", True),
         ("unordered-lines", b"[1, 2, 2]", b"[1, 1, 2]", False),
-        ("unordered-lines", b"[1]", b"[1.0]", False),
+        ("unordered-lines", b"[1]", b"[1.0]", True),
+        ("unordered-lines", b"[[1, 2], 3.0]", b"[3, [1.0, 2]]", True),
+        ("unordered-lines", b"[[1], 2]", b"[2, [true]]", False),
         ("unordered-lines", b"[1]", b"[true]", False),
         ("unordered-lines", b"[[1, 2], {}]", b"[{}, [1, 2]]", True),
         ("unordered-lines", b"[[1, 2]]", b"[[2, 1]]", False),
@@ -630,3 +666,20 @@ def test_time_of_json_is_linear() -> None:
         for spec in ("tokens", "float", "unordered-lines"):
             make_json_checker(spec)(text, text.replace(b"1]", b"2 ]"))
     assert time.process_time() - start < 10
+
+
+def test_tolerance_between_numbers_of_literals() -> None:
+    tolerance = function_rules("float").tolerance
+    inf, nan = math.inf, math.nan
+    for want, got, same in (
+        (2, 2.0000001, True),
+        ((1.0, {2: 3}), (1, {2: 3.0000001}), True),
+        (2, 3, False),
+        (0.3, nan, False),
+        (nan, 1, False),
+        (nan, nan, False),
+        (inf, inf, True),
+        (inf, 10**400, False),
+        (10**400, 1.0, False),
+    ):
+        assert (compare_values(want, got, tolerance) is None) == same, (want, got)

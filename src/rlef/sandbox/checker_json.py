@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TypeGuard
 
 from rlef.sandbox.checker_numbers import Tolerance
 from rlef.sandbox.checker_text import shared_start, show, show_pair, uneven_words
@@ -22,7 +23,7 @@ class _Nothing:
 
 
 _SCALARS = frozenset({int, float, str, bool, type(None), LongInteger})
-
+_NUMBERS = frozenset({int, float})
 
 _Path = tuple["_Path", int | str] | None
 _Pair = tuple[_Path, object, object]
@@ -31,12 +32,12 @@ _Pair = tuple[_Path, object, object]
 def compare_json(
     expected: bytes, actual: bytes, tolerance: Tolerance | None, any_order: bool
 ) -> str | None:
-    """Compares two JSON texts by value and type.
+    """Compares two JSON texts by value: 2 is 2.0, to the last digit, but true is not 1.
 
     Args:
         expected: The expected text.
         actual: The text of the result.
-        tolerance: How far a number may be from an expected float; ``None`` means equal.
+        tolerance: How far two numbers may be apart unless both are integers; ``None`` means equal.
         any_order: Whether the order of the outermost list is free.
     """
     try:
@@ -125,13 +126,14 @@ def _inner_pairs(path: _Path, want: object, got: object) -> list[_Pair] | None:
 
 
 def _same(want: object, got: object, tolerance: Tolerance | None) -> bool:
-    if tolerance is not None and isinstance(want, float) and type(got) in (int, float):
-        assert isinstance(got, int | float)
-        try:
-            return tolerance.close_floats(want, float(got))
-        except OverflowError:
-            return False
+    if is_number(want) and is_number(got):
+        return want == got or (tolerance is not None and tolerance.close_values(want, got))
     return type(want) is type(got) and want == got
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number; booleans are none."""
+    return type(value) in _NUMBERS
 
 
 def _uneven(want: list[object], got: list[object]) -> str | None:
@@ -159,18 +161,22 @@ def _counted(
 
 def _keys(items: list[object]) -> list[Hashable]:
     if set(map(type, items)) <= _SCALARS:
-        return list(zip(map(type, items), items, strict=True))
+        return list(zip(map(_kind, items), items, strict=True))
     return list(map(_key, items))
 
 
 def _key(value: object) -> Hashable:
-    """Equal for equal values of the same type, and only for those."""
+    """Equal for values that are the same by ``_same``, and only for those."""
     if isinstance(value, list):
         return list, tuple(_keys(value))
     if isinstance(value, dict):
         return dict, frozenset((name, _key(item)) for name, item in value.items())
     assert isinstance(value, Hashable)
-    return type(value), value
+    return _kind(value), value
+
+
+def _kind(value: object) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _words(found: _Pair, expected: bytes, actual: bytes) -> str:

@@ -31,10 +31,10 @@ class Tolerance:
         expected, actual = map(list, zip(*pairs, strict=True))
         if not all(_NUMBERS.fullmatch(b" ".join(side) + b" ") for side in (expected, actual)):
             return False
-        whole = [not (b"." in a or b"e" in a or b"E" in a) for a in expected]
+        whole = [_is_whole(a) and _is_whole(b) for a, b in pairs]
         if not any(whole):
             return self._all_close(expected, actual)
-        broken = [pair for pair, is_whole in zip(pairs, whole, strict=True) if not is_whole]
+        broken = [pair for pair, both in zip(pairs, whole, strict=True) if not both]
         integers = compress(pairs, whole)
         return all(a.lstrip(b"+") == b.lstrip(b"+") for a, b in integers) and self._all_close(
             [a for a, _ in broken], [b for _, b in broken]
@@ -45,9 +45,20 @@ class Tolerance:
         doubtful = [(a, b) for a, b, sure in zip(want, got, close, strict=True) if not sure]
         return all(self._close(a.decode(), b.decode()) for a, b in doubtful)
 
-    def close_floats(self, want: float, got: float) -> bool:
-        """The formula for the shortest decimal numbers that read as these doubles."""
-        return self._surely_close(want, got) or self._close(repr(want), repr(got))
+    def close_values(self, want: int | float, got: int | float) -> bool:
+        """The formula for exact integers and the shortest decimals that read as these doubles.
+
+        Two integers are not close: they are equal or they are not.
+        """
+        if isinstance(want, int) and isinstance(got, int):
+            return False
+        try:
+            one, other = float(want), float(got)
+        except OverflowError:
+            return False
+        if not math.isfinite(one) or not math.isfinite(other):
+            return False
+        return self._surely_close(one, other) or self._close(repr(want), repr(got))
 
     def _surely_close(self, a: float, b: float) -> bool:
         size, (absolute, relative) = abs(a), self._margins
@@ -65,3 +76,7 @@ class Tolerance:
         if distance <= self._absolute:
             return True
         return distance <= _EXACT.multiply(self._relative, _EXACT.abs(a))
+
+
+def _is_whole(token: bytes) -> bool:
+    return not (b"." in token or b"e" in token or b"E" in token)

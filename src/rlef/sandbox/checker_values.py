@@ -1,6 +1,6 @@
 """Comparison of what functions return, by the form that a test's expected output has.
 
-* JSON: by value and type, see ``checker_json``; a tuple counts as a list.
+* JSON: by value, see ``checker_json``; a tuple counts as a list.
 * ``{"__python__": LITERAL}``: with Python's ``==`` between plain values.
 * ``{"__check__": EXPRESSION, "setup": CODE}``: by an expression over ``result`` and ``args``, run
   in a jail of its own. ``setup`` may be left out.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from rlef.problems import Test
-from rlef.sandbox.checker_json import compare_json
+from rlef.sandbox.checker_json import compare_json, is_number
 from rlef.sandbox.checker_numbers import Tolerance
 from rlef.sandbox.checker_text import shared_start, show, show_pair
 from rlef.sandbox.checkers import FunctionRules, function_rules
@@ -113,7 +113,7 @@ def make_value_checker(spec: str, jail: Callable[[], Jail]) -> ValueChecker:
 
 
 def compare_values(want: object, got: object, tolerance: Tolerance | None) -> str | None:
-    """Compares two plain values with ``==``; expected floats within a tolerance if there is one.
+    """Compares two plain values with ``==``; numbers, but for two integers, within a tolerance if there is one.
 
     Args:
         want: The expected value.
@@ -199,12 +199,8 @@ def _same(want: object, got: object, tolerance: Tolerance | None) -> bool:
         return True
     if tolerance is None:
         return False
-    if isinstance(want, float) and type(got) in (int, float):
-        assert isinstance(got, int | float)
-        try:
-            return tolerance.close_floats(want, float(got))
-        except OverflowError:
-            return False
+    if is_number(want) and is_number(got):
+        return tolerance.close_values(want, got)
     if type(want) is not type(got):
         return False
     if isinstance(want, list | tuple) and isinstance(got, list | tuple):

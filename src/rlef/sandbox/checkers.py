@@ -38,11 +38,11 @@ def make_checker(spec: str) -> Checker:
     * ``lines``: the same lines, without blanks at the ends of lines and empty lines at the end.
     * ``exact``: the same bytes.
     * ``float`` or ``float(abs=1e-6,rel=1e-6)`` (either tolerance may be left out and is 1e-6 then):
-      as ``tokens``, but a token expected with a point or an exponent is met by any decimal number
+      as ``tokens``, but two decimal numbers of which at least one has a point or an exponent meet
       with a distance of at most max(abs, rel * |expected|). Neither may be beyond the largest
-      double. The formula is decided exactly, not in doubles. Any other expected number is an
-      integer and met by the same digits only; just a leading plus does not count, so ``7`` is met
-      by ``+7`` but not by ``7.0``, ``07``, and ``0`` not by ``-0``.
+      double. The formula is decided exactly, not in doubles. Two integers meet by the same digits
+      only; just a leading plus does not count, so ``7`` is met by ``+7`` and ``7.0`` but not by
+      ``07``, and ``0`` not by ``-0``.
     * ``case-blind``: as ``tokens``, but ASCII letters of either case are the same.
     * ``unordered-lines``: the same lines, each as often, in any order; blanks at the ends of lines
       and all empty lines are left out.
@@ -73,11 +73,11 @@ class FunctionRules:
     """What counts as equal between a value that a function returned and the expected one."""
 
     tolerance: Tolerance | None = None
-    """How far a number may be from an expected float; ``None`` means equal."""
+    """How far two numbers may be apart unless both are integers; ``None`` means equal."""
     any_order: bool = False
     """Whether the order of the outermost list is free, where JSON is expected."""
     loose: bool = False
-    """Whether numbers of different types may be equal, where JSON is expected."""
+    """Whether JSON is compared as Python's ``==`` does: true is 1 then."""
     unwrap: bool = False
     """Whether an expected list of one item is also met by the item, where JSON is expected."""
 
@@ -95,8 +95,9 @@ _FUNCTION_RULES = {
 def function_rules(spec: str) -> FunctionRules:
     """What a checker means for the value that a function returns.
 
-    Types of JSON must be equal too (``1``, ``1.0`` and ``true`` differ), except that with a
-    ``float`` checker an expected float is met by any number within the tolerance. ``tokens``,
+    Numbers that are equal are equal, whatever their types (``1`` is ``1.0``, exactly), but ``true``
+    is no number. With a ``float`` checker two numbers of which at least one is a float may differ
+    by the tolerance. ``tokens``,
     ``lines`` and ``exact`` all mean this comparison of values. With ``unordered-lines`` the items
     of a returned list may stand in any order, as if each were printed on a line; lists inside of
     it keep theirs. ``compat:lcb-call`` and ``compat:apps-call``, the rules of LiveCodeBench and
