@@ -153,6 +153,7 @@ PUBLIC = {
         "SandboxError",
         "TestReport",
         "Verdict",
+        "usable_cores",
     ],
 }
 PACKAGES = [f"rlef.{module.name}" for module in pkgutil.iter_modules(rlef.__path__) if module.ispkg]

@@ -82,12 +82,13 @@ def check(
 ) -> None:
     """Check problems; exit status 1 if there are errors (with --fix: errors that are left)."""
     from rlef.problems import load_problems
+    from rlef.sandbox import usable_cores
 
     _check_files(fix, out)
     problems = load_problems(spec)[:limit]
     work = _Work(spec, against, problems, load_problems(against) if against else [])
     try:
-        _run(work, programs, workers or os.cpu_count() or 1, fix)
+        _run(work, programs, workers or usable_cores(), fix)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: {_count(len(work.checks), 'problem')} done", err=True)
         if fix is not None and work.fix is None:

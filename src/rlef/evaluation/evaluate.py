@@ -1,6 +1,5 @@
 """Evaluating a model on problems: episodes appended to a run folder, then numbers."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem
 from rlef.rollout import RolloutWorker
 from rlef.run import RunFolder
-from rlef.sandbox import Limits, Sandbox
+from rlef.sandbox import Limits, Sandbox, usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ def evaluate(
         seed=seed,
     )
     try:
-        with Sandbox(workers=os.cpu_count() or 1) as sandbox:
+        with Sandbox(workers=usable_cores()) as sandbox:
             worker = RolloutWorker(
                 engine=opened,
                 chat=chat,

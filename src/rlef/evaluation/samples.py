@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem, ProblemError
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder
-from rlef.sandbox import JudgeReport, Sandbox, Verdict
+from rlef.sandbox import JudgeReport, Sandbox, Verdict, usable_cores
 
 _WRITE_EVERY_S = 0.25
 """Reports that come within this time are written together."""
@@ -131,7 +130,7 @@ def judge_samples(
     show(Progress(name=EPISODES, done=len(found), total=total, solved=solved, new=0))
     started, session, new = time.perf_counter(), f"{time.time():.3f}", 0
     jobs = (final_job(samples[place].problem, samples[place].program) for place in todo)
-    with Sandbox(workers=os.cpu_count() or 1) as sandbox:
+    with Sandbox(workers=usable_cores()) as sandbox:
         waiting: list[dict[str, Any]] = []
         written = time.perf_counter()
         try:

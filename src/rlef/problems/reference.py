@@ -55,7 +55,7 @@ def run_references(references: Sequence[Reference]) -> list[Any]:
 
 
 def _judged(references: list[Reference]) -> list[str]:
-    from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, Verdict
+    from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, Verdict, usable_cores
 
     limits = Limits(cpu_s=120.0, memory_mb=4096, output_kb=256 * 1024)
     jobs = [
@@ -69,7 +69,7 @@ def _judged(references: list[Reference]) -> list[str]:
         for reference in references
     ]
     try:
-        with Sandbox(workers=os.cpu_count() or 1) as sandbox:
+        with Sandbox(workers=usable_cores()) as sandbox:
             reports = sandbox.judge_many(jobs)
     except SandboxError as error:
         raise ProblemError(f"expected values cannot be made: {error}") from None

@@ -24,6 +24,7 @@ from rlef.sandbox.types import (
     SandboxError,
     TestReport,
     Verdict,
+    usable_cores,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "SandboxError",
     "TestReport",
     "Verdict",
+    "usable_cores",
 ]

@@ -113,12 +113,12 @@ def make_value_checker(spec: str, jail: Callable[[], Jail]) -> ValueChecker:
 
 
 def compare_values(want: object, got: object, tolerance: Tolerance | None) -> str | None:
-    """Compares two plain values with ``==``; numbers, but for two integers, within a tolerance if there is one.
+    """Compares two plain values with ``==``; numbers within a tolerance, if there is one.
 
     Args:
         want: The expected value.
         got: The returned value.
-        tolerance: ``None`` means equal.
+        tolerance: Not for two integers. ``None`` means equal.
     """
     if _same(want, got, tolerance):
         return None

@@ -1,5 +1,6 @@
 """Verdicts, limits and reports of the judge."""
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -29,6 +30,11 @@ class Verdict(StrEnum):
 
 class SandboxError(RuntimeError):
     """This machine cannot run programs safely, or lacks a compiler; one line says what and why."""
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may use: as many jails keep them busy."""
+    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
