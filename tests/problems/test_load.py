@@ -122,6 +122,11 @@ def test_own_fields(tmp_path: Path) -> None:
         ({"public_tests": [{"input": 1, "output": "2"}]}, "public_tests", "than strings"),
         ({"public_tests": []}, "public_tests", "no public and no private test"),
         ({"mode": "call"}, "mode", "is 'call'; allowed: stdin, function"),
+        (
+            {"language": "cpp", "mode": "function", "entry_point": "f"},
+            "language",
+            "is 'cpp'; allowed with mode function: python",
+        ),
         ({"mode": "stdin"}, "entry_point", "needed with mode function"),
         ({"entry_point": None}, "entry_point", "needed with mode function"),
         ({"cpu_s": 0}, "cpu_s", "is 0; allowed: a number above 0"),

@@ -10,7 +10,7 @@ from rlef.environment.feedback import (
     first_message,
     write_feedback,
 )
-from rlef.environment.templates import Prompts, default_prompts
+from rlef.environment.templates import Prompts, default_prompts, language_words
 from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
 from rlef.problems import PublicProblem
 from rlef.sandbox import JudgeReport, Verdict
@@ -73,6 +73,7 @@ class Episode:
         self.problem = problem
         self.max_turns = max_turns
         self._prompts = prompts or default_prompts()
+        self._words = language_words(problem.language)
         self._options = feedback_options
         self._override = feedback_override
         self._turns: list[TurnRecord] = []
@@ -145,7 +146,7 @@ class Episode:
         self._turns.append(turn)
         self._message = None
         if program is None:
-            self._go_on(lambda: self._prompts.no_code)
+            self._go_on(lambda: self._prompts.no_code.format(**self._words))
         return program
 
     def observe(self, public_report: JudgeReport) -> str | None:
@@ -239,7 +240,7 @@ class Episode:
 
     def _feedback(self, report: JudgeReport) -> str:
         if self._is_blind:
-            return self._prompts.try_again
+            return self._prompts.try_again.format(**self._words)
         if self._override is not None:
             return self._override(self.problem.name, len(self._turns) - 1)
         return write_feedback(self.problem, report, self._prompts, self._options)

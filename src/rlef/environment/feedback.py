@@ -4,10 +4,11 @@ Nothing here can see a private test: only ``PublicProblem`` comes in.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rlef.environment.templates import Prompts
+from rlef.environment.templates import Prompts, language_words
 from rlef.problems import PublicProblem, Test
 from rlef.sandbox import JudgeReport, TestReport, Verdict
 
@@ -24,6 +25,8 @@ FeedbackKind = Literal["full", "pass_fail", "no_traceback", "none", "random"]
   with ``full``.
 """
 FEEDBACK_VERSIONS = (1,)
+_CPP_ERROR = re.compile(r"^.*: (?:fatal )?error: .*$", re.MULTILINE)
+"""A compiler tells the first error first, an interpreter the last call last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +61,12 @@ class FeedbackOptions:
 
 def first_message(problem: PublicProblem, prompts: Prompts) -> str:
     """Returns the message that opens an episode (RLEF section 2.1)."""
-    if problem.mode == "stdin":
-        return prompts.first_stdin.format(statement=problem.statement)
-    return prompts.first_function.format(
-        statement=problem.statement, entry_point=problem.entry_point
-    )
+    words = language_words(problem.language)
+    template = prompts.first_stdin if problem.mode == "stdin" else prompts.first_function
+    message = template.format(statement=problem.statement, entry_point=problem.entry_point, **words)
+    if problem.language == "python" or "{language}" in template:
+        return message
+    return f"{prompts.other_language.format(**words)}\n{message}"
 
 
 def write_feedback(
@@ -88,8 +92,9 @@ def write_feedback(
         raise ValueError(f"feedback of the kind {options.kind} is not made of a report")
     if report.verdict in (Verdict.AC, Verdict.IE):
         raise ValueError(f"no feedback can be written on a report of {report.verdict}")
+    words = language_words(problem.language)
     if options.kind == "pass_fail":
-        return prompts.feedback.format(failures=prompts.test_failed)
+        return prompts.feedback.format(failures=prompts.test_failed.format(), **words)
     failed = [(i, test) for i, test in enumerate(report.tests) if test.verdict is not Verdict.AC]
     if failed[0][1].verdict is Verdict.CE:
         failed = failed[:1]
@@ -100,7 +105,7 @@ def write_feedback(
     if len(failed) > options.max_tests:
         entries.append(prompts.more_failures.format(count=len(failed) - options.max_tests))
     separator = "\n\n" if "\n\n" in prompts.feedback else "\n"
-    return prompts.feedback.format(failures=separator.join(entries))
+    return prompts.feedback.format(failures=separator.join(entries), **words)
 
 
 def check_public_report(problem: PublicProblem, report: JudgeReport) -> None:
@@ -140,9 +145,13 @@ def _entry(
         "error": _tail(report.message, limit),
         "error_line": _head(report.message.strip().rpartition("\n")[2], limit),
     }
+    if problem.language == "cpp" and report.verdict is Verdict.CE:
+        first = _CPP_ERROR.search(report.message)
+        values["error"] = _head(report.message, limit)
+        values["error_line"] = _head(first[0] if first else values["error_line"], limit)
     if options.kind == "no_traceback":
-        values |= {"error": prompts.not_shown, "error_line": prompts.not_shown}
-    shown = {name: value or prompts.empty for name, value in values.items()}
+        values |= dict.fromkeys(("error", "error_line"), prompts.not_shown.format())
+    shown = {name: value or prompts.empty.format() for name, value in values.items()}
     return templates[report.verdict].format(number=index + 1, **shown)
 
 

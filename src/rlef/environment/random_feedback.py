@@ -11,7 +11,10 @@ from rlef.environment.templates import Prompts
 from rlef.problems import Problem
 from rlef.sandbox import Limits, Sandbox, Verdict
 
-_FALLBACK = "raise NotImplementedError\n"
+_FALLBACKS = {
+    "python": "raise NotImplementedError\n",
+    "cpp": '#include <stdexcept>\nint main() { throw std::logic_error("not implemented"); }\n',
+}
 _PER_PROBLEM = 8
 _DEFAULT_LIMITS = Limits()
 
@@ -42,7 +45,7 @@ class RandomFeedbackPool:
         """Runs incorrect solutions of each problem on its public tests and keeps the feedback.
 
         At most 8 solutions per problem, drawn with ``seed``. A problem none of whose incorrect
-        solutions fails a public test is represented by a program that raises NotImplementedError.
+        solutions fails a public test is represented by a program that only raises an error.
 
         Raises:
             ValueError: Fewer than two problems, or two of one name.
@@ -56,7 +59,7 @@ class RandomFeedbackPool:
         for problem in problems:
             incorrect = problem.incorrect_solutions
             chosen = stream.sample(incorrect, min(_PER_PROBLEM, len(incorrect)))
-            for program in (_FALLBACK, *chosen):
+            for program in (_FALLBACKS[problem.language], *chosen):
                 jobs.append(public_job(problem, program, limits))
                 owners.append(problem)
         found: dict[str, list[str]] = {name: [] for name in names}

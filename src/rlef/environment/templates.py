@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Self
 
 _TEST = frozenset({"number", "input"})
+_LANGUAGE = frozenset({"language", "tag"})
 _ALLOWED = {
-    "first_stdin": frozenset({"statement"}),
-    "first_function": frozenset({"statement", "entry_point"}),
-    "feedback": frozenset({"failures"}),
-    "no_code": frozenset[str](),
+    "first_stdin": _LANGUAGE | {"statement"},
+    "first_function": _LANGUAGE | {"statement", "entry_point"},
+    "other_language": _LANGUAGE,
+    "feedback": _LANGUAGE | {"failures"},
+    "no_code": _LANGUAGE,
     "wrong_answer": _TEST | {"expected", "observed"},
     "run_time_error": _TEST | {"error", "error_line"},
     "time_limit": _TEST,
@@ -22,10 +24,11 @@ _ALLOWED = {
     "more_failures": frozenset({"count"}),
     "empty": frozenset[str](),
     "test_failed": frozenset[str](),
-    "try_again": frozenset[str](),
+    "try_again": _LANGUAGE,
     "not_shown": frozenset[str](),
 }
-_OPTIONAL = {"test_failed", "try_again", "not_shown"}
+_OPTIONAL = {"other_language", "test_failed", "try_again", "not_shown"}
+_NAMES = {"python": "Python", "cpp": "C++"}
 _NEEDED = {"first_stdin": "statement", "first_function": "statement", "feedback": "failures"}
 
 
@@ -33,17 +36,21 @@ _NEEDED = {"first_stdin": "statement", "first_function": "statement", "feedback"
 class Prompts:
     """A set of templates. ``{name}`` is replaced; a literal brace is written twice.
 
+    Where a section may ask for code, ``{language}`` is the name of the problem's language, such as
+    ``C++``, and ``{tag}`` what stands behind its fences, such as ``cpp``.
+
     A file has one section per field, each under a line ``[[field]]``; see ``prompts/default.txt``.
     """
 
     first_stdin: str
-    """First message in ``stdin`` mode: ``{statement}``."""
+    """First message in ``stdin`` mode: ``{statement}``, ``{language}``, ``{tag}``."""
     first_function: str
-    """First message in ``function`` mode: ``{statement}``, ``{entry_point}``."""
+    """First message in ``function`` mode: these and ``{entry_point}``."""
     feedback: str
-    """Message after a program that failed: ``{failures}``, then asks for another try."""
+    """Message after a program that failed: ``{failures}``, ``{language}``, ``{tag}``; then asks for
+    another try."""
     no_code: str
-    """Message after an answer without valid code."""
+    """Message after an answer without valid code: ``{language}``, ``{tag}``."""
     wrong_answer: str
     """One failed test: ``{number}`` from 1, ``{input}``, ``{expected}``, ``{observed}``."""
     run_time_error: str
@@ -60,10 +67,14 @@ class Prompts:
     """Stands for the failed tests that are not listed: ``{count}``."""
     empty: str
     """Stands where an input or output is empty."""
+    other_language: str = "Write {language}."
+    """Stands before the first message on a problem that is not in Python, where that message does
+    not name the language: ``{language}``, ``{tag}``."""
     test_failed: str = "A test failed."
     """All that feedback of the kind ``pass_fail`` says, as ``{failures}``."""
     try_again: str = "Try again."
-    """Message after every program where there is no feedback (kind ``none``)."""
+    """Message after every program where there is no feedback (kind ``none``): ``{language}``,
+    ``{tag}``."""
     not_shown: str = "(not shown)"
     """Stands for errors in feedback of the kind ``no_traceback``."""
 
@@ -115,6 +126,11 @@ class Prompts:
         for section, template in templates.items():
             _check(template, section, where)
         return cls(**templates)
+
+
+def language_words(language: str) -> dict[str, str]:
+    """What templates call a problem's language: ``{language}`` and ``{tag}``."""
+    return {"language": _NAMES.get(language, language), "tag": language}
 
 
 @cache

@@ -40,6 +40,9 @@ def jsonl_problems(records: Iterator[Record], options: Options) -> Iterator[tupl
             raise record.error("entry_point", "needed with mode function, allowed only there")
         if entry_point is not None and not entry_point.isidentifier():
             raise record.error("entry_point", f"is {entry_point!r}; allowed: a function's name")
+        language = _one_of(record, "language", ("python", "cpp"))
+        if mode == "function" and language != "python":
+            raise record.error("language", f"is {language!r}; allowed with mode function: python")
         checker = record.get("checker", (str,), "tokens")
         checker_source = record.get("checker_source", (str,), None)
         if (checker == "testlib") != (checker_source is not None):
@@ -55,7 +58,7 @@ def jsonl_problems(records: Iterator[Record], options: Options) -> Iterator[tupl
                 private_tests=_tests(record, "private_tests", mode),
                 mode=mode,
                 entry_point=entry_point,
-                language=_one_of(record, "language", ("python", "cpp")),
+                language=language,
                 starter_code=record.get("starter_code", (str,), ""),
                 prelude=record.get("prelude", (str,), ""),
                 cpu_s=_positive(record, "cpu_s", (int, float)),
