@@ -8,6 +8,7 @@ import pytest
 from rlef.evaluation import evaluate as module
 from rlef.run import RunFolder
 
+ADD = "def add(a, b):\n    return a + b"
 RATE = {"mean": 0.5, "low": 0.4, "high": 0.6}
 MEASURED = {"estimate": 0.5, "low": 0.4, "high": 0.6, "low_problems": None, "high_problems": None}
 STAGE = {"solve": RATE, "solve_rate_by_turn": [RATE, RATE], "repair_rate": RATE, "hidden": {}}
@@ -184,6 +185,77 @@ def test_other_samples_in_a_begun_folder_are_refused(
     code, _, err = rlef(*words)
     assert code == 1
     assert "eval.jsonl:1 is of another sample than these; allowed: the same files again" in err
+
+
+def test_what_samples_miss_is_said_and_counted(rlef: Any, problems: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    of_double = {"task_id": "double", "solution": RIGHT}
+    file.write_text(lines(of_double, of_double))
+    words = ["eval", "--samples-file", file, "--data", problems, "--json"]
+    code, out, err = rlef(*words, "--out", tmp_path / "e")
+    told = "1 of 2 problems have no sample and are left out of all numbers: add"
+    assert code == 0 and told in err
+    assert "1 of 2 samples repeat another one of their problem" in err
+    result = json.loads(out)
+    assert result["metrics"]["pass@1"]["estimate"] == 1.0
+    assert result["samples"]["without_sample"] == ["add"] and result["samples"]["repeated"] == 1
+    assert f"\n{told}.\n" in (tmp_path / "e" / "summary.md").read_text()
+
+    code, out, err = rlef(*words, "--out", tmp_path / "e", "--missing-failed")
+    assert code == 0 and "1 of 2 problems have no sample and count as failed: add" in err
+    assert json.loads(out)["metrics"]["pass@1"]["estimate"] == 0.5
+    assert len(RunFolder.open(tmp_path / "e").read_rollouts("eval")) == 2
+
+    file.write_text(lines(of_double, {"task_id": "add", "solution": ADD}, of_double))
+    code, out, err = rlef(*words, "--out", tmp_path / "f", "--limit", 1)
+    assert code == 0 and "1 of 3 samples are of other problems than these 1" in err
+    assert json.loads(out)["samples"]["of_others"] == 1
+    code, out, err = rlef(*words, "--out", tmp_path / "g")
+    assert code == 0 and "problems have from 1 to 2 samples" in err
+
+
+def test_samples_in_markdown_and_with_special_tokens(
+    rlef: Any, problems: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.jsonl"
+    solutions = [
+        f"```python\n{RIGHT}\n```",
+        f"Here it is:\n```python\n{RIGHT}\n```\nIt prints\n```\n4\n```",
+        f"```python\n{RIGHT}\n",
+        f"import sys\n{RIGHT}\n```\nThis reads n.",
+        f"{RIGHT}<|im_end|>",
+        f"{RIGHT}\n</s></s>",
+        f"{RIGHT}\n<|eot_id|>\n<|start_header_id|>user<|end_header_id|>\nThanks",
+        f"{RIGHT}\n<\uff5cend▁of▁sentence\uff5c>",
+        f"```python\n{RIGHT}\n```<|endoftext|>",
+        f"s = '</s>'  # <|im_end|>\n{RIGHT}",
+        f"s = '''\n```\n</s>\n'''\n{RIGHT}",
+    ]
+    file.write_text(lines(*({"task_id": "double", "solution": text} for text in solutions)))
+    words = ["--data", problems, "--out", tmp_path / "e", "--json"]
+    code, out, err = rlef("eval", "--samples-file", file, *words)
+    assert code == 0
+    assert json.loads(out)["metrics"]["pass@1"]["estimate"] == 1.0
+    assert "5 of 11 samples are Markdown; judged is the program in it" in err
+    assert "5 of 11 samples go on with a special token such as <|im_end|>; they were cut" in err
+    entries = RunFolder.open(tmp_path / "e").read_rollouts("eval")
+    texts = {entry["place"]: entry["turns"][0]["response"] for entry in entries}
+    assert [texts[i] for i in range(11)] == solutions
+
+
+def test_too_few_samples_are_refused_before_any_is_judged(
+    rlef: Any, problems: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(lines({"task_id": "double", "solution": RIGHT}))
+    words = ["eval", "--samples-file", file, "--data", problems, "--out", tmp_path / "e"]
+    for metric in ("pass@10", "10@100", "1@2"):
+        code, _, err = rlef(*words, "--metrics", metric)
+        assert code == 2 and "samples of each problem, but there are 1 of 'double'" in err
+        assert err.count("\n") == 1 and not (tmp_path / "e").exists()
+    assert rlef(*words).code == 0
+    code, _, err = rlef(*words, "--metrics", "pass@2")
+    assert code == 2 and "pass@2 needs 2 samples of each problem" in err
 
 
 def test_files_of_windows_are_read(rlef: Any, problems: str, tmp_path: Path) -> None:

@@ -3,14 +3,18 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from episode_makers import AC, WA, episode, failed, infra, solved, turn
 
+from rlef.environment import final_job
 from rlef.evaluation.compare import ComparedRun, compare_runs
 from rlef.evaluation.export import comparison_markdown, samples_jsonl, summary_markdown
 from rlef.evaluation.specs import Measured, measure, parse_metrics
+from rlef.problems import Problem, Test, load_problems
+from rlef.sandbox import Sandbox
 
 HUMANEVAL = Path(__file__).parents[2].parent / "shared" / "data" / "HumanEval.jsonl.gz"
 
@@ -86,6 +90,89 @@ def test_samples_are_last_programs() -> None:
         {"task_id": "HumanEval/0", "solution": "", "completion": "\n"},
         {"task_id": "HumanEval/1", "solution": "", "completion": "\n"},
     ]
+
+
+ROW = {
+    "task_id": "HumanEval/900",
+    "prompt": "from typing import List\n\n\ndef plus(x: int) -> int:\n    return x + 1\n\n\n"
+    'def total(xs: List[int]) -> int:\n    """Sum, plus 1.\n    >>> total([1])\n    2\n    """\n',
+    "entry_point": "total",
+    "canonical_solution": "    return plus(sum(xs))\n",
+    "test": "def check(candidate):\n"
+    "    assert candidate([1]) == 2\n    assert candidate([]) == 1\n",
+}
+WHOLE = "def total(xs: List[int]) -> int:\n    return plus(sum(xs))\n"
+PROGRAMS = [
+    ROW["canonical_solution"],
+    "\n    ys = list(xs)\n    return plus(sum(ys))",
+    ROW["prompt"] + ROW["canonical_solution"],
+    WHOLE,
+    f"import math\n{WHOLE}",
+    f'"""Doc."""\nfrom __future__ import annotations\n{WHOLE}',
+    WHOLE.replace("def ", "async def ").replace("plus", "float"),
+    "def total(xs: List[int]):\n    return sum(xs)\n",
+    "def total(xs:\n",
+]
+SOLVES = [True] * 6 + [False] * 3
+
+
+def judged(problem: Problem, programs: list[str]) -> list[bool]:
+    with Sandbox(workers=1) as sandbox:
+        jobs = [final_job(problem, program) for program in programs]
+        return [report.passed for report in sandbox.judge_many(jobs)]
+
+
+def exported(problem: Problem, programs: list[str], field: str) -> list[str]:
+    records = [episode(problem.name, turn(program, WA)) for program in programs]
+    return [json.loads(line)[field] for line in samples_jsonl(records, [problem])]
+
+
+def test_a_sample_scores_elsewhere_as_here(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROW))
+    problem = load_problems(f"humaneval:{path}")[0]
+    assert judged(problem, PROGRAMS) == SOLVES
+    solutions = exported(problem, PROGRAMS, "solution")
+    bare = replace(problem, prelude="", starter_code="")
+    assert judged(bare, solutions) == judged(problem, solutions) == SOLVES
+    completions = exported(problem, PROGRAMS, "completion")
+    samples = [
+        {"solution": a, "completion": b} for a, b in zip(solutions, completions, strict=True)
+    ]
+    lines = "\n".join(json.dumps([ROW, sample]) for sample in samples)
+    done = subprocess.run(
+        [sys.executable, "-c", CHECKER], input=lines, capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [[ok, ok] for ok in SOLVES]
+
+
+def test_methods_and_continued_starters_are_whole_programs() -> None:
+    problem = Problem(
+        name="LCB/1",
+        statement="Sum.",
+        public_tests=(Test("[[1, 2]]", "3"),),
+        private_tests=(Test("[[4]]", "4"),),
+        mode="function",
+        entry_point="total",
+        starter_code="class Solution:\n    def total(self, nums: List[int]) -> int:\n",
+        prelude="from typing import *\nfrom collections import *\n",
+    )
+    method = "class Solution:\n    def total(self, nums: List[int]) -> int:\n        "
+    programs = [
+        f"{method}return sum(nums)\n",
+        f"{method}return Counter(nums).total() and sum(nums)\n",
+        f"from __future__ import annotations\n{method}return sum(nums)\n",
+        "def total(nums: List[int]):\n    return sum(nums)\n",
+        "import typing\nclass Solution:\n    total = lambda self, nums: sum(nums)\n",
+        f"{method}return 3\n",
+    ]
+    right = [True] * 5 + [False]
+    bare = replace(problem, prelude="", starter_code="")
+    assert judged(problem, programs) == right
+    assert judged(bare, exported(problem, programs, "solution")) == right
+    assert judged(bare, programs) != right
+    cpp = replace(problem, name="c", mode="stdin", entry_point=None, language="cpp", prelude="")
+    assert exported(cpp, ["int main() {}"], "solution") == ["int main() {}"]
 
 
 CHECKER = """

