@@ -3,6 +3,7 @@
 B rows, S slots of the cache, V vocabulary.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,32 +12,47 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
-from rlef.engines.kv_cache import CachedRows, Memory, join_rows, new_cache, take_rows
+from rlef.engines.context import context_limit
+from rlef.engines.kv_cache import (
+    CachedRows,
+    Memory,
+    check_cache,
+    join_rows,
+    keep_rows,
+    keeps_every_token,
+    new_cache,
+    take_rows,
+)
 from rlef.engines.sampling import draw_tokens
-from rlef.engines.types import Completion, FinishReason, SamplingParams, check_params
+from rlef.engines.types import Completion, FinishReason, ModelError, SamplingParams, check_params
 
 _CHECK_EVERY = 4
 _BELOW_ONE = 1 - 1e-12
 
 
 class HFEngine:
-    """Samples from a causal language model with full attention, on the model's own device.
+    """Samples from a causal language model, on the model's own device.
 
     Keys and values are remembered between calls: a prompt that begins with all tokens of a
     remembered row costs only its new tokens. The rows are those of the weights at that time, so
     call ``clear_cache`` whenever the weights have changed.
 
+    A model that keeps more than keys and values of each token (recurrent or linear attention, for
+    instance) is run without memory, and only prompts of equal length are sampled together: exact,
+    but slow.
+
     Args:
-        model: Any causal language model of ``transformers`` with a key-value cache. It runs in
-            evaluation mode and is put back into its mode after each call.
+        model: Any causal language model of ``transformers`` with a cache. It runs in evaluation
+            mode and is put back into its mode after each call.
         stop_token_ids: Ids that end an answer.
-        max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
+        max_context: Tokens of prompt and answer together; ``None``: see ``context_limit``.
         max_batch: Rows that run at once.
         max_batch_tokens: Rows times (longest prompt + ``max_new_tokens``) that run at once.
         max_cached_tokens: Rows times slots that are remembered between calls; 0: none.
 
     Raises:
         ValueError: A number is out of range.
+        ModelError: The model does not run with a cache of ``transformers``, or not exactly.
     """
 
     def __init__(
@@ -50,7 +66,7 @@ class HFEngine:
         max_cached_tokens: int = 2**17,
     ) -> None:
         if max_context is None:
-            max_context = int(model.config.max_position_embeddings)
+            max_context = context_limit(model.config)
         numbers = {
             "max_context": max_context,
             "max_batch": max_batch,
@@ -67,6 +83,9 @@ class HFEngine:
         self.max_batch = max_batch
         self.max_batch_tokens = max_batch_tokens
         self._memory = Memory(max_cached_tokens)
+        check_cache(model.config)
+        self._keeps_every_token = keeps_every_token(model.config)
+        self._accepted = _accepted_words(model, padded=self._keeps_every_token)
 
     def clear_cache(self) -> None:
         """Forgets all keys and values; needed whenever the weights have changed."""
@@ -112,7 +131,9 @@ class HFEngine:
         part: list[int] = []
         for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
             tokens = (len(part) + 1) * min(len(rows[i]) + max_new, self.max_context)
-            if part and (len(part) == self.max_batch or tokens > self.max_batch_tokens):
+            full = len(part) == self.max_batch or tokens > self.max_batch_tokens
+            uneven = part and not self._keeps_every_token and len(rows[i]) > len(rows[part[0]])
+            if part and (full or uneven):
                 yield part
                 part = []
             part.append(i)
@@ -128,7 +149,10 @@ class HFEngine:
         device = self.model.device
         places = {row: place for place, row in enumerate(dict.fromkeys(rows))}
         hits = self._memory.find(list(places))
-        spans = [(len(row), 0 if hit is None else hit.length) for row, hit in zip(places, hits, strict=True)]
+        spans = [
+            (len(row), 0 if hit is None else hit.length)
+            for row, hit in zip(places, hits, strict=True)
+        ]
         # All rows run as many tokens as the one with most to run, so that padding stands in front
         # of a row and never inside it: windows, chunks and ALiBi count the slots between tokens.
         width = max(length - known for length, known in spans)
@@ -136,7 +160,7 @@ class HFEngine:
         if any(known):
             cache, filled = join_rows(hits, known)
         else:
-            cache = new_cache()
+            cache = new_cache(self.model.config)
             filled = torch.zeros((len(places), 0), dtype=torch.bool, device=device)
         fresh = [row[skip:] for row, skip in zip(places, known, strict=True)]
         padded = [[0] * (width - len(ids)) + list(ids) for ids in fresh]
@@ -146,24 +170,47 @@ class HFEngine:
         logits = self.forward(torch.tensor(padded, device=device), filled, positions, cache)
         if len(places) < len(rows):
             copies = torch.tensor([places[row] for row in rows], device=device)
-            cache.batch_select_indices(copies)
+            keep_rows(cache, copies)
             filled, logits = filled[copies], logits[copies]
         return cache, filled, logits
 
-    def remember(self, rows: CachedRows) -> None:
-        """Keeps rows for later calls, as far as there is room."""
-        self._memory.add(rows)
+    def remember(
+        self,
+        token_ids: Sequence[tuple[int, ...]],
+        filled: Tensor,
+        cache: Cache,
+        rows: Tensor | None,
+    ) -> None:
+        """Keeps rows for later calls, as far as there is room and the model can go on from them.
+
+        Args:
+            token_ids: Of each row, what the cache has of it.
+            filled: (B, S) bool, True where a slot holds a token of its row.
+            cache: Where they are.
+            rows: Which; ``None``: all.
+        """
+        if not self._keeps_every_token:
+            return
+        counts = torch.tensor([[len(ids)] for ids in token_ids], device=filled.device)
+        self._memory.add(
+            CachedRows(
+                token_ids=tuple(token_ids),
+                filled=filled & (filled.cumsum(1) <= counts),
+                layers=take_rows(cache, rows),
+            )
+        )
 
     def forward(self, ids: Tensor, filled: Tensor, positions: Tensor, cache: Cache) -> Tensor:
         """Appends (B, new) ids to the cache; returns the (B, V) logits after the last one."""
-        output = self.model(
-            input_ids=ids,
-            attention_mask=filled,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        words = {
+            "attention_mask": filled,
+            "position_ids": positions,
+            "past_key_values": cache,
+            "cache_params": cache,
+            "logits_to_keep": 1,
+        }
+        taken = {word: words[word] for word in self._accepted}
+        output = self.model(input_ids=ids, use_cache=True, **taken)
         logits: Tensor = output.logits[:, -1]
         return logits
 
@@ -252,14 +299,7 @@ class _Batch:
             )
             held.append(self.prompts[row] + ids[:fed])
         filled = self.filled[:, : self.slots] if rows is None else self.filled[rows, : self.slots]
-        counts = torch.tensor([[len(ids)] for ids in held], device=filled.device)
-        self.engine.remember(
-            CachedRows(
-                token_ids=tuple(held),
-                filled=filled & (filled.cumsum(1) <= counts),
-                layers=take_rows(self.cache, rows),
-            )
-        )
+        self.engine.remember(held, filled, self.cache, rows)
         return done
 
     def _keep(self, rows: Tensor) -> None:
@@ -267,7 +307,31 @@ class _Batch:
         kept = rows.tolist()
         self.places = [self.places[row] for row in kept]
         self.prompts = [self.prompts[row] for row in kept]
-        self.cache.batch_select_indices(rows)
+        keep_rows(self.cache, rows)
         for name in ("filled", "uniforms", "positions", "limits", "tokens", "logprobs"):
             setattr(self, name, getattr(self, name)[rows])
         self.lengths, self.finished = self.lengths[rows], self.finished[rows]
+
+
+def _accepted_words(model: PreTrainedModel, *, padded: bool) -> tuple[str, ...]:
+    """Returns what a model's forward is given of what the engine has.
+
+    Without padding there is no mask: recurrent models would apply that of the whole text to the new
+    token. Models with ALiBi take no positions.
+
+    Raises:
+        ModelError: It takes no cache.
+    """
+    outer = inspect.signature(model.forward).parameters
+    inner = inspect.signature(model.base_model.forward).parameters
+    caches = [word for word in ("past_key_values", "cache_params") if word in outer]
+    if not caches:
+        raise ModelError(
+            f"{type(model).__name__} keeps its state in no cache of transformers; allowed: models "
+            "whose forward takes past_key_values or cache_params"
+        )
+    passed_on = any(word.kind is word.VAR_KEYWORD for word in outer.values())
+    found = [caches[0], *(["logits_to_keep"] if "logits_to_keep" in outer else [])]
+    if "position_ids" in outer or (passed_on and "position_ids" in inner):
+        found.append("position_ids")
+    return (*found, "attention_mask") if padded else tuple(found)

@@ -9,9 +9,29 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers import PreTrainedConfig
+from transformers.cache_utils import (
+    Cache,
+    DummyLayer,
+    DynamicCache,
+    DynamicIndexedLayer,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+    LinearAttentionLayer,
+)
+
+from rlef.engines.types import ModelError
 
 _HEADROOM = 64
+_KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
+_WHOLE_TEXT = (
+    DynamicIndexedLayer,
+    LinearAttentionLayer,
+    LinearAttentionAndFullAttentionLayer,
+    LinearAttentionAndSlidingWindowAttentionLayer,
+)
 
 
 class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
@@ -55,9 +75,45 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._stores = None
 
 
-def new_cache() -> Cache:
-    """An empty cache."""
-    return Cache(layer_class_to_replicate=GrowingLayer)
+def check_cache(config: PreTrainedConfig) -> None:
+    """Makes sure that a model's cache is of kinds that give exact results, with padding or without.
+
+    Raises:
+        ModelError: It is not; compressed attention of ``transformers`` 5.23, for instance, gives
+            other numbers token by token than for a whole text.
+    """
+    for layer in DynamicCache(config=config).layers:
+        if type(layer) not in (*_KEYS_AND_VALUES, *_WHOLE_TEXT):
+            raise ModelError(
+                f"{config.model_type} has a cache of {type(layer).__name__}, which is not supported; "
+                "allowed: attention to all or some tokens, linear attention and recurrent states"
+            )
+
+
+def keeps_every_token(config: PreTrainedConfig) -> bool:
+    """Whether all that a model knows of a text are keys and values of each of its tokens.
+
+    Only then can rows be padded in front and be gone on from. Recurrent states, for instance, hold
+    a whole text at once, and padding would go into them.
+    """
+    layers = DynamicCache(config=config).layers
+    return all(type(layer) in _KEYS_AND_VALUES for layer in layers)
+
+
+def new_cache(config: PreTrainedConfig) -> Cache:
+    """An empty cache; of ``GrowingLayer`` where a model keeps every token, else its own."""
+    if keeps_every_token(config):
+        return Cache(layer_class_to_replicate=GrowingLayer)
+    return DynamicCache(config=config)
+
+
+def keep_rows(cache: Cache, rows: Tensor) -> None:
+    """Drops all other rows, or repeats some: row i is then what row ``rows[i]`` was."""
+    for layer in cache.layers:
+        if isinstance(layer, GrowingLayer):
+            layer.batch_select_indices(rows)
+        else:  # the only way that layers of all kinds have
+            layer.reorder_cache(rows)  # type: ignore[arg-type]  # any int64 tensor will do
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +140,8 @@ def take_rows(cache: Cache, rows: Tensor | None) -> tuple[tuple[Tensor, Tensor],
     """Returns keys and values of some rows, per layer; ``None``: of all, without a copy."""
     pairs = []
     for layer in cache.layers:
-        if not isinstance(layer, GrowingLayer) or layer.keys is None or layer.values is None:
-            raise TypeError(f"a cache layer is {layer!r}; only full attention is supported")
+        assert isinstance(layer, GrowingLayer)  # models of other layers are not remembered
+        assert layer.keys is not None and layer.values is not None
         pairs.append((layer.keys, layer.values))
     return tuple(pairs if rows is None else ((keys[rows], values[rows]) for keys, values in pairs))
 
@@ -152,12 +208,13 @@ def join_rows(hits: Sequence[Hit | None], lengths: Sequence[int]) -> tuple[Cache
         The cache, and (B, S) bool: True where a slot holds a token of its row.
     """
     width = max(lengths)
-    members: dict[int, list[int]] = {}
+    members: dict[int, list[tuple[int, int, int]]] = {}
+    """By group: place in the new cache, row of the group, tokens to take."""
     groups: dict[int, CachedRows] = {}
     for place, (hit, length) in enumerate(zip(hits, lengths, strict=True)):
         if hit is not None and length:
             groups[id(hit.rows)] = hit.rows
-            members.setdefault(id(hit.rows), []).append(place)
+            members.setdefault(id(hit.rows), []).append((place, hit.row, length))
     model_layers = next(iter(groups.values())).layers
     layers = [
         [pair[kind].new_zeros((len(hits), pair[kind].shape[1], width, pair[kind].shape[3]))
@@ -166,11 +223,9 @@ def join_rows(hits: Sequence[Hit | None], lengths: Sequence[int]) -> tuple[Cache
     ]  # fmt: skip
     filled = torch.zeros((len(hits), width), dtype=torch.bool, device=layers[0][0].device)
     for key, group in groups.items():
-        places = torch.tensor(members[key], device=filled.device)
-        rows = torch.tensor([hits[place].row for place in members[key]], device=filled.device)
-        counts = torch.tensor([[lengths[place]] for place in members[key]], device=filled.device)
+        places, rows, counts = torch.tensor(members[key], device=filled.device).unbind(1)
         mask = group.filled[rows]
-        mask = mask & (mask.cumsum(1) <= counts)
+        mask = mask & (mask.cumsum(1) <= counts[:, None])
         # a stable sort moves the empty slots to the front and keeps the order of the others
         slots = mask.int().argsort(dim=1, stable=True)[:, -width:]
         span = slots.shape[1]

@@ -1,14 +1,26 @@
 """Models and tokenizers from a folder, the Hugging Face hub, or the package."""
 
+from contextlib import suppress
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from rlef.engines.types import ModelError
+from rlef.environment import ChatFormat
+from rlef.environment.conversation import TEMPLATE_DATE
 
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 """What transformers raises of a folder that is no model."""
@@ -16,9 +28,34 @@ MINI = "mini"
 """Name of the small model whose weights come with rlef."""
 
 
+_NATIVE = {"trust_remote_code": False}
+"""A model's own code is never run; unset, transformers asks on the terminal."""
+
+
 def model_path(name: str) -> str:
     """Returns the folder of the packaged model for ``"mini"``, else the name itself."""
     return str(files("rlef") / "assets" / "mini") if name == MINI else name
+
+
+def load_config(name: str) -> PreTrainedConfig:
+    """Loads a model's settings, without its weights.
+
+    Raises:
+        ModelError: They cannot be loaded, or are not those of a causal language model of text.
+    """
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(model_path(name), **_NATIVE)
+    except LOADING_ERRORS as error:
+        raise _model_error(name, error) from None
+    if config.is_encoder_decoder:
+        raise _wrong_kind(name, config, "a model with an encoder and a decoder")
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if kind is None:
+        raise _wrong_kind(name, config, "none that transformers has as a causal language model")
+    for part in kind.config_class.sub_configs:
+        if part.startswith(("vision", "audio")):
+            raise _wrong_kind(name, config, f"a model of more than text (it has a {part})")
+    return config
 
 
 def load_model(
@@ -32,15 +69,60 @@ def load_model(
         dtype: Of its weights.
 
     Raises:
-        ModelError: It cannot be loaded.
+        ModelError: It cannot be loaded, is of another kind, or weights of it are not there.
     """
+    load_config(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(model_path(name), dtype=dtype)
+        loading: Any = AutoModelForCausalLM.from_pretrained
+        model, found = loading(model_path(name), dtype=dtype, output_loading_info=True, **_NATIVE)
     except LOADING_ERRORS as error:
         raise _model_error(name, error) from None
-    loaded: PreTrainedModel = model.to(device)  # type: ignore[arg-type]
+    if missing := sorted(found["missing_keys"]):  # transformers would draw them at random
+        raise ModelError(
+            f"{name}: {len(missing)} weights of {type(model).__name__} are not there, "
+            f"{missing[0]!r} for one; allowed: a model whose files hold all of its weights"
+        )
+    loaded: PreTrainedModel = model.to(device)
     loaded.train(False)
     return loaded
+
+
+def end_token_ids(name: str) -> tuple[int, ...]:
+    """Returns the ids that a model's files declare as ends of its answers, each once.
+
+    ``generation_config.json`` names them, and ``config.json``; what neither names is not an end:
+    the default of a class may be an ordinary token.
+
+    Raises:
+        ModelError: The model cannot be found.
+    """
+    path = model_path(name)
+    try:
+        settings, _ = PreTrainedConfig.get_config_dict(path)
+    except LOADING_ERRORS as error:
+        raise _model_error(name, error) from None
+    text = settings.get("text_config") or {}
+    found = [settings.get("eos_token_id"), text.get("eos_token_id")]
+    with suppress(*LOADING_ERRORS):  # many models have none
+        found.insert(0, GenerationConfig.from_pretrained(path).eos_token_id)
+    ends = [end for ids in found for end in (ids if isinstance(ids, list) else [ids])]
+    return tuple(dict.fromkeys(end for end in ends if isinstance(end, int)))
+
+
+def load_chat(name: str, today: date | None = None) -> ChatFormat:
+    """Loads a model's tokenizer and its chat format, with all ends of answers that it declares.
+
+    Args:
+        name: ``"mini"``, a folder or a hub id.
+        today: What the template is told where it asks for the date; ``None``: ``TEMPLATE_DATE``.
+
+    Raises:
+        ModelError: It cannot be loaded, or has no chat template.
+        TemplateError: The template cannot be extended token by token.
+    """
+    return ChatFormat(
+        load_tokenizer(name), end_token_ids=end_token_ids(name), today=today or TEMPLATE_DATE
+    )
 
 
 def load_tokenizer(name: str) -> Any:
@@ -50,7 +132,7 @@ def load_tokenizer(name: str) -> Any:
         ModelError: It cannot be loaded, or has no chat template.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_path(name))
+        tokenizer = AutoTokenizer.from_pretrained(model_path(name), **_NATIVE)
     except LOADING_ERRORS as error:
         raise _model_error(name, error) from None
     if not tokenizer.chat_template:
@@ -78,6 +160,12 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device is {name!r}, but torch sees no GPU here; allowed: auto, cpu")
     return device
+
+
+def _wrong_kind(name: str, config: PreTrainedConfig, what: str) -> ModelError:
+    return ModelError(
+        f"{name}: {config.model_type} is {what}; allowed: a causal language model of text"
+    )
 
 
 def _model_error(name: str, error: Exception) -> ModelError:

@@ -1,5 +1,6 @@
 """One way to open any engine by its name."""
 
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rlef.engines.types import Engine, ModelError, StreamingEngine
@@ -21,6 +22,7 @@ def open_engine(
     concurrency: int = 16,
     max_context: int | None = None,
     seed: int = 0,
+    today: date | None = None,
 ) -> "tuple[Engine | StreamingEngine, ChatFormat | None]":
     """Opens an engine, with the chat format that a ``RolloutWorker`` needs beside it.
 
@@ -36,6 +38,7 @@ def open_engine(
         concurrency: Prompts that sample at once, at most.
         max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
         seed: Of the engine; each prompt brings its own.
+        today: What a chat template is told where it asks for the date; ``None``: always the same.
 
     Returns:
         The engine; and its chat format, ``None`` where the engine takes messages.
@@ -58,10 +61,14 @@ def open_engine(
 
         return OpenAIEngine(model, base_url=base_url, concurrency=concurrency), None
 
-    from rlef.engines.load import load_tokenizer
-    from rlef.environment import ChatFormat
+    from rlef.engines.context import check_context, context_limit
+    from rlef.engines.load import load_chat, load_config
 
-    chat = ChatFormat(load_tokenizer(model))
+    settings = load_config(model)
+    if max_context is None:
+        max_context = context_limit(settings)
+    check_context(settings, max_context, model, "max_context")
+    chat = load_chat(model, today)
     if kind == "vllm":
         from rlef.engines.vllm import VLLMEngine
 
@@ -83,17 +90,22 @@ def _open_hf(
     device: str,
     dtype: str,
     concurrency: int,
-    max_context: int | None,
+    max_context: int,
 ) -> Engine:
     import torch
 
+    from rlef.engines.check import check_engine, check_vocabulary
     from rlef.engines.hf import HFEngine
     from rlef.engines.load import load_model, resolve_device
 
     dtypes = {"auto": torch.float32, **{name: getattr(torch, name) for name in DTYPES[1:]}}
-    return HFEngine(
-        load_model(model, resolve_device(device), dtypes[dtype]),
+    loaded = load_model(model, resolve_device(device), dtypes[dtype])
+    check_vocabulary(loaded, chat, model)
+    engine = HFEngine(
+        loaded,
         stop_token_ids=chat.stop_token_ids,
         max_context=max_context,
         max_batch=concurrency,
     )
+    check_engine(engine, model)
+    return engine

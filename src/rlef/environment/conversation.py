@@ -4,6 +4,7 @@ And as messages, for servers that show no ids.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any, Protocol
 
 from jinja2 import TemplateError as JinjaError
@@ -11,6 +12,9 @@ from jinja2 import TemplateError as JinjaError
 Exchange = tuple[str, str]
 """A user message and the answer to it."""
 _ANSWER = "rlef-probe-answer"
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What a chat template that asks for today's date is told, so that prompts stay the same from day
+to day; it is what the template of Llama 3 itself says where it knows no date."""
 
 
 class TemplateError(ValueError):
@@ -53,8 +57,9 @@ class Tokenizer(Protocol):
         *,
         tokenize: bool,
         add_generation_prompt: bool,
+        **words: Any,
     ) -> Any:
-        """Messages to text."""
+        """Messages to text; ``words`` are what the template may name."""
         ...
 
 
@@ -65,18 +70,32 @@ class ChatFormat:
     the template renders of the whole conversation. A template that drops the reasoning of earlier
     answers fails it, for instance.
 
+    Args:
+        tokenizer: Whose template it is.
+        end_token_ids: Further ids that end an answer: those that the model's files name.
+        today: What the template is told where it asks for the date.
+
     Attributes:
         tokenizer: as given.
         end_of_turn: id of the special token that ends an answer.
-        stop_token_ids: ids that end a sampled answer: ``end_of_turn``, and the tokenizer's
-            end-of-sequence token if it is another.
+        stop_token_ids: ids that end a sampled answer, each once: ``end_of_turn``, the tokenizer's
+            end of sequence and, where it names one, end of turn, and ``end_token_ids``.
 
     Raises:
         TemplateError: There is no template, or it fails the check.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        end_token_ids: Sequence[int] = (),
+        today: date = TEMPLATE_DATE,
+    ) -> None:
         self.tokenizer = tokenizer
+        self._words: dict[str, Any] = {}
+        if "strftime_now" in str(getattr(tokenizer, "chat_template", "")):
+            self._words["strftime_now"] = today.strftime  # in place of the clock of transformers
         special = {str(token) for token in tokenizer.all_special_tokens}
         added = tokenizer.added_tokens_decoder.values()
         special.update(token.content for token in added if token.special)
@@ -90,8 +109,9 @@ class ChatFormat:
                 f"the chat template ends an answer with {text!r}; it must be a special token"
             )
         self.end_of_turn = ids[0]
-        eos = tokenizer.eos_token_id
-        self.stop_token_ids = (ids[0],) if eos in (None, ids[0]) else (ids[0], eos)
+        own = (tokenizer.eos_token_id, getattr(tokenizer, "eot_token_id", None))
+        ends = (ids[0], *(end for end in own if end is not None), *end_token_ids)
+        self.stop_token_ids = tuple(dict.fromkeys(ends))
 
     def prompt_ids(
         self, message: str, system: str | None = None, examples: Sequence[Exchange] = ()
@@ -139,7 +159,7 @@ class ChatFormat:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
+                    messages, tokenize=False, add_generation_prompt=True, **self._words
                 )
             )
         except JinjaError as error:

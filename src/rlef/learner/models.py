@@ -4,6 +4,7 @@ Shapes: B rollouts, L tokens, U turns, H hidden size, V vocabulary, N action tok
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -43,8 +44,8 @@ def action_logprobs(
     Logits exist for action tokens only, and for at most a few thousand of them at once.
 
     Args:
-        model: A causal language model whose logits are its output embedding of its last hidden
-            states (``check_output_head`` makes sure).
+        model: A causal language model whose logits are what ``OutputHead`` makes of its last
+            hidden states (``check_output_head`` makes sure).
         batch: The rollouts, on the model's device.
         temperature: What sampling divided the logits by.
         with_entropy: Also compute entropies, which costs about as much as the logits.
@@ -54,9 +55,8 @@ def action_logprobs(
     rows, columns = is_action.nonzero(as_tuple=True)
     states = hidden[rows, columns - 1]  # (N, H): the state before a token predicts it
     tokens = batch.token_ids[rows, columns]
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    vocabulary = head.weight.shape[0]
-    size = max(1, _MAX_LOGITS // vocabulary)
+    head = OutputHead.of(model)
+    size = max(1, _MAX_LOGITS // head.vocabulary)
     parts = []
     for start in range(0, len(tokens), size):
         piece = slice(start, start + size)
@@ -75,9 +75,9 @@ def action_logprobs(
 
 
 def _token_logprobs(
-    states: Tensor, tokens: Tensor, head: nn.Module, temperature: float, with_entropy: bool
+    states: Tensor, tokens: Tensor, head: "OutputHead", temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
-    logits = head(states).float() / temperature
+    logits = head.logits(states) / temperature
     logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
     entropy = token_entropy(logits) if with_entropy else torch.zeros_like(logprobs)
     return logprobs, entropy
@@ -91,30 +91,91 @@ def last_hidden_states(model: PreTrainedModel, batch: RolloutBatch) -> Tensor:
     return hidden
 
 
+@dataclass(frozen=True, slots=True)
+class OutputHead:
+    """From last hidden states to logits: the output embedding, then a scale, then a cap.
+
+    Attributes:
+        embedding: (..., H) to (..., V).
+        scale: what logits are multiplied by (Cohere, Granite, Falcon-H1).
+        cap: bound of the logits, ``cap * tanh(logits / cap)`` (Gemma); ``None``: none.
+    """
+
+    embedding: nn.Module
+    scale: float = 1.0
+    cap: float | None = None
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "OutputHead":
+        """Returns a model's head, as its settings have it."""
+        settings = model.config.get_text_config()
+        scale = 1.0
+        for name, power in (("logit_scale", 1), ("lm_head_multiplier", 1), ("logits_scaling", -1)):
+            factor = getattr(settings, name, None)
+            if isinstance(factor, int | float):
+                scale *= float(factor) ** power
+        cap = getattr(settings, "final_logit_softcapping", None)
+        embedding: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        return cls(embedding, scale, cap)
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the output embedding."""
+        weight = self.embedding.weight
+        assert isinstance(weight, Tensor)
+        return int(weight.shape[0])
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Returns float32 logits of (..., H) states."""
+        logits: Tensor = self.embedding(states).float()
+        if self.scale != 1:
+            logits = logits * self.scale
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+
 @torch.no_grad()
 def check_output_head(model: PreTrainedModel) -> None:
-    """Makes sure that a model's logits are its output embedding of its last hidden states.
+    """Makes sure that a model's logits are what ``OutputHead`` makes of its last hidden states.
+
+    Also of states a thousand times as large as its own, so that a cap shows in untrained models.
 
     Raises:
-        ValueError: They are not, as where a model caps or scales its logits.
+        ValueError: They are not.
     """
-    device = model.device
-    ids = torch.arange(1, 9, device=device)[None] % model.config.vocab_size
+    head = OutputHead.of(model)
     was_training = model.training
     model.train(False)
     try:
-        output = model.base_model(input_ids=ids, use_cache=False)
-        head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        ours = head(output.last_hidden_state).float()
-        theirs = model(input_ids=ids, use_cache=False).logits.float()
+        for gain in (1.0, 1000.0):
+            states, theirs = _enlarged(model, gain)
+            ours = head.logits(states)
+            near = 1e-4 * float(theirs.abs().max())
+            if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-4, atol=near):
+                raise ValueError(
+                    f"{type(model).__name__} makes other logits of its last hidden states than the "
+                    "learner does; allowed: models whose logits are the output embedding of these "
+                    "states, also scaled (as by Granite) or capped (as by Gemma)"
+                )
     finally:
         model.train(was_training)
-    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max())):
-        raise ValueError(
-            f"{type(model).__name__} changes its logits after the output embedding, which the "
-            "learner does not do; allowed: models whose logits are the output embedding of the "
-            "last hidden states"
-        )
+
+
+def _enlarged(model: PreTrainedModel, gain: float) -> tuple[Tensor, Tensor]:
+    """Returns last hidden states times ``gain``, and what logits the model itself makes of them."""
+    states: list[Tensor] = []
+
+    def enlarge(_module: nn.Module, _words: object, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state * gain
+        states.append(output.last_hidden_state)
+        return output
+
+    ids = torch.arange(1, 9, device=model.device)[None] % model.config.get_text_config().vocab_size
+    hook = model.base_model.register_forward_hook(enlarge)
+    try:
+        logits: Tensor = model(input_ids=ids, use_cache=False).logits.float()
+    finally:
+        hook.remove()
+    return states[-1], logits
 
 
 def multiplies_fast_in_bfloat16(device: torch.device) -> bool:
