@@ -85,8 +85,8 @@ def check_cache(config: PreTrainedConfig) -> None:
     for layer in DynamicCache(config=config).layers:
         if type(layer) not in (*_KEYS_AND_VALUES, *_WHOLE_TEXT):
             raise ModelError(
-                f"{config.model_type} has a cache of {type(layer).__name__}, which is not supported; "
-                "allowed: attention to all or some tokens, linear attention and recurrent states"
+                f"{config.model_type} has a cache of {type(layer).__name__}, which is not "
+                "supported; allowed: attention to all or some tokens, linear attention, recurrence"
             )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlef.config import ConfigError, changed_keys, dump_config, join_words, load_config
 from rlef.engines import HFEngine, SamplingParams
-from rlef.engines.load import load_model, load_tokenizer, resolve_device
+from rlef.engines.load import load_chat, load_model, resolve_device
 from rlef.environment import (
     ChatFormat,
     Exchange,
@@ -219,7 +219,7 @@ class _Examiner:
         if not missing:
             return
         config = self._config
-        chat = ChatFormat(load_tokenizer(self._policy))
+        chat = load_chat(self._policy, config.rollout.today)
         engine = HFEngine(  # its context is the model's own: there are more turns than in training
             load_model(self._policy, resolve_device(config.device)),
             stop_token_ids=chat.stop_token_ids,

@@ -12,13 +12,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from safetensors import SafetensorError
 
 from rlef.algorithms import CalibrationBin
 from rlef.engines import HFEngine, SamplingParams
-from rlef.engines.load import LOADING_ERRORS, load_model, load_tokenizer, resolve_device
+from rlef.engines.check import check_engine, check_vocabulary
+from rlef.engines.context import check_context
+from rlef.engines.load import (
+    LOADING_ERRORS,
+    load_chat,
+    load_config,
+    load_model,
+    load_tokenizer,
+    resolve_device,
+)
 from rlef.environment import (
     ChatFormat,
     EpisodeRecord,
@@ -30,6 +39,7 @@ from rlef.environment import (
 )
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.episodes import in_lines, run_episodes, with_public_tests
+from rlef.learner.alarm import gap_alarm
 from rlef.learner.checkpoint import restore_learner, restore_policy, save_learner, save_policy
 from rlef.learner.ppo import PPOLearner
 from rlef.problems import Problem, load_problems
@@ -148,6 +158,7 @@ class Trainer:
         self.sandbox = sandbox
         self.update = 0
         self.evaluation_s = 0.0
+        self._warned_of_gap = False
         self._order: tuple[int, list[int]] | None = None
         self.train_problems = with_public_tests(load_problems(config.data.train), display.message)
         test = load_problems(config.data.test)[: config.eval.problems]
@@ -157,15 +168,12 @@ class Trainer:
             valid = load_problems(config.data.valid)
             self.valid_problems = with_public_tests(valid, display.message)
         self.prompts = Prompts.load(config.rollout.prompts)
-        self.tokenizer = load_tokenizer(config.model)
-        self.chat = ChatFormat(self.tokenizer)
+        settings = load_config(config.model)
+        check_context(settings, config.rollout.max_context, config.model, "rollout.max_context")
+        self.chat = load_chat(config.model, config.rollout.today)
+        self.tokenizer: Any = self.chat.tokenizer
         policy = load_model(config.model, resolve_device(config.device))
-        longest = getattr(policy.config, "max_position_embeddings", config.rollout.max_context)
-        if config.rollout.max_context > longest:
-            raise ValueError(
-                f"rollout.max_context is {config.rollout.max_context}, but {config.model} was made "
-                f"for {longest} tokens; allowed: up to {longest}"
-            )
+        check_vocabulary(policy, self.chat, config.model)
         self.parameters = policy.num_parameters()
         self.controls = build_controls(
             config, self.train_problems, self.test_problems, sandbox, self.prompts, limits(config)
@@ -179,6 +187,7 @@ class Trainer:
             max_context=config.rollout.max_context,
             max_batch=config.rollout.group,
         )
+        check_engine(self.engine, config.model)
         self._first_engine = first_engine(config, self.chat, config.rollout.max_context)
         self._sampler = self.engine
         if config.rollout.frozen:
@@ -308,6 +317,7 @@ class Trainer:
             self._sampler.clear_cache()
             metrics = self.learner.update(batch, config.updates_per_batch)
             calibration = self.learner.calibration
+            self._warn_of_gap(metrics)
         self.update += config.updates_per_batch
         ended = time.perf_counter()
         valid = self._validate()
@@ -328,6 +338,13 @@ class Trainer:
         self.display.update(line)
         if self.update % config.checkpoint_every == 0 or self.update >= config.updates:
             self._save()
+
+    def _warn_of_gap(self, metrics: Mapping[str, float]) -> None:
+        """Says once per process that sampler and learner disagree, if they do."""
+        line = gap_alarm(metrics)  # frozen rollouts are another model's
+        if line is not None and not self._warned_of_gap and not self.config.rollout.frozen:
+            self._warned_of_gap = True
+            self.display.message(line)
 
     def _rollouts(self, number: int) -> list[Rollout]:
         """Returns the rollouts of a batch: those on disk, then those that are missing."""
@@ -431,12 +448,14 @@ def first_engine(
 
 def _engine(config: TrainConfig, model: str, chat: ChatFormat, max_context: int | None) -> HFEngine:
     """Returns an engine whose weights never change."""
-    return HFEngine(
+    engine = HFEngine(
         load_model(model, resolve_device(config.device)),
         stop_token_ids=chat.stop_token_ids,
         max_context=max_context,
         max_batch=config.rollout.group,
     )
+    check_engine(engine, model)
+    return engine
 
 
 def limits(config: TrainConfig) -> Limits:

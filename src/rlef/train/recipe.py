@@ -1,10 +1,12 @@
 """What a recipe may set: the model, the problems, the rollouts, the update, the evaluation."""
 
+from datetime import date
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rlef.environment import FeedbackKind, FeedbackOptions, RewardConfig
+from rlef.environment.conversation import TEMPLATE_DATE
 from rlef.learner.config import LearnerConfig
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +80,9 @@ class RolloutConfig(BaseModel):
     max_context: int = Field(8192, ge=16)
     """Tokens of a whole conversation."""
     prompts: str = "default"
+    today: date = TEMPLATE_DATE
+    """What a chat template that asks for the date is told, in training and evaluation: always the
+    same, so that prompts do not change from day to day."""
     first_model: str | None = None
     """A frozen policy that gives first answers, in training and evaluation; only later turns are
     learnt: a repair model. Of the same tokenizer as ``model``."""
