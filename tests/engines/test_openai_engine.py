@@ -67,6 +67,9 @@ def test_what_is_asked_and_what_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
         "top_p": 0.9,
         "max_tokens": 20,
         "seed": 3,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
     }
     assert server.keys == ["Bearer secret"]
 
@@ -89,6 +92,51 @@ def test_top_k_is_sent_where_it_is_on() -> None:
         pytest.raises(ValueError, match="top_k is -1"),
     ):
         engine.submit(0, ASK, SamplingParams(top_k=-1), 0)
+
+
+EXTRAS = {"top_k", "min_p", "repetition_penalty"}
+
+
+def strict(request: dict[str, Any], before: int) -> Reply:
+    """A server that, like OpenAI's, knows no field that is not OpenAI's."""
+    if unknown := EXTRAS & request.keys():
+        return failure(400, f"Unrecognized request argument supplied: {min(unknown)}")
+    if "max_tokens" in request and request["messages"][0]["content"] == "new model":
+        return failure(400, "max_tokens is not supported, use max_completion_tokens")
+    return answer("Hi.")
+
+
+def test_a_server_that_knows_no_more_than_openai_is_asked_without_the_rest() -> None:
+    new = [{"role": "user", "content": "new model"}]
+    with serving(strict) as server, engine_on(server) as engine:
+        for key, messages in enumerate([ASK, ASK, new, ASK]):
+            engine.submit(key, messages, PARAMS, 0)
+            assert collect(engine, 1)[key].text == "Hi."
+    sent = [bool(EXTRAS & request.keys()) for request in server.requests]
+    assert sent == [True, False, False, False, False, False]  # refused once, then never again
+    assert "max_completion_tokens" in server.requests[-1]
+
+
+def test_top_k_that_was_asked_for_is_not_left_out_for_a_strict_server() -> None:
+    with serving(strict) as server, engine_on(server) as engine:
+        engine.submit(0, ASK, SamplingParams(top_k=5), 0)
+        with pytest.raises(EngineError, match="Unrecognized request argument supplied: top_k"):
+            collect(engine, 1)
+
+
+def test_a_request_refused_for_another_reason_leaves_the_settings_on() -> None:
+    def picky(request: dict[str, Any], before: int) -> Reply:
+        return failure(400, "no such template") if before < 2 else answer("Hi.")
+
+    with serving(picky) as server:
+        with engine_on(server) as engine:
+            engine.submit(0, ASK, PARAMS, 0)
+            with pytest.raises(EngineError, match="no such template"):
+                collect(engine, 1)
+        with engine_on(server) as engine:
+            engine.submit(0, ASK, PARAMS, 0)
+            collect(engine, 1)
+    assert [request.keys() >= EXTRAS for request in server.requests] == [True, False, True]
 
 
 def test_no_more_requests_at_once_than_allowed() -> None:

@@ -33,6 +33,9 @@ _TOO_LONG = re.compile(
     r"context.{0,20}(length|size|window)|(prompt|input).{0,20}too long|input token.{0,40}maximum",
     re.IGNORECASE,
 )
+_PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""What turns off the settings that a server may take from a model's ``generation_config.json``, or
+have by itself: of vLLM, SGLang and llama.cpp. OpenAI's own models know none of these."""
 _Result = tuple[int, ChatCompletion | EngineError]
 
 
@@ -41,6 +44,10 @@ class OpenAIEngine:
 
     What may pass by itself (429, 5xx, no connection, no answer in time, an answer that is none) is
     asked again, after a delay that doubles each time, or as long as the server says.
+
+    Nothing but what ``SamplingParams`` says shapes the draws: ``min_p``, ``repetition_penalty`` and
+    ``top_k`` are sent as off. A server that refuses a request with these is asked without them from
+    then on, and its own settings hold.
 
     Args:
         model: The server's name of it.
@@ -73,6 +80,7 @@ class OpenAIEngine:
         self._tries = tries
         self._first_delay_s = first_delay_s
         self._limit_name = "max_tokens"
+        self._sends_plain = True
         self._client = _client(base_url, api_key, timeout_s)
         self._address = str(self._client.base_url).rstrip("/")
         self._asked: dict[int, Future[None]] = {}
@@ -190,18 +198,22 @@ class OpenAIEngine:
         """
         import openai
 
-        for attempt in range(1, self._tries + 1):
+        attempt, sends_plain = 1, self._sends_plain
+        while attempt <= self._tries:
             headers: Mapping[str, str] = {}
+            request = self._request(messages, params, seed, plain=sends_plain)
             try:
-                reply = await self._client.chat.completions.create(
-                    **self._request(messages, params, seed)
-                )
+                reply = await self._client.chat.completions.create(**request)
+                self._sends_plain &= sends_plain  # without them it works
                 return _completion(reply)
             except openai.APIStatusError as error:
                 if _too_long(error):
                     return ChatCompletion(text="", finish=FinishReason.NO_ROOM)
-                if "max_completion_tokens" in str(error) and self._limit_name == "max_tokens":
+                if "max_completion_tokens" in str(error) and "max_tokens" in request:
                     self._limit_name = "max_completion_tokens"  # newer models of OpenAI
+                    continue
+                if sends_plain and error.status_code in (400, 422):
+                    sends_plain = False
                     continue
                 if error.status_code not in (408, 409, 429) and error.status_code < 500:
                     raise self._refused(error) from None
@@ -214,13 +226,14 @@ class OpenAIEngine:
                 why = f"an answer that is no chat completion ({_line(error)})"
             if attempt < self._tries:
                 await asyncio.sleep(_delay_s(attempt, self._first_delay_s, headers))
+            attempt += 1
         raise EngineError(
             f"{self._address} failed {self._tries} times: {why}; finished episodes are kept: when "
             "the server is well, the same command goes on"
         )
 
     def _request(
-        self, messages: list[Message], params: SamplingParams, seed: int
+        self, messages: list[Message], params: SamplingParams, seed: int, *, plain: bool
     ) -> dict[str, Any]:
         words = {
             "model": self.model,
@@ -230,9 +243,10 @@ class OpenAIEngine:
             "seed": seed % _MAX_SEED,
             self._limit_name: params.max_new_tokens,
         }
-        if params.top_k:  # not OpenAI's, but vLLM, llama.cpp and others have it
-            words["extra_body"] = {"top_k": params.top_k}
-        return words
+        extra: dict[str, float] = dict(_PLAIN) if plain else {}
+        if params.top_k:
+            extra["top_k"] = params.top_k
+        return words | ({"extra_body": extra} if extra else {})
 
     def _refused(self, error: Any) -> EngineError:
         """Returns what a status means that another try would not change."""

@@ -120,10 +120,19 @@ class OutputHead:
 
     @property
     def vocabulary(self) -> int:
-        """Rows of the output embedding."""
+        """V, rows of the output embedding."""
+        return self._shape[0]
+
+    @property
+    def width(self) -> int:
+        """H, columns of the output embedding."""
+        return self._shape[1]
+
+    @property
+    def _shape(self) -> torch.Size:
         weight = self.embedding.weight
         assert isinstance(weight, Tensor)
-        return int(weight.shape[0])
+        return weight.shape
 
     def logits(self, states: Tensor) -> Tensor:
         """Returns float32 logits of (..., H) states."""
@@ -148,9 +157,9 @@ def check_output_head(model: PreTrainedModel) -> None:
     try:
         for gain in (1.0, 1000.0):
             states, theirs = _enlarged(model, gain)
-            ours = head.logits(states)
             near = 1e-4 * float(theirs.abs().max())
-            if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-4, atol=near):
+            fits = states.shape[-1] == head.width and head.vocabulary == theirs.shape[-1]
+            if not fits or not torch.allclose(head.logits(states), theirs, rtol=1e-4, atol=near):
                 raise ValueError(
                     f"{type(model).__name__} makes other logits of its last hidden states than the "
                     "learner does; allowed: models whose logits are the output embedding of these "
