@@ -36,7 +36,7 @@ def main(kind: str, model: str, dtype: str = "auto") -> None:
     loaded = time.perf_counter()
     assert isinstance(chat, ChatFormat)
     templates = Prompts.load("default")
-    problems = load_problems("mini:test")[:COUNT]
+    problems = load_problems("mini:dev")[:COUNT]
     prompts = [chat.prompt_ids(first_message(problem.public, templates)) for problem in problems]
     sample(engine, prompts[:4], 1000)  # what is made at the first use
     rates = []

@@ -50,7 +50,7 @@ def test_unknown_splits_are_one_line(rlef: Any, tmp_path: Path) -> None:
     code, _, err = rlef("eval", "mini", "--data", "mini:tests", "--out", tmp_path / "e")
     assert (code, err) == (
         2,
-        "rlef: unknown split 'tests' in 'mini:tests'; allowed: train, valid, test\n",
+        "rlef: unknown split 'tests' in 'mini:tests'; allowed: train, valid, dev, test\n",
     )
 
 

@@ -211,8 +211,8 @@ def test_broken_files_are_named(tmp_path: Path, content: bytes, words: str) -> N
         ("", "unknown data set ''"),
         ("jsonl", "no path in 'jsonl'; allowed"),
         ("codecontests:", "no path"),
-        ("mini", "unknown split '' in 'mini'; allowed: train, valid, test"),
-        ("mini:dev", "unknown split 'dev'"),
+        ("mini", "unknown split '' in 'mini'; allowed: train, valid, dev, test"),
+        ("mini:exam", "unknown split 'exam'"),
         ("jsonl:/nowhere.jsonl", "/nowhere.jsonl: no such file"),
     ],
 )

@@ -4,18 +4,26 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import pytest
 
 from rlef.environment import final_job, public_job
 from rlef.problems import Problem, load_problems
 from rlef.problems.mini import families_of, load_specimens, mutants
-from rlef.problems.mini.details import DETAILS
-from rlef.problems.mini.families import FAMILIES
+from rlef.problems.mini.details import DETAILS, RANGE_HOLE
+from rlef.problems.mini.families import FAMILIES, Family
 from rlef.problems.mini.generate import run_program
 from rlef.sandbox import Sandbox, Verdict
 
-SPLITS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "dev", "test")
+HASHES = {
+    "train": "daece36c6dbe11ac47cf89c0214a7c7cf914a005495a4a1434e620ed9e52d152",
+    "valid": "f60ebbf593cb2d283b4af4ab99aa1040bdb68edb2b88cd5990b135acec2a7741",
+    "dev": "f05d6ee80cd45bf7c448ef07e326cc9d2caec7ddaa16fb73317e860a0d5e9d49",
+    "test": "c735133fcb93b10bbd2854669ca88109a9f1508cca932019f20b204fa802bae9",
+}
+"""Of ``repr(load_specimens(split))``. Figures that were published are of these problems."""
 TOPICS = {
     *("arithmetic", "counting", "formatting", "sequences", "simulation", "sorting", "strings"),
 }
@@ -39,9 +47,17 @@ def test_another_process_draws_the_same_problems() -> None:
         assert done.stdout.strip() == ours, done.stderr
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_split_never_changes(split: str) -> None:
+    found = repr(load_specimens(split)).encode()
+    assert hashlib.sha256(found).hexdigest() == HASHES[split]
+
+
 def test_there_are_thousands_of_problems_of_every_topic() -> None:
     problems = {split: load_problems(f"mini:{split}") for split in SPLITS}
-    assert len(problems["train"]) > 4000 and len(problems["test"]) > 700
+    assert {split: len(problems[split]) for split in SPLITS} == {
+        **{"train": 4480, "valid": 384, "dev": 768, "test": 768}
+    }
     for split in SPLITS:
         names = [problem.name for problem in problems[split]]
         assert len(set(names)) == len(names)
@@ -73,10 +89,69 @@ def test_unseen_families_are_made_of_seen_parts() -> None:
     train = Counter(
         part for fs in families_of("train").values() for f in fs for part in parts(f.name)
     )
-    for split in ("valid", "test"):
+    for split in ("valid", "dev"):
         for families in families_of(split).values():
             assert all(train[part] for family in families for part in parts(family.name))
     assert len({family.name for family in FAMILIES}) == len(FAMILIES) > 500
+
+
+def pieces(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z]+|[^\sA-Za-z0-9]", text))
+
+
+def test_the_test_split_says_and_writes_nothing_that_training_does_not() -> None:
+    train, test = load_specimens("train"), load_specimens("test")
+    for of in (
+        lambda s: s.problem.solutions[0],
+        lambda s: s.problem.statement.partition("\nExample\n")[0],
+    ):
+        known = set().union(*(pieces(of(specimen)) for specimen in train))
+        assert not set().union(*(pieces(of(specimen)) for specimen in test)) - known
+
+
+INPUTS = {
+    "int": "-5 4;-3 -1;0 3;2 8;5 6;7 7;9 12;12 5;30 2;1 11",
+    "list": "0;1;-1;6;-8 3;1 -1 1 -1;5 5 5 5;0 7 0 -7 3;2 1;4 4 0;-2 -6 -7 -9;3 -4 5 -6 7;"
+    "5 12 -11 0 12;28 17 -9 30 15 3;1 3 5 8;-12 7 9 -3;0 0 -4 10 -15",
+    "words": "a;to be;apple tee lot;aa oil see;tin net ear sol;rabbit apple sea stone oil",
+    "text": "a;Tea sea;OIL net;lion SEAL tree;ae io",
+}
+"""Inputs by what is read, between semicolons; wider than the generator draws them."""
+
+
+def function_of(family: Family) -> tuple[str, ...]:
+    """What a family computes, under three draws of its constants."""
+    results = []
+    for seed in range(3):
+        body = family.build(Random(seed))
+        first, *code = (line.replace(RANGE_HOLE, "range(a, b + 1)") for line in body.code)
+        kind = "list" if "list(map" in first else "int" if "map" in first else "words"
+        kind = "text" if body.shape == "text" else kind
+        maximum = ["r = max(r) if r else None"] if body.shape == "maximum" else []
+        program = "\n".join((first, *code, *maximum, "print(r)"))
+        results += [str(run_program(program, text)) for text in INPUTS[kind].split(";")]
+    return (kind, *results)
+
+
+def test_no_family_of_the_test_split_computes_what_another_family_computes() -> None:
+    others = {function_of(family) for family in FAMILIES}
+    assert len(others) > 450  # some are equal, such as the counts of doubles and of negatives
+    seen: dict[tuple[str, ...], str] = {}
+    for families in families_of("test").values():
+        for family in families:
+            function = function_of(family)
+            assert function not in others, family.name
+            assert seen.setdefault(function, family.name) == family.name
+
+
+def test_the_test_split_has_as_many_families_of_programs_as_long() -> None:
+    for topic, families in families_of("dev").items():
+        assert len(families_of("test")[topic]) >= len(families)
+        dev, test = (
+            [len(p.solutions[0]) for p in load_problems(f"mini:{split}") if topic in str(p.family)]
+            for split in ("dev", "test")
+        )
+        assert sum(test) / len(test) == pytest.approx(sum(dev) / len(dev), rel=0.15)
 
 
 def test_every_detail_has_six_or_more_alternatives() -> None:
@@ -101,7 +176,7 @@ def test_a_public_test_tells_all_alternatives_apart(split: str) -> None:
 def test_statements_say_show_or_leave_out_the_detail() -> None:
     shares: Counter[str] = Counter()
     by_name = {detail.name: detail for detail in DETAILS}
-    for specimen in load_specimens("test"):
+    for specimen in (*load_specimens("dev"), *load_specimens("test")):
         problem, statement = specimen.problem, specimen.problem.statement
         shares[specimen.disclosure] += 1
         assert ("Expected output:" in statement) == (specimen.disclosure == "shown")

@@ -211,13 +211,13 @@ def test_a_study_may_be_moved(tmp_path: Path) -> None:
 
 
 def test_a_repair_model_follows_the_policy_that_is_examined(tmp_path: Path) -> None:
-    valid = ["eval.every=16", "data.valid=mini:test"]
+    valid = ["eval.every=16", "data.valid=mini:valid"]
     for words, name in (([], "update-000064"), (valid, "best"), (["updates=8"], "update-000008")):
         config = arm_config("mini-study", words, Part(ARMS["repair"], 1), tmp_path)
         assert config.rollout.first_model == str(
             tmp_path / "single-turn" / "seed-1" / "checkpoints" / name
         )
-    late = load_config(TrainConfig, "mini-study", ["eval.every=128", "data.valid=mini:test"])
+    late = load_config(TrainConfig, "mini-study", ["eval.every=128", "data.valid=mini:valid"])
     assert policy_path(late, RunFolder(tmp_path)).name == "update-000064"
 
 

@@ -63,7 +63,7 @@ def test_dialogues_are_true_to_the_episode_and_to_the_tokenizer() -> None:
 
 def test_warm_start_problems_are_in_no_test_split() -> None:
     fresh = {s.problem.statement for part in range(3) for s in fresh_specimens(part, 100)}
-    for split in ("valid", "test"):
+    for split in ("valid", "dev", "test"):
         assert not fresh & {problem.statement for problem in load_split(split)}
 
 

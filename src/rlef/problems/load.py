@@ -24,7 +24,7 @@ from rlef.problems.records import Record, unique_problems
 from rlef.problems.types import Problem
 
 _log = logging.getLogger("rlef.problems")
-MINI_SPLITS = ("train", "valid", "test")
+MINI_SPLITS = ("train", "valid", "dev", "test")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _Rows = Iterator[Record]
 _Made = Iterator[tuple[Record, Problem]]
@@ -108,7 +108,7 @@ DATA_SETS = {
     ),
     "jsonl": DataSet(jsonl_problems),
 }
-SCHEMES = (*(f"{name}:PATH[:SPLIT]" for name in DATA_SETS), "mini:train|valid|test")
+SCHEMES = (*(f"{name}:PATH[:SPLIT]" for name in DATA_SETS), "mini:train|valid|dev|test")
 
 
 def load_problems(spec: str) -> list[Problem]:

@@ -136,10 +136,19 @@ STEPS = _Source("two integers a and b", PAIR.line, _steps)
 INTERVAL = _Source("two integers a and b", PAIR.line, _interval)
 
 
-def _family(
+def make_family(
     topic: str, name: str, source: _Source, asks: str, lines: Sequence[str], shape: Shape
 ) -> Family:
-    """Joins the parts of a family; empty lines of code are left out."""
+    """Joins the parts of a family; empty lines of code are left out.
+
+    Args:
+        topic: What kind of problem.
+        name: Of the family, within its topic.
+        source: What is read.
+        asks: What to print, with ``{k}`` and the like for constants.
+        lines: The code after the line that reads.
+        shape: What it leaves in ``r``.
+    """
     name = f"{topic}/{name}"
 
     def build(rng: Random) -> Body:
@@ -161,67 +170,68 @@ def _lists(select: Part, change: Part) -> Family:
     code = (f"r = [{change.code} for x in a{select.code}]",)
     asks = change.words.replace("{}", select.words)
     name = f"{change.name}-of-{select.name}"
-    return _family("sequences", name, NUMBERS, asks, code, "ints")
+    return make_family("sequences", name, NUMBERS, asks, code, "ints")
 
 
 def _aggregates(aggregate: Part, select: Part, change: Part) -> Family:
     code = (f"r = [{change.code} for x in a{select.code}]", f"r = {aggregate.code}")
     asks = aggregate.words.replace("{}", change.words.replace("{}", select.words))
     name = f"{aggregate.name}-of-{change.name}-of-{select.name}"
-    return _family("counting", name, NUMBERS, asks, code, "int")
+    return make_family("counting", name, NUMBERS, asks, code, "int")
 
 
 def _maximum(select: Part, change: Part) -> Family:
     code = (f"r = [{change.code} for x in a{select.code}]",)
     asks = "the largest of " + change.words.replace("{}", select.words)
     name = f"largest-of-{change.name}-of-{select.name}"
-    return _family("counting", name, NUMBERS, asks, code, "maximum")
+    return make_family("counting", name, NUMBERS, asks, code, "maximum")
 
 
 def _words(select: Part, change: Part) -> Family:
     code = (f"r = [{change.code} for x in a{select.code}]",)
     asks = change.words.replace("{}", select.words)
-    return _family("strings", f"{change.name}-of-{select.name}", STRINGS, asks, code, "strings")
+    return make_family("strings", f"{change.name}-of-{select.name}", STRINGS, asks, code, "strings")
 
 
 def _texts(first: Part, second: Part) -> Family:
     asks = f"the result: {first.words}, then {second.words}"
     name = f"{first.name}-then-{second.name}"
-    return _family("formatting", name, TEXT, asks, (first.code, second.code), "text")
+    return make_family("formatting", name, TEXT, asks, (first.code, second.code), "text")
 
 
 def _sorted(sort: Part, select: Part) -> Family:
     code = (f"r = [x for x in a{select.code}]", sort.code)
     asks = f"the {select.words} {sort.words}"
-    return _family("sorting", f"{select.name}-{sort.name}", NUMBERS, asks, code, "strings")
+    return make_family("sorting", f"{select.name}-{sort.name}", NUMBERS, asks, code, "strings")
 
 
 def _series(series: Part, change: Part) -> Family:
     asks = change.words.replace("{}", series.words)
     code = (f"r = {series.code}", change.code)
-    return _family("sequences", f"{series.name}-{change.name}", NUMBERS, asks, code, "ints")
+    return make_family("sequences", f"{series.name}-{change.name}", NUMBERS, asks, code, "ints")
 
 
 def _pairs(value: Part, change: Part, shape: Shape) -> Family:
     asks = change.words.replace("{}", value.words)
     name = f"{shape}-{value.name}-{change.name}"
-    return _family("arithmetic", name, PAIR, asks, (f"r = {value.code}", change.code), shape)
+    return make_family("arithmetic", name, PAIR, asks, (f"r = {value.code}", change.code), shape)
 
 
 def _questions(quantifier: Part, test: Part) -> Family:
     asks = quantifier.words.replace("{}", test.words)
     code = ("r = " + quantifier.code.replace("{}", test.code),)
-    return _family("counting", f"{quantifier.name}-{test.name}", NUMBERS, asks, code, "bool")
+    return make_family("counting", f"{quantifier.name}-{test.name}", NUMBERS, asks, code, "bool")
 
 
 def _ranges(select: Part, change: Part) -> Family:
     code = (f"r = [{change.code} for x in {RANGE_HOLE}{select.code}]",)
     asks = change.words.replace("{}", select.words) + " between a and b"
     name = f"range-{change.name}-of-{select.name}"
-    return _family("sequences", name, INTERVAL, asks, code, "range")
+    return make_family("sequences", name, INTERVAL, asks, code, "range")
 
 
-def _simulations(rule: Part, record: Part) -> Family:
+def simulation(rule: Part, record: Part) -> Family:
+    """Returns a family that applies a rule b times and keeps a record of it."""
     start, inside, end = {
         "before": ("r = []", ("r.append(a)", rule.code), ""),
         "after": ("r = []", (rule.code, "r.append(a)"), ""),
@@ -231,7 +241,7 @@ def _simulations(rule: Part, record: Part) -> Family:
     code = (start, "for i in range(b):", *("    " + line for line in inside), end)
     asks = f"{record.words}: in each of b steps a {rule.words.rstrip(',')}"
     shape: Shape = "strings" if record.code in ("before", "after") else "int"
-    return _family("simulation", f"{rule.name}-{record.name}", STEPS, asks, code, shape)
+    return make_family("simulation", f"{rule.name}-{record.name}", STEPS, asks, code, shape)
 
 
 def _all() -> Iterator[Family]:
@@ -265,7 +275,7 @@ def _all() -> Iterator[Family]:
             yield _questions(quantifier, test)
     for rule in RULES:
         for record in RECORDS:
-            yield _simulations(rule, record)
+            yield simulation(rule, record)
 
 
 FAMILIES: tuple[Family, ...] = tuple(_all())
