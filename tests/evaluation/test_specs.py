@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 from episode_makers import failed, false_friend, infra, runs, solved
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlef.environment.types import EpisodeRecord
@@ -159,6 +159,7 @@ def test_interval_of_several_episodes_is_that_of_resampled_ones() -> None:
 
 
 @given(runs(samples=6), st.integers(1, 3))
+@settings(deadline=None)
 def test_metrics_grow_with_samples_and_submissions(
     records: list[EpisodeRecord], turn_limit: int
 ) -> None:

@@ -227,6 +227,7 @@ class Episode:
             solved=verdict is Verdict.AC and stop is not StopReason.INFRA_ERROR,
             final_verdict=verdict,
             passed_share=passed_share,
+            blind=self._is_blind,
         )
 
     @property

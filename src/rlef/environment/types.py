@@ -51,6 +51,8 @@ class EpisodeRecord:
     passed_share: float | None = None
     """Share of all tests that the last program passes, 0 without a program; ``None`` where not all
     were run."""
+    blind: bool = False
+    """The model was told nothing, so the episode went on whatever its public tests said."""
 
     @property
     def passed_public(self) -> bool:

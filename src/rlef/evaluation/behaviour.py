@@ -14,6 +14,7 @@ from rlef.evaluation.statistics import (
     code_change,
     consecutive_programs,
     failure_cause,
+    is_known,
     mean,
     repeated_rate,
     share,
@@ -50,7 +51,7 @@ class Behaviour:
     """From state to state: how many episodes failed one turn for a cause, and how the next ended.
     Episodes that ended there (``"private"`` always does) are not among them."""
     fixed: dict[str, Fixed]
-    """By the cause of failure of the first turn."""
+    """By the cause of failure of the first turn; empty where an episode is blind."""
     invalid_rate: tuple[float, ...]
     """Share of answers without a program."""
     repeated_rate: tuple[float, ...]
@@ -123,7 +124,7 @@ def _state(record: EpisodeRecord, turn: int) -> str:
     """How a turn (counted from 1) ended."""
     if record.solved and len(record.turns) == turn:
         return SOLVED
-    return failure_cause(record.turns[turn - 1])
+    return failure_cause(record, turn)
 
 
 def _transitions(records: Sequence[EpisodeRecord], turn: int) -> dict[str, dict[str, int]]:
@@ -135,6 +136,8 @@ def _transitions(records: Sequence[EpisodeRecord], turn: int) -> dict[str, dict[
 
 
 def _fixed(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str, Fixed]:
+    if not all(is_known(record, turn) for record in records for turn in range(1, turn_limit)):
+        return {}
     groups: defaultdict[str, list[EpisodeRecord]] = defaultdict(list)
     for record in records:
         if record.turns and _state(record, 1) != SOLVED:

@@ -6,6 +6,7 @@ and few long ones compare at equal cost. Unlike n@k this asks for no choice of a
 solved episode counts, as in pass@k, which the curve of a turn limit of 1 is.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
-from rlef.evaluation.bootstrap import bootstrap_interval
+from rlef.evaluation.bootstrap import DRAWS, PERCENTILES, resampled_means
+from rlef.evaluation.statistics import is_known
 
 Unit = Literal["turns", "tokens", "completion_tokens"]
 """``turns``: answers (samples). ``tokens``: of each turn, those of its whole prompt and its answer,
@@ -48,7 +50,7 @@ def cost_curve(
     unit: Unit = "turns",
     *,
     budgets: Sequence[int] | None = None,
-    draws: int = 200,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[CostPoint, ...]:
     """Solve rate within growing budgets.
@@ -72,14 +74,13 @@ def cost_curve(
     if budgets is None:
         budgets = budget_steps(largest_budget(everything, turn_limit, unit), unit)
     chances = chances_by_problem(everything, turn_limit, budgets, unit, seed=seed)
+    if not chances:
+        return tuple(CostPoint(budget, math.nan, math.nan, math.nan) for budget in budgets)
+    curves = np.array(list(chances.values()))
+    low, high = np.percentile(resampled_means(curves, draws, seed), PERCENTILES, axis=0)
     return tuple(
-        CostPoint(
-            budget,
-            *bootstrap_interval(
-                {name: [float(curve[i])] for name, curve in chances.items()}, draws=draws, seed=seed
-            ),
-        )
-        for i, budget in enumerate(budgets)
+        CostPoint(budget, *map(float, numbers))
+        for budget, *numbers in zip(budgets, curves.mean(axis=0), low, high, strict=True)
     )
 
 
@@ -98,12 +99,14 @@ def chances_by_problem(
 
     Returns:
         Problem name to as many chances as there are budgets; problems with infrastructure errors
-        only are missing.
+        only are missing. NaN where blind episodes would have to be cut.
 
     Raises:
         ValueError: As ``cost_curve``.
     """
+    records = list(records)
     groups = _purchases(records, turn_limit, unit)
+    unknown = {record.problem for record in _counted(records) if not is_known(record, turn_limit)}
     top = _largest(groups)
     for budget in budgets:
         if not 1 <= budget <= top:
@@ -113,7 +116,11 @@ def chances_by_problem(
             )
     wanted = np.asarray(budgets, dtype=np.int64)
     return {
-        name: _exact(group, wanted) if unit == "turns" else _sampled(group, wanted, [seed, i])
+        name: np.full(len(wanted), math.nan)
+        if name in unknown
+        else _exact(group, wanted)
+        if unit == "turns"
+        else _sampled(group, wanted, [seed, i])
         for i, (name, group) in enumerate(groups.items())
     }
 

@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 
 from rlef.environment.types import EpisodeRecord
-from rlef.evaluation.bootstrap import paired_difference_interval
+from rlef.evaluation.bootstrap import DRAWS, paired_difference_interval
 from rlef.evaluation.budget import (
     Unit,
     budget_steps,
@@ -48,7 +48,7 @@ class ComparedRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One number of two runs; NaN where no problem has it in both."""
+    """One number of two runs; NaN where no problem has it in both, or it is not known of one."""
 
     metric: str
     a: float
@@ -118,7 +118,7 @@ def compare_runs(
     b: ComparedRun,
     metrics: Sequence[MetricSpec],
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Comparison:
     """Compares two runs on the problems that they share.
@@ -163,7 +163,7 @@ def compare_runs(
 
 
 def paired_difference(
-    metric: str, a: _Values, b: _Values, draws: int = 2000, seed: int = 0
+    metric: str, a: _Values, b: _Values, draws: int = DRAWS, seed: int = 0
 ) -> Difference:
     """The difference of any number that two runs have per problem.
 
@@ -178,7 +178,7 @@ def paired_difference(
     both = sorted(name for name in a.keys() & b.keys() if len(a[name]) and len(b[name]))
     before, after = ({name: values[name] for name in both} for values in (a, b))
     changes = [fmean(after[name]) - fmean(before[name]) for name in both]
-    changes = [change if abs(change) > _ROUNDING else 0.0 for change in changes]
+    changes = [0.0 if abs(change) <= _ROUNDING else change for change in changes]
     interval = paired_difference_interval(before, after, draws=draws, seed=seed)
     return Difference(
         metric=metric,
@@ -207,13 +207,13 @@ def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0) -> float:
         seed: Seed of the draws.
 
     Returns:
-        A probability; 1 without any difference, NaN without problems.
+        A probability; 1 without any difference, NaN without problems or where one is NaN.
 
     Example:
         >>> sign_flip_p_value([1.0, 1.0, 1.0, 1.0, 0.0])
         0.125
     """
-    if not differences:
+    if not differences or any(map(math.isnan, differences)):
         return math.nan
     nonzero = np.array([change for change in differences if change])
     threshold = abs(nonzero.sum()) - _ROUNDING
@@ -268,10 +268,12 @@ def _at_equal_cost(
 def _cells(each: Difference) -> list[str]:
     if not each.problems:
         return [each.metric, *["-"] * 6]
+    rates = ["-" if math.isnan(rate) else f"{100 * rate:.1f}" for rate in (each.a, each.b)]
+    if math.isnan(each.difference):
+        return [each.metric, *rates, *["-"] * 4]
     return [
         each.metric,
-        f"{100 * each.a:.1f}",
-        f"{100 * each.b:.1f}",
+        *rates,
         f"{100 * each.difference:+.1f}",
         f"{100 * each.low:+.1f} to {100 * each.high:+.1f}",
         f"{each.p_value:.2g}",

@@ -4,7 +4,8 @@ Every turn counts as a sample: with a turn limit of T, n@k takes ``k // T`` epis
 (10@100 with three turns: 33), and each of them offers its last program, since any earlier one
 failed its public tests. Where k is below T, episodes are cut after k turns: an episode ends as soon
 as its public tests pass, so that is what a lower turn limit would have given (1@1 of a run with
-three turns: the first answers). pass@k counts whole episodes instead, whatever their turns.
+three turns: the first answers). Blind episodes go on all the same, so of them nobody knows. pass@k
+counts whole episodes instead, whatever their turns.
 """
 
 import dataclasses
@@ -12,16 +13,18 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlef.environment.types import EpisodeRecord, StopReason
-from rlef.evaluation.bootstrap import bootstrap_interval
+from rlef.evaluation.bootstrap import DRAWS, PERCENTILES, bootstrap_interval
 from rlef.evaluation.metrics import n_at_k
+from rlef.evaluation.statistics import is_known
 
 _NAME = re.compile(r"(pass|[1-9]\d*)@([1-9]\d*)")
-_PERCENTILES = (2.5, 97.5)
+_AT_ONCE = 500
+"""Problems whose episodes are redrawn together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +52,21 @@ class MetricSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A metric of one run, with two 95 % intervals; NaN where there are no results."""
+    """A metric of one run, with two 95 % intervals.
+
+    NaN where there are no results, or blind episodes would have to be cut: nobody knows how they
+    would have ended.
+    """
 
     estimate: float
     """Mean over problems."""
     low: float
     high: float
-    """The paper's bootstrap: other samples of these problems. N results are drawn with replacement
-    200 times. A metric of one episode pools the results of all problems; one of several episodes is
-    defined per problem, so there the N episodes of each problem are drawn from its own; NaN where a
-    problem has fewer than twice the episodes that the metric draws, for redrawn ones repeat
-    themselves and the interval would lie below the estimate."""
+    """The paper's bootstrap: other samples of these problems. N results are drawn with replacement.
+    A metric of one episode pools the results of all problems; one of several episodes is defined
+    per problem, so there the N episodes of each problem are drawn from its own; NaN where a problem
+    has fewer than twice the episodes that the metric draws, for redrawn ones repeat themselves and
+    the interval would lie below the estimate."""
     low_problems: float
     high_problems: float
     """Bootstrap over problems: other problems of this kind. The one for claims about a model."""
@@ -112,7 +119,7 @@ def measure(
     spec: MetricSpec,
     turn_limit: int,
     *,
-    draws: int = 200,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Measured:
     """The metric of one run's episodes.
@@ -122,7 +129,7 @@ def measure(
             count.
         spec: The metric.
         turn_limit: The limit that they were played with, or a lower one to see what it would give.
-        draws: Resamples of each bootstrap; the paper's 200.
+        draws: Resamples of each bootstrap.
         seed: Seed of the draws.
 
     Raises:
@@ -177,6 +184,8 @@ class Outcome:
     passed_public: bool
     solved: bool
     turns: int
+    known: bool = True
+    """Whether that is known, see ``statistics.is_known``."""
 
 
 def outcomes_by_problem(
@@ -215,13 +224,16 @@ def _cut(record: EpisodeRecord, turns: int) -> Outcome:
         passed_public=is_whole and record.passed_public,
         solved=is_whole and record.solved,
         turns=min(len(record.turns), turns),
+        known=is_known(record, turns),
     )
 
 
 def _values(outcomes: Sequence[Outcome], spec: MetricSpec, turn_limit: int) -> list[float]:
     episodes = spec.episodes(turn_limit)
     if episodes == 1:
-        return [float(outcome.solved) for outcome in outcomes]
+        return [outcome.solved if outcome.known else math.nan for outcome in outcomes]
+    if not all(outcome.known for outcome in outcomes):
+        return [math.nan]
     public = [outcome.passed_public for outcome in outcomes]
     solved = [outcome.solved for outcome in outcomes]
     return [n_at_k(public, solved, spec.n or episodes, episodes)]  # pass@k is k@k
@@ -231,25 +243,61 @@ def _within_problems(
     groups: Sequence[Sequence[Outcome]], spec: MetricSpec, turn_limit: int, draws: int, seed: int
 ) -> tuple[float, float]:
     """Percentiles of the metric when each problem's episodes are drawn from its own."""
-    if not groups:
+    if not groups or not all(outcome.known for outcomes in groups for outcome in outcomes):
         return math.nan, math.nan
     episodes = spec.episodes(turn_limit)
     n = spec.n or episodes
     rng = np.random.default_rng(seed)
-    means = np.zeros(draws)
-    for outcomes in groups:
-        total = len(outcomes)
-        solved = sum(outcome.solved for outcome in outcomes)
-        public = sum(outcome.passed_public for outcome in outcomes)
-        shares = np.array([solved, public - solved, total - public]) / total
-        for i, (good, false, bad) in enumerate(rng.multinomial(total, shares, size=draws)):
-            means[i] += _n_at_k_of_counts(int(good), int(false), int(bad), n, episodes)
-    low, high = np.percentile(means / len(groups), _PERCENTILES)
+    sums = np.zeros(draws)
+    counts = np.array([_counts(outcomes) for outcomes in groups])
+    totals = counts.sum(axis=1)
+    for total in np.unique(totals):
+        same = counts[totals == total]
+        for start in range(0, len(same), _AT_ONCE):
+            shares = same[start : start + _AT_ONCE] / total
+            drawn = rng.multinomial(total, shares, size=(draws, len(shares)))
+            good, false = drawn[..., 0], drawn[..., 1]
+            sums += _n_at_k_of_counts(good, good + false, int(total), n, episodes).sum(axis=1)
+    low, high = np.percentile(sums / len(groups), PERCENTILES)
     return float(low), float(high)
 
 
-@lru_cache(maxsize=100_000)
-def _n_at_k_of_counts(good: int, false: int, bad: int, n: int, k: int) -> float:
-    """n@k of so many samples that pass all tests, the public tests only, and not even those."""
-    public = [True] * (good + false) + [False] * bad
-    return n_at_k(public, [True] * good + [False] * (false + bad), n, k)
+def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
+    """How many pass all tests, the public tests only, and not even those."""
+    solved = sum(outcome.solved for outcome in outcomes)
+    public = sum(outcome.passed_public for outcome in outcomes)
+    return solved, public - solved, len(outcomes) - public
+
+
+def _n_at_k_of_counts(
+    solved: NDArray[np.int64], public: NDArray[np.int64], total: int, n: int, k: int
+) -> NDArray[np.float64]:
+    """``n_at_k`` of many problems at once.
+
+    Args:
+        solved: Any shape: samples that pass all tests.
+        public: The same shape: samples that pass the public tests.
+        total: Samples of each problem.
+        n: Submissions.
+        k: Samples drawn.
+    """
+    codes, places = np.unique(public * (total + 1) + solved, return_inverse=True)
+    candidates, correct = (column[:, None] for column in np.divmod(codes, total + 1))
+    drawn = np.arange(k + 1)  # of the k, those that pass the public tests
+    submitted = np.minimum(drawn, n)
+    log_factorials = np.concatenate([[0.0], np.log(np.arange(1, total + 1)).cumsum()])
+
+    def log_comb(n: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Logarithm of the binomial coefficient; minus infinity where there is no way to choose."""
+        is_possible = (k >= 0) & (k <= n)
+        n, k = np.where(is_possible, n, 0), np.where(is_possible, k, 0)
+        logs = log_factorials[n] - log_factorials[k] - log_factorials[n - k]
+        return np.where(is_possible, logs, -np.inf)
+
+    log_chance = log_comb(candidates, drawn) + log_comb(total - candidates, k - drawn)
+    log_chance -= log_comb(np.array(total), np.array(k))
+    with np.errstate(invalid="ignore"):  # -inf less -inf, where the chance is 0
+        log_miss = log_comb(candidates - correct, submitted) - log_comb(candidates, submitted)
+        solves = np.where(np.isneginf(log_chance), 0.0, 1 - np.exp(log_miss))
+    chances: NDArray[np.float64] = (np.exp(log_chance) * solves).sum(axis=1)
+    return chances[places].reshape(solved.shape)

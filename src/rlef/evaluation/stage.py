@@ -1,12 +1,15 @@
 """One evaluation of a model as numbers: the entries "before", "after" ... of a run's summary."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from rlef.environment import EpisodeRecord, StopReason
-from rlef.evaluation.bootstrap import Interval, bootstrap_interval
+from rlef.evaluation.bootstrap import Interval, bootstrap_interval, ratio_interval
 from rlef.evaluation.statistics import (
     episode_statistics,
+    is_known,
+    repairs_by_problem,
     solved_by_problem,
     split_by_hidden_detail,
 )
@@ -15,8 +18,7 @@ from rlef.evaluation.statistics import (
 def stage_summary(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str, object]:
     """Returns rates with their 95 % bootstrap intervals, and all statistics, as JSON values.
 
-    Intervals of solve rates draw problems; that of the repair rate draws later turns, whose
-    number differs from problem to problem.
+    All intervals draw problems, for the episodes of one problem resemble each other.
 
     Args:
         records: Episodes with at most ``turn_limit`` turns.
@@ -29,10 +31,10 @@ def stage_summary(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str
             _json(bootstrap_interval(_solved_within(records, turn)))
             for turn in range(1, turn_limit + 1)
         ],
-        "repair_rate": _json(_repair_interval(records)),
+        "repair_rate": _json(ratio_interval(repairs_by_problem(records))),
         "hidden": {
             "solve": _json(bootstrap_interval(solved_by_problem(hidden))),
-            "repair_rate": _json(_repair_interval(hidden)),
+            "repair_rate": _json(ratio_interval(repairs_by_problem(hidden))),
         }
         if hidden
         else {},
@@ -42,22 +44,12 @@ def stage_summary(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str
 
 def _solved_within(records: Sequence[EpisodeRecord], turns: int) -> Mapping[str, list[float]]:
     found: defaultdict[str, list[float]] = defaultdict(list)
-    for record in _counted(records):
-        found[record.problem].append(float(record.solved and len(record.turns) <= turns))
+    for record in records:
+        if record.stop is StopReason.INFRA_ERROR:
+            continue
+        is_solved = record.solved and len(record.turns) <= turns
+        found[record.problem].append(is_solved if is_known(record, turns) else math.nan)
     return found
-
-
-def _repair_interval(records: Sequence[EpisodeRecord]) -> Interval:
-    later_turns: defaultdict[str, list[float]] = defaultdict(list)
-    for record in _counted(records):
-        last = len(record.turns) - 1
-        for turn in range(1, len(record.turns)):
-            later_turns[record.problem].append(float(record.solved and turn == last))
-    return bootstrap_interval(later_turns, unit="result")
-
-
-def _counted(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
-    return [record for record in records if record.stop is not StopReason.INFRA_ERROR]
 
 
 def _json(interval: Interval) -> dict[str, float]:

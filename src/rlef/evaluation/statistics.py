@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
+from rlef.environment.types import EpisodeRecord, StopReason
 from rlef.sandbox.types import Verdict
 
 
@@ -29,19 +29,22 @@ class Statistics:
     """Problems with an episode that counts."""
     solve_rate_by_turn: tuple[float, ...]
     """Entry k - 1: share solved with at most k turns, averaged per problem first. An episode ends
-    as soon as its public tests pass, so this is what a turn limit of k would give."""
+    as soon as its public tests pass, so this is what a turn limit of k would give. Blind episodes
+    go on all the same, and only their last program is judged on all tests: NaN below that."""
     one_at_n: float
     """1@n with n the turn limit: the last entry of ``solve_rate_by_turn``."""
     repair_rate_by_turn: tuple[float, ...]
-    """Entry t - 1: of the episodes with a turn t + 1, the share solved there. One entry less."""
+    """Entry t - 1: of the episodes with a turn t + 1, the share solved there. One entry less. NaN
+    for blind episodes, which may have been right before."""
     repair_rate: float
-    """Share of all turns after the first that solved their problem."""
+    """Share of all turns after the first that solved their problem; NaN for blind episodes."""
     regression_rate: float
     """Of the public tests passed in a turn that was not the last, the share that the next turn
     failed; a turn without a program fails all."""
     error_types_by_turn: tuple[dict[str, int], ...]
     """How many episodes failed in a turn, by cause: the verdict of the first failing public test,
-    ``"invalid"`` (no program), or ``"private"`` (public tests passed, others not)."""
+    ``"invalid"`` (no program), or ``"private"`` (public tests passed, others not). In blind
+    episodes also ``"unjudged"``: public tests passed, others not run."""
     invalid_rate: float
     """Share of turns without a program."""
     repeated_rate: float
@@ -114,8 +117,7 @@ def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Sta
     solve_rates = tuple(_solve_rate(counted, k) for k in range(1, turn_limit + 1))
     turns = [turn for record in counted for turn in record.turns]
     programs = consecutive_programs(counted)
-    later_turns = sum(max(0, len(record.turns) - 1) for record in counted)
-    repaired = sum(record.solved and len(record.turns) > 1 for record in counted)
+    repairs = repairs_by_problem(counted).values()
     return Statistics(
         turn_limit=turn_limit,
         episodes=len(counted),
@@ -124,7 +126,7 @@ def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Sta
         solve_rate_by_turn=solve_rates,
         one_at_n=solve_rates[-1],
         repair_rate_by_turn=tuple(_repair_rate(counted, t) for t in range(1, turn_limit)),
-        repair_rate=share(repaired, later_turns),
+        repair_rate=share(sum(part for part, _ in repairs), sum(whole for _, whole in repairs)),
         regression_rate=_regression_rate(counted),
         error_types_by_turn=tuple(_error_types(counted, t) for t in range(1, turn_limit + 1)),
         invalid_rate=mean([float(turn.program is None) for turn in turns]),
@@ -135,7 +137,9 @@ def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Sta
 
 
 def _solve_rate(records: Sequence[EpisodeRecord], k: int) -> float:
-    """Share solved with at most k turns, averaged per problem first."""
+    """Share solved with at most k turns, averaged per problem first; NaN where one is unknown."""
+    if not all(is_known(record, k) for record in records):
+        return math.nan
     by_problem: defaultdict[str, list[float]] = defaultdict(list)
     for record in records:
         by_problem[record.problem].append(float(record.solved and len(record.turns) <= k))
@@ -144,6 +148,8 @@ def _solve_rate(records: Sequence[EpisodeRecord], k: int) -> float:
 
 def _repair_rate(records: Sequence[EpisodeRecord], turn: int) -> float:
     """Of the episodes with a turn after this one (counted from 1), the share solved there."""
+    if not all(is_known(record, turn) for record in records):
+        return math.nan
     reached = [record for record in records if len(record.turns) > turn]
     solved = sum(record.solved and len(record.turns) == turn + 1 for record in reached)
     return share(solved, len(reached))
@@ -175,16 +181,61 @@ def _error_types(records: Sequence[EpisodeRecord], turn: int) -> dict[str, int]:
     for record in records:
         is_solved_here = record.solved and len(record.turns) == turn
         if len(record.turns) >= turn and not is_solved_here:
-            counts[failure_cause(record.turns[turn - 1])] += 1
+            counts[failure_cause(record, turn)] += 1
     return dict(sorted(counts.items()))
 
 
-def failure_cause(turn: TurnRecord) -> str:
-    """Why a turn that did not solve its problem failed, as ``error_types_by_turn`` has it."""
-    if turn.program is None:
+def failure_cause(record: EpisodeRecord, turn: int) -> str:
+    """Why a turn (counted from 1) failed that did not solve its problem.
+
+    As ``error_types_by_turn`` has it.
+    """
+    this = record.turns[turn - 1]
+    if this.program is None:
         return "invalid"
-    failing = (verdict for verdict in turn.public_verdicts if verdict is not Verdict.AC)
-    return next((verdict.value for verdict in failing), "private")
+    failing = (verdict for verdict in this.public_verdicts if verdict is not Verdict.AC)
+    passed = "private" if turn == len(record.turns) else "unjudged"
+    return next((verdict.value for verdict in failing), passed)
+
+
+def is_known(record: EpisodeRecord, turns: int) -> bool:
+    """Whether it is known how the episode would have ended with so many turns at most.
+
+    It is not where a blind episode went on: its programs before the last were judged on the public
+    tests only. Files from before episodes said that they are blind show it where one went on after
+    its public tests had passed.
+    """
+    if len(record.turns) <= turns:
+        return True
+    verdicts = record.turns[turns - 1].public_verdicts
+    went_on = bool(verdicts) and all(verdict is Verdict.AC for verdict in verdicts)
+    return not (record.blind or went_on)
+
+
+def repairs_by_problem(
+    records: Iterable[EpisodeRecord], turn_limit: int | None = None
+) -> dict[str, tuple[float, float]]:
+    """Turns that solved their problem, and all turns after the first, as ``ratio_interval`` takes.
+
+    Args:
+        records: Episodes; infrastructure errors do not count.
+        turn_limit: Turns beyond it do not count.
+
+    Returns:
+        Problem name to two numbers; NaN for those with a blind episode of several turns.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for record in records:
+        if record.stop is StopReason.INFRA_ERROR:
+            continue
+        count = len(record.turns)
+        last = count if turn_limit is None else min(count, turn_limit)
+        repaired = float(record.solved and 1 < count == last)
+        if not all(is_known(record, turn) for turn in range(1, last)):
+            repaired = math.nan
+        part, whole = found.get(record.problem, (0.0, 0.0))
+        found[record.problem] = part + repaired, whole + max(0, last - 1)
+    return found
 
 
 def consecutive_programs(
@@ -227,7 +278,7 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def share(part: int, whole: int) -> float:
+def share(part: float, whole: float) -> float:
     """``part / whole``, NaN of nothing."""
     return part / whole if whole else math.nan
 

@@ -41,6 +41,7 @@ def episode_from_json(data: Mapping[str, Any]) -> EpisodeRecord:
         solved=data["solved"],
         final_verdict=None if verdict is None else Verdict(verdict),
         passed_share=data.get("passed_share"),  # files from before it was there
+        blind=data.get("blind", False),  # likewise
     )
 
 

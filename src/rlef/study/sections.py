@@ -39,7 +39,7 @@ _COLOURS = {
 }
 _OTHER_COLOURS = ("#56b4e9", "#f0c808", "#000000", "#0b7a75", "#7b2d26", "#8e7dbe", "#6b8f23")
 _LAST_FIFTH = 0.8
-_CAUSES = ("WA", "RE", "TLE", "MLE", "OLE", "CE", "invalid", "private")
+_CAUSES = ("WA", "RE", "TLE", "MLE", "OLE", "CE", "invalid", "private", "unjudged")
 
 
 @dataclass(frozen=True, slots=True)
