@@ -101,7 +101,7 @@ def test_rates_are_means_over_seeds_cut_at_the_turn(study: Path) -> None:
     assert by_turn == [0.125, 0.375, 0.625, 0.625, 0.625, 0.625, 0.75, 0.75, 0.75, 0.75]
     assert solve_rate(results, Side(arm="sft")) is None
     # Turns 2: 3 and 4 reached, 1 and 1 solved; turns 3: 2 and 3 reached, 1 and 1 solved.
-    assert repair_rate(results, "rlef") == pytest.approx(4 / 12)
+    assert repair_rate(results, "rlef").estimate == pytest.approx(4 / 12)
 
 
 def test_claims_compare_what_both_sides_have(study: Path) -> None:
@@ -120,7 +120,9 @@ def test_claims_compare_what_both_sides_have(study: Path) -> None:
     [
         (0.1, 0.2, (0.1, 0.2), "holds"),
         (0.1, 0.2, (0.4, -0.1), "open"),
-        (-0.2, -0.1, (-0.1,), "reversed"),
+        (-0.2, -0.1, (-0.1, -0.2), "reversed"),
+        (0.1, 0.2, (0.1,), "open"),  # of other seeds nothing is known
+        (-0.2, -0.1, (-0.1,), "open"),
         (-0.2, -0.1, (-0.4, 0.0), "open"),
         (-1, 1, (0.1,), "open"),
     ],

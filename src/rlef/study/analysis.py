@@ -20,11 +20,12 @@ from rlef.evaluation import (
     episode_statistics,
     parse_metrics,
 )
+from rlef.evaluation.bootstrap import DRAWS, PERCENTILES, ratio_interval
 from rlef.evaluation.budget import CostPoint
-from rlef.evaluation.compare import Difference, paired_difference
+from rlef.evaluation.compare import Difference
 from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.specs import values_by_problem
-from rlef.evaluation.statistics import mean, share
+from rlef.evaluation.statistics import mean, repairs_by_problem, share
 from rlef.run import RunFolder, json_value
 from rlef.study.arms import (
     ARMS,
@@ -37,6 +38,7 @@ from rlef.study.arms import (
     Part,
     Side,
 )
+from rlef.study.certainty import difference_over_seeds, mean_rate, pooled
 from rlef.study.run import exam_name
 
 _LEAST_TURNS = 20
@@ -95,7 +97,12 @@ class ClaimResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``holds`` or ``reversed`` where the interval and every seed are on one side of 0."""
+        """``holds`` or ``reversed`` where the interval and every seed are on one side of 0.
+
+        With one seed always ``open``: how another training would end is not known.
+        """
+        if len(self.by_seed) < 2:
+            return "open"
         if self.difference.low > 0 and min(self.by_seed) > 0:
             return "holds"
         return "reversed" if self.difference.high < 0 and max(self.by_seed) < 0 else "open"
@@ -141,8 +148,8 @@ def solve_rate(results: Results, side: Side) -> Rate | None:
     if not by_seed:
         return None
     return Rate(
-        interval=bootstrap_interval(_pooled(list(by_seed.values())), draws=2000),
-        by_seed=tuple(map(_mean, by_seed.values())),
+        interval=bootstrap_interval(pooled(list(by_seed.values())), draws=DRAWS),
+        by_seed=tuple(map(mean_rate, by_seed.values())),
     )
 
 
@@ -157,17 +164,17 @@ def lost_gain(results: Results, arm: str = RLEF) -> Interval | None:
         Side(arm=arm, exam="random"),
         Side(arm=arm, turns=1),
     )
-    pooled = [_pooled(list(_values(results, side).values())) for side in sides]
-    names = sorted(set.intersection(*(set(values) for values in pooled)))
+    by_side = [pooled(list(_values(results, side).values())) for side in sides]
+    names = sorted(set.intersection(*(set(values) for values in by_side)))
     if not names:
         return None
-    rates = np.array([[fmean(values[name]) for name in names] for values in pooled])
-    places = np.random.default_rng(0).integers(len(names), size=(2000, len(names)))
+    rates = np.array([[fmean(values[name]) for name in names] for values in by_side])
+    places = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
     true, random, first = (row[places].mean(1) for row in rates)
     whole = rates.mean(1)
     if whole[0] <= whole[2] or (true <= first).any():
         return None
-    low, high = np.percentile((true - random) / (true - first), [2.5, 97.5])
+    low, high = np.percentile((true - random) / (true - first), PERCENTILES)
     return Interval(float((whole[0] - whole[1]) / (whole[0] - whole[2])), float(low), float(high))
 
 
@@ -201,23 +208,23 @@ def claim_results(results: Results) -> list[ClaimResult]:
         seeds = sorted(lower.keys() & higher.keys())
         if not seeds:
             continue
-        difference = paired_difference(
-            claim.text, _pooled([lower[s] for s in seeds]), _pooled([higher[s] for s in seeds])
+        difference, by_seed = difference_over_seeds(
+            claim.text, {s: lower[s] for s in seeds}, {s: higher[s] for s in seeds}
         )
-        by_seed = tuple(_mean(higher[seed]) - _mean(lower[seed]) for seed in seeds)
         found.append(ClaimResult(claim=claim, difference=difference, by_seed=by_seed))
     return found
 
 
 def against(results: Results, arm: str, reference: str) -> Difference | None:
-    """1@3 of an arm less that of another, on the seeds that both have."""
+    """1@3 of an arm less that of another, on the seeds that both have; interval over both."""
     ours, theirs = (_values(results, Side(arm=name)) for name in (arm, reference))
     seeds = sorted(ours.keys() & theirs.keys())
     if arm == reference or not seeds:
         return None
-    return paired_difference(
-        "1@3", _pooled([theirs[s] for s in seeds]), _pooled([ours[s] for s in seeds])
+    difference, _ = difference_over_seeds(
+        "1@3", {s: theirs[s] for s in seeds}, {s: ours[s] for s in seeds}
     )
+    return difference
 
 
 def rates_by_turn(results: Results, arm: str, exam: ExamName = "feedback") -> list[Rate]:
@@ -232,15 +239,9 @@ def behaviour(results: Results, arm: str, exam: ExamName = "feedback") -> Behavi
     return episode_behaviour(results.of(arm, exam), _limit(arm, exam))
 
 
-def repair_rate(results: Results, arm: str) -> float:
-    """Share of second and third turns that solved their problem."""
-    statistics = episode_statistics(results.of(arm), _limit(arm))
-    counts = [0.0, 0.0]
-    for turn, rate in enumerate(statistics.repair_rate_by_turn[: TRAINED_TURNS - 1], start=2):
-        reached = sum(len(record.turns) >= turn for record in results.of(arm))
-        counts[0] += 0.0 if math.isnan(rate) else rate * reached
-        counts[1] += reached
-    return counts[0] / counts[1] if counts[1] else math.nan
+def repair_rate(results: Results, arm: str) -> Interval:
+    """Share of second and third turns that solved their problem; interval over problems."""
+    return ratio_interval(repairs_by_problem(results.of(arm), TRAINED_TURNS))
 
 
 def costs(results: Results, arm: str, exam: ExamName) -> tuple[CostPoint, ...]:
@@ -301,7 +302,7 @@ def to_json(results: Results) -> dict[str, object]:
             ],
             "trained_tokens": trained_tokens(results, arm.name),
             "calibration": [each._asdict() for each in calibration_points(results, arm.name)],
-            "repair_rate": repair_rate(results, arm.name),
+            "repair_rate": repair_rate(results, arm.name)._asdict(),
             "behaviour": behaviour(results, arm.name).to_json(),
         }
     claims = [
@@ -336,13 +337,3 @@ def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
         for seed in results.seeds(side.arm, side.exam)
     }
     return {seed: values for seed, values in found.items() if any(map(len, values.values()))}
-
-
-def _pooled(by_seed: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, list[float]]:
-    names = dict.fromkeys(name for values in by_seed for name in values)
-    return {name: [x for values in by_seed for x in values.get(name, ())] for name in names}
-
-
-def _mean(values: Mapping[str, Sequence[float]]) -> float:
-    """Over problems, of the means of their results."""
-    return fmean(map(fmean, values.values()))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from rlef.evaluation import Interval
 from rlef.evaluation.statistics import mean
 from rlef.study.analysis import (
     ClaimResult,
@@ -103,12 +104,13 @@ def _claims(results: Results) -> Iterator[Block]:
     )
     yield Text(
         "Paper: 1@3 on CodeContests valid / test of Llama 3.1 8B. Here: solve rates in %, "
-        "difference in points with its 95 % bootstrap interval over problems (each with the "
-        "results of all seeds on both sides), p of a paired permutation test over problems, seeds "
-        "whose own difference has the claimed sign. A claim holds, or is reversed, where the "
-        "interval and every seed are on one side of 0; else it is open: this study cannot tell. "
-        "The chance of training is not in the interval: with one seed a verdict is about one "
-        "trained policy. There is no correction for the number of claims."
+        "difference in points with its 95 % interval over problems and seeds, p of a paired "
+        "permutation test over problems (these policies, other problems), seeds whose own "
+        "difference has the claimed sign. A claim holds, or is reversed, where the interval and "
+        "every seed are on one side of 0; else it is open: this study cannot tell. With one seed "
+        "the interval is over problems only, and every claim is open: of other trainings nothing "
+        "is known. Of arms that are alike at most 2.5 % seem better, and as many worse. There is "
+        "no correction for the number of claims."
     )
 
 
@@ -140,7 +142,7 @@ def _main_table(results: Results) -> Iterator[Block]:
                 _rate(one),
                 _rate(three),
                 _percent(three.spread) if three else "-",
-                _percent(repair_rate(results, arm.name)),
+                _rate_of(repair_rate(results, arm.name)),
                 _thousands(trained_tokens(results, arm.name)),
                 "-"
                 if difference is None
@@ -161,15 +163,15 @@ def _main_table(results: Results) -> Iterator[Block]:
         f"In %, ± half a 95 % bootstrap interval over problems; ± seeds: standard deviation over "
         f"seeds; repair: share of turns 2 to {TRAINED_TURNS} that solved their problem; tokens: "
         "sampled ones that the arm learnt from, in thousands; less RLEF: paired difference in "
-        "points."
+        "points, with its interval over problems and, where there are several, seeds."
     )
     lost = lost_gain(results)
     if lost is not None:
         yield Text(
             "Random feedback takes "
             f"{100 * lost.estimate:.0f} % ({100 * lost.low:.0f} to {100 * lost.high:.0f}) of what "
-            f"turns 2 to {TRAINED_TURNS} add to RLEF's solve rate with true feedback. Paper: a "
-            "large part (figure)."
+            f"turns 2 to {TRAINED_TURNS} add to RLEF's solve rate with true feedback (interval: "
+            "these policies, other problems). Paper: a large part (figure)."
         )
 
 
@@ -408,8 +410,12 @@ def _thousands(value: float) -> str:
 def _rate(rate: Rate | None) -> str:
     if rate is None or math.isnan(rate.interval.estimate):
         return "-"
-    half = (rate.interval.high - rate.interval.low) / 2
-    return f"{100 * rate.interval.estimate:.1f} ±{100 * half:.1f}"
+    return _rate_of(rate.interval)
+
+
+def _rate_of(interval: Interval) -> str:
+    half = (interval.high - interval.low) / 2
+    return "-" if math.isnan(half) else f"{100 * interval.estimate:.1f} ±{100 * half:.1f}"
 
 
 def _percent(value: float) -> str:
