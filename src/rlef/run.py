@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,8 +87,7 @@ class RunFolder:
         run = cls(path)
         if run.is_run():
             raise RunError(f"{run.path} holds a run already; go on with it or choose another path")
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.glob("[!.]*"))):
-            raise RunError(f"{run.path} is in use; allowed: a new or an empty folder")
+        check_free_folder(run.path)
         run.write_config(config)  # first: a folder with a config can be opened
         return cls.open(path)
 
@@ -112,8 +111,27 @@ class RunFolder:
         return self.config_path.is_file()
 
     def is_untouched(self) -> bool:
-        """Whether nothing has been done in it yet, so that its config may still change."""
-        return not (self.rollout_names() or self.read_metrics() or self.checkpoints())
+        """Whether nothing has been done in it yet, so that its config may still change.
+
+        A folder that holds anything else than an empty run may be the user's own.
+        """
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
+        folders = (self.rollouts_path, self.checkpoints_path)
+        if not names <= {self.config_path.name, *(path.name for path in folders)}:
+            return False
+        return not any(any(path.iterdir()) for path in folders if path.is_dir())
+
+    def discard_if_untouched(self) -> None:
+        """Removes a run in which nothing has been done, for a command that could not begin."""
+        if not self.is_run() or not self.is_untouched():
+            return
+        self.config_path.unlink()
+        (self.path / ".lock").unlink(missing_ok=True)
+        with suppress(OSError):  # hidden files of others may stay
+            for path in (self.rollouts_path, self.checkpoints_path):
+                if path.is_dir():
+                    path.rmdir()
+            self.path.rmdir()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -311,6 +329,26 @@ class RunFolder:
         doomed = path.with_name(f"tmp-old-{path.name}")
         path.rename(doomed)
         shutil.rmtree(doomed)
+
+
+def check_free_folder(path: Path) -> None:
+    """Raises RunError unless a folder can be made there, or is there with nothing in it."""
+    allowed = "allowed: a new or an empty folder"
+    try:
+        names = [name for name in os.listdir(path) if not name.startswith(".")]
+    except NotADirectoryError:
+        raise RunError(f"{path} is a file, or stands in one; {allowed}") from None
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise RunError(f"{path} is a link to nothing; {allowed}") from None
+        parent = next(folder for folder in path.absolute().parents if folder.exists())
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise RunError(f"{path}: {parent} is not writable; {allowed}") from None
+        return
+    if names:
+        raise RunError(f"{path} is in use; {allowed}")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise RunError(f"{path} is not writable; {allowed}")
 
 
 def json_value(value: object) -> object:

@@ -2,7 +2,9 @@
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,59 @@ import typer
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
+    from rlef.run import RunFolder
+
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of text
+    "\u2028\u2029\ufeff\ufff9-\ufffb\ud800-\udfff]"  # ends of lines, marks, half characters
+)
+
+
+def printable(text: str) -> str:
+    r"""The text with whatever could drive a terminal written as an escape, such as ``\x1b``.
+
+    Tabs and newlines stay; so does the newline of Windows.
+    """
+    return _HIDDEN.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def say(text: str) -> None:
+    """Prints a line for the user to stderr."""
+    typer.echo(printable(text), err=True)
+
+
+def show(text: str) -> None:
+    """Prints a part of the result to stdout."""
+    with stdout_named():
+        typer.echo(printable(text))
+
+
+@contextmanager
+def stdout_named() -> Iterator[None]:
+    """Gives errors of writing to stdout its name: a full disk, a closed file."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, error.filename or "standard output") from None
+
+
+@contextmanager
+def dropped_if_unused(run: "RunFolder", *, is_new: bool) -> Iterator[None]:
+    """Removes a new run folder again if the work fails before anything is in it."""
+    try:
+        yield
+    except Exception:
+        if is_new:
+            run.discard_if_untouched()
+        raise
 
 
 def find_problem(problems: "Sequence[Problem]", name: str, spec: str) -> "Problem":
@@ -43,18 +98,29 @@ def new_run_path(name: str) -> Path:
     return path
 
 
-def print_json(value: Mapping[str, object]) -> None:
-    """Prints a result for programs, with null for NaN."""
+def json_text(value: Mapping[str, object]) -> str:
+    """A result for programs, in ASCII, with null for NaN."""
     from rlef.run import json_value
 
-    typer.echo(json.dumps(json_value(value), indent=2))
+    return json.dumps(json_value(value), indent=2)
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """Prints a result for programs."""
+    with stdout_named():
+        typer.echo(json_text(value))
 
 
 def print_rich(renderable: object) -> None:
     """Prints a table or text of ``rich`` to stdout, with colour on a terminal only."""
     from rich.console import Console
+    from rich.segment import Segment, Segments
 
-    Console(highlight=False).print(renderable)
+    console = Console(highlight=False)
+    segments = console.render(renderable)  # type: ignore[arg-type]
+    shown = [s if s.control else Segment(printable(s.text), s.style) for s in segments]
+    with stdout_named():
+        console.print(Segments(shown), end="")
 
 
 def quiet_transformers() -> None:

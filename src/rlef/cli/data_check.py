@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import print_json, print_rich
+from rlef.cli.common import json_text, print_json, print_rich, say, show
+from rlef.cli.files import check_new_files, new_file, write_new_file
 
 if TYPE_CHECKING:
     from rlef.curation import Finding, ProblemCheck
@@ -84,18 +85,20 @@ def check(
     from rlef.problems import load_problems
     from rlef.sandbox import usable_cores
 
-    _check_files(fix, out)
+    if fix is not None and fix.suffix != ".jsonl":
+        raise typer.BadParameter(f"{fix}: allowed: a name that ends with .jsonl")
+    check_new_files(fix, out)
     problems = load_problems(spec)[:limit]
     work = _Work(spec, against, problems, load_problems(against) if against else [])
     try:
         _run(work, programs, workers or usable_cores(), fix)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {_count(len(work.checks), 'problem')} done", err=True)
+        say(f"interrupted: {_count(len(work.checks), 'problem')} done")
         if fix is not None and work.fix is None:
-            typer.echo(f"{fix} is not written", err=True)
+            say(f"{fix} is not written")
     result = _as_json(work)
     if out is not None:
-        _write(out, result)
+        write_new_file(out, json_text(result) + "\n")
     if as_json:
         print_json(result)
     else:
@@ -104,20 +107,6 @@ def check(
         raise typer.Exit(_INTERRUPTED)
     findings = work.findings() if work.fix is None else work.left
     raise typer.Exit(1 if any(f.kind.severity == "error" for f in findings) else 0)
-
-
-def _check_files(fix: Path | None, out: Path | None) -> None:
-    """Raises BadParameter before the work begins if its results cannot be written."""
-    for path in filter(None, (fix, out)):
-        if path.is_dir() or not path.parent.is_dir():
-            what = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-            raise typer.BadParameter(f"{path}: {what}; allowed: a file in an existing folder")
-        if not os.access(path.parent, os.W_OK):
-            raise typer.BadParameter(f"{path}: {path.parent} is not writable")
-    if fix is not None and fix.suffix != ".jsonl":
-        raise typer.BadParameter(f"{fix}: allowed: a name that ends with .jsonl")
-    if fix is not None and fix.exists():
-        raise typer.BadParameter(f"{fix} exists; allowed: a new file")
 
 
 def _run(work: _Work, programs: int, workers: int, fix: Path | None) -> None:
@@ -143,7 +132,7 @@ def _say(work: _Work, seconds: float) -> None:
     bad = sum(1 for found in work.checks.values() if found.findings)
     left = round(seconds / done * (total - done))
     minutes, rest = divmod(left, 60)
-    typer.echo(f"{done}/{total} problems, {bad} with findings, {minutes}:{rest:02} left", err=True)
+    say(f"{done}/{total} problems, {bad} with findings, {minutes}:{rest:02} left")
 
 
 def _fix(work: _Work, path: Path) -> None:
@@ -166,9 +155,8 @@ def _fix(work: _Work, path: Path) -> None:
         "left": [_finding_json(finding) for finding in left],
     }
     if kept:  # a file without a problem cannot be loaded
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        write_jsonl(kept, draft)
-        draft.replace(path)
+        with new_file(path) as draft:
+            write_jsonl(kept, draft)
     work.fix, work.left = fix, left
 
 
@@ -216,14 +204,6 @@ def _finding_json(finding: "Finding") -> dict[str, object]:
     }
 
 
-def _write(path: Path, result: dict[str, object]) -> None:
-    import json
-
-    from rlef.run import json_value
-
-    path.write_text(json.dumps(json_value(result), indent=2) + "\n", encoding="utf-8")
-
-
 # --- words ---
 
 
@@ -239,7 +219,7 @@ def _notes(work: _Work) -> list[str]:
         )
     if not has_minhash():
         notes.append(
-            "nearly equal statements were not looked for: pip install 'rlef[data]' (datasketch)"
+            "nearly equal statements were not looked for: they need datasketch; pip install datasketch"
         )
     return notes
 
@@ -248,20 +228,20 @@ def _print(work: _Work) -> None:
     findings = work.findings()
     if findings:
         print_rich(_summary(findings))
-        typer.echo()
+        show("")
         # errors first: those must not be cut off
         ordered = sorted(findings, key=lambda f: f.kind.severity == "warning")
         lines = [f"{f.problem}: {f.kind.value}: {f.message}" for f in ordered]
         _print_lines(lines, "findings")
-        typer.echo()
+        show("")
     for note in _notes(work):
-        typer.echo(note)
+        show(note)
     if work.fix is not None:
         _print_fix(work.fix)
     errors = sum(f.kind.severity == "error" for f in findings)
     concerned = len({finding.problem for finding in findings})
     runs = sum(len(found.runs) for found in work.checks.values())
-    typer.echo(
+    show(
         f"{_count(len(work.checks), 'problem')}, {_count(runs, 'program')} run: "
         f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')} "
         f"in {_count(concerned, 'problem')}"
@@ -290,19 +270,19 @@ def _summary(findings: "Sequence[Finding]") -> object:
 def _print_fix(fix: dict[str, Any]) -> None:
     _print_lines([f"{c['problem']}: {c['kind']}: {c['what']}" for c in fix["changes"]], "changes")
     if fix["changes"]:
-        typer.echo()
+        show("")
     where = fix["file"] or "nowhere: no problem is left"
     left = Counter(finding["kind"] for finding in fix["left"])
     rest = ", ".join(f"{count} {kind}" for kind, count in left.items()) or "nothing"
-    typer.echo(f"kept {fix['kept']}, dropped {len(fix['dropped'])}, left to say: {rest}")
-    typer.echo(f"written: {where}")
+    show(f"kept {fix['kept']}, dropped {len(fix['dropped'])}, left to say: {rest}")
+    show(f"written: {where}")
 
 
 def _print_lines(lines: Sequence[str], name: str) -> None:
     for line in lines[:_LINES]:
-        typer.echo(line)
+        show(line)
     if len(lines) > _LINES:
-        typer.echo(f"... and {len(lines) - _LINES} more {name}: see --json or --out")
+        show(f"... and {len(lines) - _LINES} more {name}: see --json or --out")
 
 
 def _count(number: int, noun: str) -> str:

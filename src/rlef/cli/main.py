@@ -1,13 +1,22 @@
 """The command ``rlef``: exit status 0 fine, 1 the work failed, 2 the words are wrong."""
 
+import io
 import os
+import re
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from rlef import __version__
 from rlef.cli import bench, data, env, evaluate, judge, recipe, report, study, train, warmstart
+from rlef.cli.common import say, show, stdout_named
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""The parent of all errors of words; typer does not name it."""
+_INTERRUPTED = 130
+"""The exit status that shells give to Ctrl-C."""
 
 app = typer.Typer(
     name="rlef",
@@ -32,7 +41,7 @@ app.add_typer(bench.app, name="bench")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"rlef {__version__}")
+        show(f"rlef {__version__}")
         raise typer.Exit()
 
 
@@ -52,29 +61,53 @@ def main(args: list[str] | None = None) -> None:
     Args:
         args: The words after ``rlef``; by default those of the process.
     """
+    words = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no character may end the work
+            stream.reconfigure(errors="backslashreplace")
     try:
-        typer.main.get_command(app).main(args=args, prog_name="rlef")
+        _refuse_empty(words)
+        code = typer.main.get_command(app).main(args=words, prog_name="rlef", standalone_mode=False)
+        with stdout_named():
+            sys.stdout.flush()
+    except typer.Abort:
+        code = _INTERRUPTED
+    except _UsageError as error:
+        code = _wrong_words(error)
     except Exception as error:  # the outermost frame: a user gets one line, whatever broke
         if os.environ.get("RLEF_TRACEBACK") == "1":
             raise
-        _fail(error)
+        code = _failed(error)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _fail(error: Exception) -> NoReturn:
-    from rlef.config import ConfigError
-    from rlef.engines.types import ModelError
-    from rlef.problems import ProblemError
-    from rlef.run import RunError
+def _refuse_empty(words: Sequence[str]) -> None:
+    """An empty word is a variable of the shell that is not set."""
+    for before, word in zip(["rlef", *words], words, strict=False):
+        if not word.strip() or re.fullmatch(r"--[a-z-]+=\s*", word):
+            place = word.rstrip("= ") or before
+            raise typer.BadParameter(f"an empty word at {place}; allowed: a value")
 
-    if isinstance(error, FileNotFoundError) and error.filename is not None:
-        message = f"{error.filename}: {error.strerror}"
-    elif isinstance(error, ValueError | OSError | RuntimeError | ArithmeticError) and str(error):
-        message = str(error)
+
+def _wrong_words(error: Any) -> int:
+    """One line, with the command that helps; or that help, for a command without words."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
     else:
-        message = f"{type(error).__name__}: {error} (RLEF_TRACEBACK=1 shows where)"
-    typer.echo(f"rlef: {' '.join(message.split())}", err=True)
-    words = (ConfigError, ModelError, ProblemError, RunError, FileNotFoundError)
-    sys.exit(2 if isinstance(error, words) else 1)
+        message = error.format_message().removeprefix("Invalid value: ").removesuffix(".")
+        hint = f"; see: {error.ctx.command_path} --help" if error.ctx else ""
+        say(f"rlef: {' '.join(message.split())}{hint}")
+    return int(error.exit_code)
+
+
+def _failed(error: Exception) -> int:
+    from rlef.cli.errors import explain
+
+    message, code = explain(error)
+    if isinstance(error, OSError) and error.filename == "standard output":
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what waits to be written never can be
+    say(f"rlef: {message}")
+    return code
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """``rlef recipe``: the recipes that come with rlef, to read and to copy."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rlef.cli.common import show
+from rlef.cli.files import check_new_file, write_new_file
 
 app = typer.Typer(help="List and copy recipes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -15,7 +19,7 @@ def ls() -> None:
 
     for name in recipe_names():
         first = recipe_text(name).splitlines()[0]
-        typer.echo(f"{name:<16} {first.removeprefix('#').strip()}")
+        show(f"{name:<16} {first.removeprefix('#').strip()}")
 
 
 @app.command("cp", epilog="Example: rlef recipe cp mini my.yaml")
@@ -28,9 +32,6 @@ def cp(
 
     text = recipe_text(name)
     path = dest / f"{name}.yaml" if dest.is_dir() else dest
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise typer.BadParameter(f"{path} exists; allowed: a new file") from None
-    typer.echo(f"{path}        next: rlef train {path}")
+    check_new_file(path)
+    write_new_file(path, text)
+    show(f"{path}        next: rlef train {shlex.quote(str(path))}")
