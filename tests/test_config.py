@@ -161,7 +161,7 @@ def test_unknown_key_below_a_plain_value() -> None:
         ("learner:\n  lr: -1", ":2: learner.lr: must be greater than 0, not -1"),
         ("learner: 3", ":1: learner: must be a mapping, not 3"),
         ("learner:\n  betas: [0.9, x]", ':2: learner.betas: must be a valid number, not "x"'),
-        ("limit: 13", ": limit must not be 13"),
+        ("limit: 13", ":1: limit must not be 13"),
         ("seed: 1\nname: a\nseed: 2", ":3: seed stands twice, first on line 1; allowed: once"),
         ("learner:\n  lr: 1\n  lr: 1", ":3: learner.lr stands twice, first on line 2"),
         ("1: 2", ":1: key 1 must be a string"),

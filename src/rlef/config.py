@@ -27,6 +27,7 @@ from pydantic import BaseModel, ValidationError
 T = TypeVar("T", bound=BaseModel)
 
 _COMMAND_LINE = "command line"
+_MAX_DIGITS = 400
 
 
 class ConfigError(ValueError):
@@ -112,6 +113,20 @@ def dump_config(config: BaseModel) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
+def value_text(value: object) -> str:
+    """A value as YAML on one line: what stands behind ``key=`` in a word.
+
+    Example:
+        >>> [value_text(value) for value in (None, True, 1e-5, "1", ["a", "b"])]
+        ['null', 'true', '1.0e-05', "'1'", '[a, b]']
+    """
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=10**9
+    )
+    text = text.removesuffix("\n").removesuffix("\n...")
+    return json.dumps(value) if "\n" in text else text
+
+
 def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:
     """Keys with dots whose values differ between two configs of one type."""
     before = dict(_leaves(old.model_dump(mode="json")))
@@ -169,8 +184,15 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
+_NOT_YAML = yaml.reader.Reader.NON_PRINTABLE
+
+
 def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node))
+    text = loader.construct_scalar(node)
+    if len(text) > _MAX_DIGITS:
+        mark = node.start_mark
+        raise yaml.MarkedYAMLError(problem=f"a number of {len(text)} digits", problem_mark=mark)
+    return int(text)
 
 
 for _tag, _pattern, _first in _RESOLVERS:
@@ -187,6 +209,10 @@ def _parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
     Raises:
         ConfigError: Not YAML, a key twice, a key that is no string.
     """
+    hidden = _NOT_YAML.search(text)
+    if hidden:
+        line = text.count("\n", 0, hidden.start()) + 1
+        raise ConfigError(f"{name}:{line}: not YAML: holds the character {hidden[0]!a}")
     loader = _Loader(text)
     loader.name = name
     lines: dict[str, int] = {}
@@ -204,6 +230,8 @@ def _parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
             word = build(key_node, key, (*parents, node))
             if not isinstance(word, str):
                 raise ConfigError(f"{name}:{line}: key {word!r} must be a string")
+            if word == "<<":
+                raise ConfigError(f"{name}:{line}: << (merge) is not in YAML 1.2; allowed: keys")
             dotted = f"{key}.{word}" if key else word
             if word in values:
                 raise ConfigError(
@@ -221,6 +249,8 @@ def _parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{name}{line}: not YAML: {error.problem or error.context}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not YAML: brackets too deep") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {_one_line(str(error))}") from None
     finally:
@@ -249,12 +279,19 @@ def _read(recipe: Path | str | None, overrides: Sequence[str]) -> _Draft:
 
 def _read_recipe(recipe: Path | str) -> _Draft:
     path = Path(recipe)
-    if path.is_file():
+    if recipe in recipe_names():  # before a file or folder of that name; ./NAME means those
+        name, text = f"{recipe}.yaml", recipe_text(str(recipe))
+    elif _is_file(path):
         name = str(recipe)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{name}: cannot be read: {_one_line(str(error))}") from None
+        except OSError as error:
+            raise ConfigError(f"{name}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise ConfigError(f"{name}:{line}: not UTF-8; allowed: YAML text") from None
+    elif path.is_dir():
+        raise ConfigError(f"{recipe} is a folder; allowed: a YAML file")
     elif isinstance(recipe, Path) or path.suffix or len(path.parts) != 1:
         raise ConfigError(
             f"no file {str(recipe)!r}; allowed: a YAML file or one of: {', '.join(recipe_names())}"
@@ -267,6 +304,11 @@ def _read_recipe(recipe: Path | str) -> _Draft:
     if not isinstance(values, dict):
         raise ConfigError(f"{name}: holds {values!r:.60}; allowed: a mapping of keys to values")
     return _Draft(values, {key: f"{name}:{line}" for key, line in lines.items()}, name)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it can be read as a file; pipes count."""
+    return path.exists() and not path.is_dir()
 
 
 def _set(draft: _Draft, key: str, value: object) -> None:
@@ -303,12 +345,27 @@ def _explain(error: ValidationError, model_type: type[BaseModel], draft: _Draft)
     if kind == "missing":
         return f"{draft.name}: {'.'.join(map(str, location))} is missing and has no default{more}"
     key = _written_part(location, draft.values)
-    where = draft.where.get(key, draft.name)
     message = str(first["msg"]).removeprefix("Value error, ")
+    where = draft.where.get(key, draft.name)
+    if kind == "value_error":
+        where = _place_of_clash(message, key, draft) or where
     if message.startswith("Input should be "):
         wanted = message.removeprefix("Input should be ").replace("an object", "a mapping")
         message = f"must be {wanted}, not {json.dumps(first['input'], default=str):.60}"
     return f"{where}: {key + ': ' if key else ''}{_one_line(message)}{more}"
+
+
+def _place_of_clash(message: str, section: str, draft: _Draft) -> str | None:
+    """Where the settings stand that an error between several names: the command line, if any."""
+    names = re.findall(r"[a-z_]\w*(?:\.\w+)*", message)
+    prefixes = ("", f"{section}.") if section else ("",)
+    found = [
+        draft.where[prefix + name]
+        for name in names
+        for prefix in prefixes
+        if prefix + name in draft.where
+    ]
+    return _COMMAND_LINE if _COMMAND_LINE in found else next(iter(found), None)
 
 
 def _unknown_key(key: str, model_type: type[BaseModel], draft: _Draft) -> str:

@@ -15,6 +15,12 @@ STAGE = {"solve": RATE, "solve_rate_by_turn": [RATE, RATE], "repair_rate": RATE,
 RESULT = {**STAGE, "turn_limit": 2, "metrics": {"1@2": MEASURED}}
 
 
+@pytest.fixture(autouse=True)
+def on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub has every model."""
+    monkeypatch.setattr("rlef.engines.names._not_on_hub", lambda name: "")
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
     """What the library function, of which there is only the signature, was called with."""

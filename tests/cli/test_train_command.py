@@ -49,6 +49,7 @@ def use_loop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Train
     recipe.TrainConfig = TrainConfig  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rlef.train.recipe", recipe)
     monkeypatch.setitem(sys.modules, "rlef.train.loop", loop)
+    monkeypatch.setattr("rlef.train.checks.check_training", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text("updates: 3\n")
 

@@ -14,7 +14,8 @@ from rlef.problems.mini import fresh_specimens, load_split
 from rlef.sandbox import Sandbox
 from rlef.train import dialogues
 from rlef.train.dialogues import DialogueWriter, draw_attempt, to_tokens
-from rlef.train.warmstart import WarmstartConfig, run_warmstart
+from rlef.train.warmstart import run_warmstart
+from rlef.train.warmstart_config import WarmstartConfig
 
 TINY = WarmstartConfig(parts=1, problems_per_topic=4, vocab_size=400, batch_tokens=1024)
 

@@ -57,13 +57,26 @@ def stdout_named() -> Iterator[None]:
         raise OSError(error.errno, error.strerror, error.filename or "standard output") from None
 
 
+def is_evaluation(run: "RunFolder") -> bool:
+    """Whether the folder was begun by ``rlef eval``; False where its config cannot be read."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(run.read_config())
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(config, dict) and bool({"samples_file", "turns"} & config.keys())
+
+
 @contextmanager
 def dropped_if_unused(run: "RunFolder", *, is_new: bool) -> Iterator[None]:
-    """Removes a new run folder again if the work fails before anything is in it."""
+    """Removes a new run folder again if the words turn out wrong before anything is in it."""
+    from rlef.cli.errors import explain
+
     try:
         yield
-    except Exception:
-        if is_new:
+    except Exception as error:
+        if is_new and explain(error)[1] == 2:
             run.discard_if_untouched()
         raise
 

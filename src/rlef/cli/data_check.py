@@ -219,7 +219,7 @@ def _notes(work: _Work) -> list[str]:
         )
     if not has_minhash():
         notes.append(
-            "nearly equal statements were not looked for: they need datasketch; pip install datasketch"
+            "nearly equal statements were not looked for: they need pip install datasketch"
         )
     return notes
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import new_run_path, print_json, print_rich, quiet_transformers
+from rlef.cli.common import (
+    dropped_if_unused,
+    is_evaluation,
+    new_run_path,
+    print_json,
+    print_rich,
+    quiet_transformers,
+    say,
+    show,
+)
 from rlef.cli.display import EpisodeDisplay
 
 if TYPE_CHECKING:
@@ -96,19 +105,29 @@ def evaluate(
     chosen = _settings(given, preset)
     specs = _specs(chosen["metrics"], chosen["turns"], chosen["samples"])
 
-    from rlef.engines.types import SamplingParams
+    from rlef.engines.names import check_engine, check_model
+    from rlef.engines.types import SamplingParams, check_params
     from rlef.environment import Prompts
-    from rlef.evaluation.evaluate import EngineChoice
-    from rlef.evaluation.evaluate import evaluate as run_evaluation
     from rlef.problems import load_problems
 
-    try:
-        templates = Prompts.load(prompts)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     sampling = SamplingParams(
         temperature=chosen["temperature"], top_p=chosen["top_p"], max_new_tokens=max_new_tokens
     )
+    try:
+        templates = Prompts.load(prompts)
+        check_params(sampling)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    check_engine(engine, dtype, device, base_url)
+    path = out or new_run_path("eval")
+    _check_folder(path)
+    if engine != "openai":
+        check_model(model)
+    problems = load_problems(data)[:limit]
+
+    from rlef.evaluation.evaluate import EngineChoice
+    from rlef.evaluation.evaluate import evaluate as run_evaluation
+
     engine_choice = EngineChoice(
         kind=engine,
         device=device,
@@ -120,10 +139,13 @@ def evaluate(
     options = {"model": model, "data": data, "turns": chosen["turns"], "samples": chosen["samples"]}
     options |= {"limit": limit, **asdict(sampling), "seed": seed, "prompts": prompts}
     options |= {"preset": preset, "engine": engine, "dtype": dtype, "max_context": max_context}
-    problems = load_problems(data)[:limit]
-    run = _open_or_create(out or new_run_path("eval"), options)
     quiet_transformers()
-    with _resumable(run), run.lock(), EpisodeDisplay() as display:
+    with (
+        _open_or_create(path, options) as run,
+        _resumable(run),
+        run.lock(),
+        EpisodeDisplay() as display,
+    ):
         result = run_evaluation(
             model=model,
             data=data,
@@ -148,7 +170,7 @@ def _resumable(run: "RunFolder") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped; go on with the same words and: --out {run.path}", err=True)
+        say(f"\nstopped; go on with the same words and: --out {run.path}")
         raise typer.Exit(130) from None
 
 
@@ -198,7 +220,6 @@ def _judge_samples(
     missing_failed: bool,
     as_json: bool,
 ) -> None:
-    from rlef.evaluation.samples import check_metrics, judge_samples, read_samples
     from rlef.evaluation.specs import parse_metrics
     from rlef.problems import load_problems
 
@@ -206,13 +227,28 @@ def _judge_samples(
         specs = parse_metrics(metrics or "pass@1")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    folder = out or new_run_path("eval")
+    _check_folder(folder)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{path} cannot be read: {error.strerror}; allowed: a .jsonl or .jsonl.gz file"
+        ) from None
     problems = load_problems(data)
+
+    from rlef.evaluation.samples import check_metrics, judge_samples, read_samples
+
     samples = read_samples(path, problems)
     problems = problems[:limit]
     check_metrics(samples, problems, specs)
     options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
-    run = _open_or_create(out or new_run_path("eval"), options)
-    with _resumable(run), run.lock(), EpisodeDisplay() as display:
+    with (
+        _open_or_create(folder, options) as run,
+        _resumable(run),
+        run.lock(),
+        EpisodeDisplay() as display,
+    ):
         result = judge_samples(
             samples,
             problems,
@@ -240,7 +276,7 @@ def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> No
         return
     print_rich(comparison_table(comparison.headings(), comparison.rows()))
     for note in comparison.notes():
-        typer.echo(note)
+        show(note)
 
 
 def _print_result(
@@ -256,29 +292,47 @@ def _print_result(
     if samples is not None:
         print_rich(evaluation_table(result, turns))
     print_rich(metrics_table(result))
-    typer.echo(f"± half a 95 % interval; episodes: {run.rollouts_path}; more: {run.summary_path}")
+    show(f"± half a 95 % interval; episodes: {run.rollouts_path}; more: {run.summary_path}")
 
 
-def _open_or_create(path: Path, options: dict[str, object]) -> "RunFolder":
-    """The folder, new or begun with the same options.
+def _check_folder(path: Path) -> None:
+    """Raises RunError unless an evaluation can begin or go on there."""
+    from rlef.run import RunError, RunFolder, check_free_folder
+
+    run = RunFolder(path)
+    if not run.is_run():
+        check_free_folder(path)
+    elif not is_evaluation(run):
+        raise RunError(
+            f"{path} is no evaluation: its config.yaml is that of a training, or of something "
+            "else; allowed: an evaluation's folder, or a new or an empty one"
+        )
+
+
+@contextmanager
+def _open_or_create(path: Path, options: dict[str, object]) -> "Iterator[RunFolder]":
+    """The folder, new or begun with the same options; a new one goes away if it cannot begin.
 
     Raises:
-        RunError: It was begun with other options.
+        RunError: It was begun with other options, or is no evaluation.
     """
     import yaml
 
     from rlef.run import RunError, RunFolder
 
-    run = RunFolder(path)
-    if not run.is_run():
-        return RunFolder.create(path, yaml.safe_dump(options, sort_keys=False))
+    _check_folder(path)
+    text = yaml.safe_dump(options, sort_keys=False)
+    is_new = not RunFolder(path).is_run()
+    run = RunFolder.create(path, text) if is_new else RunFolder.open(path)
     begun = yaml.safe_load(run.read_config())
-    if begun != options and run.is_untouched():
-        run.write_config(yaml.safe_dump(options, sort_keys=False))
+    as_written = run.read_config() == yaml.safe_dump(begun, sort_keys=False)
+    if begun != options and run.is_untouched() and as_written:
+        run.write_config(text)
     elif begun != options:
         changed = [key for key in options if begun.get(key) != options[key]]
         raise RunError(
             f"{path} was begun with other values of {', '.join(changed)}; "
             "allowed: the same words again, or another --out"
         )
-    return RunFolder.open(path)
+    with dropped_if_unused(run, is_new=is_new):
+        yield run

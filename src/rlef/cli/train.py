@@ -1,14 +1,25 @@
 """``rlef train``: a new run from a recipe, or an old one from where it stopped."""
 
 import shlex
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import new_run_path, print_rich, quiet_transformers
+from rlef.cli.common import (
+    dropped_if_unused,
+    is_evaluation,
+    new_run_path,
+    print_rich,
+    quiet_transformers,
+    say,
+    show,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rlef.run import RunFolder
     from rlef.train.recipe import TrainConfig
 
@@ -40,16 +51,49 @@ def train(
 ) -> None:
     """Train a model. What was stopped goes on with: rlef train RUN."""
     words = overrides or []
-    if Path(recipe_or_run).is_dir():
+    if _is_run(recipe_or_run):
         if out is not None or seeds != 1:
             raise typer.BadParameter("a run that goes on takes neither --out nor --seeds")
         run, config = _reopen(recipe_or_run, words)
+        _check(config, run.config_path, words, ask_hub=not dry_run)
         if dry_run:
-            _print_settings(str(run.config_path), words)
+            _print_settings(run.config_path, words)
             return
         _train_one(run, config, f"rlef train {shlex.quote(str(run.path))}")
         return
     _train_new(recipe_or_run, words, out, dry_run, seeds)
+
+
+def _is_run(word: str) -> bool:
+    """Whether the word is a folder to go on with: a recipe's name goes before one without a run."""
+    from rlef.config import recipe_names
+    from rlef.run import RunFolder
+
+    run = RunFolder(word)
+    if not run.path.is_dir() or (word in recipe_names() and not run.is_run()):
+        return False
+    _refuse_evaluation(run)
+    return True
+
+
+def _refuse_evaluation(run: "RunFolder") -> None:
+    from rlef.run import RunError
+
+    if is_evaluation(run):
+        raise RunError(
+            f"{run.path} is an evaluation; allowed: to go on with it by rlef eval with its words "
+            f"and --out {shlex.quote(str(run.path))}, or another folder"
+        )
+
+
+def _check(
+    config: "TrainConfig", recipe: Path | str, words: list[str], *, ask_hub: bool = True
+) -> None:
+    from rlef.config import sources
+    from rlef.train.checks import check_training
+
+    places = {key: source for key, _, source in sources(type(config), recipe, words)}
+    check_training(config, places, ask_hub=ask_hub)
 
 
 def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, seeds: int) -> None:
@@ -58,20 +102,22 @@ def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, s
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, words)
+    path = out or new_run_path(Path(recipe).stem)
+    _check(config, recipe, words, ask_hub=not dry_run)
+    _check_folder(path if seeds == 1 else path / f"seed-{config.seed}", config)
     if dry_run:
         _print_settings(recipe, words)
         return
-    path = out or new_run_path(Path(recipe).stem)
     if seeds == 1:
-        run = _open_or_create(path, config)
-        _train_one(run, config, f"rlef train {shlex.quote(str(path))}")
+        with _open_or_create(path, config) as run:
+            _train_one(run, config, f"rlef train {shlex.quote(str(path))}")
         return
     again = ["rlef", "train", recipe, *words, "--out", str(path), "--seeds", str(seeds)]
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         one = config.model_copy(update={"seed": seed})
-        run = _open_or_create(path / f"seed-{seed}", one)
-        _train_one(run, one, shlex.join(again))
+        with _open_or_create(path / f"seed-{seed}", one) as run:
+            _train_one(run, one, shlex.join(again))
         runs.append(run)
     print_rich(seeds_table([run.read_summary() or {} for run in runs]))
 
@@ -88,7 +134,7 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
             run_training(config, run, Display(config.updates))
             write_report(run)
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped; go on with: {again}", err=True)
+        say(f"\nstopped; go on with: {again}")
         raise typer.Exit(130) from None
     summary = run.read_summary()
     if summary is not None:
@@ -106,17 +152,44 @@ def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig
     return run, wanted
 
 
-def _open_or_create(path: Path, config: "TrainConfig") -> "RunFolder":
+def _check_folder(path: Path, config: "TrainConfig") -> None:
+    """Raises RunError or ConfigError unless this training can begin or go on there."""
+    from rlef.run import RunFolder, check_free_folder
+
+    run = RunFolder(path)
+    if not run.is_run():
+        check_free_folder(path)
+        return
+    _refuse_evaluation(run)
+    if not _may_rewrite(run, type(config)):
+        _refuse_changes(run, config)
+
+
+def _may_rewrite(run: "RunFolder", kind: "type[TrainConfig]") -> bool:
+    """Whether the run has not begun, and its config is as rlef wrote it, without a user's hand."""
+    from rlef.config import dump_config, load_config
+
+    if not run.is_untouched():
+        return False
+    return run.read_config() == dump_config(load_config(kind, run.config_path, []))
+
+
+@contextmanager
+def _open_or_create(path: Path, config: "TrainConfig") -> "Iterator[RunFolder]":
+    """The run; one that is new goes away again if it cannot begin."""
     from rlef.config import dump_config
     from rlef.run import RunFolder
 
-    if not RunFolder(path).is_run():
-        return RunFolder.create(path, dump_config(config))
-    run = RunFolder.open(path)
-    if run.is_untouched():
-        run.write_config(dump_config(config))
-    _refuse_changes(run, config)
-    return run
+    _check_folder(path, config)
+    is_new = not RunFolder(path).is_run()
+    if is_new:
+        run = RunFolder.create(path, dump_config(config))
+    else:
+        run = RunFolder.open(path)
+        if _may_rewrite(run, type(config)):
+            run.write_config(dump_config(config))
+    with dropped_if_unused(run, is_new=is_new):
+        yield run
 
 
 def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
@@ -130,12 +203,15 @@ def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
         )
 
 
-def _print_settings(recipe: str, words: list[str]) -> None:
-    from rlef.config import sources
+def _print_settings(recipe: Path | str, words: list[str]) -> None:
+    from rlef.config import sources, value_text
     from rlef.train.recipe import TrainConfig
 
-    settings = sources(TrainConfig, recipe, words)
-    key_width = max(len(setting.key) for setting in settings)
-    value_width = max(len(str(setting.value)) for setting in settings)
+    settings = [
+        (key, value_text(value), source)
+        for key, value, source in sources(TrainConfig, recipe, words)
+    ]
+    key_width = max(len(key) for key, _, _ in settings)
+    value_width = min(max(len(value) for _, value, _ in settings), 40)
     for key, value, source in settings:
-        typer.echo(f"{key:<{key_width}}  {value!s:<{min(value_width, 40)}}  {source}")
+        show(f"{key:<{key_width}}  {value:<{value_width}}  {source}")

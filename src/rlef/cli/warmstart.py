@@ -20,13 +20,16 @@ def warmstart(
     ] = None,
 ) -> None:
     """Make the mini model from nothing: supervised training on the mini problems."""
-    from rlef.cli.common import quiet_transformers
+    from rlef.cli.common import quiet_transformers, say, show
     from rlef.config import load_config
-    from rlef.train.warmstart import WarmstartConfig, run_warmstart
+    from rlef.run import check_free_folder
+    from rlef.train.warmstart_config import WarmstartConfig
 
     config = load_config(WarmstartConfig, None, overrides or [])
-    if out.is_file():
-        raise typer.BadParameter(f"{out} is a file; allowed: a folder")
+    check_free_folder(out)
+
+    from rlef.train.warmstart import run_warmstart
+
     quiet_transformers()
-    run_warmstart(config, out, lambda line: typer.echo(line, err=True))
-    typer.echo(f"model: {out}")
+    run_warmstart(config, out, say)
+    show(f"model: {out}")

@@ -18,14 +18,13 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from rlef.engines.names import MINI, check_device
 from rlef.engines.types import ModelError
 from rlef.environment import ChatFormat
 from rlef.environment.conversation import TEMPLATE_DATE
 
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 """What transformers raises of a folder that is no model."""
-MINI = "mini"
-"""Name of the small model whose weights come with rlef."""
 
 
 _NATIVE = {"trust_remote_code": False}
@@ -147,18 +146,17 @@ def resolve_device(name: str) -> torch.device:
     """Returns the device of a name; ``"auto"`` takes a GPU where there is one.
 
     Raises:
-        ValueError: There is no such device.
+        ModelError: There is no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is {name!r}; allowed: auto, cpu, cuda, cuda:1, ...") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device is {name!r}; allowed: auto, cpu, cuda, cuda:1, ...")
+    check_device(name)
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {name!r}, but torch sees no GPU here; allowed: auto, cpu")
+        raise ModelError(f"device is {name!r}, but torch sees no GPU here; allowed: auto, cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise ModelError(f"device is {name!r}; allowed: auto, cpu, cuda:0 to cuda:{last}")
     return device
 
 

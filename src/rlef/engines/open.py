@@ -3,13 +3,11 @@
 from datetime import date
 from typing import TYPE_CHECKING
 
+from rlef.engines.names import DTYPES, check_engine
 from rlef.engines.types import Engine, ModelError, StreamingEngine
 
 if TYPE_CHECKING:
     from rlef.environment import ChatFormat
-
-KINDS = ("hf", "vllm", "openai")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def open_engine(
@@ -48,14 +46,9 @@ def open_engine(
         TemplateError: The model's chat template cannot be extended token by token.
         ValueError: The device cannot be used.
     """
-    if kind not in KINDS:
-        raise ModelError(f"no engine {kind!r}; allowed: {', '.join(KINDS)}")
-    if dtype not in DTYPES:
-        raise ModelError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    check_engine(kind, dtype, device, base_url)
     if concurrency < 1:
         raise ModelError(f"concurrency is {concurrency}; allowed: 1 or more")
-    if base_url is not None and kind != "openai":
-        raise ModelError(f"a base URL is of no use to the engine {kind}; allowed: with openai only")
     if kind == "openai":
         from rlef.engines.openai import OpenAIEngine
 

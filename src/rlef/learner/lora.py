@@ -36,7 +36,7 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise ValueError(
-            "learner.lora needs the package peft; install it by: pip install 'rlef[lora]', or set "
+            "learner.lora needs the package peft; install it by: pip install peft, or set "
             "learner.lora=null"
         ) from None
     wanted = LoraConfig(

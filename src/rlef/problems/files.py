@@ -140,7 +140,7 @@ def _parquet_rows(path: Path) -> Iterator[Record]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise ProblemError(f"{path}: parquet needs pyarrow; pip install 'rlef[data]'") from None
+        raise ProblemError(f"{path}: parquet needs pyarrow; pip install pyarrow") from None
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:

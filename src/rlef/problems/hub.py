@@ -59,7 +59,7 @@ def _load(name: str, builder: str, **arguments: object) -> Iterator[dict[str, ob
     try:
         import datasets
     except ImportError:
-        raise ProblemError(f"{name}: the Hub needs datasets; pip install 'rlef[data]'") from None
+        raise ProblemError(f"{name}: the Hub needs datasets; pip install datasets") from None
     try:
         yield from datasets.load_dataset(builder, **arguments)
     except Exception as error:  # of requests, the Hub, fsspec, pyarrow: a dozen unrelated classes

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
@@ -17,30 +17,11 @@ from rlef.learner.microbatch import micro_batches
 from rlef.learner.models import action_logprobs
 from rlef.problems.mini import fresh_specimens
 from rlef.rollout import RolloutBatch
+from rlef.run import check_free_folder
 from rlef.sandbox import Sandbox
 from rlef.train.dialogues import DialogueWriter, to_tokens
 from rlef.train.mini_model import new_mini_model, train_tokenizer
-
-
-class WarmstartConfig(BaseModel):
-    """Settings of ``rlef warmstart``; the defaults made the weights that come with rlef."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    seed: int = Field(0, ge=0)
-    vocab_size: int = Field(1024, ge=300)
-    parts: int = Field(12, ge=1)
-    """Parts of the training, each with problems that no other part has."""
-    problems_per_topic: int = Field(1000, ge=1)
-    """In each part."""
-    max_turns: int = Field(3, ge=1)
-    lr: float = Field(2e-3, gt=0)
-    min_lr: float = Field(1e-5, ge=0)
-    warmup_steps: int = Field(50, ge=1)
-    weight_decay: float = Field(0.1, ge=0)
-    batch_tokens: int = Field(3072, ge=1024)
-    """Padded tokens per step."""
-    grad_clip: float = Field(1.0, gt=0)
+from rlef.train.warmstart_config import WarmstartConfig
 
 
 def run_warmstart(config: WarmstartConfig, out: Path, say: Callable[[str], None]) -> None:
@@ -50,9 +31,13 @@ def run_warmstart(config: WarmstartConfig, out: Path, say: Callable[[str], None]
 
     Args:
         config: The settings.
-        out: The folder; it may exist, files of the same names are replaced.
+        out: The folder, new or empty; it stays so until the model is whole.
         say: Receives a line of progress after each part.
+
+    Raises:
+        RunError: There is something in the folder, or it cannot be made.
     """
+    check_free_folder(out)
     with Sandbox(workers=2) as sandbox:
         writer = DialogueWriter(Prompts.load("mini"), config.max_turns, sandbox)
         dialogues = []
@@ -71,8 +56,13 @@ def run_warmstart(config: WarmstartConfig, out: Path, say: Callable[[str], None]
         losses = [trainer.step(_collate([part[j] for j in rows.tolist()])) for rows in plan]
         say(f"part {i + 1}/{config.parts}: loss {sum(losses) / len(losses):.4f} nats per token")
     # Half the bytes; what is lost is far below what a step of training changes.
-    model.bfloat16().save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix=".rlef-") as draft:
+        model.bfloat16().save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        check_free_folder(out)  # it took minutes
+        for path in sorted(Path(draft).iterdir(), key=lambda path: path.name == "config.json"):
+            path.rename(out / path.name)
 
 
 _Sequence = tuple[list[int], list[int]]

@@ -1,0 +1,123 @@
+"""What is wrong with the name of a model, device, dtype or server: said before anything is loaded.
+
+Needs no torch.
+"""
+
+import json
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rlef.engines.types import ModelError
+
+MINI = "mini"
+"""Name of the small model whose weights come with rlef."""
+KINDS = ("hf", "vllm", "openai")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_WAIT_S = 10.0
+_CONFIGS = ("config.json", "adapter_config.json")
+_UNREACHABLE = {"TransportError", "ConnectionError", "Timeout", "OfflineModeIsEnabled"}
+"""Names of exceptions: which HTTP library raises them depends on the version."""
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+
+
+def check_engine(kind: str, dtype: str, device: str, base_url: str | None) -> None:
+    """Raises ModelError for words that no engine knows."""
+    if kind not in KINDS:
+        raise ModelError(f"no engine {kind!r}; allowed: {', '.join(KINDS)}")
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    check_device(device)
+    if base_url is None:
+        return
+    if kind != "openai":
+        raise ModelError(f"a base URL is of no use to the engine {kind}; allowed: with openai only")
+    try:
+        url = urlsplit(base_url)
+        good = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ModelError(
+            f"the base URL is {base_url!r}; allowed: http://... or https://..., such as "
+            "http://localhost:8000/v1"
+        )
+
+
+def check_device(name: str) -> None:
+    """Raises ModelError for what is no device anywhere; whether it is here, torch must say."""
+    if not _DEVICE.fullmatch(name):
+        raise ModelError(f"device is {name!r}; allowed: auto, cpu, cuda, cuda:1, ...")
+
+
+def check_model(name: str, *, ask_hub: bool = True) -> None:
+    """Looks for a model's folder; what is no path, in the cache and then on the Hub.
+
+    Args:
+        name: Of the model.
+        ask_hub: Whether to look past folders at all.
+
+    Raises:
+        ModelError: It is nowhere, or the Hub cannot be asked.
+    """
+    allowed = f"allowed: {MINI!r}, a folder, or the id of a causal language model on the Hub"
+    if name == MINI:
+        return
+    if name and os.path.isdir(name):
+        if not any(os.path.isfile(os.path.join(name, file)) for file in _CONFIGS):
+            raise ModelError(f"{name}: a folder without config.json; allowed: that of a model")
+        return
+    if os.path.isfile(name):
+        raise ModelError(f"{name}: a file; {allowed}")
+    if not _HUB_ID.fullmatch(name) or name.startswith(".") or name.endswith((".", "-")):
+        raise ModelError(f"no folder {name!r}; {allowed}")
+    reason = _not_on_hub(name) if ask_hub else ""
+    if reason:
+        raise ModelError(f"no folder {name!r}, and {reason}; {allowed}")
+
+
+def known_context(name: str) -> int | None:
+    """Tokens that a model in a folder was made for, where its ``config.json`` says so."""
+    folder = Path(str(files("rlef") / "assets" / "mini")) if name == MINI else Path(name)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    inner = config.get("text_config") if isinstance(config, dict) else None
+    found = [
+        part[key]
+        for part in (config, inner)
+        if isinstance(part, dict)
+        for key in _LENGTHS
+        if type(part.get(key)) is int
+    ]
+    return found[0] if found else None
+
+
+def _not_on_hub(name: str) -> str:
+    """Why a model is not to be had; empty if it is in the cache or the Hub has it."""
+    import logging
+
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return ""
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+        HfApi().model_info(name, timeout=_HUB_WAIT_S)
+    except HFValidationError:
+        return "it is no id of the Hub"
+    except GatedRepoError:
+        return "on the Hub it wants your consent and a token (hf auth login)"
+    except RepositoryNotFoundError:
+        return "no such model on the Hub (a private one wants a token: hf auth login)"
+    except Exception as error:
+        if _UNREACHABLE & {kind.__name__ for kind in type(error).__mro__}:
+            reason = " ".join(str(error).split())[:100] or type(error).__name__
+            return f"the Hub cannot be asked ({reason})"
+    return ""  # any other answer: loading will tell

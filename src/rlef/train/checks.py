@@ -1,0 +1,98 @@
+"""What is wrong with a recipe's words, said before torch, problems or models are loaded."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlef.config import ConfigError
+from rlef.engines.names import check_device, check_model, known_context
+from rlef.environment import Prompts
+from rlef.problems import load_problems
+from rlef.problems.load import DATA_SETS, MINI_SPLITS
+
+if TYPE_CHECKING:
+    from rlef.train.recipe import TrainConfig
+
+_HUB = re.compile(r"hub|[A-Za-z0-9][\w.-]*/[\w-]+")
+_SMALL_BYTES = 4_000_000
+"""Of problems that are read to see whether they can be: less than a second."""
+
+
+def check_training(
+    config: "TrainConfig", places: Mapping[str, str] | None = None, *, ask_hub: bool = True
+) -> None:
+    """Looks at names of devices, prompts, models and problems, and at problems in small files.
+
+    Args:
+        config: The recipe.
+        places: Where each key stands, for the error.
+        ask_hub: Whether to look for models on the Hub.
+
+    Raises:
+        ConfigError: One line: where, what, and what is allowed.
+    """
+    rollout, data = config.rollout, config.data
+    checks: list[tuple[str, Callable[[str], object], str | None]] = [
+        ("device", check_device, config.device),
+        ("rollout.prompts", Prompts.load, rollout.prompts),
+        ("data.train", check_spec, data.train),
+        ("data.valid", check_spec, data.valid),
+        ("data.test", check_spec, data.test),
+        ("model", partial(check_model, ask_hub=ask_hub), config.model),
+        ("rollout.first_model", partial(check_model, ask_hub=ask_hub), rollout.first_model),
+    ]
+    for key, check, value in checks:
+        if value is None:
+            continue
+        try:
+            check(value)
+        except ValueError as error:
+            what = str(error).removeprefix(f"{key} ")
+            raise ConfigError(
+                f"{_place(key, places)}{' ' if what != str(error) else ': '}{what}"
+            ) from None
+    for model in filter(None, (config.model, rollout.first_model)):
+        longest = known_context(model)
+        if longest is not None and rollout.max_context > longest:
+            raise ConfigError(
+                f"{_place('rollout.max_context', places)} is {rollout.max_context}, but {model} "
+                f"was made for {longest} tokens; allowed: up to {longest}"
+            )
+
+
+def _place(key: str, places: Mapping[str, str] | None) -> str:
+    where = (places or {}).get(key)
+    return key if where in (None, "default") else f"{where}: {key}"
+
+
+def check_spec(spec: str) -> None:
+    """Reads problems that lie in small files; of others, looks at the specification only.
+
+    Raises:
+        ProblemError: They cannot be used; one line says where and why.
+    """
+    scheme, _, rest = spec.partition(":")
+    place = rest.partition("?")[0]
+    if scheme == "mini" and place in MINI_SPLITS:
+        return
+    paths = [Path(name) for name in (rest, place, place.rpartition(":")[0]) if name]
+    there = next((path for path in paths if path.exists()), None)
+    if scheme in DATA_SETS and there is None and _HUB.fullmatch(place.partition(":")[0]):
+        return
+    if there is not None and _size(there) > _SMALL_BYTES:
+        return
+    log = logging.getLogger("rlef.problems")
+    level = log.level
+    log.setLevel(logging.ERROR)  # what is left out is said when they are loaded for use
+    try:
+        load_problems(spec)
+    finally:
+        log.setLevel(level)
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
