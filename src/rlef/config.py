@@ -211,8 +211,8 @@ def _parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
     """
     hidden = _NOT_YAML.search(text)
     if hidden:
-        line = text.count("\n", 0, hidden.start()) + 1
-        raise ConfigError(f"{name}:{line}: not YAML: holds the character {hidden[0]!a}")
+        before = text.count("\n", 0, hidden.start())
+        raise ConfigError(f"{name}:{before + 1}: not YAML: holds the character {hidden[0]!a}")
     loader = _Loader(text)
     loader.name = name
     lines: dict[str, int] = {}

@@ -100,7 +100,8 @@ class RunFolder:
         """
         run = cls(path)
         if not run.is_run():
-            what = "has no config.yaml" if run.path.is_dir() else "does not exist"
+            what = "is a file" if run.path.is_file() else "does not exist"
+            what = "has no config.yaml" if run.path.is_dir() else what
             raise RunError(f"{run.path} {what}; allowed: the folder of a run")
         run.rollouts_path.mkdir(exist_ok=True)
         run.checkpoints_path.mkdir(exist_ok=True)

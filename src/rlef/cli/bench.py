@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import print_json, print_rich
+from rlef.cli.common import print_json, print_rich, recipe_and_words, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,10 +42,11 @@ def sandbox(
     """Measure the judge; exit status 0 only if every target that could be measured is met."""
     from dataclasses import asdict
 
-    from rlef.bench.sandbox import MEASURES, facts, measure
+    from rlef.bench.names import SANDBOX
+    from rlef.bench.sandbox import facts, measure
     from rlef.bench.speed import Setting
 
-    names = _chosen(only, tuple(MEASURES))
+    names = _chosen(only, SANDBOX)
     setting = Setting(workers=workers or len(os.sched_getaffinity(0)), quick=quick)
     machine = facts()
     rows = _take(names, measure(names, setting))
@@ -88,12 +89,22 @@ def train(
     """Measure a training step; exit status 0 only if every target that was measured is met."""
     from dataclasses import asdict
 
-    from rlef.bench.train import MEASURES, Setting, facts, measure
+    from rlef.bench.names import TRAIN
     from rlef.cli.common import quiet_transformers
+    from rlef.config import load_config, sources
+    from rlef.train.checks import check_training
+    from rlef.train.recipe import TrainConfig
 
-    names = _chosen(only, tuple(MEASURES))
-    words = tuple(overrides or ())
-    setting = Setting(recipe=recipe, words=words, batches=batches, steps=steps, trl=trl)
+    names = _chosen(only, TRAIN)
+    recipe, words = recipe_and_words(recipe, overrides, default="mini")
+    places = {key: source for key, _, source in sources(TrainConfig, recipe, words)}
+    check_training(load_config(TrainConfig, recipe, words), places)
+    if trl is not None and not os.access(trl, os.X_OK):
+        raise typer.BadParameter(f"{trl} is no program; allowed: a Python that has TRL")
+
+    from rlef.bench.train import Setting, facts, measure
+
+    setting = Setting(recipe=recipe, words=tuple(words), batches=batches, steps=steps, trl=trl)
     quiet_transformers()
     rows = _take(names, measure(names, setting))
     if as_json:
@@ -105,10 +116,10 @@ def train(
 
 def _take(names: "Sequence[str]", measures: "Iterable[tuple[str, list[Row]]]") -> "list[Row]":
     """Takes all measures and says so."""
-    typer.echo(f"measuring {', '.join(names)}", err=True)
+    say(f"measuring {', '.join(names)}")
     rows: list[Row] = []
     for name, measured in measures:
-        typer.echo(f"{name}: done", err=True)
+        say(f"{name}: done")
         rows += measured
     return rows
 
@@ -137,9 +148,9 @@ def _print_table(rows: "Sequence[Row]", machine: "Mapping[str, object]") -> None
         table.add_row(*map(Text, words), shown[row.met], Text(row.note))
     print_rich(table)
     facts = [f"{name.replace('_', ' ')} {value}" for name, value in machine.items()]
-    typer.echo(" · ".join(facts))
+    show(" · ".join(facts))
     judged = [row for row in rows if row.met is not None]
-    typer.echo(f"{sum(bool(row.met) for row in judged)} of {len(judged)} targets met")
+    show(f"{sum(bool(row.met) for row in judged)} of {len(judged)} targets met")
 
 
 def _number(value: float) -> str:

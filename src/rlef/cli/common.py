@@ -100,6 +100,15 @@ def find_problem(problems: "Sequence[Problem]", name: str, spec: str) -> "Proble
     )
 
 
+def recipe_and_words(
+    recipe: str, words: "Sequence[str] | None", *, default: str
+) -> tuple[str, list[str]]:
+    """Takes a setting that stands where a recipe may for what it is."""
+    if "=" in recipe and not Path(recipe).exists():
+        return default, [recipe, *(words or [])]
+    return recipe, list(words or [])
+
+
 def new_run_path(name: str) -> Path:
     """``runs/NAME-TIME``, a path that does not exist."""
     stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"

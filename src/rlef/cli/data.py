@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlef.cli import data_check
-from rlef.cli.common import find_problem
+from rlef.cli.common import find_problem, say
+from rlef.cli.common import show as print_text
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
@@ -35,8 +36,8 @@ def show(
     problems = load_problems(spec)
     chosen = problems[:limit] if problem is None else [find_problem(problems, problem, spec)]
     for one in chosen:
-        typer.echo(_as_text(one))
-    typer.echo(f"{len(chosen)} of {len(problems)} problems in {spec}", err=True)
+        print_text(_as_text(one))
+    say(f"{len(chosen)} of {len(problems)} problems in {spec}")
 
 
 def _as_text(problem: "Problem") -> str:

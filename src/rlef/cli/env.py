@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rlef import __version__
-from rlef.cli.common import print_json
+from rlef.cli.common import print_json, show
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pydantic", "vllm", "ray")
 
@@ -31,7 +31,7 @@ def env(
         print_json(facts)
         return
     for name, value in facts.items():
-        typer.echo(f"{name:<14} {value}")
+        show(f"{name:<14} {value}")
 
 
 def _versions() -> dict[str, str]:

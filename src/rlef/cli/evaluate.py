@@ -264,6 +264,12 @@ def _judge_samples(
 
 
 def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> None:
+    from rlef.run import RunError, RunFolder
+
+    for path in paths:
+        if not RunFolder(path).is_run():
+            raise RunError(f"{path} {_what_it_is(path)}; allowed: the folder of a run")
+
     from rlef.evaluation.compare import compare_runs
     from rlef.evaluation.results import compared_run, shared_metrics
     from rlef.report import comparison_table
@@ -277,6 +283,12 @@ def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> No
     print_rich(comparison_table(comparison.headings(), comparison.rows()))
     for note in comparison.notes():
         show(note)
+
+
+def _what_it_is(path: Path) -> str:
+    if path.is_dir():
+        return "has no config.yaml"
+    return "is a file" if path.exists() else "does not exist"
 
 
 def _print_result(

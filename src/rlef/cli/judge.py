@@ -1,55 +1,155 @@
 """``rlef judge``: one program on one problem's tests."""
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import find_problem, print_json, print_rich
+from rlef.cli.common import find_problem, print_json, print_rich, say, show
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
-    from rlef.sandbox import JudgeReport
+    from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport
 
 EXAMPLES = (
     "Examples: rlef judge try.py --data mini:test --problem NAME · "
-    "cat try.py | rlef judge - --data jsonl:mine.jsonl --problem NAME --json"
+    "cat try.py | rlef judge - --data jsonl:mine.jsonl --problem NAME --json · "
+    "rlef judge try.cpp --input in.txt --expected out.txt"
 )
 _MESSAGE_LINES = 6
+_SILENT_S = 3.0
+"""Time after which a test that still runs is named."""
+_LANGUAGES = {"python": "Python", "cpp": "C++"}
+_SUFFIXES = {".py": "python", ".cpp": "cpp", ".cc": "cpp", ".cxx": "cpp", ".c++": "cpp"}
 
 
 def judge(
-    program: Annotated[str, typer.Argument(help='A file, or "-" for standard input.')],
-    data: Annotated[str, typer.Option(metavar="SPEC", help="Problems, such as mini:test.")],
-    problem: Annotated[str, typer.Option(metavar="NAME", help="Which one of them.")],
+    program: Annotated[
+        str, typer.Argument(metavar="PROGRAM", help='A file, or "-" for standard input.')
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="Problems, such as mini:test.", show_default=False),
+    ] = None,
+    problem: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which one of them.", show_default=False)
+    ] = None,
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="In place of a problem: what the program reads.",
+            show_default=False,
+        ),
+    ] = None,
+    expected: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What it should print then.", show_default=False),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            metavar="python|cpp",
+            help="By default that of the file's name (.py, .cpp, .cc), else the problem's.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a program; exit status 0 only if it passes every test."""
+    if language is not None and language not in _LANGUAGES:
+        raise typer.BadParameter(f"language is {language!r}; allowed: {', '.join(_LANGUAGES)}")
+    source = _read(program)
+    chosen = _problem(data, problem, given, expected)
+    chosen = _in_language(chosen, language, program)
+
     from rlef.environment import final_job
-    from rlef.problems import load_problems
     from rlef.sandbox import Sandbox
 
-    source = _read(program)
-    chosen = find_problem(load_problems(data), problem, data)
     job = replace(final_job(chosen, source), stop_at_first_failure=False)
     with Sandbox(workers=1) as sandbox:
-        report = sandbox.judge_many([job])[0]
+        report = _run(sandbox, job)
     if as_json:
         print_json(_as_json(report, chosen))
     else:
-        _print_table(report, chosen)
+        _print(report, chosen)
     raise typer.Exit(0 if report.passed else 1)
 
 
-def _read(program: str) -> str:
+def _problem(
+    data: str | None, name: str | None, given: Path | None, expected: Path | None
+) -> "Problem":
+    """The problem that is named, or one of a single test in two files."""
+    from rlef.problems import Problem, Test, load_problems
+
+    if data is not None and name is not None and given is None and expected is None:
+        return find_problem(load_problems(data), name, data)
+    if given is not None and expected is not None and data is None and name is None:
+        test = Test(_read(str(given)), _read(str(expected)))
+        return Problem(name=given.name, statement="", public_tests=(test,), private_tests=())
+    raise typer.BadParameter(
+        "give --data SPEC and --problem NAME, or --input FILE and --expected FILE"
+    )
+
+
+def _in_language(problem: "Problem", language: str | None, program: str) -> "Problem":
+    """The problem in the language that is asked for, or that the program's name tells."""
+    wanted = language or _SUFFIXES.get(Path(program).suffix.lower(), problem.language)
+    if wanted == problem.language:
+        return problem
+    own, other = _LANGUAGES[problem.language], _LANGUAGES[wanted]
+    if problem.mode == "function":
+        raise typer.BadParameter(
+            f"{problem.name} calls a function in {own}, but {program} is {other}; "
+            f"allowed: --language {problem.language}, or a program in {own}"
+        )
+    if language is None and problem.statement:
+        say(
+            f"judged as {other}, by its name; {problem.name} is a problem in {own} "
+            f"(--language {problem.language} judges it so)"
+        )
+    return replace(problem, language=wanted, prelude="", starter_code="")
+
+
+def _run(sandbox: "Sandbox", job: "JudgeJob") -> "JudgeReport":
+    """Judges test by test, so that a slow one can be named; none after one that cannot compile."""
+    from rlef.sandbox.verdicts import summed
+
+    reports: list[TestReport] = []
+    for number, test in enumerate(job.tests, start=1):
+        with _named(f"test {number} of {len(job.tests)} runs, for at most {job.limits.cpu_s:g} s"):
+            [report] = sandbox.judge_many([replace(job, tests=(test,))])[0].tests
+        reports.append(report)
+        if report.verdict == "CE":
+            reports += [report] * (len(job.tests) - number)
+            break
+    return summed(reports)
+
+
+@contextmanager
+def _named(text: str) -> Iterator[None]:
+    """Says what takes so long."""
+    timer = threading.Timer(_SILENT_S, say, [text])
+    timer.start()
     try:
-        return sys.stdin.read() if program == "-" else Path(program).read_text(encoding="utf-8")
+        yield
+    finally:
+        timer.cancel()
+
+
+def _read(path: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{program} is not UTF-8: {error}") from None
+        raise typer.BadParameter(f"{path} is not UTF-8: {error}") from None
     except IsADirectoryError:
-        raise typer.BadParameter(f"{program} is a folder; allowed: a file or -") from None
+        raise typer.BadParameter(f"{path} is a folder; allowed: a file or -") from None
 
 
 def _sets(problem: "Problem") -> list[str]:
@@ -71,22 +171,22 @@ def _as_json(report: "JudgeReport", problem: "Problem") -> dict[str, object]:
     return {"problem": problem.name, "verdict": report.verdict.value, "tests": tests}
 
 
-def _print_table(report: "JudgeReport", problem: "Problem") -> None:
-    from rich.table import Table
+def _print(report: "JudgeReport", problem: "Problem") -> None:
+    """A line per test and its message below: one that does not compile says so once."""
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("test", "set", "verdict"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("cpu s", justify="right", no_wrap=True)
-    table.add_column("MB", justify="right", no_wrap=True)
-    table.add_column("message", overflow="fold")
+    show(f"{'test':>4}  {'set':<7}  verdict  {'cpu s':>7}  {'MB':>5}")
+    said = ""
     for i, (name, test) in enumerate(zip(_sets(problem), report.tests, strict=True), start=1):
-        verdict = Text(test.verdict.value, style="green" if test.verdict == "AC" else "red")
+        style = "green" if test.verdict == "AC" else "red"
+        verdict = (f"{test.verdict.value:<7}", style)
+        numbers = f"  {test.cpu_s:7.3f}  {test.memory_mb:5.0f}"
+        print_rich(Text.assemble(f"{i:>4}  {name:<7}  ", verdict, numbers))
+        if test.verdict == "CE" and test.message == said:
+            continue
+        said = test.message
         lines = test.message.splitlines()
-        shown = lines if len(lines) <= _MESSAGE_LINES else ["...", *lines[-_MESSAGE_LINES:]]
-        message = Text("\n".join(shown))
-        table.add_row(str(i), name, verdict, f"{test.cpu_s:.3f}", f"{test.memory_mb:.0f}", message)
-    print_rich(table)
+        for line in lines if len(lines) <= _MESSAGE_LINES else ["...", *lines[-_MESSAGE_LINES:]]:
+            show(f"      {line}")
     passed = sum(test.verdict == "AC" for test in report.tests)
-    typer.echo(f"{problem.name}: {report.verdict.value}, {passed} of {len(report.tests)} tests")
+    show(f"{problem.name}: {report.verdict.value}, {passed} of {len(report.tests)} tests")

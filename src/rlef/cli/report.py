@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rlef.cli.common import print_rich
+from rlef.cli.common import print_rich, say, show
 
 EXAMPLES = "Example: rlef report runs/one"
 
@@ -24,7 +24,7 @@ def report(
         return
     page = write_report(folder)
     if summary is None:
-        typer.echo(f"not finished; go on with: rlef train {run}", err=True)
+        say(f"not finished; go on with: rlef train {run}")
     else:
         print_rich(summary_table(summary))
-    typer.echo(str(page))
+    show(str(page))

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import quiet_transformers
+from rlef.cli.common import quiet_transformers, recipe_and_words, say, show
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rlef.study import Failure, Part
+    from rlef.train.recipe import TrainConfig
 
 EXAMPLES = (
     "Examples: rlef study · rlef study --budget full --seeds 3 · "
@@ -19,16 +22,13 @@ EXAMPLES = (
 )
 _SEEDS = {"quick": 1, "full": 3}
 _MAX_JOBS = 8
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+_RECIPE = "mini-study"
 
 
 def study(
     recipe: Annotated[
         str, typer.Argument(help="A YAML file or a shipped recipe's name.")
-    ] = "mini-study",
+    ] = _RECIPE,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings of all arms, such as updates=80."),
@@ -53,18 +53,23 @@ def study(
 ) -> None:
     """Train every arm with the same budget, examine all alike, and write one page."""
     from rlef.config import load_config
-    from rlef.study import check_words, chosen_arms, parts, run_study
+    from rlef.study import chosen_arms, parts
     from rlef.train.recipe import TrainConfig
 
     if budget not in _SEEDS:
         raise typer.BadParameter(f"budget is {budget!r}; allowed: {', '.join(_SEEDS)}")
-    words = overrides or []
+    recipe, words = recipe_and_words(recipe, overrides, default=_RECIPE)
     try:
         wanted = chosen_arms(arms, full=budget == "full")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     config = load_config(TrainConfig, recipe, words)
     todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
+    if not only_page:
+        _check(config, recipe, words, todo, out)
+
+    from rlef.study import check_words, run_study
+
     again = ["rlef", "study", recipe, *words, "--budget", budget, "--out", str(out)]
     again += [*(["--seeds", str(seeds)] if seeds else []), *(["--arms", arms] if arms else [])]
     again += ["--jobs", str(jobs)] if jobs else []
@@ -79,22 +84,43 @@ def study(
                 words,
                 todo,
                 out,
-                say=_say,
+                say=say,
                 jobs=jobs or _usual_jobs(config.device, len(todo)),
             )
         except KeyboardInterrupt:
-            typer.echo(f"\nstopped; go on with: {shlex.join(again)}", err=True)
+            say(f"\nstopped; go on with: {shlex.join(again)}")
             raise typer.Exit(130) from None
     for part, reason in failures:
-        typer.echo(f"rlef: {part.arm.name}, seed {part.seed} failed: {reason}", err=True)
+        say(f"rlef: {part.arm.name}, seed {part.seed} failed: {reason}")
     if failures:
-        typer.echo(f"try these again with: {shlex.join(again)}", err=True)
+        say(f"try these again with: {shlex.join(again)}")
     failed = {part for part, _ in failures}
     tried = [part for part in todo if part not in failed]
     if tried:
         _write_page(tried, out, shlex.join(again), recipe, len(todo))
     if failures:
         raise typer.Exit(1)
+
+
+def _check(
+    config: "TrainConfig", recipe: str, words: list[str], todo: "Sequence[Part]", out: Path
+) -> None:
+    """Raises ConfigError for wrong words, RunError for a folder with anything but a study."""
+    from rlef.config import sources
+    from rlef.run import check_free_folder
+    from rlef.study import arm_config
+    from rlef.study.arms import ARMS
+    from rlef.study.config import check_order
+    from rlef.train.checks import check_training
+
+    if not any((out / arm).is_dir() for arm in ARMS):
+        check_free_folder(out)
+    check_order(todo)
+    places = {key: source for key, _, source in sources(type(config), recipe, words)}
+    check_training(config, places)
+    for part in todo:
+        if part.arm.repairs is None:  # those that repair need to know where policies lie: torch
+            arm_config(recipe, words, part, out)
 
 
 def _usual_jobs(device: str, parts: int) -> int:
@@ -119,5 +145,5 @@ def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str, count:
         points = [100 * x for x in (each.difference.difference, each.difference.low)]
         high = 100 * each.difference.high
         interval = f"{points[0]:+.1f} ({points[1]:+.1f} to {high:+.1f})"
-        typer.echo(f"{each.verdict:<9} {interval:<24} {each.claim.text}")
-    typer.echo(str(page))
+        show(f"{each.verdict:<9} {interval:<24} {each.claim.text}")
+    show(str(page))

@@ -51,6 +51,11 @@ def train(
 ) -> None:
     """Train a model. What was stopped goes on with: rlef train RUN."""
     words = overrides or []
+    if "=" in recipe_or_run and not Path(recipe_or_run).exists():
+        raise typer.BadParameter(
+            f"{recipe_or_run!r} is a setting; allowed: a recipe before it, such as: "
+            f"rlef train mini {shlex.quote(recipe_or_run)}"
+        )
     if _is_run(recipe_or_run):
         if out is not None or seeds != 1:
             raise typer.BadParameter("a run that goes on takes neither --out nor --seeds")

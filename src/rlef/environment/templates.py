@@ -94,7 +94,11 @@ class Prompts:
             path = Path(name)
             if not path.is_file():
                 raise ValueError(f"{name}: no such prompts file")
-            return cls._parse(path.read_text(encoding="utf-8"), name)
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                raise ValueError(f"{name}: not UTF-8; allowed: UTF-8 text") from None
+            return cls._parse(text, name)
         shipped = resources.files("rlef.environment") / "prompts"
         names = sorted(entry.name.removesuffix(".txt") for entry in shipped.iterdir())
         if name not in names:

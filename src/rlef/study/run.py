@@ -1,13 +1,12 @@
 """Runs a study: trains every arm with every seed, then its exams; goes on where it was stopped."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from rlef.config import ConfigError, changed_keys, dump_config, join_words, load_config
+from rlef.config import changed_keys, dump_config, load_config
 from rlef.engines import HFEngine, SamplingParams
 from rlef.engines.load import load_chat, load_model, resolve_device
 from rlef.environment import (
@@ -25,47 +24,15 @@ from rlef.problems import Problem, load_problems
 from rlef.rollout import RolloutWorker
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import Sandbox
-from rlef.study.arms import ARMS, TRAINED_TURNS, Arm, Exam, Part
+from rlef.study.arms import Arm, Exam, Part
+from rlef.study.config import arm_config, check_order
 from rlef.study.jobs import Failure, PartTask, run_tasks
-from rlef.train.loop import first_engine, learn, limits, policy_path
+from rlef.train.loop import first_engine, learn, limits
 from rlef.train.recipe import TrainConfig
 
 EXAMPLE_PROBLEMS = 256
 """Training problems among which examples are looked for."""
 _EVERY_S = 30.0
-
-
-def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> TrainConfig:
-    """The recipe as the arm changes it.
-
-    Args:
-        recipe: A recipe's name or path.
-        words: Settings for all arms.
-        part: The arm and its seed.
-        out: Folder of the study, where the policy is that a repair model follows.
-
-    Raises:
-        ConfigError: A word is wrong, or the recipe cannot be changed so.
-    """
-    turns = load_config(TrainConfig, recipe, words).rollout.turn_limit
-    if turns != TRAINED_TURNS:
-        raise ConfigError(
-            f"rollout.turn_limit is {turns}, but a study's arms, exams and tables are of "
-            f"{TRAINED_TURNS} turns; allowed: {TRAINED_TURNS}"
-        )
-    own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
-    all_words = join_words(words, own)
-    config = load_config(TrainConfig, recipe, all_words)
-    if part.arm.repairs is not None:
-        first = Part(ARMS[part.arm.repairs], part.seed)
-        path = policy_path(arm_config(recipe, words, first, out), RunFolder(first.folder(out)))
-        quoted = json.dumps(str(path.resolve()))
-        all_words = join_words(all_words, [f"rollout.first_model={quoted}"])
-        config = load_config(TrainConfig, recipe, all_words)
-    if part.arm.rollouts == 1:
-        return config
-    more = config.updates * part.arm.rollouts
-    return load_config(TrainConfig, recipe, join_words(all_words, [f"updates={more}"]))
 
 
 def exam_name(exam: Exam) -> str:
@@ -100,7 +67,7 @@ def run_study(
         RunError: A part was begun with other settings.
         RuntimeError: A process of a part was killed.
     """
-    _check_order(todo)
+    check_order(todo)
     tasks = [
         PartTask(part, arm_config(recipe, words, part, out), part.folder(out), f"{n}/{len(todo)}")
         for n, part in enumerate(todo, start=1)
@@ -149,16 +116,6 @@ class _TrainingLines:
         rate = metrics.get("solve_rate")
         solved = f", {100 * rate:.1f} % solved" if isinstance(rate, float) else ""
         self._say(f"update {metrics['update']} of {self._updates}{solved}")
-
-
-def _check_order(todo: Sequence[Part]) -> None:
-    names = {part.arm.name for part in todo}
-    for part in todo:
-        if part.arm.repairs is not None and part.arm.repairs not in names:
-            raise ValueError(
-                f"the arm {part.arm.name} repairs the answers of {part.arm.repairs}, which is not "
-                f"among the arms; allowed: {part.arm.repairs},{part.arm.name}"
-            )
 
 
 def check_words(recipe: str, words: Sequence[str], todo: Sequence[Part], out: Path) -> None:

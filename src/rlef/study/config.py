@@ -1,0 +1,56 @@
+"""The recipe of each arm, and what is wrong with the words of a study."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlef.config import ConfigError, join_words, load_config
+from rlef.run import RunFolder
+from rlef.study.arms import ARMS, TRAINED_TURNS, Part
+from rlef.train.recipe import TrainConfig
+
+
+def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> TrainConfig:
+    """The recipe as the arm changes it.
+
+    Args:
+        recipe: A recipe's name or path.
+        words: Settings for all arms.
+        part: The arm and its seed.
+        out: Folder of the study, where the policy is that a repair model follows.
+
+    Raises:
+        ConfigError: A word is wrong, or the recipe cannot be changed so.
+    """
+    turns = load_config(TrainConfig, recipe, words).rollout.turn_limit
+    if turns != TRAINED_TURNS:
+        raise ConfigError(
+            f"rollout.turn_limit is {turns}, but a study's arms, exams and tables are of "
+            f"{TRAINED_TURNS} turns; allowed: {TRAINED_TURNS}"
+        )
+    own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
+    all_words = join_words(words, own)
+    config = load_config(TrainConfig, recipe, all_words)
+    if part.arm.repairs is not None:
+        from rlef.train.loop import policy_path  # imports torch: only for those who ask
+
+        first = Part(ARMS[part.arm.repairs], part.seed)
+        path = policy_path(arm_config(recipe, words, first, out), RunFolder(first.folder(out)))
+        quoted = json.dumps(str(path.resolve()))
+        all_words = join_words(all_words, [f"rollout.first_model={quoted}"])
+        config = load_config(TrainConfig, recipe, all_words)
+    if part.arm.rollouts == 1:
+        return config
+    more = config.updates * part.arm.rollouts
+    return load_config(TrainConfig, recipe, join_words(all_words, [f"updates={more}"]))
+
+
+def check_order(todo: Sequence[Part]) -> None:
+    """Raises ConfigError unless every repair arm has the arm that it follows."""
+    names = {part.arm.name for part in todo}
+    for part in todo:
+        if part.arm.repairs is not None and part.arm.repairs not in names:
+            raise ConfigError(
+                f"the arm {part.arm.name} repairs the answers of {part.arm.repairs}, which is not "
+                f"among the arms; allowed: {part.arm.repairs},{part.arm.name}"
+            )
