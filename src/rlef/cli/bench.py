@@ -27,13 +27,15 @@ def sandbox(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller batches.")] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Jails; one per core by default.", show_default=False),
+        typer.Option(
+            min=1, metavar="N", help="Jails; one per core by default.", show_default=False
+        ),
     ] = None,
     only: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Only these of trivial, subprocess, bubblewrap, sort, cpu-limit, eight, growth, "
+            help="Only these (default: all) of trivial, subprocess, bubblewrap, sort, cpu-limit, eight, growth, "
             "load, overhead.",
             show_default=False,
         ),
@@ -66,22 +68,30 @@ def sandbox(
 
 @app.command("train", epilog="Example: rlef bench train --trl ~/venvs/trl/bin/python")
 def train(
-    recipe: Annotated[str, typer.Argument(help="A YAML file or a shipped recipe's name.")] = "mini",
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
+    ] = "mini",
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings on it.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings on it.")
     ] = None,
     trl: Annotated[
         Path | None,
-        typer.Option(help="A Python that has TRL, to compare with.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="A Python that has TRL, to compare with.", show_default=False
+        ),
     ] = None,
-    batches: Annotated[int, typer.Option(min=1, help="Batches of rollouts to measure.")] = 5,
-    steps: Annotated[int, typer.Option(min=5, help="Optimizer steps for memory.")] = 500,
+    batches: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Batches of rollouts to measure.")
+    ] = 5,
+    steps: Annotated[
+        int, typer.Option(min=5, metavar="N", help="Optimizer steps for memory.")
+    ] = 500,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     only: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Only these of phases, compile, trl, memory, vocabulary.",
+            help="Only these (default: all) of phases, compile, trl, memory, vocabulary.",
             show_default=False,
         ),
     ] = None,

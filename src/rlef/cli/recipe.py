@@ -24,8 +24,10 @@ def ls() -> None:
 
 @app.command("cp", epilog="Example: rlef recipe cp mini my.yaml")
 def cp(
-    name: Annotated[str, typer.Argument(help="A name that rlef recipe ls shows.")],
-    dest: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that rlef recipe ls shows.")],
+    dest: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A new file, or a folder to put it in.")
+    ],
 ) -> None:
     """Copy a recipe, to be changed and run."""
     from rlef.config import recipe_text

@@ -11,7 +11,7 @@ EXAMPLES = "Example: rlef report runs/one"
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
 ) -> None:
     """Write RUN/report.html and print the run's table; of an evaluation, print its table."""
     from rlef.report import evaluation_table, summary_table, write_report

@@ -27,26 +27,37 @@ _RECIPE = "mini-study"
 
 def study(
     recipe: Annotated[
-        str, typer.Argument(help="A YAML file or a shipped recipe's name.")
+        str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
     ] = _RECIPE,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of all arms, such as updates=80."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings of all arms, such as updates=80."),
     ] = None,
     budget: Annotated[
-        str, typer.Option(help="quick: the main arms, one seed; full: all arms, three.")
+        str,
+        typer.Option(
+            metavar="quick|full", help="quick: the main arms, one seed; full: all arms, three."
+        ),
     ] = "quick",
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="Seeds of each arm.", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Seeds of each arm. Default: 1; of full 3."),
     ] = None,
     arms: Annotated[
-        str | None, typer.Option(help="Only these, separated by commas.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Only these, such as untrained,rlef,sft.", show_default=False
+        ),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Parts at once; by default, on a CPU, one per core, up to 8."),
+        typer.Option(
+            min=1, metavar="N", help="Parts at once; by default, on a CPU, one per core, up to 8."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("runs/study"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the study.")] = Path(
+        "runs/study"
+    ),
     only_page: Annotated[
         bool, typer.Option("--page", help="Write the page of what is there, run nothing.")
     ] = False,

@@ -33,21 +33,28 @@ def train(
     recipe_or_run: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE_OR_RUN", help="A YAML file, a shipped recipe's name, or a run's folder."
+            metavar="RECIPE_OR_RUN",
+            help="A YAML file, a shipped recipe's name (rlef recipe ls), or a run's folder.",
         ),
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as learner.lr=2e-4."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings, such as learner.lr=2e-4."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the run; by default runs/RECIPE-TIME.", show_default=False),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the run; by default runs/RECIPE-TIME.",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the settings and their sources, then stop.")
     ] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seed, seed + 1, ...")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of runs, with seed, seed + 1, ...")
+    ] = 1,
 ) -> None:
     """Train a model. What was stopped goes on with: rlef train RUN."""
     words = overrides or []

@@ -13,10 +13,12 @@ EXAMPLES = (
 
 
 def warmstart(
-    out: Annotated[Path, typer.Argument(help="Folder that gets the model and its tokenizer.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="New; gets the model and its tokenizer.")
+    ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as lr=1e-3."),
+        typer.Argument(metavar="KEY=VALUE", help="Settings, such as lr=1e-3."),
     ] = None,
 ) -> None:
     """Make the mini model from nothing: supervised training on the mini problems."""
