@@ -35,8 +35,8 @@ def sandbox(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Only these (default: all) of trivial, subprocess, bubblewrap, sort, cpu-limit, eight, growth, "
-            "load, overhead.",
+            help="Only these (default: all) of trivial, subprocess, bubblewrap, sort, cpu-limit, "
+            "eight, growth, load, overhead.",
             show_default=False,
         ),
     ] = None,

@@ -1,6 +1,5 @@
 """``rlef data check``: what is wrong with problems, and a set without it."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
