@@ -1,10 +1,12 @@
+import json
 from dataclasses import replace
 
 import pytest
 from reports import AC, DOUBLE, code, failure, make_report
 
 from rlef.environment import Episode, FeedbackOptions, Prompts, StopReason
-from rlef.sandbox import Verdict
+from rlef.rollout.records import episode_from_json, episode_to_json
+from rlef.sandbox import Sandbox, Verdict
 
 MINI = Prompts.load("mini")
 PASSED = make_report(AC, AC)
@@ -209,3 +211,34 @@ def test_misuse_is_refused() -> None:
         episode.observe(PASSED)
     with pytest.raises(ValueError, match="judge last_program on all tests first"):
         episode.finish(None)
+
+
+ODD = {
+    "\ufeffprint(2 * int(input()))": Verdict.AC,
+    "x = '\u2028\u200b'\nprint(2 * int(input()))": Verdict.AC,
+    "\x0cprint(2 * int(input()))": Verdict.AC,
+    "print(2 * int(input()))\u200b": Verdict.CE,
+    "if 1:\n\xa0\xa0print(1)": Verdict.CE,
+    "print(\u201c4\u201d)": Verdict.CE,
+    "print(2)\0": Verdict.CE,
+    "print('\ud800')": Verdict.CE,
+    "import sys\nsys.stdout.buffer.write(b'\\xff\\xed\\xa0\\x80\\0')": Verdict.WA,
+}
+
+
+def test_odd_characters_stay_as_they_are_and_break_nothing() -> None:
+    with Sandbox(workers=1) as sandbox:
+        for program, verdict in ODD.items():
+            episode = Episode(DOUBLE, max_turns=2, prompts=MINI)
+            response = f"\ud800\0\r\n```python\r\n{program}\r\n```"
+            found = episode.answer(response)
+            assert found == program.removeprefix("\ufeff") + "\n"
+            report = sandbox.judge(found, DOUBLE.public_tests)
+            assert report.verdict is verdict
+            message = episode.observe(report)
+            assert message is None or message.encode()
+            if not episode.done:
+                episode.answer("No.")
+            record = episode.finish(report if verdict is Verdict.AC else None)
+            text = json.dumps(episode_to_json(record))
+            assert text.encode("ascii") and episode_from_json(json.loads(text)) == record

@@ -53,3 +53,13 @@ def test_sections_of_reduced_feedback_may_be_left_out(tmp_path: Path) -> None:
     assert (old.test_failed, old.try_again) == ("A test failed.", "Try again.")
     mine = load(tmp_path, TEXT.replace("A test failed.", "Nope."))
     assert mine.test_failed == "Nope."
+
+
+def test_files_of_other_editors(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    text = TEXT.replace("No code found.", "No\u2028code.")
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert Prompts.load(str(path)).no_code == "No\u2028code.\nTry again."
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(ValueError, match=r"mine\.txt: not UTF-8; allowed: UTF-8 text"):
+        Prompts.load(str(path))

@@ -157,6 +157,8 @@ class _Reader:
         return "\n".join([*found, ""])
 
     def _add(self, program: str, fence: _Fence) -> None:
+        # A byte order mark is read past in a file, but not by the parser of text.
+        program = program.removeprefix("\ufeff")
         tagged = self._is_tag(fence.info)
         if program.strip() and (tagged or not fence.info):
             self._blocks.append(Block(program, tagged))

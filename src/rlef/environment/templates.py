@@ -87,17 +87,19 @@ class Prompts:
                 context), or the path of a file of one's own, ending in ``.txt``.
 
         Raises:
-            ValueError: No such set, or the file lacks a section, has an unknown or repeated one,
-                or uses a name that its section does not have.
+            ValueError: No such set, or the file is not in UTF-8, lacks a section, has an unknown or
+                repeated one, or uses a name that its section does not have.
         """
         if name.endswith(".txt"):
             path = Path(name)
             if not path.is_file():
                 raise ValueError(f"{name}: no such prompts file")
             try:
-                text = path.read_text(encoding="utf-8")
+                text = path.read_text(encoding="utf-8-sig")
             except UnicodeDecodeError:
                 raise ValueError(f"{name}: not UTF-8; allowed: UTF-8 text") from None
+            except OSError as error:
+                raise ValueError(f"{name} cannot be read: {error.strerror}") from None
             return cls._parse(text, name)
         shipped = resources.files("rlef.environment") / "prompts"
         names = sorted(entry.name.removesuffix(".txt") for entry in shipped.iterdir())
@@ -109,7 +111,7 @@ class Prompts:
     @classmethod
     def _parse(cls, text: str, where: str) -> Self:
         sections: dict[str, list[str]] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.startswith("[[") and line.endswith("]]"):
                 section = line[2:-2]
                 if section in sections:
