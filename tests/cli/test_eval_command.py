@@ -95,6 +95,8 @@ def test_wrong_words_exit_with_2(
         (["m", "--data", "mini:test", "--metrics", "10@100"], "needs --samples 33 or more, not 1"),
         (["m", "--data", "mini:test", "--preset", "1@5"], "no preset '1@5'; allowed: 1@3, 10@100"),
         (["m", "--compare", "a", "b"], "MODEL has no meaning here"),
+        (["--compare", "a", "b", "--missing-failed"], "--missing-failed has no meaning here"),
+        (["m", "--data", "mini:test", "--missing-failed"], "--missing-failed has no meaning here"),
         (["--compare", "a", "b"], "a does not exist; allowed: the folder of a run"),
         (["m", "--data", "mini:test", "--engine", "gpt"], "no engine 'gpt'; allowed: hf, vllm"),
         (["m", "--data", "mini:test", "--base-url", "http://x"], "a base URL is of no use"),

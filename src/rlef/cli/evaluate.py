@@ -139,6 +139,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a model on problems, with execution feedback between its turns."""
+    if samples_file is None:
+        _refuse(missing_failed=missing_failed or None)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
         _compare(compare, metrics, as_json)
@@ -149,7 +151,6 @@ def evaluate(
         _refuse(model=model, preset=preset, turns=turns, samples=samples)
         _judge_samples(samples_file, data, metrics, limit, out, missing_failed, as_json)
         return
-    _refuse(missing_failed=missing_failed or None)
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
     given: dict[str, Any] = {"turns": turns, "samples": samples, "metrics": metrics}
