@@ -42,6 +42,20 @@ def test_an_error() -> None:
     assert TRACEBACK.strip() in text
 
 
+def test_arguments_of_many_digits() -> None:
+    digits = "9" * 5000
+    problem = PublicProblem(
+        name="p",
+        statement="s",
+        public_tests=(Test(f"[{digits}]", digits),),
+        mode="function",
+        entry_point="f",
+    )
+    text = mini(problem, make_report(failure(Verdict.WA, stdout="1")), max_field_chars=9)
+    assert "Input:\nf(9999999… (4994 more characters)" in text
+    assert "Expected output:\n999999999… (4991 more characters)" in text
+
+
 @pytest.mark.parametrize(
     ("verdict", "first_line", "words"),
     [

@@ -2,7 +2,9 @@
 
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from rows import jsonl, parquet
 
 from rlef.environment import final_job, public_job
 from rlef.problems import Problem, ProblemError, Test, load_problems, reference
+from rlef.problems.integers import long_integers
 from rlef.sandbox import Sandbox
 
 
@@ -100,6 +103,80 @@ def test_apps_restores_keys_that_are_integers(tmp_path: Path, sandbox: Sandbox) 
     assert sandbox.judge_many([final_job(problem, program)])[0].passed
 
 
+INVERSE = "def f(d): return {v: k for k, v in d.items()}"
+
+
+@pytest.mark.parametrize("scheme", ["apps", "taco"])
+@pytest.mark.parametrize(
+    ("inputs", "wanted", "program", "verdict"),
+    [
+        ([{"1": 2}], [{"2": 1}], INVERSE, "AC"),
+        ([{"1": 2}], {"2": 1}, INVERSE, "AC"),
+        ([{"1": 2}], [{"2": 3}], INVERSE, "WA"),
+        ([{"1": 2, "-3": 4}], [{"2": 1, "4": -3}], INVERSE, "AC"),
+        ([{"a": 2}], [{"2": "a"}], INVERSE, "AC"),
+        ([{"1": "a"}], [{"a": 1}], INVERSE, "AC"),
+        ([{"1": 2, "b": 3}], {"2": "1", "3": "b"}, "def f(d): return {'2': '1', '3': 'b'}", "WA"),
+        ([{"1": 2}], [[{"2": 1}]], "def f(d): return [{'2': d[1] - 1}]", "AC"),
+        ([{"1": 2}, 5], [7], "def f(d, n): return d[1] + n", "AC"),
+        ([5, {"1": 2}], [7], "def f(n, d): return d['1'] + n", "AC"),
+        ([{}], [{}], INVERSE, "AC"),
+        ([3], [[1, 2]], "def f(n): return (1, 2)", "AC"),
+        ([3], [[[1, 2]]], "def f(n): return [(1, 2)]", "AC"),
+        ([3], [1, 2], "def f(n): return 1", "WA"),
+        ([3], [True], "def f(n): return 1", "AC"),
+        ([10**5000], [10**5000], "def f(n): return n", "AC"),
+        ([{"1": 10**5000}], [{"1": 10**5000}], "def f(d): return d", "AC"),
+        ([10**5000], [10**5000 + 1], "def f(n): return n", "WA"),
+        ([[1, 5]], 5, "class Solution:\n    def f(self, a: List[int]): return max(a)", "AC"),
+        ([4], 2.0, "def f(n): return np.sqrt(n).item()", "AC"),
+        ([4], [2, 3], "def f(n): return list(OrderedDict.fromkeys([int(sqrt(n)), 3]))", "AC"),
+        ([[3, 1]], 1, "class Solution:\n    def f(self, a): return nsmallest(1, a)[0]", "AC"),
+        ([[[1], [3]]], [1, 3], "def f(a): return list(itertools.chain(*a))", "AC"),
+    ],
+)  # fmt: skip
+def test_functions_of_apps_and_taco_are_judged_as_their_scripts_do(
+    tmp_path: Path,
+    sandbox: Sandbox,
+    scheme: str,
+    inputs: list[object],
+    wanted: object,
+    program: str,
+    verdict: str,
+) -> None:
+    with long_integers():
+        table = json.dumps({"fn_name": "f", "inputs": [inputs], "outputs": [wanted]})
+    row = {**(rows.APPS if scheme == "apps" else rows.TACO), "input_output": table}
+    problem = one(f"{scheme}:{jsonl(tmp_path / 'a.jsonl', row)}")
+    assert sandbox.judge_many([final_job(problem, program)])[0].verdict == verdict
+
+
+@pytest.mark.parametrize("scheme", ["apps", "taco"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "print(floor(sqrt(16)) + len(Counter(input().split())) * 0 - 1)",
+        "a, b = map(int, stdin.readline().split())\nstdout.write(str(a + b))",
+        "input()\nh = [3, 5]\nheapify(h)\nprint(heappop(h))",
+        "input()\nprint(int(np.array([3]).sum()))",
+        "a, np = map(int, input().split())\nprint(a + np)",
+        "input()\n@lru_cache(None)\ndef f(n: List): return n\nprint(f(3), file=sys.stdout)",
+        "input()\nfrom random import choice as random\nprint(random([3]))",
+    ],
+)
+def test_programs_of_apps_and_taco_have_the_names_of_the_scripts(
+    tmp_path: Path, sandbox: Sandbox, scheme: str, program: str
+) -> None:
+    table = json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]})
+    row = {**(rows.APPS if scheme == "apps" else rows.TACO), "input_output": table}
+    problem = one(f"{scheme}:{jsonl(tmp_path / 'a.jsonl', row)}")
+    job = final_job(problem, program)
+    assert sandbox.judge_many([job])[0].verdict == "AC"
+    assert ("numpy" in job.prelude) == ("np" in re.findall(r"\w+", program))
+    wrong = sandbox.judge_many([final_job(problem, "input()\n\nprint(1 / 0)")])[0]
+    assert 'File "solution.py", line 3, in <module>' in wrong.tests[0].message
+
+
 def test_problems_without_tests_are_left_out_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,6 +217,27 @@ def test_livecodebench(tmp_path: Path, sandbox: Sandbox) -> None:
     assert one(f"{spec}:test?difficulty=hard,medium").name == "2824"
     with pytest.raises(ProblemError, match="none of its 2 problems passes the filters"):
         load_problems(f"{spec}?source=codeforces")
+
+
+def test_livecodebench_has_its_own_limit_of_digits(tmp_path: Path, sandbox: Sandbox) -> None:
+    cases = [{"input": "4999\n", "output": f"1{'0' * 4999}\n", "testtype": "stdin"}]
+    row = {**rows.LIVE, "public_test_cases": json.dumps(cases), "private_test_cases": "[]"}
+    problem = one(f"livecodebench:{jsonl(tmp_path / 'a.jsonl', row)}")
+    literal = f"input()\nprint({'1' + '0' * 4999})"
+    for program in ("print(10 ** int(input()))", literal):
+        assert sandbox.judge_many([final_job(problem, program)])[0].passed
+    too_many = sandbox.judge_many([final_job(problem, "input()\nprint(10 ** 50000)")])[0]
+    assert "Exceeds the limit (50000 digits)" in too_many.tests[0].message
+    plain = replace(problem, prelude="")
+    assert sandbox.judge_many([final_job(plain, "print(10 ** int(input()))")])[0].verdict == "RE"
+    assert sandbox.judge_many([final_job(plain, literal)])[0].verdict == "CE"  # as in CPython
+    long = "1" + "0" * 4999
+    cases = [{"input": long, "output": long, "testtype": "functional"}]
+    row = {**rows.LIVE_CALL, "public_test_cases": json.dumps(cases), "private_test_cases": "[]"}
+    problem = one(f"livecodebench:{jsonl(tmp_path / 'a.jsonl', row)}")
+    answers = ("        return nums", "def pair(n): return n", "def pair(n): return n + 1")
+    reports = sandbox.judge_many([final_job(problem, answer) for answer in answers])
+    assert [report.verdict for report in reports] == ["RE", "AC", "WA"]
 
 
 class Evil:
@@ -285,7 +383,7 @@ def test_a_failing_reference_is_named(tmp_path: Path) -> None:
         load_problems(f"humanevalplus:{path}")
     assert str(caught.value) == (
         f"{path}, line 1, field 'canonical_solution': the reference solution fails: "
-        "ZeroDivisionError: division by zero"
+        "ZeroDivisionError: division by zero; broken=skip leaves such rows out"
     )
 
 

@@ -19,6 +19,7 @@ _WORDS = 3
 _PERMUTATIONS = 128
 _BANDS = (25, 5)
 """25 bands of 5 hashes: a pair of index 0.7 is a candidate with a chance of 99 %."""
+_NUMBERED = re.compile(r"(.+)#[1-9]\d*", re.DOTALL)
 
 Shingles = frozenset[str]
 
@@ -53,15 +54,18 @@ def find_duplicates(
 ) -> list[tuple[Finding, ...]]:
     """Looks for equal and nearly equal statements; only equal ones without ``datasketch``.
 
+    Names that a loader had to number are found as well.
+
     Args:
         problems: Each is compared with those before it.
         others: Another set, such as the one for tests; each problem is compared with all of it.
 
     Returns:
-        Findings for each problem: at most one about its own set, one about the other.
+        Findings for each problem: at most one about its own set, one about the other, and one
+        about its name.
     """
     near = has_minhash()
-    earlier, foreign = _Index(), _Index()
+    earlier, foreign, names = _Index(), _Index(), set[str]()
     for other in others:
         foreign.add(_read(other, near))
     result = []
@@ -72,9 +76,21 @@ def find_duplicates(
             findings.append(_inside(problem, found))
         if found := foreign.likest(statement):
             findings.append(_between(problem, found))
+        if (match := _NUMBERED.fullmatch(problem.name)) and match[1] in names:
+            findings.append(_renamed(problem, match[1]))
+        names.add(problem.name)
         earlier.add(statement)
         result.append(tuple(findings))
     return result
+
+
+def _renamed(problem: Problem, name: str) -> Finding:
+    return Finding(
+        problem=problem.name,
+        kind=Kind.SAME_NAME,
+        message=f"its name in the set is {name}, as that of an earlier problem",
+        other=name,
+    )
 
 
 class _Twin(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from rlef.curation.judge import Judge
 from rlef.curation.types import Finding, Kind, Repair
 from rlef.problems import Problem, Test
+from rlef.problems.integers import long_integers
 from rlef.sandbox.checkers import make_checker
 from rlef.sandbox.testlib import TESTLIB
 from rlef.sandbox.verdicts import as_bytes
@@ -83,7 +84,8 @@ def _key(problem: Problem, test: Test) -> str:
 
 def _canonical(text: str) -> str:
     try:
-        return json.dumps(json.loads(text), sort_keys=True)
+        with long_integers():
+            return json.dumps(json.loads(text), sort_keys=True)
     except (ValueError, RecursionError):
         return text
 

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     NO_REFERENCE = "no-reference"
     NEAR_DUPLICATE = "near-duplicate"
     NEAR_IN_OTHER_SET = "near-in-other-set"
+    SAME_NAME = "same-name"
 
     @property
     def severity(self) -> Severity:
@@ -51,6 +52,7 @@ _WARNINGS = frozenset(
         Kind.NO_REFERENCE,
         Kind.NEAR_DUPLICATE,
         Kind.NEAR_IN_OTHER_SET,
+        Kind.SAME_NAME,
     }
 )
 
@@ -72,6 +74,7 @@ MEANINGS = {
     Kind.NO_REFERENCE: "no reference program to try",
     Kind.NEAR_DUPLICATE: "an earlier problem has nearly the same statement",
     Kind.NEAR_IN_OTHER_SET: "the other set has nearly the same statement",
+    Kind.SAME_NAME: "an earlier problem has the same name in the set",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from rlef.environment.templates import Prompts, language_words
 from rlef.problems import PublicProblem, Test
+from rlef.problems.integers import long_integers
 from rlef.sandbox import JudgeReport, TestReport, Verdict
 
 FeedbackKind = Literal["full", "pass_fail", "no_traceback", "none", "random"]
@@ -159,10 +160,11 @@ def _input(problem: PublicProblem, test: Test) -> str:
     """A test's input as the model reads it: in function mode, as a call in Python."""
     if problem.mode == "stdin":
         return test.input.rstrip("\n")
-    given = json.loads(test.input)
-    if isinstance(given, dict):
-        return "\n".join(filter(None, (given.get("setup", "").strip(), given["call"])))
-    return f"{problem.entry_point}({', '.join(map(repr, given))})"
+    with long_integers():
+        given = json.loads(test.input)
+        if isinstance(given, dict):
+            return "\n".join(filter(None, (given.get("setup", "").strip(), given["call"])))
+        return f"{problem.entry_point}({', '.join(map(repr, given))})"
 
 
 def _output(problem: PublicProblem, text: str) -> str:

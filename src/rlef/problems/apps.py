@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rlef.problems.codecontests import solutions_limit
-from rlef.problems.literals import call_input, literal_value, python_output
+from rlef.problems.literals import arguments_input, is_json, literal_value, python_output
 from rlef.problems.options import Options
 from rlef.problems.records import Record, kind_name
 from rlef.problems.syntax import parse_expression
@@ -15,58 +16,88 @@ from rlef.problems.types import Problem, Test
 _UNITS_S = {"ms": 1e-3, "millisecond": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0}
 _UNITS_MB = {"b": 2.0**-20, "byte": 2.0**-20, "kb": 2.0**-10, "kilobyte": 2.0**-10, "mb": 1.0}
 _UNITS_MB |= {"megabyte": 1.0, "gb": 1024.0, "gigabyte": 1024.0}
+PRELUDE = """\
+import sys, time, itertools, collections, math, fractions, random, heapq
+from itertools import accumulate, product, permutations, combinations
+from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
+from functools import lru_cache
+from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
+from typing import List, Tuple
+from heapq import *
+try:
+    import numpy as np
+except ImportError:
+    pass
+"""
+"""The names that both sets' scripts give to every program."""
+PRELUDE_STDIN = PRELUDE + "stdin, stdout = sys.stdin, sys.stdout\n"
+"""The same for programs that print."""
 _AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", re.IGNORECASE)
 
 
 def apps_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
     """Makes problems of rows in the schema of codeparrot/apps."""
+    sizes = _Sizes.read(options)
     for record in records:
-        number = record.fields.get("problem_id", record.fields.get("id"))
-        if type(number) not in (int, str):
-            raise record.error("problem_id", "missing; needed: an integer")
-        url = record.get("url", (str,), "")
-        yield record, _problem(record, options, f"apps/{number}", source=_site(url))
+        with options.odd.row():
+            number = record.fields.get("problem_id", record.fields.get("id"))
+            if type(number) not in (int, str):
+                raise record.error("problem_id", "missing; needed: an integer")
+            url = record.get("url", (str,), "")
+            yield record, _problem(record, sizes, f"apps/{number}", source=_site(url))
 
 
 def taco_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
     """Makes problems of rows in the schema of BAAI/TACO, which have numbers but no names."""
-    for number, record in enumerate(records):
-        date = record.get("date", (str,), "")[:10]
-        limits = {
-            "cpu_s": _amount(record.get("time_limit", (str,), ""), _UNITS_S),
-            "memory_mb": _amount(record.get("memory_limit", (str,), ""), _UNITS_MB),
-        }
-        problem = _problem(
-            record,
-            options,
-            f"taco/{options.split or 'row'}/{number}",
-            source=record.get("source", (str,), "").lower() or None,
-            date=date if re.fullmatch(r"\d{4}-\d\d-\d\d", date) else None,
-            tags=_words(record.get("tags", (str,), "")),
-            cpu_s=limits["cpu_s"],
-            memory_mb=None if limits["memory_mb"] is None else max(1, int(limits["memory_mb"])),
-        )
-        yield record, problem
+    sizes = _Sizes.read(options)
+    for count, record in enumerate(records):
+        with options.odd.row():
+            number = count + options.odd.unread
+            date = record.get("date", (str,), "")[:10]
+            memory_mb = _amount(record.get("memory_limit", (str,), ""), _UNITS_MB)
+            problem = _problem(
+                record,
+                sizes,
+                f"taco/{options.split or 'row'}/{number}",
+                source=record.get("source", (str,), "").lower() or None,
+                date=date if re.fullmatch(r"\d{4}-\d\d-\d\d", date) else None,
+                tags=_words(record.get("tags", (str,), "")),
+                cpu_s=_amount(record.get("time_limit", (str,), ""), _UNITS_S),
+                memory_mb=None if memory_mb is None else max(1, int(memory_mb)),
+            )
+            yield record, problem
 
 
-def _problem(record: Record, options: Options, name: str, **fields: Any) -> Problem:
-    """A problem; the first tests are public, as many as the option ``public`` says."""
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """How much a specification asks for."""
+
+    public: int
+    """Tests that are public, from the first."""
+    solutions: int | None
+
+    @classmethod
+    def read(cls, options: Options) -> "_Sizes":
+        return cls(options.number("public", 1), solutions_limit(options))
+
+
+def _problem(record: Record, sizes: _Sizes, name: str, **fields: Any) -> Problem:
     statement = record.get("question", (str,))
     starter = record.get("starter_code", (str,), "")
     entry_point, tests = _tests(record)
-    public = options.number("public", 1)
     if starter.strip():
         statement += f"\n\nStarter code:\n\n```python\n{starter.rstrip()}\n```"
     return Problem(
         name=name,
         statement=statement,
-        public_tests=tuple(tests[:public]),
-        private_tests=tuple(tests[public:]),
+        public_tests=tuple(tests[: sizes.public]),
+        private_tests=tuple(tests[sizes.public :]),
         mode="stdin" if entry_point is None else "function",
         entry_point=entry_point,
         starter_code=starter,
+        prelude=PRELUDE_STDIN if entry_point is None else PRELUDE,
         checker="compat:apps" if entry_point is None else "compat:apps-call",
-        solutions=_solutions(record)[: solutions_limit(options)],
+        solutions=_solutions(record)[: sizes.solutions],
         difficulty=record.get("difficulty", (str,), "").lower() or None,
         **fields,
     )
@@ -94,24 +125,29 @@ def _tests(record: Record) -> tuple[str | None, list[Test]]:
 
 
 def _call(entry_point: str, given: list[Any], wanted: Any) -> Test:
-    """A call of a function; keys that JSON made text of are integers again, as APPS has it."""
-    arguments, expected = [*map(_with_integers, given)], _with_integers(wanted)
-    if type(wanted) is list and wanted and type(wanted[0]) is dict:
-        expected = [_with_integers(wanted[0]), *wanted[1:]]
-    changed = arguments != given
-    call = f"{entry_point}({', '.join(map(repr, arguments))})"
+    """A call of a function, as the sets' scripts read it.
+
+    Where the first argument, the expected value, or the first item of that is an object of integer
+    keys, they are integers again.
+    """
+    arguments = [*map(_with_integers, given[:1]), *given[1:]]
+    expected = _with_integers(wanted)
+    if type(wanted) is list:
+        expected = [*map(_with_integers, wanted[:1]), *wanted[1:]]
     return Test(
-        call_input(call) if changed else json.dumps(given),
-        python_output(expected) if expected != wanted else json.dumps(wanted),
+        arguments_input(entry_point, arguments),
+        json.dumps(wanted) if is_json(expected) else python_output(expected),
     )
 
 
 def _with_integers(value: Any) -> Any:
-    if type(value) is not dict or not value:
+    """An object whose keys are integers again, if all of them can be."""
+    if type(value) is not dict:
         return value
-    if not all(re.fullmatch(r"-?\d{1,18}", key) for key in value):
+    try:
+        return {int(key): item for key, item in value.items()}
+    except ValueError:
         return value
-    return {int(key): item for key, item in value.items()}
 
 
 def _text(record: Record, value: Any) -> str:

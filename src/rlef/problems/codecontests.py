@@ -21,30 +21,31 @@ def codecontests_problems(
     """Makes problems of rows in the schema of deepmind/code_contests."""
     most = solutions_limit(options)
     for record in records:
-        memory_bytes = record.get("memory_limit_bytes", (int,), 0)
-        public = _tests(record, "public_tests")
-        private = _tests(record, "private_tests") + _tests(record, "generated_tests")
-        right = _programs(record, "solutions")
-        wrong = _programs(record, "incorrect_solutions")
-        source, rating = record.get("source", (int,), 0), record.get("cf_rating", (int,), 0)
-        yield (
-            record,
-            Problem(
-                name=record.get("name", (str,)),
-                statement=record.get("description", (str,)),
-                public_tests=tuple(public),
-                private_tests=tuple(private),
-                cpu_s=_seconds(record),
-                memory_mb=max(1, memory_bytes // (1 << 20)) if memory_bytes > 0 else None,
-                solutions=in_language(right, _PYTHON3, most),
-                incorrect_solutions=in_language(wrong, _PYTHON3, most),
-                cpp_solutions=in_language(right, _CPP, most),
-                incorrect_cpp_solutions=in_language(wrong, _CPP, most),
-                difficulty=str(rating) if rating > 0 else None,
-                source=_SOURCES[source] if 0 <= source < len(_SOURCES) else None,
-                tags=tuple(filter(None, record.strings("cf_tags"))),
-            ),
-        )
+        with options.odd.row():
+            memory_bytes = record.get("memory_limit_bytes", (int,), 0)
+            public = _tests(record, "public_tests")
+            private = _tests(record, "private_tests") + _tests(record, "generated_tests")
+            right = _programs(record, "solutions")
+            wrong = _programs(record, "incorrect_solutions")
+            source, rating = record.get("source", (int,), 0), record.get("cf_rating", (int,), 0)
+            yield (
+                record,
+                Problem(
+                    name=record.get("name", (str,)),
+                    statement=record.get("description", (str,)),
+                    public_tests=tuple(public),
+                    private_tests=tuple(private),
+                    cpu_s=_seconds(record),
+                    memory_mb=max(1, memory_bytes // (1 << 20)) if memory_bytes > 0 else None,
+                    solutions=in_language(right, _PYTHON3, most),
+                    incorrect_solutions=in_language(wrong, _PYTHON3, most),
+                    cpp_solutions=in_language(right, _CPP, most),
+                    incorrect_cpp_solutions=in_language(wrong, _CPP, most),
+                    difficulty=str(rating) if rating > 0 else None,
+                    source=_SOURCES[source] if 0 <= source < len(_SOURCES) else None,
+                    tags=tuple(filter(None, record.strings("cf_tags"))),
+                ),
+            )
 
 
 def solutions_limit(options: Options) -> int | None:

@@ -27,30 +27,31 @@ def codecontestsplus_problems(
     """
     most = solutions_limit(options)
     for record in records:
-        statement = record.get("description", (str,))
-        tests = _tests(record)
-        public = _samples(statement) or tests[:1]
-        right, wrong = _programs(record, "correct"), _programs(record, "incorrect")
-        checker = record.get("checker", (str,), "")
-        source, number = record.get("source", (str,), ""), record.get("id", (str,))
-        yield (
-            record,
-            Problem(
-                name=f"{source}/{number}" if source else number,
-                statement=statement,
-                public_tests=tuple(public),
-                private_tests=tuple(test for test in tests if test not in public),
-                cpu_s=record.get("time_limit", (int, float), 0) / 1000 or None,
-                memory_mb=_megabytes(record.get("memory_limit", (int, float), 0)),
-                checker="testlib" if checker.strip() else "tokens",
-                checker_source=checker if checker.strip() else None,
-                solutions=in_language(right, "py3", most),
-                incorrect_solutions=in_language(wrong, "py3", most),
-                cpp_solutions=in_language(right, "cpp", most),
-                incorrect_cpp_solutions=in_language(wrong, "cpp", most),
-                source=source.lower() or None,
-            ),
-        )
+        with options.odd.row():
+            statement = record.get("description", (str,))
+            tests = _tests(record)
+            public = _samples(statement) or tests[:1]
+            right, wrong = _programs(record, "correct"), _programs(record, "incorrect")
+            checker = record.get("checker", (str,), "")
+            source, number = record.get("source", (str,), ""), record.get("id", (str,))
+            yield (
+                record,
+                Problem(
+                    name=f"{source}/{number}" if source else number,
+                    statement=statement,
+                    public_tests=tuple(public),
+                    private_tests=tuple(test for test in tests if test not in public),
+                    cpu_s=record.get("time_limit", (int, float), 0) / 1000 or None,
+                    memory_mb=_megabytes(record.get("memory_limit", (int, float), 0)),
+                    checker="testlib" if checker.strip() else "tokens",
+                    checker_source=checker if checker.strip() else None,
+                    solutions=in_language(right, "py3", most),
+                    incorrect_solutions=in_language(wrong, "py3", most),
+                    cpp_solutions=in_language(right, "cpp", most),
+                    incorrect_cpp_solutions=in_language(wrong, "cpp", most),
+                    source=source.lower() or None,
+                ),
+            )
 
 
 def _megabytes(limit: float) -> int | None:

@@ -6,7 +6,7 @@ an oracle of their own.
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -69,21 +69,16 @@ def humanevalplus_problems(
     The base tests are public and the plus tests private (RLEF section C.4). The Hub's form does
     not tell them apart: there the examples in the docstring are public, else the first test is.
     """
-    rows = [Row.read(record) for record in records]
-    inputs = [_inputs(row.record, list) for row in rows]
-    results = _results(
-        [
-            (row.record, row.solution, row.entry_point, given)
-            for row, given in zip(rows, inputs, strict=True)
-        ]
-    )
-    for row, given, wanted in zip(rows, inputs, results, strict=True):
-        tests = [
-            _test(row.entry_point, arguments, result, given.atol)
-            for arguments, result in zip(given.arguments, wanted, strict=True)
-        ]
-        public = tests[: given.base] or row.shown(tests)
-        yield row.record, row.problem(public, tests, _checker(given.atol, wanted))
+    rows: list[tuple[Row, _Inputs]] = []
+    for record in records:
+        with options.odd.row():
+            row = Row.read(record)
+            rows.append((row, _inputs(record, list)))
+    for (row, given), wanted in zip(rows, _results(rows, options), strict=True):
+        if wanted is not None:
+            tests = _tests(row.entry_point, given, wanted)
+            public = tests[: given.base] or row.shown(tests)
+            yield row.record, row.problem(public, tests, _checker(given.atol, wanted))
 
 
 def mbppplus_problems(
@@ -94,34 +89,15 @@ def mbppplus_problems(
     The base tests are public and the plus tests private (RLEF section C.5). In the Hub's form the
     asserts of MBPP are the base tests.
     """
-    rows = [_MbppRow.read(record) for record in records]
-    inputs = [_inputs(row.record, partial(with_tuples, row.number)) for row in rows]
-    results = _results(
-        [
-            (row.record, row.solution, row.entry_point, given)
-            for row, given in zip(rows, inputs, strict=True)
-        ]
-    )
-    for row, given, wanted in zip(rows, inputs, results, strict=True):
-        tests = [
-            _test(row.entry_point, arguments, result, given.atol)
-            for arguments, result in zip(given.arguments, wanted, strict=True)
-        ]
-        public = row.public_tests() or tests[: given.base] or tests[:1]
-        hidden = [test for test in dict.fromkeys(tests) if test not in public]
-        yield (
-            row.record,
-            Problem(
-                name=f"Mbpp/{row.number}",
-                statement=row.statement,
-                public_tests=tuple(public),
-                private_tests=tuple(hidden or tests),
-                mode="function",
-                entry_point=row.entry_point,
-                checker=_checker(given.atol, wanted),
-                solutions=(row.solution,),
-            ),
-        )
+    rows: list[tuple[_MbppRow, _Inputs]] = []
+    for record in records:
+        with options.odd.row():
+            row = _MbppRow.read(record)
+            rows.append((row, _inputs(record, partial(with_tuples, row.number))))
+    for (row, given), wanted in zip(rows, _results(rows, options), strict=True):
+        if wanted is not None:
+            with options.odd.row():
+                yield row.record, row.problem(_tests(row.entry_point, given, wanted), given, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +122,21 @@ class _MbppRow:
             statement = mbpp_statement(prompt, record.strings("test_list"))
             code, name = record.get("code", (str,)), _called(record)
         return cls(record, int(number), name, code, statement)
+
+    def problem(self, tests: list[Test], given: _Inputs, results: list[Any]) -> Problem:
+        """The problem with these tests."""
+        public = self.public_tests() or tests[: given.base] or tests[:1]
+        hidden = [test for test in dict.fromkeys(tests) if test not in public]
+        return Problem(
+            name=f"Mbpp/{self.number}",
+            statement=self.statement,
+            public_tests=tuple(public),
+            private_tests=tuple(hidden or tests),
+            mode="function",
+            entry_point=self.entry_point,
+            checker=_checker(given.atol, results),
+            solutions=(self.solution,),
+        )
 
     def public_tests(self) -> list[Test]:
         """The asserts of MBPP, in the Hub's form."""
@@ -213,25 +204,32 @@ def _called(record: Record) -> str:
     raise record.error("test", "calls no function with *inp")
 
 
-def _results(rows: list[tuple[Record, str, str, _Inputs]]) -> list[list[Any]]:
+def _results(
+    rows: Sequence[tuple[Row | _MbppRow, _Inputs]], options: Options
+) -> list[list[Any] | None]:
     """What is expected of each input; what is not known is what the solution returns."""
-    unknown = [i for i, (_, _, _, given) in enumerate(rows) if given.results is None]
-    made = run_references([_reference(*rows[i]) for i in unknown])
-    results = [given.results or [] for _, _, _, given in rows]
+    unknown = [i for i, (_, given) in enumerate(rows) if given.results is None]
+    made = run_references([_reference(*rows[i]) for i in unknown], options.odd)
+    results = [given.results for _, given in rows]
     for i, values in zip(unknown, made, strict=True):
         results[i] = values
     return results
 
 
-def _reference(record: Record, solution: str, name: str, given: _Inputs) -> Reference:
-    value = f"{name}(*copy.deepcopy(given))"
-    if name in _NOT_NONE:
+def _reference(row: Row | _MbppRow, given: _Inputs) -> Reference:
+    value = f"{row.entry_point}(*copy.deepcopy(given))"
+    if row.entry_point in _NOT_NONE:
         value += " is not None"
     program = (
-        f"{solution}\n\nimport copy\nfrom math import inf, nan\n"
+        f"{row.solution}\n\nimport copy\nfrom math import inf, nan\n"
         f"def {RESULT}():\n    return [{value} for given in {given.arguments!r}]\n"
     )
-    return Reference(record, "canonical_solution", program)
+    return Reference(row.record, "canonical_solution", program)
+
+
+def _tests(name: str, given: _Inputs, results: list[Any]) -> list[Test]:
+    pairs = zip(given.arguments, results, strict=True)
+    return [_test(name, arguments, result, given.atol) for arguments, result in pairs]
 
 
 def _test(name: str, arguments: list[Any], wanted: Any, atol: float) -> Test:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rlef.problems.errors import ProblemError
+from rlef.problems.jsontext import unique_fields
+from rlef.problems.odd import OddRows, RowError
 from rlef.problems.records import Record, kind_name
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
@@ -21,8 +23,12 @@ def canonical_split(split: str) -> str:
     return "valid" if split == "validation" else split
 
 
-def read_file(path: Path) -> Iterator[Record]:
+def read_file(path: Path, odd: OddRows) -> Iterator[Record]:
     """Yields the rows of a file; empty lines of jsonl are skipped.
+
+    Args:
+        path: The file.
+        odd: What becomes of rows that are no objects.
 
     Raises:
         ProblemError: The file cannot be read, or a row is not an object; the message says where.
@@ -33,14 +39,14 @@ def read_file(path: Path) -> Iterator[Record]:
         if path.name.endswith(".parquet"):
             yield from _parquet_rows(path)
         elif path.name.endswith(".json"):
-            yield from _json_rows(path)
+            yield from _json_rows(path, odd)
         else:
-            yield from _jsonl_rows(path)
+            yield from _jsonl_rows(path, odd)
     except (OSError, EOFError, zlib.error) as error:
         raise ProblemError(f"{path}: cannot be read ({_one_line(error)})") from None
 
 
-def read_folder(path: Path, split: str | None) -> Iterator[Record]:
+def read_folder(path: Path, split: str | None, odd: OddRows) -> Iterator[Record]:
     """Yields the rows of all files of one split in a folder, in the order of their names.
 
     A file belongs to the split that its name begins with (``test.jsonl``,
@@ -50,6 +56,7 @@ def read_folder(path: Path, split: str | None) -> Iterator[Record]:
     Args:
         path: The folder.
         split: Which one; ``None`` if there is only one.
+        odd: What becomes of rows that are no objects.
 
     Raises:
         ProblemError: There is no such split, or a file cannot be read.
@@ -64,7 +71,7 @@ def read_folder(path: Path, split: str | None) -> Iterator[Record]:
         raise ProblemError(f"{path}: has no split {split!r}; there is {there}")
     name = next(iter(found)) if split is None else canonical_split(split)
     for file in found[name]:
-        yield from read_file(file)
+        yield from read_file(file, odd)
 
 
 def splits_of(folder: Path) -> dict[str, list[Path]]:
@@ -96,42 +103,51 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
 
-def _jsonl_rows(path: Path) -> Iterator[Record]:
+def _jsonl_rows(path: Path, odd: OddRows) -> Iterator[Record]:
     opened = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "rb") as file:
         for number, line in enumerate(file, start=1):
-            place = f"{path}, line {number}"
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise ProblemError(f"{place}: cannot be read ({error})") from None
-            if text.strip():
-                yield _row(text, place, path)
+            with odd.row(reading=True):
+                record = _row(line, number, path)
+                if record is not None:
+                    yield record
 
 
-def _json_rows(path: Path) -> Iterator[Record]:
+def _row(line: bytes, number: int, path: Path) -> Record | None:
+    """The row that a line holds; ``None`` if it is empty."""
+    place = f"{path}, line {number}"
+    try:
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        if not text.strip():
+            return None
+        fields = json.loads(text, object_pairs_hook=unique_fields)
+    except UnicodeDecodeError as error:
+        raise RowError(f"{place}: cannot be read ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"{place}: broken JSON ({error})") from None
+    return _record(place, fields, path)
+
+
+def _json_rows(path: Path, odd: OddRows) -> Iterator[Record]:
     """Rows of a file that is one list, or after all one object a line."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError):
-        yield from _jsonl_rows(path)
+        text = path.read_text(encoding="utf-8-sig")
+        rows = json.loads(text, object_pairs_hook=unique_fields)
+    except (ValueError, RecursionError) as error:
+        if not (isinstance(error, UnicodeDecodeError) or text.lstrip()[:1] != "["):
+            raise ProblemError(f"{path}: broken JSON ({error})") from None
+        yield from _jsonl_rows(path, odd)
         return
     if type(rows) is not list:
         rows = [rows]
     for number, fields in enumerate(rows, start=1):
-        place = f"{path}, row {number}"
-        if type(fields) is not dict:
-            raise ProblemError(f"{place}: is {kind_name(fields)}; allowed: a JSON object")
-        yield Record(place, fields, path.name)
+        with odd.row(reading=True):
+            yield _record(f"{path}, row {number}", fields, path)
 
 
-def _row(text: str, place: str, path: Path) -> Record:
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ProblemError(f"{place}: broken JSON ({error})") from None
+def _record(place: str, fields: object, path: Path) -> Record:
     if type(fields) is not dict:
-        raise ProblemError(f"{place}: is {kind_name(fields)}; allowed: a JSON object")
+        raise RowError(f"{place}: is {kind_name(fields)}; allowed: a JSON object")
     return Record(place, fields, path.name)
 
 

@@ -39,17 +39,22 @@ def humaneval_problems(
     are public, else the first one is. Loops of asserts (six problems) are unrolled by running the
     data set's own check on its own solution in the sandbox and noting the calls.
     """
-    rows = [Row.read(record) for record in records]
-    checks = [_check_function(row) for row in rows]
-    looped = [i for i, check in enumerate(checks) if not _is_flat(check)]
-    noted = run_references([rows[i].recorder() for i in looped])
+    rows: list[tuple[Row, ast.FunctionDef]] = []
+    for record in records:
+        with options.odd.row():
+            row = Row.read(record)
+            rows.append((row, _check_function(row)))
+    looped = [i for i, (_, check) in enumerate(rows) if not _is_flat(check)]
+    noted = run_references([rows[i][0].recorder() for i in looped], options.odd)
     calls = dict(zip(looped, noted, strict=True))
-    for i, (row, check) in enumerate(zip(rows, checks, strict=True)):
-        if i in calls:
-            tests = [row.call_test(list(given), result) for given, result in calls[i]]
-        else:
-            tests = row.assert_tests(check)
-        yield row.record, row.problem(row.shown(tests), tests)
+    for i, (row, check) in enumerate(rows):
+        noted_calls = calls.get(i, [])
+        if noted_calls is None:
+            continue
+        with options.odd.row():
+            tests = [row.call_test(list(given), result) for given, result in noted_calls]
+            tests = tests if i in calls else row.assert_tests(check)
+            yield row.record, row.problem(row.shown(tests), tests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlef.problems.jsontext import strict_json
 from rlef.problems.literals import literal_value, python_output
 from rlef.problems.options import Options
 from rlef.problems.records import Record, paired_tests
@@ -24,6 +25,7 @@ _DEFAULTS = {field.name: field.default for field in fields(Problem)}
 _TEXTS = ("family", "hidden_detail", "difficulty", "source", "date")
 _LISTS = ("solutions", "incorrect_solutions", "cpp_solutions", "incorrect_cpp_solutions", "tags")
 _NOT_JSON = "allowed with mode function: inputs that are JSON lists, outputs that are JSON"
+_NO_VALUE = "allowed as outputs: JSON without NaN, infinities and keys that stand twice"
 _CALL = 'allowed: a list of arguments, or {"call": EXPRESSION, "setup": CODE}'
 _CHECK = 'allowed: {"__check__": EXPRESSION, "setup": CODE}'
 
@@ -31,43 +33,45 @@ _CHECK = 'allowed: {"__check__": EXPRESSION, "setup": CODE}'
 def jsonl_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
     """Makes problems of rows in our own format."""
     for record in records:
-        for field in record.fields:
-            if field not in _FIELDS:
-                raise record.error(field, f"unknown; allowed: {', '.join(_FIELDS)}")
-        mode = _one_of(record, "mode", ("stdin", "function"))
-        entry_point = record.get("entry_point", (str,), None)
-        if (mode == "function") != (entry_point is not None):
-            raise record.error("entry_point", "needed with mode function, allowed only there")
-        if entry_point is not None and not entry_point.isidentifier():
-            raise record.error("entry_point", f"is {entry_point!r}; allowed: a function's name")
-        language = _one_of(record, "language", ("python", "cpp"))
-        if mode == "function" and language != "python":
-            raise record.error("language", f"is {language!r}; allowed with mode function: python")
-        checker = record.get("checker", (str,), "tokens")
-        checker_source = record.get("checker_source", (str,), None)
-        if (checker == "testlib") != (checker_source is not None):
-            raise record.error("checker_source", "needed with checker testlib, allowed only there")
-        others: dict[str, Any] = {name: record.get(name, (str,), None) for name in _TEXTS}
-        others |= {name: record.strings(name) for name in _LISTS}
-        yield (
-            record,
-            Problem(
-                name=record.get("name", (str,)),
-                statement=record.get("statement", (str,)),
-                public_tests=_tests(record, "public_tests", mode),
-                private_tests=_tests(record, "private_tests", mode),
-                mode=mode,
-                entry_point=entry_point,
-                language=language,
-                starter_code=record.get("starter_code", (str,), ""),
-                prelude=record.get("prelude", (str,), ""),
-                cpu_s=_positive(record, "cpu_s", (int, float)),
-                memory_mb=_positive(record, "memory_mb", (int,)),
-                checker=checker,
-                checker_source=checker_source,
-                **others,
-            ),
-        )
+        with options.odd.row():
+            yield record, _problem(record)
+
+
+def _problem(record: Record) -> Problem:
+    for field in record.fields:
+        if field not in _FIELDS:
+            raise record.error(field, f"unknown; allowed: {', '.join(_FIELDS)}")
+    mode = _one_of(record, "mode", ("stdin", "function"))
+    entry_point = record.get("entry_point", (str,), None)
+    if (mode == "function") != (entry_point is not None):
+        raise record.error("entry_point", "needed with mode function, allowed only there")
+    if entry_point is not None and not entry_point.isidentifier():
+        raise record.error("entry_point", f"is {entry_point!r}; allowed: a function's name")
+    language = _one_of(record, "language", ("python", "cpp"))
+    if mode == "function" and language != "python":
+        raise record.error("language", f"is {language!r}; allowed with mode function: python")
+    checker = record.get("checker", (str,), "tokens")
+    checker_source = record.get("checker_source", (str,), None)
+    if (checker == "testlib") != (checker_source is not None):
+        raise record.error("checker_source", "needed with checker testlib, allowed only there")
+    others: dict[str, Any] = {name: record.get(name, (str,), None) for name in _TEXTS}
+    others |= {name: record.strings(name) for name in _LISTS}
+    return Problem(
+        name=record.get("name", (str,)),
+        statement=record.get("statement", (str,)),
+        public_tests=_tests(record, "public_tests", mode),
+        private_tests=_tests(record, "private_tests", mode),
+        mode=mode,
+        entry_point=entry_point,
+        language=language,
+        starter_code=record.get("starter_code", (str,), ""),
+        prelude=record.get("prelude", (str,), ""),
+        cpu_s=_positive(record, "cpu_s", (int, float)),
+        memory_mb=_positive(record, "memory_mb", (int,)),
+        checker=checker,
+        checker_source=checker_source,
+        **others,
+    )
 
 
 def write_jsonl(problems: Iterable[Problem], path: Path) -> None:
@@ -111,8 +115,13 @@ def _function_test(record: Record, field: str, number: int, test: Test) -> Test:
     """A test of a function, checked; its literal as ``repr`` writes it."""
     try:
         given, wanted = json.loads(test.input), json.loads(test.output)
-    except (ValueError, RecursionError):
-        raise record.error(field, f"test {number}: {_NOT_JSON}") from None
+    except (ValueError, RecursionError) as error:
+        reason = f" ({error})" if "digits" in str(error) else ""
+        raise record.error(field, f"test {number}: {_NOT_JSON}{reason}") from None
+    try:
+        strict_json(test.output)  # nothing that is returned would be equal to the others
+    except ValueError as error:
+        raise record.error(field, f"test {number}: {error}; {_NO_VALUE}") from None
     if type(given) is dict:
         _check_code(record, field, number, given, "call", _CALL)
     elif type(given) is not list:

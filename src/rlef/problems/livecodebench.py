@@ -22,9 +22,9 @@ _MODULES = (
 PRELUDE = (
     "; ".join(f"from {name} import *" for name in _MODULES)
     + f"; import {', '.join(name for name in _MODULES if name not in ('builtins', 'typing'))}"
-    + "; sys.setrecursionlimit(50000)\n"
+    + "; sys.setrecursionlimit(50000); sys.set_int_max_str_digits(50000)\n"
 )
-"""The imports that LiveCodeBench puts before every program, on one line."""
+"""What LiveCodeBench puts before every program, on one line, and its limit of digits."""
 _MOST_BYTES = 1 << 30
 
 
@@ -34,37 +34,40 @@ def livecodebench_problems(
     """Makes problems of rows in the schema of livecodebench/code_generation_lite."""
     last = options.one_of("release", RELEASES, RELEASES[-1])
     for record in records:
-        if _release(record.file) > RELEASES.index(last) + 1:
-            continue
-        public = _tests(record, "public_test_cases")
-        private = _tests(record, "private_test_cases")
-        kinds = {kind for kind, _ in (*public, *private)}
-        if len(kinds) > 1:
-            raise record.error("private_test_cases", "stdin and functional tests in one problem")
-        function = kinds == {"functional"}
-        starter = record.get("starter_code", (str,), "")
-        statement = record.get("question_content", (str,))
-        if starter.strip():
-            statement += f"\n\nStarter code:\n\n```python\n{starter.rstrip()}\n```"
-        yield (
-            record,
-            Problem(
-                name=record.get("question_id", (str,)),
-                statement=statement,
-                public_tests=tuple(test for _, test in public),
-                private_tests=tuple(test for _, test in private),
-                mode="function" if function else "stdin",
-                entry_point=_function_name(record) if function else None,
-                starter_code=starter,
-                prelude=PRELUDE,
-                cpu_s=6.0,
-                memory_mb=4096,
-                checker="compat:lcb-call" if function else "compat:lcb",
-                difficulty=record.get("difficulty", (str,), None),
-                source=record.get("platform", (str,), None),
-                date=str(record.fields.get("contest_date") or "")[:10] or None,
-            ),
-        )
+        with options.odd.row():
+            if _release(record.file) > RELEASES.index(last) + 1:
+                continue
+            public = _tests(record, "public_test_cases")
+            private = _tests(record, "private_test_cases")
+            kinds = {kind for kind, _ in (*public, *private)}
+            if len(kinds) > 1:
+                raise record.error(
+                    "private_test_cases", "stdin and functional tests in one problem"
+                )
+            function = kinds == {"functional"}
+            starter = record.get("starter_code", (str,), "")
+            statement = record.get("question_content", (str,))
+            if starter.strip():
+                statement += f"\n\nStarter code:\n\n```python\n{starter.rstrip()}\n```"
+            yield (
+                record,
+                Problem(
+                    name=record.get("question_id", (str,)),
+                    statement=statement,
+                    public_tests=tuple(test for _, test in public),
+                    private_tests=tuple(test for _, test in private),
+                    mode="function" if function else "stdin",
+                    entry_point=_function_name(record) if function else None,
+                    starter_code=starter,
+                    prelude=PRELUDE,
+                    cpu_s=6.0,
+                    memory_mb=4096,
+                    checker="compat:lcb-call" if function else "compat:lcb",
+                    difficulty=record.get("difficulty", (str,), None),
+                    source=record.get("platform", (str,), None),
+                    date=str(record.fields.get("contest_date") or "")[:10] or None,
+                ),
+            )
 
 
 def _release(file: str) -> int:

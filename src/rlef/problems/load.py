@@ -16,9 +16,11 @@ from rlef.problems.evalplus import humanevalplus_problems, mbppplus_problems
 from rlef.problems.files import SUFFIXES, read_file, read_folder
 from rlef.problems.hub import HubSet, read_any, read_hub
 from rlef.problems.humaneval import humaneval_problems
+from rlef.problems.integers import long_integers
 from rlef.problems.jsonl import jsonl_problems
 from rlef.problems.livecodebench import RELEASES, livecodebench_problems
 from rlef.problems.mbpp import mbpp_problems
+from rlef.problems.odd import OddRows
 from rlef.problems.options import Options
 from rlef.problems.records import Record, unique_problems
 from rlef.problems.types import Problem
@@ -44,6 +46,8 @@ class DataSet:
     """Whether one file holds all splits."""
     untested: str = "error"
     """What becomes of a problem without any test: ``error`` or ``skip``."""
+    rename: bool = True
+    """Whether the second problem of a name gets another one; else it is an error."""
 
 
 def _files(name: str, **files: str) -> Callable[[Options], HubSet]:
@@ -106,7 +110,7 @@ DATA_SETS = {
     "humanevalplus": DataSet(
         humanevalplus_problems, _files("evalplus/humanevalplus", test="data/test-*.parquet")
     ),
-    "jsonl": DataSet(jsonl_problems),
+    "jsonl": DataSet(jsonl_problems, rename=False),
 }
 SCHEMES = (*(f"{name}:PATH[:SPLIT]" for name in DATA_SETS), "mini:train|valid|dev|test")
 
@@ -127,12 +131,8 @@ def load_problems(spec: str) -> list[Problem]:
         ProblemError: The specification or the data are wrong; one line says where and what.
     """
     scheme, _, rest = spec.partition(":")
-    if scheme == "mini" and rest in MINI_SPLITS:
-        from rlef.problems.mini import load_split  # generates: only for those who ask
-
-        return load_split(rest)
     if scheme == "mini":
-        raise ProblemError(f"unknown split {rest!r} in {spec!r}; allowed: {', '.join(MINI_SPLITS)}")
+        return _mini(spec, rest)
     if scheme not in DATA_SETS:
         near = difflib.get_close_matches(scheme, [*DATA_SETS, "mini"], n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -145,15 +145,34 @@ def load_problems(spec: str) -> list[Problem]:
     if not place:
         allowed = ", ".join(name for name in SCHEMES if name.startswith(f"{scheme}:"))
         raise ProblemError(f"no path in {spec!r}; allowed: {allowed}")
-    options = Options(spec, dict(parse_qsl(query, keep_blank_values=True)), split)
+    options = _options(spec, query, split)
     options.check(data.options)
     made = data.problems(_rows(data, place, options), options)
     if options.values.get("untested", data.untested) == "skip":
         made = _with_tests(made, spec)
-    problems = [
-        _with_checker(p, options.values.get("checker")) for p in unique_problems(made, place)
-    ]
-    return options.select(problems)
+    with long_integers():
+        problems = unique_problems(made, place, options.odd, rename=data.rename)
+    if options.odd.errors:
+        _log.warning("%s: %s", spec, options.odd.summary())
+    return options.select([_with_checker(p, options.values.get("checker")) for p in problems])
+
+
+def _options(spec: str, query: str, split: str | None) -> Options:
+    values = dict(parse_qsl(query, keep_blank_values=True))
+    return Options(spec, values, split, OddRows(skip=values.get("broken") == "skip"))
+
+
+def _mini(spec: str, rest: str) -> list[Problem]:
+    split, _, query = rest.partition("?")
+    if split not in MINI_SPLITS:
+        allowed = ", ".join(MINI_SPLITS)
+        raise ProblemError(f"unknown split {split!r} in {spec!r}; allowed: {allowed}")
+    from rlef.problems.mini import load_split  # generates: only for those who ask
+
+    options = _options(spec, query, split)
+    options.check(())
+    checker = options.values.get("checker")
+    return options.select([_with_checker(problem, checker) for problem in load_split(split)])
 
 
 def _without_query(rest: str) -> tuple[str, str]:
@@ -173,11 +192,11 @@ def _without_split(where: str) -> tuple[str, str | None]:
 def _rows(data: DataSet, place: str, options: Options) -> _Rows:
     path, split = Path(place), options.split
     if path.is_dir():
-        yield from read_folder(path, split)
+        yield from read_folder(path, split, options.odd)
     elif path.exists() or not (place == "hub" or _is_hub_name(place)):
         if split is not None and not data.splits_by_id:
             raise ProblemError(f"{path}: is one file without splits; leave out :{split}")
-        yield from read_file(path)
+        yield from read_file(path, options.odd)
     elif data.hub is not None and place in ("hub", data.hub(options).name):
         yield from read_hub(data.hub(options), split)
     elif place == "hub":

@@ -29,29 +29,30 @@ def mbpp_problems(records: Iterator[Record], options: Options) -> Iterator[tuple
     if options.split is not None and wanted is None:
         raise options.error(f"no split {options.split!r}; allowed: {', '.join(SPLITS)}")
     for record in records:
-        number = record.get("task_id", (int,))
-        if wanted is not None and number not in wanted:
-            continue
-        code = record.get("code", (str,))
-        text = record.get("text" if "text" in record.fields else "prompt", (str,))
-        asserts = record.strings("test_list")
-        tests = assert_tests(record, "test_list", asserts, code)
-        tests += assert_tests(
-            record, "challenge_test_list", record.strings("challenge_test_list"), code
-        )
-        name = entry_point(record, "test_list", asserts, code)
-        yield (
-            record,
-            Problem(
-                name=f"mbpp/{number}",
-                statement=mbpp_statement(text, asserts),
-                public_tests=tuple(tests[:1]),
-                private_tests=tuple(tests[1:]),
-                mode="function",
-                entry_point=name,
-                solutions=(code,),
-            ),
-        )
+        with options.odd.row():
+            number = record.get("task_id", (int,))
+            if wanted is not None and number not in wanted:
+                continue
+            code = record.get("code", (str,))
+            text = record.get("text" if "text" in record.fields else "prompt", (str,))
+            asserts = record.strings("test_list")
+            tests = assert_tests(record, "test_list", asserts, code)
+            tests += assert_tests(
+                record, "challenge_test_list", record.strings("challenge_test_list"), code
+            )
+            name = entry_point(record, "test_list", asserts, code)
+            yield (
+                record,
+                Problem(
+                    name=f"mbpp/{number}",
+                    statement=mbpp_statement(text, asserts),
+                    public_tests=tuple(tests[:1]),
+                    private_tests=tuple(tests[1:]),
+                    mode="function",
+                    entry_point=name,
+                    solutions=(code,),
+                ),
+            )
 
 
 def mbpp_statement(text: str, asserts: tuple[str, ...]) -> str:

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 
 from rlef.problems.errors import ProblemError
+from rlef.problems.odd import OddRows
 from rlef.problems.types import Problem
 
-_FIELDS = ("difficulty", "source", "tag", "start_date", "end_date", "first", "checker", "untested")
+_FIELDS = (
+    *("difficulty", "source", "tag", "start_date", "end_date", "first", "checker", "untested"),
+    "broken",
+)
 OPTIONS = frozenset(_FIELDS)
 """Options of every data set; each may have its own as well."""
 
@@ -18,11 +22,13 @@ class Options:
         spec: The specification, for errors.
         values: ``key=value`` pairs of its query.
         split: The split that it names.
+        odd: What becomes of rows that no problem can be made of.
     """
 
     spec: str
     values: dict[str, str] = field(default_factory=dict)
     split: str | None = None
+    odd: OddRows = field(default_factory=OddRows)
 
     def error(self, what: str) -> ProblemError:
         """Makes the error for this specification."""
@@ -37,7 +43,8 @@ class Options:
         for name in ("start_date", "end_date"):
             if name in self.values and not _is_date(self.values[name]):
                 raise self.error(f"{name} is {self.values[name]!r}; allowed: such as 2024-08-31")
-        self.one_of("untested", ("error", "skip"), "error")
+        for name in ("untested", "broken"):
+            self.one_of(name, ("error", "skip"), "error")
         self.number("first", 1)
 
     def one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:

@@ -1,10 +1,14 @@
 """From an answer to the program that is judged."""
 
 import ast
+import re
 from typing import NamedTuple
 
-from rlef.problems.syntax import parse_code
+from rlef.problems.starters import continued
+from rlef.problems.syntax import bound_names, parsed
 from rlef.problems.types import Problem
+
+_BINDING = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class WholeProgram(NamedTuple):
@@ -18,53 +22,55 @@ class WholeProgram(NamedTuple):
 def whole_program(problem: Problem, answer: str) -> WholeProgram:
     """Returns the program that an answer stands for.
 
-    An answer that defines the entry point is a whole program. The problem's prelude (imports and
-    helper functions that the statement gives) runs before it if it lacks a name from there. An
-    indented answer that goes on where the starter code ends is put behind that. One that does not
-    parse is left as it is.
+    An answer that defines the entry point is a whole program. One that goes on where the starter
+    code ends is put behind that, with the indentation that is needed there, see ``continued``. The
+    problem's prelude (imports and helper functions that the data set gives) runs before either if
+    it lacks a name from there. An answer that does not parse is left as it is.
 
     Args:
         problem: The problem.
         answer: What was written for it.
     """
-    tree = _parsed(answer)
-    if tree is None or not _defines(tree, problem.entry_point):
-        continued = problem.starter_code + answer
-        indented = answer.lstrip("\n")[:1] in (" ", "\t")
-        if problem.starter_code and indented and _defines(_parsed(continued), problem.entry_point):
-            return WholeProgram("", continued)
-    if tree is None or not problem.prelude or _lacks_nothing(tree, problem.prelude):
+    if problem.language != "python":
         return WholeProgram("", answer)
-    return WholeProgram(problem.prelude, answer)
-
-
-def _parsed(program: str) -> ast.Module | None:
-    try:
-        return parse_code(program)
-    except ValueError:
-        return None
-
-
-def _defines(tree: ast.Module | None, name: str | None) -> bool:
-    """Whether a program binds a name; of a method of ``Solution`` only the class is asked for."""
-    if tree is None or name is None:
-        return False
-    return bool({name, "Solution"} & _bound(tree))
+    source = answer
+    if problem.entry_point is not None and problem.starter_code.strip():
+        source = continued(problem.starter_code, answer, problem.entry_point) or answer
+    tree = parsed(source)
+    if tree is None or not problem.prelude or _lacks_nothing(tree, problem.prelude):
+        return WholeProgram("", source)
+    return WholeProgram(_without_numpy(problem.prelude, source), source)
 
 
 def _lacks_nothing(tree: ast.Module, prelude: str) -> bool:
-    wanted = _parsed(prelude)
-    return wanted is not None and "*" not in (names := _bound(wanted)) and names <= _bound(tree)
+    """Whether a program binds all names of a prelude that does nothing else than bind names."""
+    wanted = parsed(prelude)
+    if wanted is None or not all(isinstance(node, _BINDING) for node in wanted.body):
+        return False
+    return "*" not in (names := bound_names(wanted)) and names <= bound_names(tree)
 
 
-def _bound(tree: ast.Module) -> set[str]:
-    """The names that the outermost statements bind; ``*`` for an import of everything."""
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Assign):
-            names |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
-    return names
+def _without_numpy(prelude: str, source: str) -> str:
+    """The prelude without its import of numpy, unless the program has a name from there.
+
+    Programs that import numpy run in another jail, in which each test takes longer.
+    """
+    tree = parsed(prelude) if "numpy" in prelude else None
+    found = [node for node in tree.body if _imports_numpy(node)] if tree else []
+    if tree is None or not found:
+        return prelude
+    names = bound_names(ast.Module(found, []))
+    rest = ast.unparse(ast.Module([node for node in tree.body if node not in found], []))
+    words = "|".join(map(re.escape, names))
+    return prelude if re.search(rf"\b(?:{words})\b", f"{rest}\n{source}") else f"{rest}\n"
+
+
+def _imports_numpy(node: ast.stmt) -> bool:
+    """Whether a statement does nothing but import numpy; ``try`` around it counts as nothing."""
+    if isinstance(node, ast.Try):
+        return all(map(_imports_numpy, node.body))
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").partition(".")[0] == "numpy" and node.names[0].name != "*"
+    return isinstance(node, ast.Import) and all(
+        alias.name.partition(".")[0] == "numpy" for alias in node.names
+    )

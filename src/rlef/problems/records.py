@@ -1,11 +1,17 @@
 """One row of a data set and its fields, with errors that name file, line and field."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from rlef.problems.errors import ProblemError
+from rlef.problems.odd import OddRows, RowError
 from rlef.problems.types import Problem, Test
+
+_log = logging.getLogger("rlef.problems")
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +23,9 @@ class Record:
     file: str = ""
     """Name of the file it is from, without folders."""
 
-    def error(self, field: str, what: str) -> ProblemError:
+    def error(self, field: str, what: str) -> RowError:
         """Makes the error for a field of this record."""
-        return ProblemError(f"{self.place}, field {field!r}: {what}")
+        return RowError(f"{self.place}, field {field!r}: {what}")
 
     def get(self, field: str, kinds: tuple[type, ...], default: Any = ...) -> Any:
         """Returns a field.
@@ -92,21 +98,46 @@ def paired_tests(record: Record, field: str, inputs: list[Any], outputs: list[An
     return [Test(given, wanted) for given, wanted in zip(inputs, outputs, strict=True)]
 
 
-def unique_problems(problems: Iterator[tuple[Record, Problem]], where: object) -> list[Problem]:
+def unique_problems(
+    problems: Iterator[tuple[Record, Problem]], where: object, odd: OddRows, *, rename: bool
+) -> list[Problem]:
     """Collects the problems of a data set.
+
+    Args:
+        problems: Each with its row.
+        where: What the set is called, for errors.
+        odd: What becomes of rows that are wrong.
+        rename: Whether the second problem of a name is called ``NAME#2``; else it is an odd row.
 
     Raises:
         ProblemError: Two have the same name, one has no test at all, or there are none.
     """
     places: dict[str, str] = {}
     result: list[Problem] = []
+    renamed: list[str] = []
     for record, problem in problems:
-        first = places.setdefault(problem.name, record.place)
-        if first != record.place:
-            raise record.error("name", f"{problem.name!r} is already the name in {first}")
-        if not problem.all_tests:
-            raise record.error("public_tests", "no public and no private test; give at least one")
-        result.append(problem)
+        with odd.row():
+            first = places.get(problem.name)
+            if first is not None and not rename:
+                raise record.error("name", f"{problem.name!r} is already the name in {first}")
+            if not problem.all_tests:
+                what = "no public and no private test; give at least one"
+                raise record.error("public_tests", what)
+            if first is not None:
+                problem = replace(problem, name=_next_name(problem.name, places))
+                renamed.append(f"{problem.name!r} ({record.place})")
+            places[problem.name] = record.place
+            result.append(problem)
     if not result:
-        raise ProblemError(f"{where}: holds no problem")
+        rest = f"; {odd.summary()}" if odd.errors else ""
+        raise ProblemError(f"{where}: holds no problem{rest}")
+    if renamed:
+        more = f" and {len(renamed) - _SHOWN} more" if len(renamed) > _SHOWN else ""
+        named = ", ".join(renamed[:_SHOWN]) + more
+        _log.warning("%s: names that stand twice get a number: %s", where, named)
     return result
+
+
+def _next_name(name: str, taken: Container[str]) -> str:
+    """The name with the first number, from 2, that nobody has."""
+    return next(new for i in count(2) if (new := f"{name}#{i}") not in taken)

@@ -12,12 +12,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlef.problems.errors import ProblemError
+from rlef.problems.odd import OddRows
 from rlef.problems.records import Record
 from rlef.problems.types import Test
 
+if TYPE_CHECKING:
+    from rlef.sandbox import JudgeReport
+
+_LONG_INTEGERS = "import sys; sys.set_int_max_str_digits(0)"
+"""Inputs of many digits stand in the program."""
 RESULT = "rlef_result"
 """Name of the function without arguments whose value is wanted."""
 
@@ -31,11 +37,15 @@ class Reference:
     program: str
 
 
-def run_references(references: Sequence[Reference]) -> list[Any]:
-    """Returns what ``rlef_result()`` of each program returns, a plain value.
+def run_references(references: Sequence[Reference], odd: OddRows) -> list[list[Any] | None]:
+    """Returns what ``rlef_result()`` of each program returns, a list of plain values.
 
     Results are kept in ``$XDG_CACHE_HOME/rlef/expected``, else ``~/.cache``, by a hash of the
     program and of the version of Python.
+
+    Args:
+        references: The programs.
+        odd: What becomes of rows whose program fails; ``None`` stands for what it returns.
 
     Raises:
         ProblemError: A program fails, or this machine cannot run programs safely.
@@ -47,20 +57,24 @@ def run_references(references: Sequence[Reference]) -> list[Any]:
     missing = [i for i, path in enumerate(paths) if path not in texts]
     if missing:
         made = _judged([references[i] for i in missing])
-        for i, text in zip(missing, made, strict=True):
-            texts[paths[i]] = text.encode()
-            with contextlib.suppress(OSError):  # no place to keep it: made again next time
-                _keep(paths[i], text)
-    return [read_result(texts[path]) for path in paths]
+        for i, report in zip(missing, made, strict=True):
+            with odd.row():
+                text = _returned(references[i], report)
+                texts[paths[i]] = text.encode()
+                with contextlib.suppress(OSError):  # no place to keep it: made again next time
+                    _keep(paths[i], text)
+    values = [read_result(texts[path]) if path in texts else None for path in paths]
+    return [value if isinstance(value, list) else None for value in values]
 
 
-def _judged(references: list[Reference]) -> list[str]:
-    from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, Verdict, usable_cores
+def _judged(references: list[Reference]) -> "list[JudgeReport]":
+    from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, usable_cores
 
     limits = Limits(cpu_s=120.0, memory_mb=4096, output_kb=256 * 1024)
     jobs = [
         JudgeJob(
             source=reference.program,
+            prelude=_LONG_INTEGERS,
             tests=(Test("[]", '"rlef: any value"'),),
             mode="function",
             entry_point=RESULT,
@@ -69,18 +83,18 @@ def _judged(references: list[Reference]) -> list[str]:
         for reference in references
     ]
     try:
-        with Sandbox(workers=usable_cores()) as sandbox:
-            reports = sandbox.judge_many(jobs)
+        with Sandbox(workers=os.cpu_count() or 1) as sandbox:
+            return sandbox.judge_many(jobs)
     except SandboxError as error:
         raise ProblemError(f"expected values cannot be made: {error}") from None
-    texts = []
-    for reference, report in zip(references, reports, strict=True):
-        test = report.tests[0]
-        if test.verdict is not Verdict.WA:
-            last = test.message.strip().rpartition("\n")[2]
-            raise reference.record.error(reference.field, f"the reference solution fails: {last}")
-        texts.append(test.stdout)
-    return texts
+
+
+def _returned(reference: Reference, report: "JudgeReport") -> str:
+    test = report.tests[0]
+    if test.verdict != "WA":  # nothing is equal to what was expected
+        last = test.message.strip().rpartition("\n")[2]
+        raise reference.record.error(reference.field, f"the reference solution fails: {last}")
+    return test.stdout
 
 
 def _kept(program: str) -> Path:

@@ -81,6 +81,8 @@ class ValueChecker:
             want = read_literal(form[PYTHON])
         except ValueError as error:
             return f"the expected value {show(form[PYTHON].encode())} is no plain value: {error}"
+        if self.rules.loose:
+            return compare_loosely(want, got, unwrap=self.rules.unwrap)
         return compare_values(want, got, self.rules.tolerance)
 
     def _run(self, form: dict[str, str], given: str, got: object) -> str | None:
@@ -129,11 +131,11 @@ def compare_loosely(want: object, got: object, *, unwrap: bool) -> str | None:
     """Compares with ``==`` as LiveCodeBench and APPS do: tuples count as lists, 1 as 1.0 and True.
 
     Args:
-        want: The expected value, from JSON.
+        want: The expected value.
         got: The returned value.
         unwrap: Whether a list of one item is also met by the item, as APPS has it.
     """
-    got = _listed(got)
+    want, got = _listed(want), _listed(got)
     if want == got or (unwrap and type(want) is list and len(want) == 1 and want[0] == got):
         return None
     return _words(want, got, None)
