@@ -109,6 +109,7 @@ def test_filters(tmp_path: Path) -> None:
     assert names(f"{spec}?tag=graphs") == ["p1", "p2", "p3"]
     assert load_problems(f"{spec}?checker=lines")[0].checker == "lines"
     assert "unknown option 'frist'; allowed: difficulty" in message(f"{spec}?frist=3")
+    assert "option 'first' stands twice" in message(f"{spec}?first=3&tag=a&first=2")
     assert "first is '0'; allowed: a whole number above 0" in message(f"{spec}?first=0")
     assert "start_date is 'May'; allowed: such as 2024" in message(f"{spec}?start_date=May")
     assert "untested is 'no'; allowed: error, skip" in message(f"{spec}?untested=no")

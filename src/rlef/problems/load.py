@@ -158,7 +158,11 @@ def load_problems(spec: str) -> list[Problem]:
 
 
 def _options(spec: str, query: str, split: str | None) -> Options:
-    values = dict(parse_qsl(query, keep_blank_values=True))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(name for name in values if [n for n, _ in pairs].count(name) > 1)
+        raise ProblemError(f"{spec}: option {twice!r} stands twice")
     return Options(spec, values, split, OddRows(skip=values.get("broken") == "skip"))
 
 

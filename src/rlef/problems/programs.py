@@ -36,8 +36,8 @@ def whole_program(problem: Problem, answer: str) -> WholeProgram:
     source = answer
     if problem.entry_point is not None and problem.starter_code.strip():
         source = continued(problem.starter_code, answer, problem.entry_point) or answer
-    tree = parsed(source)
-    if tree is None or not problem.prelude or _lacks_nothing(tree, problem.prelude):
+    tree = parsed(source) if problem.prelude else None
+    if tree is None or _lacks_nothing(tree, problem.prelude):
         return WholeProgram("", source)
     return WholeProgram(_without_numpy(problem.prelude, source), source)
 

@@ -321,7 +321,7 @@ def mentions(code: types.CodeType, name: str) -> bool:
     """Whether code, or a function or comprehension in it, uses a name from outside."""
     if name in code.co_names:
         return True
-    inner = [one for one in code.co_consts if kind_of(one) is types.CodeType]
+    inner = [one for one in code.co_consts if type(one) is types.CodeType]
     return bool([one for one in inner if mentions(one, name)])
 
 
