@@ -1,5 +1,7 @@
 """Token in, token out, on the chat templates of well-known models."""
 
+from datetime import date
+
 import pytest
 from chat_tokenizers import (
     CHATML_TOKENS,
@@ -138,6 +140,48 @@ def test_stop_tokens() -> None:
     }  # fmt: skip
     llama = make_tokenizer(EXTENDABLE["llama3"][0], LLAMA3_TOKENS, "<|begin_of_text|>")
     assert len(stop_token_ids(llama)) == 2
+
+
+def test_every_declared_end_ends_an_answer_and_each_stands_once() -> None:
+    tokenizer = make_tokenizer(QWEN25, CHATML_TOKENS, "<|im_end|>")
+    im_end, text_end = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    chat = ChatFormat(tokenizer, end_token_ids=(text_end, im_end, text_end))
+    assert chat.stop_token_ids == (im_end, text_end)
+    x = tokenizer.encode("x", add_special_tokens=False)
+    assert chat.decode([*x, text_end]) == chat.decode([*x, im_end]) == "x"
+    conversation = Conversation(chat)
+    conversation.start(FIRST)
+    conversation.add_action([*x, text_end], [-1.0] * (len(x) + 1))
+    assert conversation.action_mask[-1]  # what was sampled is in the loss, and nothing else
+    assert conversation.add_observation(SECOND)[0] == im_end
+    assert not conversation.action_mask[-1]
+    tokenizer.eot_token_id = 7  # as some tokenizers have beside their end of sequence
+    assert ChatFormat(tokenizer).stop_token_ids == (im_end, 7)
+
+
+DATED = (
+    "{% set day = strftime_now('%d %b %Y') if strftime_now is defined else 'never' %}"
+    "{{ '<|im_start|>system\nToday: ' + day + '<|im_end|>\n' }}"
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def test_a_template_that_asks_for_the_date_gives_the_same_prompts_every_day() -> None:
+    tokenizer = make_tokenizer(DATED, CHATML_TOKENS, "<|im_end|>")
+    prompt = decode(tokenizer, ChatFormat(tokenizer).prompt_ids("x"))
+    assert prompt.startswith("<|im_start|>system\nToday: 26 Jul 2024<|im_end|>")
+    other = ChatFormat(tokenizer, today=date(2031, 12, 1)).prompt_ids("x")
+    assert "Today: 01 Dec 2031<" in decode(tokenizer, other)
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%B %-d, %Y", "%A, %d.%m.%y", "%b %e", "%H:%M", "%j"])
+def test_dates_in_any_form_are_what_strftime_says(form: str) -> None:
+    day = date(2031, 3, 5)
+    template = DATED.replace("'%d %b %Y'", f"('{form[:2]}' ~ '{form[2:]}')")
+    tokenizer = make_tokenizer(template, CHATML_TOKENS, "<|im_end|>")
+    prompt = decode(tokenizer, ChatFormat(tokenizer, today=day).prompt_ids("x"))
+    assert prompt.startswith(f"<|im_start|>system\nToday: {day.strftime(form)}<|im_end|>")
 
 
 def test_a_system_message() -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from rlef.config import dump_config, load_config
 from rlef.run import RunDamagedError, RunFolder
-from rlef.train.loop import train
+from rlef.train.loop import learn, train
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -145,6 +145,25 @@ def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> N
     best = load_file(run.checkpoints_path / "best" / "model.safetensors")
     is_last = rates.index(max(rates)) == 2
     assert all(best[name].equal(last[name]) for name in last) == is_last
+
+
+def test_a_gap_between_sampler_and_learner_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlef.learner import notices
+
+    told: list[str] = []
+    display = Silent(stop_after=2)
+    monkeypatch.setattr(display, "message", told.append)
+    monkeypatch.setattr(notices, "gap_limit", lambda *, float32: 1e-12)
+    words = ["updates=2", "rollout.batch=2", "learner.minibatch=2", "checkpoint_every=2"]
+    words += ["rollout.turn_limit=1", "rollout.max_new_tokens=8", "eval.problems=2"]
+    config = load_config(TrainConfig, "mini", words)
+    run = RunFolder.create(tmp_path / "run", dump_config(config))
+    with pytest.raises(KeyboardInterrupt):
+        learn(config, run, display)
+    [line] = [line for line in told if "disagree" in line]
+    assert line.startswith("WARNING: sampler and learner disagree")
 
 
 @pytest.mark.parametrize(

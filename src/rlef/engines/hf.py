@@ -16,10 +16,10 @@ from rlef.engines.context import context_limit
 from rlef.engines.kv_cache import (
     CachedRows,
     Memory,
+    can_pad,
     check_cache,
     join_rows,
     keep_rows,
-    keeps_every_token,
     new_cache,
     take_rows,
 )
@@ -37,7 +37,7 @@ class HFEngine:
     remembered row costs only its new tokens. The rows are those of the weights at that time, so
     call ``clear_cache`` whenever the weights have changed.
 
-    A model that keeps more than keys and values of each token (recurrent or linear attention, for
+    A model that cannot be padded (``can_pad``: with linear attention or a recurrent state, for
     instance) is run without memory, and only prompts of equal length are sampled together: exact,
     but slow.
 
@@ -84,8 +84,8 @@ class HFEngine:
         self.max_batch_tokens = max_batch_tokens
         self._memory = Memory(max_cached_tokens)
         check_cache(model.config)
-        self._keeps_every_token = keeps_every_token(model.config)
-        self._accepted = _accepted_words(model, padded=self._keeps_every_token)
+        self._pads = can_pad(model.config)
+        self._accepted = _accepted_words(model, padded=self._pads)
 
     def clear_cache(self) -> None:
         """Forgets all keys and values; needed whenever the weights have changed."""
@@ -132,7 +132,7 @@ class HFEngine:
         for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
             tokens = (len(part) + 1) * min(len(rows[i]) + max_new, self.max_context)
             full = len(part) == self.max_batch or tokens > self.max_batch_tokens
-            uneven = part and not self._keeps_every_token and len(rows[i]) > len(rows[part[0]])
+            uneven = part and not self._pads and len(rows[i]) > len(rows[part[0]])
             if part and (full or uneven):
                 yield part
                 part = []
@@ -181,7 +181,7 @@ class HFEngine:
         cache: Cache,
         rows: Tensor | None,
     ) -> None:
-        """Keeps rows for later calls, as far as there is room and the model can go on from them.
+        """Keeps rows for later calls, as far as there is room, if the model can go on from them.
 
         Args:
             token_ids: Of each row, what the cache has of it.
@@ -189,7 +189,7 @@ class HFEngine:
             cache: Where they are.
             rows: Which; ``None``: all.
         """
-        if not self._keeps_every_token:
+        if not self._pads:
             return
         counts = torch.tensor([[len(ids)] for ids in token_ids], device=filled.device)
         self._memory.add(

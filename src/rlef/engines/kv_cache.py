@@ -90,19 +90,21 @@ def check_cache(config: PreTrainedConfig) -> None:
             )
 
 
-def keeps_every_token(config: PreTrainedConfig) -> bool:
-    """Whether all that a model knows of a text are keys and values of each of its tokens.
+def can_pad(config: PreTrainedConfig) -> bool:
+    """Whether rows of a model may be padded in front, and gone on from where they ended.
 
-    Only then can rows be padded in front and be gone on from. Recurrent states, for instance, hold
-    a whole text at once, and padding would go into them.
+    They may where all that it knows of a text are keys and values of each token. Recurrent states,
+    for instance, hold a whole text at once, and padding would go into them. The attention of
+    Llama 4 has a temperature that counts padding among the tokens before.
     """
-    layers = DynamicCache(config=config).layers
-    return all(type(layer) in _KEYS_AND_VALUES for layer in layers)
+    if getattr(config.get_text_config(decoder=True), "attn_temperature_tuning", None):
+        return False
+    return all(type(layer) in _KEYS_AND_VALUES for layer in DynamicCache(config=config).layers)
 
 
 def new_cache(config: PreTrainedConfig) -> Cache:
-    """An empty cache; of ``GrowingLayer`` where a model keeps every token, else its own."""
-    if keeps_every_token(config):
+    """An empty cache: of ``GrowingLayer`` where rows can be padded, else the model's own."""
+    if can_pad(config):
         return Cache(layer_class_to_replicate=GrowingLayer)
     return DynamicCache(config=config)
 

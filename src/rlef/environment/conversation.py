@@ -16,6 +16,9 @@ TEMPLATE_DATE = date(2024, 7, 26)
 """What a chat template that asks for today's date is told, so that prompts stay the same from day
 to day; it is what the template of Llama 3 itself says where it knows no date."""
 
+_DATE_CODES = ("-d", "-m", "-e", "-j", *"aAbBdejmyYDFxcuwUWVGHIMSpTX")
+"""Of ``strftime``."""
+
 
 class TemplateError(ValueError):
     """A chat template that cannot be extended token by token."""
@@ -59,7 +62,7 @@ class Tokenizer(Protocol):
         add_generation_prompt: bool,
         **words: Any,
     ) -> Any:
-        """Messages to text; ``words`` are what the template may name."""
+        """Messages to text; ``chat_template`` may be among the words."""
         ...
 
 
@@ -93,9 +96,12 @@ class ChatFormat:
         today: date = TEMPLATE_DATE,
     ) -> None:
         self.tokenizer = tokenizer
+        template = getattr(tokenizer, "chat_template", None)
+        if isinstance(template, dict):  # named templates
+            template = template.get("default")
         self._words: dict[str, Any] = {}
-        if "strftime_now" in str(getattr(tokenizer, "chat_template", "")):
-            self._words["strftime_now"] = today.strftime  # in place of the clock of transformers
+        if isinstance(template, str) and "strftime_now" in template:
+            self._words["chat_template"] = _date_macro(today) + template
         special = {str(token) for token in tokenizer.all_special_tokens}
         added = tokenizer.added_tokens_decoder.values()
         special.update(token.content for token in added if token.special)
@@ -341,6 +347,16 @@ def stop_token_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
         TemplateError: See ``ChatFormat``.
     """
     return ChatFormat(tokenizer).stop_token_ids
+
+
+def _date_macro(today: date) -> str:
+    """Returns the beginning of a template in which ``strftime_now`` tells of a fixed day.
+
+    transformers lets no function through to a template, so it is a macro: it replaces each code.
+    """
+    codes = [f"%{code}" for code in _DATE_CODES]
+    told = "".join(f"|replace({code!r},{today.strftime(code)!r})" for code in codes)
+    return "{%- macro strftime_now(format) -%}{{- format" + told + " -}}{%- endmacro -%}"
 
 
 def _system(text: str | None) -> list[dict[str, str]]:

@@ -15,7 +15,8 @@ KLPlace = Literal[
 class LoraSettings(BaseModel):
     """Low-rank adapters in place of full fine-tuning (arXiv 2106.09685), through ``peft``.
 
-    Every linear layer but the output embedding gets one, in the policy and in the critic. All
+    Every linear layer that ``peft`` finds, but the output embedding, gets one, in the policy and in
+    the critic; fused experts of some models are none, and a run says what got none. All
     other weights are frozen and shared by the two; the reference is the policy without adapters.
     """
 

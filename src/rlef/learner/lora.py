@@ -24,6 +24,8 @@ def frozen_twin(model: PreTrainedModel) -> PreTrainedModel:
 def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
     """Adds an adapter to every linear layer but the output embedding; at first they add 0.
 
+    Weights that are no layer of their own, as the experts of GPT-OSS, get none: ``adapter_line``.
+
     Args:
         model: Changed in place; only the adapters are trainable afterwards.
         settings: Their size.

@@ -83,10 +83,19 @@ def _token_logprobs(
     return logprobs, entropy
 
 
+def body(model: PreTrainedModel) -> PreTrainedModel:
+    """Returns a model without its output embedding."""
+    base: Any = model.base_model
+    if base is model:  # Llama 4 has its body under another name than it says
+        base = model.model
+    found: PreTrainedModel = base
+    return found
+
+
 def last_hidden_states(model: PreTrainedModel, batch: RolloutBatch) -> Tensor:
     """Returns (B, L, H) hidden states after the last layer and its norm."""
     # No mask: padding stands on the right, where causal attention never looks.
-    output = model.base_model(input_ids=batch.token_ids, use_cache=False)
+    output = body(model)(input_ids=batch.token_ids, use_cache=False)
     hidden: Tensor = output.last_hidden_state
     return hidden
 
@@ -157,9 +166,7 @@ def check_output_head(model: PreTrainedModel) -> None:
     try:
         for gain in (1.0, 1000.0):
             states, theirs = _enlarged(model, gain)
-            near = 1e-4 * float(theirs.abs().max())
-            fits = states.shape[-1] == head.width and head.vocabulary == theirs.shape[-1]
-            if not fits or not torch.allclose(head.logits(states), theirs, rtol=1e-4, atol=near):
+            if not _agree(head, states, theirs):
                 raise ValueError(
                     f"{type(model).__name__} makes other logits of its last hidden states than the "
                     "learner does; allowed: models whose logits are the output embedding of these "
@@ -169,8 +176,18 @@ def check_output_head(model: PreTrainedModel) -> None:
         model.train(was_training)
 
 
-def _enlarged(model: PreTrainedModel, gain: float) -> tuple[Tensor, Tensor]:
-    """Returns last hidden states times ``gain``, and what logits the model itself makes of them."""
+def _agree(head: OutputHead, states: Tensor | None, theirs: Tensor) -> bool:
+    if states is None or states.shape[-1] != head.width or theirs.shape[-1] != head.vocabulary:
+        return False
+    near = 1e-4 * float(theirs.abs().max())
+    return torch.allclose(head.logits(states), theirs, rtol=1e-4, atol=near)
+
+
+def _enlarged(model: PreTrainedModel, gain: float) -> tuple[Tensor | None, Tensor]:
+    """Returns last hidden states times ``gain``, and what logits the model itself makes of them.
+
+    States are ``None`` where they cannot be reached.
+    """
     states: list[Tensor] = []
 
     def enlarge(_module: nn.Module, _words: object, output: Any) -> Any:
@@ -179,12 +196,15 @@ def _enlarged(model: PreTrainedModel, gain: float) -> tuple[Tensor, Tensor]:
         return output
 
     ids = torch.arange(1, 9, device=model.device)[None] % model.config.get_text_config().vocab_size
-    hook = model.base_model.register_forward_hook(enlarge)
+    inner = body(model)
+    parts = [inner, *(part for name, part in inner.named_children() if name == "decoder")]  # OPT
+    hooks = [part.register_forward_hook(enlarge) for part in parts]
     try:
         logits: Tensor = model(input_ids=ids, use_cache=False).logits.float()
     finally:
-        hook.remove()
-    return states[-1], logits
+        for hook in hooks:
+            hook.remove()
+    return states[-1] if states else None, logits
 
 
 def multiplies_fast_in_bfloat16(device: torch.device) -> bool:
@@ -229,7 +249,7 @@ class Critic(nn.Module):
 
     def __init__(self, backbone: PreTrainedModel, seed: int, *, per_token: bool = False) -> None:
         super().__init__()
-        self.backbone = backbone.base_model
+        self.backbone = body(backbone)
         self.per_token = per_token
         hidden_size = int(backbone.config.get_text_config().hidden_size)
         self.head = nn.Linear(hidden_size, 1)

@@ -39,8 +39,8 @@ from rlef.environment import (
 )
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.episodes import in_lines, run_episodes, with_public_tests
-from rlef.learner.alarm import gap_alarm
 from rlef.learner.checkpoint import restore_learner, restore_policy, save_learner, save_policy
+from rlef.learner.notices import adapter_line, gap_alarm
 from rlef.learner.ppo import PPOLearner
 from rlef.problems import Problem, load_problems
 from rlef.rollout import (
@@ -212,6 +212,8 @@ class Trainer:
             f"{config.updates // config.updates_per_batch} batches of {config.rollout.batch} "
             f"rollouts; run folder {self.run.path}"
         )
+        if (line := adapter_line(self.learner.policy)) is not None:
+            self.display.message(line)
 
     def evaluate(self, name: str, *, random_feedback: bool = False) -> list[list[EpisodeRecord]]:
         """Runs the episodes of an evaluation on the test problems, at each of its settings."""

@@ -1,0 +1,166 @@
+"""Sampling against whole sequences, over many families of ``transformers``.
+
+``pytest -v tests/engines/test_families.py`` lists the families that are exact; most are slow.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from families import FAMILIES, make_family
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from rlef.engines import Completion, HFEngine, ModelError, SamplingParams
+from rlef.engines.check import check_engine
+from rlef.engines.context import check_context, context_limit
+from rlef.learner.models import OutputHead, body, check_output_head
+
+ALWAYS = ("mistral", "gemma2", "llama4", "mpt", "gpt-oss", "mamba", "qwen3-next")
+"""A window; mixed layers and capped logits; chunks; ALiBi; sinks; recurrence; linear attention."""
+NO_LEARNER = {"modernbert-decoder"}
+"""Sampled, but refused by the learner: more than a linear layer makes their logits."""
+STOP = range(3, 43)
+
+
+def of_every_family(always: Sequence[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "name",
+        [pytest.param(name, marks=() if name in always else pytest.mark.slow) for name in FAMILIES],
+    )
+
+
+def whole_logprobs(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
+    """(len - 1,) log-probabilities of the tokens after the first, by one forward, no padding."""
+    tokens = torch.tensor([list(ids)])
+    with torch.no_grad():
+        logprobs = model(tokens, use_cache=False).logits[0, :-1].float().log_softmax(-1)
+    return logprobs.gather(1, tokens[0, 1:, None])[:, 0]
+
+
+def three_turns(
+    model: PreTrainedModel, temperature: float, max_cached_tokens: int
+) -> list[tuple[list[int], Completion]]:
+    """Prompt and answer of every turn: answers end at different times, feedback differs too."""
+    engine = HFEngine(model, stop_token_ids=STOP, max_cached_tokens=max_cached_tokens)
+    params = SamplingParams(temperature=temperature, max_new_tokens=16)
+    longest = min(engine.max_context, 512)
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(11, 300, size).tolist() for size in (5, 20, 33, 20)]
+    found = []
+    for turn in range(3):
+        rows = [row for row in rows if len(row) < longest]
+        seeds = [10 * turn + i for i in range(len(rows))]
+        for i, done in enumerate(engine.generate(rows, params, seeds)):
+            found.append((rows[i], done))
+            feedback = rng.integers(11, 300, 1 + (9 * i + 4 * turn) % 23).tolist()
+            rows[i] = [*rows[i], *done.token_ids, *feedback]
+    return found
+
+
+@of_every_family(ALWAYS)
+def test_three_turns_are_sampled_as_whole_sequences_say(name: str) -> None:
+    model = make_family(name)
+    turns = three_turns(model, 1.0, 2**17)
+    assert len({len(done.token_ids) for _, done in turns}) > 2
+    for prompt, done in turns:
+        wanted = whole_logprobs(model, [*prompt, *done.token_ids])[len(prompt) - 1 :]
+        torch.testing.assert_close(torch.tensor(done.logprobs), wanted, atol=2e-4, rtol=0)
+    with_memory, without = (three_turns(model, 0.0, slots) for slots in (2**17, 0))
+    assert [done.token_ids for _, done in with_memory] == [done.token_ids for _, done in without]
+
+
+@of_every_family(("gemma2", "granite", "opt"))
+def test_the_learner_makes_the_models_own_logits(name: str) -> None:
+    model = make_family(name)
+    if name in NO_LEARNER:
+        with pytest.raises(ValueError, match="makes other logits of its last hidden states"):
+            check_output_head(model)
+        return
+    check_output_head(model)
+    ids = torch.arange(11, 41)[None]
+    with torch.no_grad():
+        # twenty times as large, so that a cap shows: of the embedding, and so of the head if tied
+        weight = model.get_output_embeddings().weight
+        weight.mul_(20)
+        states = body(model)(input_ids=ids, use_cache=False).last_hidden_state
+        wanted = model(input_ids=ids, use_cache=False).logits
+        torch.testing.assert_close(OutputHead.of(model).logits(states), wanted.float())
+
+
+@pytest.mark.parametrize(("name", "limit"), [("phi3-longrope", 64), ("llama-dynamic", 512)])
+def test_a_rope_chosen_by_length_is_refused_where_it_would_change(name: str, limit: int) -> None:
+    model = make_family(name)
+    assert context_limit(model.config) == limit
+    check_context(model.config, limit, "M", "max_context")
+    with pytest.raises(ModelError, match=f"max_context is {limit + 1}, but .*M.* up to {limit}$"):
+        check_context(model.config, limit + 1, "M", "max_context")
+    ids = list(range(11, 300))[: limit + 1] * 3
+    alone, beside = (whole_logprobs(model, ids[:length]) for length in (limit, limit + 1))
+    assert (alone[:40] - beside[:40]).abs().max() > 0.01  # what is refused
+    within, end = (whole_logprobs(model, ids[:length]) for length in (limit // 2, limit))
+    torch.testing.assert_close(within, end[: len(within)], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("gpt2", 512), ("mpt", 512), ("bloom", 8192), ("mamba", 8192)]
+)
+def test_limits_by_other_names_or_none(name: str, limit: int) -> None:
+    config = make_family(name).config
+    assert context_limit(config) == limit
+    check_context(config, limit, "M", "max_context")
+    if limit == 8192:  # not a limit of the model's
+        check_context(config, 10**6, "M", "max_context")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gemma3", "falcon-alibi", "lfm2"])
+def test_the_self_check_lets_pass_what_is_exact(name: str) -> None:
+    check_engine(HFEngine(make_family(name), stop_token_ids=STOP), name)
+
+
+def random_model(kind: str, **words: object) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, vocab_size=320, hidden_size=64, **words)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model.eval()
+
+
+def test_the_self_check_finds_attention_that_looks_ahead() -> None:
+    bert = random_model(
+        "bert", num_hidden_layers=2, num_attention_heads=4, intermediate_size=96,
+        initializer_range=0.3,
+    )  # fmt: skip
+    with pytest.raises(ModelError, match=r"^B: BertLMHeadModel "):
+        check_engine(HFEngine(bert, stop_token_ids=STOP), "B")
+
+
+def test_the_self_check_finds_a_mask_that_counts_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_family("llama")
+    engine = HFEngine(model, stop_token_ids=STOP)
+    forward = engine.forward
+    monkeypatch.setattr(
+        engine, "forward", lambda ids, filled, *rest: forward(ids, filled | True, *rest)
+    )
+    with pytest.raises(ModelError, match="gives other log-probabilities token by token"):
+        check_engine(engine, "M")
+
+
+def test_the_self_check_finds_weights_that_are_no_numbers() -> None:
+    model = make_family("gpt2")
+    with torch.no_grad():
+        model.get_input_embeddings().weight[5] = torch.nan
+    with pytest.raises(ModelError, match="M: "):
+        check_engine(HFEngine(model, stop_token_ids=STOP), "M")
+
+
+def test_models_without_a_usable_cache_are_one_line() -> None:
+    rwkv = random_model("rwkv", num_hidden_layers=2, attention_hidden_size=64)
+    with pytest.raises(ModelError, match=r"^RwkvForCausalLM keeps its state in no cache"):
+        HFEngine(rwkv, stop_token_ids=STOP)
+    minimax = random_model(
+        "minimax", num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+        intermediate_size=32, num_local_experts=2,
+        layer_types=["full_attention", "linear_attention"],
+    )  # fmt: skip
+    with pytest.raises(ModelError, match=r"^M: MiniMaxForCausalLM cannot be sampled"):
+        check_engine(HFEngine(minimax, stop_token_ids=STOP), "M")

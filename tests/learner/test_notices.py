@@ -1,0 +1,41 @@
+import math
+
+import pytest
+from hand_batch import make_model
+from transformers import GptOssConfig, GptOssForCausalLM
+
+from rlef.learner.config import LoraSettings
+from rlef.learner.lora import add_adapters
+from rlef.learner.notices import adapter_line, gap_alarm
+
+
+@pytest.mark.parametrize(
+    ("gap", "bfloat16", "alarms"),
+    [(9e-4, 0, False), (2e-3, 0, True), (0.04, 1, False), (0.06, 1, True), (math.nan, 0, True)],
+)
+def test_a_gap_that_rounding_does_not_explain(gap: float, bfloat16: int, alarms: bool) -> None:
+    line = gap_alarm({"logprob_gap": gap, "bfloat16": float(bfloat16)})
+    assert (line is not None) == alarms
+
+
+def test_all_layers_of_a_llama_have_adapters_and_a_model_without_says_nothing() -> None:
+    model = make_model()
+    assert adapter_line(model) is None
+    add_adapters(model, LoraSettings(rank=2), 0)
+    line = adapter_line(model)
+    assert line is not None and "without adapters" not in line
+    assert "(down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj)" in line
+
+
+def test_experts_without_adapters_are_named() -> None:
+    config = GptOssConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=2, head_dim=8,
+        num_attention_heads=2, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2,
+    )  # fmt: skip
+    model = GptOssForCausalLM(config)
+    add_adapters(model, LoraSettings(rank=2), 0)
+    line = adapter_line(model)
+    # q, k, v, o of 2 layers: each 2 x (16 + 16) numbers
+    assert line is not None
+    assert line.startswith("LoRA: 8 layers have adapters (k_proj, o_proj, q_proj, v_proj); 512 ")
+    assert "without adapters: experts.down_proj, " in line and "mlp.router" in line
