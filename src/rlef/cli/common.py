@@ -138,7 +138,7 @@ def print_rich(renderable: object) -> None:
     from rich.console import Console
     from rich.segment import Segment, Segments
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     segments = console.render(renderable)  # type: ignore[arg-type]
     shown = [s if s.control else Segment(printable(s.text), s.style) for s in segments]
     with stdout_named():

@@ -258,6 +258,7 @@ def _print(work: _Work) -> None:
 
 def _summary(findings: "Sequence[Finding]") -> object:
     from rich.table import Table
+    from rich.text import Text
 
     from rlef.curation.types import MEANINGS
 
@@ -270,7 +271,7 @@ def _summary(findings: "Sequence[Finding]") -> object:
     for kind, meaning in MEANINGS.items():
         if counts[kind]:
             style = "red" if kind.severity == "error" else "yellow"
-            severity = f"[{style}]{kind.severity.value}[/{style}]"
+            severity = Text(kind.severity.value, style=style)
             table.add_row(str(counts[kind]), kind.value, severity, meaning)
     return table
 

@@ -1,7 +1,7 @@
 """Progress on stderr: one line per update, made for terminals and log files alike."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from rlef.evaluation.episodes import Progress as EpisodeProgress
+    from rlef.evaluation.progress import Progress as EpisodeProgress
 
 _COLUMNS = (
     ("solve_rate/turn_1", "turn 1", 100.0, ".1f"),
@@ -21,13 +21,23 @@ _COLUMNS = (
     ("explained_variance", "expl.var", 1.0, ".2f"),
 )
 _LINES_PER_HEADING = 20
+_WIDTHS = (8, 8, 8, 8, 9, 9, 10)
+"""Of ``_COLUMNS``; with 11 for the update and 9 for the time a line has 80 characters."""
+_FIRST, _LAST = 11, 9
 
 
 class Display:
-    """Shows how a training run goes."""
+    """Shows how a training run goes.
 
-    def __init__(self, updates: int) -> None:
+    Args:
+        updates: Of the recipe.
+        evaluations_s: Tells how long the evaluations after the last update will take, in seconds;
+            ``None``: nobody knows, and no time left is shown.
+    """
+
+    def __init__(self, updates: int, evaluations_s: Callable[[], float | None]) -> None:
         self._updates = updates
+        self._evaluations_s = evaluations_s
         self._lines = 0
         self._first: tuple[float, int] | None = None
 
@@ -38,17 +48,24 @@ class Display:
     def update(self, metrics: Mapping[str, object]) -> None:
         """Shows the metrics of an update: rates in percent, "-" for what it lacks."""
         if self._lines % _LINES_PER_HEADING == 0:
-            heading = "".join(f"{title:>10}" for _, title, _, _ in _COLUMNS)
-            typer.echo(f"{'update':>11}{heading}{'left':>10}", err=True)
+            titles = [title for _, title, _, _ in _COLUMNS]
+            self._line("update", titles, "left")
         self._lines += 1
-        cells = "".join(
-            f"{_cell(metrics.get(key), scale, form):>10}" for key, _, scale, form in _COLUMNS
+        cells = [_cell(metrics.get(key), scale, form) for key, _, scale, form in _COLUMNS]
+        done = f"{metrics['update']}/{self._updates}"
+        self._line(done, cells, self._time_left(metrics["update"]))
+
+    def _line(self, first: str, cells: Sequence[str], last: str) -> None:
+        middle = "".join(
+            f" {cell:>{width - 1}}" for cell, width in zip(cells, _WIDTHS, strict=True)
         )
-        left = self._time_left(metrics["update"])
-        typer.echo(f"{metrics['update']:>5}/{self._updates:<5}{cells}{left:>10}", err=True)
+        typer.echo(f"{first:>{_FIRST}}{middle} {last:>{_LAST - 1}}", err=True)
 
     def _time_left(self, update: object) -> str:
-        """Time to the last update at the pace since the first line; "-" on the first line."""
+        """Time to the end, with the evaluations after the last update.
+
+        At the pace since the first line; "-" on that line, and where evaluations are not known.
+        """
         now = time.monotonic()
         if not isinstance(update, int):
             return "-"
@@ -57,8 +74,11 @@ class Display:
         started, first = self._first
         if update <= first:
             return "-"
-        seconds = round((now - started) / (update - first) * (self._updates - update))
-        return _clock(seconds)
+        evaluations = self._evaluations_s()
+        if evaluations is None:
+            return "-"
+        pace = (now - started) / (update - first)
+        return _clock(round(pace * (self._updates - update) + evaluations))
 
 
 def _clock(seconds: int) -> str:
@@ -81,7 +101,7 @@ class EpisodeDisplay:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._started = time.monotonic()
         self._last = 0.0
         self._status: Status | None = None
@@ -99,21 +119,21 @@ class EpisodeDisplay:
             self._status.stop()
 
     def message(self, text: str) -> None:
-        """Shows a line of text that stays."""
-        self._console.print(text)
+        """Shows a line of text that stays, as it is: no markup, no line breaks."""
+        self._console.print(text, soft_wrap=True)
 
     def show(self, progress: "EpisodeProgress") -> None:
-        """Shows solve rate so far and time left."""
+        """Shows time left, and the solve rate of the first episodes if all of those have ended."""
         now = time.monotonic()
         if progress.new == 0:
             self._started = self._last = now
             if progress.done > 0:
                 self.message(f"{progress.done} of {progress.total} episodes are there already")
             return
-        solved = 100 * progress.solved / progress.done
         pace = (now - self._started) / progress.new
         left = _clock(round(pace * (progress.total - progress.done)))
-        line = f"{progress.done}/{progress.total} episodes, {solved:.1f} % solved, {left} left"
+        parts = [f"{progress.done}/{progress.total} episodes", progress.rate(), f"{left} left"]
+        line = ", ".join(part for part in parts if part)
         if self._status is not None:
             self._status.update(line)
         elif now - self._last >= self._EVERY_S or progress.done == progress.total:

@@ -143,7 +143,8 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
     quiet_transformers()
     try:
         with run.lock():
-            run_training(config, run, Display(config.updates))
+            display = Display(config.updates, lambda: _evaluations_s(config, run))
+            run_training(config, run, display)
             write_report(run)
     except KeyboardInterrupt:
         say(f"\nstopped; go on with: {again}")
@@ -151,6 +152,14 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
     summary = run.read_summary()
     if summary is not None:
         print_rich(summary_table(summary, run.path))
+
+
+def _evaluations_s(config: "TrainConfig", run: "RunFolder") -> float | None:
+    """Seconds that the evaluations after training will take, judged by the one before it."""
+    from rlef.evaluation.episodes import total_wall_s
+
+    before = total_wall_s(run, "eval-before")
+    return before * (2 if config.eval.random_feedback else 1) if before else None
 
 
 def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig]":

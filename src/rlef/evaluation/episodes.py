@@ -3,11 +3,11 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rlef.environment import EpisodeRecord
+from rlef.environment import EpisodeRecord, StopReason
+from rlef.evaluation.progress import Progress, Tally
 from rlef.problems import Problem
 from rlef.rollout import EpisodeRequest, RolloutWorker, derive_seed
 from rlef.rollout.records import episode_from_json, episode_to_json
@@ -15,36 +15,7 @@ from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox.checkers import make_checker, make_json_checker
 from rlef.sandbox.testlib import TESTLIB
 
-_LINES = 5
-"""Lines of progress per evaluation where nobody asks for more."""
 _HASH_CHARS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far an evaluation is."""
-
-    name: str
-    done: int
-    total: int
-    solved: int
-    new: int
-    """Episodes among ``done`` that this process has run."""
-
-
-def in_lines(say: Callable[[str], None]) -> Callable[[Progress], None]:
-    """Returns what says progress in a few lines."""
-    last = -1
-
-    def show(progress: Progress) -> None:
-        nonlocal last
-        step = _LINES * progress.done // max(progress.total, 1)
-        if progress.new and step > last >= 0:
-            done, rate = progress.done, 100 * progress.solved / progress.done
-            say(f"{progress.name}: {done}/{progress.total} episodes, {rate:.1f} % solved")
-        last = step
-
-    return show
 
 
 def run_episodes(
@@ -80,9 +51,16 @@ def run_episodes(
         EpisodeRequest(problem=problems[place], seed=derive_seed(seed, "eval", place, sample))
         for place, sample in keys
     ]
-    total, solved = len(problems) * samples, sum(record.solved for record in found.values())
-    show(Progress(name=name, done=len(found), total=total, solved=solved, new=0))
-    started, session, new = time.perf_counter(), f"{time.time():.3f}", 0
+    tally = Tally(name, len(problems) * samples)
+
+    def outcomes(ended: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bool | None]]:
+        """Places in the order in which episodes begin: all problems once, then again."""
+        for place, sample in ended:
+            yield sample * len(problems) + place, outcome_of(found[place, sample])
+
+    tally.add(outcomes(found), new=False)
+    show(tally.progress())
+    started, session = time.perf_counter(), f"{time.time():.3f}"
     for ended in worker.stream(requests):
         entries = []
         for i, rollout in ended:
@@ -93,11 +71,15 @@ def run_episodes(
             of["wall_s"] = round(time.perf_counter() - started, 3)
             entries.append({**episode_to_json(rollout.record), **of})
             found[keys[i]] = rollout.record
-            solved += rollout.record.solved
         run.append_rollouts(name, entries)
-        new += len(ended)
-        show(Progress(name=name, done=len(found), total=total, solved=solved, new=new))
+        tally.add(outcomes(keys[i] for i, _ in ended))
+        show(tally.progress())
     return [found[key] for key in sorted(found)]
+
+
+def outcome_of(record: EpisodeRecord) -> bool | None:
+    """Whether an episode was solved; ``None`` for an infrastructure error."""
+    return None if record.stop is StopReason.INFRA_ERROR else record.solved
 
 
 def problem_hash(problem: Problem) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from rlef.engines import SamplingParams
 from rlef.engines.open import open_engine
 from rlef.environment import FeedbackOptions, Prompts, RewardConfig, StopReason
-from rlef.evaluation.episodes import Progress, run_episodes, total_wall_s, with_public_tests
+from rlef.evaluation.episodes import run_episodes, total_wall_s, with_public_tests
+from rlef.evaluation.progress import Progress
 from rlef.evaluation.results import EPISODES, write_results
 from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
-from rlef.evaluation.episodes import Progress, problem_hash, read_episodes, total_wall_s
+from rlef.evaluation.episodes import outcome_of, problem_hash, read_episodes, total_wall_s
+from rlef.evaluation.progress import Progress, Tally
 from rlef.evaluation.results import EPISODES, write_results
 from rlef.evaluation.sample_files import Sample, SamplesError, check_metrics, read_samples
 from rlef.evaluation.specs import MetricSpec
@@ -123,10 +124,10 @@ def judge_samples(
     hashes = {problem.name: problem_hash(problem) for problem in problems}
     found = _found(run, samples, hashes)
     todo = [place for place in range(len(samples)) if place not in found]
-    solved = sum(record.solved for record in found.values())
-    total = len(samples)
-    show(Progress(name=EPISODES, done=len(found), total=total, solved=solved, new=0))
-    started, session, new = time.perf_counter(), f"{time.time():.3f}", 0
+    tally = Tally(EPISODES, len(samples))
+    tally.add(((place, outcome_of(found[place])) for place in found), new=False)
+    show(tally.progress())
+    started, session = time.perf_counter(), f"{time.time():.3f}"
     jobs = (final_job(samples[place].problem, samples[place].program) for place in todo)
     with Sandbox(workers=usable_cores()) as sandbox:
         waiting: list[dict[str, Any]] = []
@@ -137,8 +138,7 @@ def judge_samples(
                 sample = samples[place]
                 record = _record(sample, report)
                 found[place] = record
-                solved += record.solved
-                new += 1
+                tally.add([(place, outcome_of(record))])
                 waiting.append(
                     {
                         **episode_to_json(record),
@@ -152,12 +152,12 @@ def judge_samples(
                 if time.perf_counter() - written >= _WRITE_EVERY_S:
                     run.append_rollouts(EPISODES, waiting)
                     waiting, written = [], time.perf_counter()
-                    done = len(found)
-                    show(Progress(name=EPISODES, done=done, total=total, solved=solved, new=new))
+                    show(tally.progress())
         finally:
             if waiting:
                 run.append_rollouts(EPISODES, waiting)
-    show(Progress(name=EPISODES, done=len(found), total=total, solved=solved, new=max(new, 1)))
+    if todo:
+        show(tally.progress())
     records = [found[place] for place in range(len(samples))]
     if missing_failed:
         missing = [problem for problem in problems if problem.name in coverage.without_sample]

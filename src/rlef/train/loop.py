@@ -38,7 +38,8 @@ from rlef.environment import (
     reveal_private_tests,
 )
 from rlef.evaluation import episode_statistics
-from rlef.evaluation.episodes import in_lines, run_episodes, with_public_tests
+from rlef.evaluation.episodes import run_episodes, with_public_tests
+from rlef.evaluation.progress import in_lines
 from rlef.learner.checkpoint import restore_learner, restore_policy, save_learner, save_policy
 from rlef.learner.notices import adapter_line, gap_alarm
 from rlef.learner.ppo import PPOLearner
