@@ -64,7 +64,7 @@ def test_new_run_ends_with_table_and_page(rlef: Any) -> None:
     code, out, err = rlef("train", "tiny.yaml", "learner.lr=2e-4", "--out", "one")
     assert code == 0
     assert out.startswith("tiny · 10 parameters · 3 updates")
-    assert out.rstrip().endswith("one        next: rlef report one")
+    assert out.rstrip().endswith("one        report: one/report.html")
     assert err.splitlines()[1].split() == ["1/3", "-", "25.0", *"------"]
     assert err.splitlines()[3].split() == ["3/3", "-", "25.0", *"------"]  # evaluations come
     run = RunFolder.open("one")
@@ -133,7 +133,7 @@ def test_several_seeds_end_with_their_table(rlef: Any) -> None:
     assert code == 0
     assert sorted(path.name for path in Path("many").iterdir()) == ["seed-5", "seed-6"]
     assert "seed: 6" in RunFolder.open("many/seed-6").read_config()
-    assert out.splitlines()[-3].split()[:3] == ["mean", "50.0", "±0.0"]
+    assert out.splitlines()[-2].split()[:3] == ["mean", "50.0", "±0.0"]
 
 
 def test_several_seeds_stopped_go_on_with_the_same_words(

@@ -63,7 +63,7 @@ def test_what_was_not_evaluated_is_a_dash(summary: dict[str, Any]) -> None:
     assert "hidden detail 1@3" not in rows
 
 
-def test_final_screen_fits_80_characters_and_ends_with_the_next_command(
+def test_final_screen_fits_80_characters_and_ends_with_the_page(
     summary: dict[str, Any],
 ) -> None:
     text = text_of(summary_table(summary, Path("runs/mini")))
@@ -72,7 +72,7 @@ def test_final_screen_fits_80_characters_and_ends_with_the_next_command(
     assert "gain in 1@3: +32.3 points, 95 % interval +28.3 to +36.3" in text
     assert "500 test problems, 1 episode each" in text
     assert "12 rollouts masked (judge infrastructure)" in text
-    assert text.rstrip().endswith("runs/mini        next: rlef report runs/mini")
+    assert text.rstrip().endswith("runs/mini        report: runs/mini/report.html")
 
 
 def with_second_setting(summary: dict[str, Any]) -> dict[str, Any]:

@@ -134,15 +134,20 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def print_rich(renderable: object) -> None:
-    """Prints a table or text of ``rich`` to stdout, with colour on a terminal only."""
+    """Prints a table or text of ``rich`` to stdout, with colour on a terminal only.
+
+    What looks like markup is text. What is no terminal has no width, unless ``COLUMNS`` says one.
+    """
     from rich.console import Console
     from rich.segment import Segment, Segments
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    from rlef.report.fitted import output_width
+
+    console = Console(width=output_width(), highlight=False, markup=False, emoji=False)
     segments = console.render(renderable)  # type: ignore[arg-type]
     shown = [s if s.control else Segment(printable(s.text), s.style) for s in segments]
     with stdout_named():
-        console.print(Segments(shown), end="")
+        console.print(Segments(shown), end="", crop=False)
 
 
 def quiet_transformers() -> None:

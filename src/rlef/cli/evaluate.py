@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -328,6 +328,8 @@ def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> No
     from rlef.report import comparison_table
 
     runs = [compared_run(path) for path in paths]
+    if runs[0].label == runs[1].label:  # of equal names in different folders
+        runs = [replace(run, label=str(path)) for run, path in zip(runs, paths, strict=True)]
     specs = shared_metrics(runs, metrics)
     comparison = compare_runs(runs[0], runs[1], specs)
     if as_json:

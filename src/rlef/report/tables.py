@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
-    from rich.table import Table
+
+from rlef.report.fitted import FittedTable, short_names
 
 Summary = Mapping[str, Any]
 
@@ -156,30 +157,37 @@ def summary_table(summary: Summary, run_path: Path | None = None) -> "Group":
             parts.append(Text(f"\n{setting_name(one)}"))
         stages = [one.get(key) or {} for key in COLUMNS]
         rows = stage_rows(stages, int(one["turn_limit"]))
-        parts.append(_rich_table(["", *COLUMNS.values()], rows))
+        parts.append(_table(["", *COLUMNS.values()], rows))
     parts += [Text(line, style="dim") for line in notes(summary)]
     if run_path is not None:
-        parts.append(Text(f"\n{run_path}        next: rlef report {run_path}"))
+        parts.append(Text(f"\n{run_path}        report: {run_path / 'report.html'}"))
     return Group(*parts)
 
 
-def evaluation_table(stage: Summary, turn_limit: int) -> "Table":
+def evaluation_table(stage: Summary, turn_limit: int) -> FittedTable:
     """One evaluation, for ``rich`` to print."""
-    return _rich_table(["", "%"], stage_rows([stage], turn_limit))
+    return _table(["", "%"], stage_rows([stage], turn_limit))
 
 
-def metrics_table(summary: Summary) -> "Table":
+def metrics_table(summary: Summary) -> FittedTable:
     """Metrics of an evaluation with both intervals, for ``rich`` to print."""
     rows = [
         Row(name, (percent(one["estimate"]), _span(one, ""), _span(one, "_problems")))
         for name, one in summary["metrics"].items()
     ]
-    return _rich_table(["metric", "%", "95 %, samples", "95 %, problems"], rows)
+    return _table(["metric", "%", "95 %, samples", "95 %, problems"], rows)
 
 
-def comparison_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
-    """A comparison of two evaluations, for ``rich`` to print."""
-    return _rich_table(headings, [Row(row[0], tuple(row[1:])) for row in rows])
+def comparison_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> FittedTable:
+    """A comparison of two evaluations, for ``rich`` to print.
+
+    Args:
+        headings: As ``Comparison.headings``: the second and third are the names of the runs, which
+            are shortened where they leave no room for the numbers.
+        rows: As ``Comparison.rows``.
+    """
+    short = [headings[0], *short_names(headings[1:3]), *headings[3:]]
+    return FittedTable(headings=headings, rows=rows, short=short)
 
 
 def summary_markdown(summary: Summary) -> str:
@@ -240,7 +248,7 @@ def seeds_table(summaries: Sequence[Summary]) -> "Group":
     first = summaries[0]
     return Group(
         Text(_seeds_headline(summaries), style="bold"),
-        _rich_table(seeds_headings(int(first["turn_limit"])), rows),
+        _table(seeds_headings(int(first["turn_limit"])), rows),
         Text(_SEEDS_NOTE, style="dim"),
     )
 
@@ -307,19 +315,13 @@ def _count(number: int) -> str:
     return str(number)
 
 
-def _rich_table(headings: Sequence[str], rows: Sequence[Row]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for i, heading in enumerate(headings):
-        broken = heading.replace(", ", ",\n")  # 80 characters must do
-        table.add_column(broken, no_wrap=True, justify="right" if i else "left")
-    for row in rows:
-        table.add_row(row.label, *row.cells)
-    return table
+def _table(headings: Sequence[str], rows: Sequence[Row]) -> FittedTable:
+    return FittedTable(headings=headings, rows=[(row.label, *row.cells) for row in rows])
 
 
 def _markdown_table(headings: Sequence[str], rows: Sequence[Row]) -> str:
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     lines += [[row.label, *row.cells] for row in rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines
+    )
