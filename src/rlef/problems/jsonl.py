@@ -7,12 +7,12 @@ All other fields may be left out. See ``docs/own-problems.md``.
 """
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlef.problems.checker_names import TESTLIB, wrong_checker
 from rlef.problems.jsontext import strict_json
 from rlef.problems.literals import literal_value, python_output
 from rlef.problems.options import Options
@@ -24,6 +24,8 @@ _FIELDS = tuple(field.name for field in fields(Problem))
 _DEFAULTS = {field.name: field.default for field in fields(Problem)}
 _TEXTS = ("family", "hidden_detail", "difficulty", "source", "date")
 _LISTS = ("solutions", "incorrect_solutions", "cpp_solutions", "incorrect_cpp_solutions", "tags")
+_MOST = {"cpu_s": 1e5, "memory_mb": 1 << 20}
+"""The judge's own limits."""
 _NOT_JSON = "allowed with mode function: inputs that are JSON lists, outputs that are JSON"
 _NO_VALUE = "allowed as outputs: JSON without NaN, infinities and keys that stand twice"
 _CALL = 'allowed: a list of arguments, or {"call": EXPRESSION, "setup": CODE}'
@@ -50,7 +52,7 @@ def _problem(record: Record) -> Problem:
     language = _one_of(record, "language", ("python", "cpp"))
     if mode == "function" and language != "python":
         raise record.error("language", f"is {language!r}; allowed with mode function: python")
-    checker = record.get("checker", (str,), "tokens")
+    checker = _checker(record, mode)
     checker_source = record.get("checker_source", (str,), None)
     if (checker == "testlib") != (checker_source is not None):
         raise record.error("checker_source", "needed with checker testlib, allowed only there")
@@ -155,9 +157,23 @@ def _check_code(
             raise record.error(field, f"test {number}: {name} does not parse: {error}") from None
 
 
+def _checker(record: Record, mode: str) -> str:
+    """The checker's name; what the judge would refuse of the record is refused here."""
+    checker: str = record.get("checker", (str,), "tokens")
+    lacks_source = checker == TESTLIB and record.fields.get("checker_source") is None
+    wrong = wrong_checker(checker, mode)
+    if wrong is not None and not lacks_source:
+        raise record.error("checker", wrong)
+    if record.fields.get("language") == "cpp" and record.fields.get("prelude"):
+        raise record.error("prelude", "allowed with language python only")
+    return checker
+
+
 def _positive(record: Record, field: str, kinds: tuple[type, ...]) -> Any:
     """An optional number above zero."""
     value = record.get(field, kinds, None)
-    if value is not None and not 0 < value < math.inf:
-        raise record.error(field, f"is {value}; allowed: a number above 0")
+    most = _MOST[field]
+    if value is not None and not 0 < value <= most:
+        shown = f"a number of {len(str(value))} digits" if abs(value) > 1e300 else str(value)
+        raise record.error(field, f"is {shown}; allowed: a number above 0, at most {most:.0f}")
     return value

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from rlef.problems.checker_names import wrong_checker
 from rlef.problems.errors import ProblemError
 from rlef.problems.odd import OddRows
 from rlef.problems.types import Problem
@@ -46,6 +47,9 @@ class Options:
         for name in ("untested", "broken"):
             self.one_of(name, ("error", "skip"), "error")
         self.number("first", 1)
+        wrong = wrong_checker(self.values.get("checker", "tokens"), "stdin")
+        if wrong is not None:
+            raise self.error(f"checker {wrong}")
 
     def one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         """An option with few values."""
