@@ -171,6 +171,11 @@ def test_unknown_key_below_a_plain_value() -> None:
         ("seed: !!python/object:os.system x", ":1: not YAML: could not determine a constructor"),
         ("a: 1\n---\nb: 2", ":2: not YAML: "),
         ("name: &a [*a]", ":1: name contains itself"),
+        ("seed: 1\nname: a\0", r":2: not YAML: holds the character '\x00'"),
+        ("seed: 1\nna\x1bme: a", r":2: not YAML: holds the character '\x1b'"),
+        (f"name: a\nseed: {'9' * 5000}", ":2: not YAML: a number of 5000 digits"),
+        ("name: a\nlearner: " + "[" * 3000, ": not YAML: brackets too deep"),
+        ("learner:\n  <<: {lr: 1}", ":2: << (merge) is not in YAML 1.2; allowed: keys"),
         ("name: 2026-01-01\nseed: x", ':2: seed: must be a valid integer, not "x"'),
     ],
 )
@@ -211,3 +216,27 @@ def test_required_key_is_named() -> None:
 
     with pytest.raises(ConfigError, match="model is missing and has no default"):
         load_config(Needs, None, [])
+
+
+def test_text_that_is_not_utf8_names_the_line(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_bytes(b"seed: 1\nname: \xff\n")
+    assert error_of(tmp_path / "r.yaml") == f"{tmp_path}/r.yaml:2: not UTF-8; allowed: YAML text"
+    assert error_of(tmp_path) == f"{tmp_path} is a folder; allowed: a YAML file"
+
+
+def test_a_shipped_name_goes_before_a_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mini").write_text("seed: 77\n")
+    monkeypatch.chdir(tmp_path)
+    from rlef.train.recipe import TrainConfig
+
+    assert load_config(TrainConfig, "mini", []).seed == 0
+    assert load_config(Config, "./mini", []).seed == 77
+
+
+def test_an_error_between_settings_is_placed_where_the_command_line_took_part(
+    tmp_path: Path,
+) -> None:
+    recipe = write(tmp_path, "seed: 1\nlimit: 4\n")
+    assert error_of(recipe, "limit=13") == "command line: limit must not be 13"

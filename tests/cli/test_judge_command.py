@@ -87,3 +87,67 @@ def test_program_that_cannot_be_read(rlef: Any, problems: str, tmp_path: Path) -
     code, _, err = rlef("judge", tmp_path / "latin.py", "--data", problems, "--problem", "double")
     assert code == 2
     assert "is not UTF-8" in err
+
+
+def test_two_files_stand_for_a_problem(rlef: Any, program: Callable[[str], Path]) -> None:
+    path = program(DOUBLE)
+    given, expected = path.with_name("in.txt"), path.with_name("out.txt")
+    given.write_text("21\n")
+    expected.write_text("42\n")
+    code, out, err = rlef("judge", path, "--input", given, "--expected", expected)
+    assert (code, out.splitlines()[-1], err) == (0, "in.txt: AC, 1 of 1 tests", "")
+    expected.write_text("43\n")
+    assert rlef("judge", path, "--input", given, "--expected", expected).code == 1
+
+
+CPP = "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << 2 * n; }\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "verdict", "is_said"),
+    [
+        ("a.cpp", [], "AC", True),
+        ("a.cc", ["--language", "cpp"], "AC", False),
+        ("a.txt", ["--language", "cpp"], "AC", False),
+        ("a.txt", [], "CE", False),
+        ("a.cpp", ["--language", "python"], "CE", False),
+    ],
+)
+def test_the_language_is_told_or_the_files_or_the_problems(
+    rlef: Any,
+    problems: str,
+    tmp_path: Path,
+    name: str,
+    words: list[str],
+    verdict: str,
+    is_said: bool,
+) -> None:
+    path = tmp_path / name
+    path.write_text(CPP)
+    _, out, err = rlef("judge", path, "--data", problems, "--problem", "double", *words)
+    assert out.splitlines()[-1].startswith(f"double: {verdict}, ")
+    assert ("judged as C++, by its name; double is a problem in Python" in err) == is_said
+
+
+def test_an_error_of_compiling_stands_once(
+    rlef: Any, problems: str, program: Callable[[str], Path]
+) -> None:
+    words = ["--data", problems, "--problem", "double"]
+    code, out, _ = rlef("judge", program("print("), *words)
+    assert code == 1
+    assert out.count("SyntaxError") == 1
+    assert [line.split()[2] for line in out.splitlines() if line[:4].strip().isdigit()] == [
+        *("CE", "CE", "CE")
+    ]
+    _, out, _ = rlef("judge", program("print("), *words, "--json")
+    assert len(json.loads(out)["tests"]) == 3
+
+
+def test_a_slow_test_is_named(
+    rlef: Any, problems: str, program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlef.cli.judge._SILENT_S", 0.0)
+    path = program("import time\ntime.sleep(0.2)\n" + DOUBLE)
+    code, _, err = rlef("judge", path, "--data", problems, "--problem", "double")
+    assert code == 0
+    assert "test 2 of 3 runs, for at most 10 s" in err

@@ -124,7 +124,7 @@ def _row(line: bytes, number: int, path: Path) -> Record | None:
     except UnicodeDecodeError as error:
         raise RowError(f"{place}: cannot be read ({error})") from None
     except (ValueError, RecursionError) as error:
-        raise RowError(f"{place}: broken JSON ({error})") from None
+        raise RowError(f"{place}: broken JSON ({_json_words(error)})") from None
     return _record(place, fields, path)
 
 
@@ -166,6 +166,15 @@ def _parquet_rows(path: Path) -> Iterator[Record]:
                     yield Record(f"{path}, row {number}", fields, path.name)
     except pyarrow.ArrowException as error:
         raise ProblemError(f"{path}: cannot be read ({_one_line(error)})") from None
+
+
+def _json_words(error: Exception) -> str:
+    """What is wrong in a line, without a line number of its own."""
+    if not isinstance(error, json.JSONDecodeError):
+        return _one_line(error)
+    if error.pos >= len(error.doc.rstrip()):
+        return f"{error.msg}, where the line ends"
+    return f"{error.msg}, column {error.pos + 1}"
 
 
 def _one_line(error: BaseException) -> str:

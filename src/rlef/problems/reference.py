@@ -83,7 +83,7 @@ def _judged(references: list[Reference]) -> "list[JudgeReport]":
         for reference in references
     ]
     try:
-        with Sandbox(workers=os.cpu_count() or 1) as sandbox:
+        with Sandbox(workers=usable_cores()) as sandbox:
             return sandbox.judge_many(jobs)
     except SandboxError as error:
         raise ProblemError(f"expected values cannot be made: {error}") from None
