@@ -17,7 +17,7 @@ from rlef.train.recipe import TrainConfig
 TINY = [
     *("updates=2", "rollout.batch=4", "learner.minibatch=4", "checkpoint_every=1"),
     *("rollout.max_new_tokens=24", "rollout.group=4", "rollout.turn_limit=3", "eval.problems=2"),
-    "learner.warmup_updates=0",
+    *("learner.warmup_updates=0", "data.test=mini:valid"),
 ]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
+"""The second is Qwen2.5-Coder-0.5B-Instruct, rounded to 4 bits (Q4_K_M) and dequantised."""
 SOURCE = Path(__file__).parents[2] / "src"
 
 

@@ -19,6 +19,7 @@ TINY = [
         "rollout.max_new_tokens=72",
         "rollout.group=4",
         "learner.warmup_updates=0",
+        "data.test=mini:valid",
     ),
 ]
 

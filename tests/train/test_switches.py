@@ -18,7 +18,7 @@ from rlef.train.recipe import TrainConfig
 TINY = [
     *("updates=2", "rollout.batch=4", "learner.minibatch=4", "checkpoint_every=1"),
     *("rollout.max_new_tokens=64", "rollout.group=4", "rollout.turn_limit=2", "eval.problems=1"),
-    "eval.also=null",
+    *("eval.also=null", "data.test=mini:valid"),
     *("eval.random_feedback=false", "learner.warmup_updates=0", "learner.lr=1e-3"),
     "keep_checkpoints=2",
 ]
