@@ -48,6 +48,7 @@
 #define WINDOW_S 0.25
 #define PATIENCE 3.0
 #define STARVED_SHARE 0.9
+#define SLEEPS "\nvoluntary_ctxt_switches:"
 #define HUGE_PAGE (2UL << 20)
 
 enum { VERSION = 3 }; /* as in spawn.py: another one when a structure or a function changes */
@@ -193,9 +194,10 @@ static void become_program(const struct request *r)
 static double larger(double a, double b) { return a > b ? a : b; }
 static double smaller(double a, double b) { return a < b ? a : b; }
 
-/* Seconds that a thread stood ready without a core until now. */
+/* How long a thread stood ready without a core until now, and how often it went to sleep: -1 if it
+ * sleeps now. */
 struct delay {
-    long thread;
+    long thread, sleeps;
     double s;
 };
 
@@ -203,7 +205,7 @@ struct delay {
 struct look {
     double sum, longest; /* seconds ready without a core: of all together, of the one most delayed */
     int ready;           /* one runs or stands ready now: its last wait may not be told yet */
-    int on_disk;         /* one waits for the machine's disk or memory */
+    int awake;           /* one such has not slept since the last look */
 };
 
 /* Reads a small file into text, which it ends with 0. Returns 0, or -1. */
@@ -222,9 +224,9 @@ static int read_small(int folder, long thread, const char *name, char *text, siz
 /* Looks at the threads of a process. Returns 0, or -1 where their delays are not known. */
 static int look_at(int proc, pid_t pid, struct delay *known, struct look *seen)
 {
-    struct delay found[THREADS] = {{0, 0.0}};
+    struct delay found[THREADS] = {{0, 0, 0.0}};
     int count = 0, told = 0;
-    char path[64], text[512];
+    char path[64], text[4096];
     memset(seen, 0, sizeof *seen);
     snprintf(path, sizeof path, "%d/task", (int)pid);
     int folder = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -238,22 +240,26 @@ static int look_at(int proc, pid_t pid, struct delay *known, struct look *seen)
         if (entry->d_name[0] == '.')
             continue;
         long thread = strtol(entry->d_name, NULL, 10);
-        char *end;
-        if (read_small(folder, thread, "stat", text, sizeof text) == 0 &&
-            (end = strrchr(text, ')')) != NULL && end[1] == ' ') {
-            seen->ready |= end[2] == 'R';
-            seen->on_disk |= end[2] == 'D';
-        }
         unsigned long long run, wait;
+        if (read_small(folder, thread, "status", text, sizeof text) != 0)
+            continue;
+        const char *state = strstr(text, "\nState:\t"), *sleeps = strstr(text, SLEEPS);
+        int ready = state != NULL && state[8] == 'R';
+        struct delay now = {thread, -1, 0.0};
+        if (ready && sleeps != NULL)
+            now.sleeps = strtol(sleeps + strlen(SLEEPS), NULL, 10);
         if (read_small(folder, thread, "schedstat", text, sizeof text) != 0 ||
             sscanf(text, "%llu %llu", &run, &wait) != 2)
             continue;
         told |= run > 0;
-        struct delay now = {thread, 1e-9 * (double)wait};
+        now.s = 1e-9 * (double)wait;
         double before = 0.0;
         for (int i = 0; i < THREADS && known[i].thread != 0; i++)
-            if (known[i].thread == now.thread)
+            if (known[i].thread == thread) {
                 before = known[i].s;
+                seen->awake |= ready && known[i].sleeps == now.sleeps;
+            }
+        seen->ready |= ready;
         seen->sum += larger(0.0, now.s - before);
         seen->longest = larger(seen->longest, now.s - before);
         found[count++] = now;
@@ -271,13 +277,14 @@ struct idle {
 
 static void add_idle(struct idle *idle, double s, const struct look *seen)
 {
-    if (seen->on_disk)
-        s = smaller(s, 0.0);
-    idle->open = larger(0.0, idle->open + s);
-    if (!seen->ready) {
-        idle->sure += idle->open;
-        idle->open = 0.0;
+    if (s < 0.0 || !seen->ready) {
+        idle->open = larger(0.0, idle->open + s);
+        s = 0.0;
     }
+    if (seen->awake)
+        return;
+    idle->sure += idle->open;
+    idle->open = s;
 }
 
 /* Whether a process has made others, which the filter forbids programs: it then waits for them. */
@@ -302,7 +309,7 @@ static int watch(const struct request *r, pid_t pid, int pidfd)
     double start = seconds(CLOCK_MONOTONIC), now = start, mark = start;
     double used = 0.0, mark_used = 0.0;
     struct idle all = {0.0, 0.0}, each = {0.0, 0.0};
-    struct delay delays[THREADS] = {{0, 0.0}};
+    struct delay delays[THREADS] = {{0, 0, 0.0}};
     for (;;) {
         double step = smaller(larger((r->cpu_s - used) / cpus, 0.002), WINDOW_S);
         step = smaller(step, larger(r->wall_s - (now - start), 0.002));

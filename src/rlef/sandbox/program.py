@@ -4,31 +4,26 @@ Runs in the jail's bare interpreter, see ``zygote.py``. Standard library only.
 """
 
 import _sitebuiltins
-import _thread
-import atexit
 import builtins
 import collections
 import contextlib
 import fcntl
-import gc
-import io
 import json
 import linecache
 import marshal
 import os
 import resource
 import sys
-import threading
 import traceback
 import types
 from collections.abc import Callable
 from typing import Any
 
+from rlef.sandbox.ending import exit_status, finish, flush_early, streams, write_all
+
 PROGRAM = "solution.py"
 PRELUDE = "prelude.py"
 CALL = "test"
-KEPT: list[object] = []
-"""What shall not die before its process does."""
 RESULT_FD = 3
 CODE_FD = 4
 LINE_CHARS = 400
@@ -39,21 +34,8 @@ SCALARS = frozenset({str, int, float, bool, types.NoneType, bytes, complex})
 DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
 # A program may replace the originals.
 dumps, loads, represent = json.dumps, json.loads, repr
-kind_of = type
 digits, allow_digits = sys.get_int_max_str_digits, sys.set_int_max_str_digits
-FINALIZED = (
-    *(b"class", b"open", b"File", b"Wrapper", b"Buffered", b"type", b"yield", b"async"),
-    *(b"exec", b"eval", b"__del__", b"__import__", b"weakref"),
-)
-"""Words of which a program has one if its objects do something when they die: of their own, of
-files that write late, of generators that end."""
 COMPILE_ERRORS = (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Writes every byte."""
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 REHEARSALS = (
@@ -86,7 +68,6 @@ def warm_up() -> None:
             for fd, name in enumerate(names[:3]):
                 setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
             run(b"", source, entry_point, "", True, lambda status: None)
-    KEPT.clear()
     linecache.clearcache()
     for name, value in zip(names, kept, strict=True):
         setattr(sys, name, value)
@@ -132,8 +113,12 @@ def lines_of(text: str) -> list[str]:
 
 def uncaught(error: BaseException, source: bytes) -> int:
     """Reports an uncaught error, by the program's own hook if it set one. Returns the status."""
-    hook = sys.excepthook
-    if hook is EXCEPTHOOK or isinstance(error, MemoryError):
+    hook = getattr(sys, "excepthook", EXCEPTHOOK)
+    if isinstance(error, MemoryError):
+        report_error(error, source)
+        return 1
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+    if hook is EXCEPTHOOK:
         report_error(error, source)
         return 1
     try:
@@ -192,61 +177,6 @@ def encoded(value: object) -> str:
         return dumps({PYTHON: represent(copy)} if kinds else copy)
     finally:
         allow_digits(most)
-
-
-def exit_status(code: object) -> int:
-    """Exit status of ``SystemExit(code)``, by the interpreter's rules."""
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        number = int.__add__(code, 0)  # a subclass may have operators of its own
-        return int.__and__(number, 0xFF) if -(2**63) <= number < 2**63 else 255
-    write_all(2, f"{code}\n".encode("utf-8", "backslashreplace"))
-    return 1
-
-
-def flush() -> int:
-    """Flushes the standard streams. Returns 120, as the interpreter does, if that fails."""
-    status = 0
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None and not stream.closed:
-                stream.flush()
-        except Exception:
-            status = 120
-    return status
-
-
-def finalizes(source: bytes) -> bool:
-    """Whether objects of the program may do something when they die."""
-    for word in FINALIZED:  # noqa: SIM110  # any() may be another by now
-        if word in source:
-            return True
-    return False
-
-
-def finish(source: bytes) -> int:
-    """What the interpreter does at its end: waits for threads, runs hooks, flushes, finalizes.
-
-    Finalizing matters: a known fast-output idiom writes only when its buffer object dies. It costs
-    a fifth of a trivial test, and more where there are many objects, so it is left out where
-    nothing but memory can be finalized.
-    """
-    if _thread._count() or threading._threading_atexits:  # type: ignore[attr-defined]
-        threading._shutdown()  # type: ignore[attr-defined]  # 0.1 ms of a trivial test's 1.0
-    atexit._run_exitfuncs()
-    status = flush()
-    main = sys.modules.pop("__main__", None)
-    sys.modules.pop("solution", None)
-    if finalizes(source):
-        for value in [*getattr(main, "__dict__", {}).values()]:
-            if kind_of(value) in (io.TextIOWrapper, io.BufferedWriter) and not value.closed:
-                value.flush()  # the collector might close the file below it first
-        value = main = None
-        gc.collect()
-    else:
-        KEPT.append(main)
-    return flush() or status
 
 
 def read_all(fd: int) -> bytes:
@@ -399,7 +329,7 @@ def run(
     sys.argv = [PROGRAM]
     linecache.cache[PROGRAM] = (lambda: source.decode("utf-8", "replace"),)  # read if asked for
     given = b"" if entry_point is None else read_all(0)
-    status = 0
+    status, first = 0, streams()
     try:
         try:
             for code in codes:
@@ -412,6 +342,7 @@ def run(
         finally:
             sys.settrace(None)
             sys.setprofile(None)
+            flush_early()
     except SystemExit as error:
         status = exit_status(error.code)
     except BaseException as error:
@@ -419,8 +350,7 @@ def run(
     del module, codes, code
     limit(max(sys.getrecursionlimit(), 1000))  # the interpreter ends from far fewer frames
     try:
-        status = finish(prelude + source) or status
+        finish(prelude + source, first if entry_point is None else None, leave, status)
     except BaseException as error:
         report_error(error, source)
-        status = 1
-    leave(status)
+        leave(1)

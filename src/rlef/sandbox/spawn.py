@@ -336,35 +336,42 @@ class Look(NamedTuple):
     sum: float = 0.0  # seconds ready without a core: of all together
     longest: float = 0.0  # and of the one most delayed
     ready: bool = False  # one runs or stands ready now: its last wait may not be told yet
-    on_disk: bool = False  # one waits for the machine's disk or memory
+    awake: bool = False  # one such has not slept since the last look
 
 
-def look_at(proc: int, pid: int, known: dict[str, float]) -> tuple[Look, bool]:
+def look_at(proc: int, pid: int, known: dict[str, tuple[float, int]]) -> tuple[Look, bool]:
     """Looks at the threads of a process, and whether their delays are told; updates ``known``."""
-    delays: dict[str, float] = {}
-    states, told = "", False
+    found: dict[
+        str, tuple[float, int]
+    ] = {}  # how long it stood ready; how often it had slept, or -1
+    told = ready = awake = False
     try:
         folder = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
     except OSError:
         return Look(), False
     for thread in os.listdir(folder):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            states += read_small(folder, f"{thread}/stat").rpartition(b") ")[2][:1].decode()
+            status = read_small(folder, f"{thread}/status")
             run, wait, *_ = read_small(folder, f"{thread}/schedstat").split()
             told = told or int(run) > 0
-            delays[thread] = 1e-9 * int(wait)
+            sleeps = int(status.partition(b"\nvoluntary_ctxt_switches:")[2].split()[0])
+            found[thread] = 1e-9 * int(wait), -1
+            if b"\nState:\tR" in status:
+                found[thread] = 1e-9 * int(wait), sleeps
+                ready = True
+                awake = awake or known.get(thread, (0.0, -1))[1] == sleeps
     os.close(folder)
-    waited = [max(0.0, s - known.get(thread, 0.0)) for thread, s in delays.items()] or [0.0]
+    waited = [max(0.0, s - known.get(name, (0.0, 0))[0]) for name, (s, _) in found.items()] or [0.0]
     known.clear()
-    known.update(delays)
-    return Look(sum(waited), max(waited), "R" in states, "D" in states), told
+    known.update(found)
+    return Look(sum(waited), max(waited), ready, awake), told
 
 
 def read_small(folder: int, name: str) -> bytes:
     """The start of a file."""
     fd = os.open(name, os.O_RDONLY, dir_fd=folder)
     try:
-        return os.read(fd, 512)
+        return os.read(fd, 4096)
     finally:
         os.close(fd)
 
@@ -389,10 +396,12 @@ class Idle:
 
     def add(self, s: float, seen: Look) -> None:
         """Adds the time since the last look."""
-        self.open = max(0.0, self.open + (min(s, 0.0) if seen.on_disk else s))
-        if not seen.ready:
+        if s < 0.0 or not seen.ready:
+            self.open = max(0.0, self.open + s)
+            s = 0.0
+        if not seen.awake:
             self.sure += self.open
-            self.open = 0.0
+            self.open = s
 
 
 def watch(request: Request, pid: int, pidfd: int) -> int:
@@ -408,7 +417,7 @@ def watch(request: Request, pid: int, pidfd: int) -> int:
     start = now = mark = time.monotonic()
     used = mark_used = 0.0
     together, each = Idle(), Idle()
-    known: dict[str, float] = {}
+    known: dict[str, tuple[float, int]] = {}
     while True:
         left_s = min((request.cpu_s - used) / cpus, request.wall_s - (now - start))
         if poll.poll(1000 * min(max(left_s, 0.002), WINDOW_S)):

@@ -32,7 +32,7 @@ if __name__ == "__main__":  # hollow packages: the real ones would bring the tru
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [os.path.dirname(__file__)]
 
-from rlef.sandbox import landlock, namespaces, program, seccomp, spawn
+from rlef.sandbox import ending, landlock, namespaces, program, seccomp, spawn
 
 USUAL_MODULES = (
     "array bisect collections copy datetime decimal fractions functools heapq io itertools "
@@ -291,7 +291,7 @@ def main(control: socket, settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a namespace is then immune
     program.warm_up()
     name = program.PROGRAM
-    for module in (landlock, namespaces, program, seccomp, spawn):
+    for module in (ending, landlock, namespaces, program, seccomp, spawn):
         del sys.modules[module.__name__]
     del sys.modules["rlef"], sys.modules["rlef.sandbox"]
     del os.environ["LD_BIND_NOW"]  # ours alone

@@ -63,7 +63,7 @@ CASES = (
         "def f():\n    x = []\n    for _ in range(10**5): x = [x]\n    return x"),
     lie("true-for-one", "True for 1", "def f(): return True", WA, "types count", "1"),
     lie("one-for-true", "1 for True", "def f(): return 1", WA, "types count", "true"),
-    lie("float-for-int", "1.0 for 1", "def f(): return 1.0", WA, "types count", "1"),
+    lie("float-for-int", "1.0 for 1", "def f(): return 1.0", AC, "equal numbers are equal", "1"),
     lie("text-for-int", "'1' for 1", "def f(): return '1'", WA, "types count", "1"),
     lie("none", "nothing", "def f(): pass", WA, "null is a value, a wrong one"),
     lie("nan", "nan, which equals nothing", "def f(): return float('nan')", NEVER, "never right",
