@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from rlef.config import dump_config, load_config
 from rlef.run import RunDamagedError, RunFolder
-from rlef.train.loop import learn, train
+from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -148,23 +148,19 @@ def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> N
     assert all(best[name].equal(last[name]) for name in last) == is_last
 
 
-def test_a_gap_between_sampler_and_learner_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from rlef.learner import notices
-
+def test_a_gap_between_sampler_and_learner_is_said_once(whole: RunFolder) -> None:
     told: list[str] = []
-    display = Silent(stop_after=2)
-    monkeypatch.setattr(display, "message", told.append)
-    monkeypatch.setattr(notices, "gap_limit", lambda *, float32: 1e-12)
-    words = ["updates=2", "rollout.batch=2", "learner.minibatch=2", "checkpoint_every=2"]
-    words += ["rollout.turn_limit=1", "rollout.max_new_tokens=8", "eval.problems=2"]
-    config = load_config(TrainConfig, "mini", words)
-    run = RunFolder.create(tmp_path / "run", dump_config(config))
-    with pytest.raises(KeyboardInterrupt):
-        learn(config, run, display)
-    [line] = [line for line in told if "disagree" in line]
-    assert line.startswith("WARNING: sampler and learner disagree")
+    trainer = Trainer.__new__(Trainer)
+    trainer.config = load_config(TrainConfig, whole.config_path, [])
+    trainer.display = Silent()
+    trainer.display.message = told.append  # type: ignore[method-assign]
+    trainer._warned_of_gap = False
+    for line in whole.read_metrics():
+        trainer._warn_of_gap(line)  # of an honest run
+    assert told == []
+    for gap in (0.01, 0.02):
+        trainer._warn_of_gap({"logprob_gap": gap, "bfloat16": 0.0})
+    assert len(told) == 1 and "disagree" in told[0] and "0.01 nats" in told[0]
 
 
 @pytest.mark.parametrize(
