@@ -39,6 +39,10 @@ class RunBusyError(RuntimeError):
     """Another process writes to the run. One line: which, and what to do."""
 
 
+class RunWriteError(RuntimeError):
+    """A file of the run cannot be written, as on a full disk. One line: which, and why."""
+
+
 class RunDamagedError(RuntimeError):
     """A file of the run cannot be read. One line: which, and where."""
 
@@ -352,6 +356,27 @@ def check_free_folder(path: Path) -> None:
         raise RunError(f"{path} is not writable; {allowed}")
 
 
+@contextmanager
+def writing(path: Path, *more: type[Exception]) -> Iterator[None]:
+    """Turns an error of the disk into one that names the file.
+
+    Args:
+        path: What is written.
+        more: Exceptions other than ``OSError`` that mean the same.
+
+    Raises:
+        RunWriteError: It cannot be written.
+    """
+    errors: tuple[type[Exception], ...] = (OSError, *more)
+    try:
+        yield
+    except errors as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise RunWriteError(
+            f"{path} cannot be written ({reason}); what was finished is kept"
+        ) from error
+
+
 def json_value(value: object) -> object:
     """Returns the value with null for what JSON has no number for."""
     if isinstance(value, float):
@@ -370,7 +395,7 @@ def _dump_lines(records: Iterable[Mapping[str, object]]) -> str:
 
 def _append(path: Path, records: Iterable[Mapping[str, object]]) -> None:
     data = _dump_lines(records).encode("ascii")
-    with path.open("a+b") as file:
+    with writing(path), path.open("a+b") as file:
         whole = _length_of_whole_lines(path)
         if whole < file.seek(0, os.SEEK_END):
             file.truncate(whole)
@@ -410,14 +435,15 @@ def _read_lines(path: Path) -> list[Record]:
 
 
 def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _sync(path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_named_and_can_be_removed(whole: RunFolder, tmp_
     run = RunFolder(shutil.copytree(whole.path, tmp_path / "copy"))
     config = load_config(TrainConfig, run.config_path, [])
     run.summary_path.unlink()
-    critic = run.checkpoint_path(6) / "critic.safetensors"
+    critic = run.checkpoint_path(6) / "learner" / "critic.safetensors"
     critic.write_bytes(critic.read_bytes()[:1000])
     with pytest.raises(RunDamagedError, match="update-000006 is damaged"):
         train(config, run, Silent())

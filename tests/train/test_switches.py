@@ -124,8 +124,10 @@ def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -
     again = load_config(TrainConfig, stopped.config_path, [])
     assert again == config
     train(again, stopped, Silent())
-    for file in sorted((whole.path / last).glob("*.safetensors")):
-        ours = load_file(stopped.path / last / file.name)
+    files = sorted((whole.path / last).rglob("*.safetensors"))
+    assert len(files) > 1
+    for file in files:
+        ours = load_file(stopped.path / file.relative_to(whole.path))
         theirs = load_file(file)
         assert all(ours[name].equal(theirs[name]) for name in theirs), file.name
     for name in whole.rollout_names():

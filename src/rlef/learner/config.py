@@ -10,6 +10,8 @@ Advantage = Literal["turn_critic", "token_critic", "grpo", "dr_grpo", "rloo", "r
 KLPlace = Literal[
     "reward_turn_mean", "reward_turn_sum", "reward_token", "loss_k1", "loss_k2", "loss_k3", "none"
 ]
+SaveDtype = Literal["float32", "bfloat16"]
+"""Of the model in a checkpoint."""
 
 
 class LoraSettings(BaseModel):

@@ -1,6 +1,7 @@
 """Low-rank adapters through ``peft``, in place, so that a model keeps its class and its names."""
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,7 +47,9 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft divides it; any number will do
         target_modules="all-linear",
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # peft sets these patterns itself for fused experts
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match")
         torch.manual_seed(seed)
         inject_adapter_in_model(wanted, model)
 
@@ -89,7 +92,8 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
     if not _adapted_layers(model):
         return model
     plain = copy.deepcopy(model)
-    for name, layer in _adapted_layers(plain):
+    # Innermost first: fused experts have an adapter around another one.
+    for name, layer in reversed(_adapted_layers(plain)):
         layer.merge()
         parent, _, own = name.rpartition(".")
         setattr(plain.get_submodule(parent), own, layer.get_base_layer())

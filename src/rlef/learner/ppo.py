@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,12 @@ class PPOLearner:
         critic: a copy of the policy's first weights with a random head; ``None`` without one.
         reference: a frozen copy of the policy's first weights; ``None`` where the policy without
             its adapters serves, or no KL penalty needs it.
-        updates: optimizer steps taken.
+        updates: optimizer steps that the batches so far stand for: the one clock of a run, by
+            which learning rates rise and fall. A batch with fewer rollouts than steps, or with
+            none, takes fewer steps than it stands for.
+        precision: what ``config.precision`` came to, "float32" or "bfloat16".
+        policy_moved: whether the last batch had a gradient for the policy, or was not to have one
+            as the critic warms up.
         calibration: of the critic on the last batch, before it learnt from it.
 
     Raises:
@@ -68,9 +74,8 @@ class PPOLearner:
         total_updates: int | None = None,
     ) -> None:
         check_output_head(policy)
-        self._bfloat16 = config.precision == "bfloat16" or (
-            config.precision == "auto" and multiplies_fast_in_bfloat16(policy.device)
-        )
+        self.precision = resolve_precision(config.precision, policy.device)
+        self._bfloat16 = self.precision == "bfloat16"
         if self._bfloat16:
             use_float32_attention(policy)
         self.config = config
@@ -78,6 +83,7 @@ class PPOLearner:
         self.reference: PreTrainedModel | None = None
         self.critic: Critic | None = None
         self.updates = 0
+        self.policy_moved = False
         self.calibration: tuple[CalibrationBin, ...] = ()
         self._seed = seed
         self._temperature = temperature
@@ -108,7 +114,8 @@ class PPOLearner:
 
         Args:
             batch: The rollouts.
-            steps: Minibatches of equal size to cut it into; there are no empty ones.
+            steps: Minibatches of equal size to cut it into; there are no empty ones. So many
+                updates the batch stands for.
 
         Returns:
             Metrics: means over rollouts (reward), turns (kl, value, return), action tokens
@@ -129,6 +136,8 @@ class PPOLearner:
         metrics["score_s"] = time.perf_counter() - started
         found: dict[str, list[float]] = {}
         policy_steps, has_moved_far = 0, False
+        end = self.updates + steps
+        self.policy_moved = end <= self.config.critic_warmup_updates
         for rows in self._minibatches(len(batch), steps):
             step: _Metrics = {}
             if (
@@ -141,7 +150,9 @@ class PPOLearner:
                 if has_moved_far:
                     self.policy_optimizer.zero_grad()
                 else:
-                    step["grad_norm/policy"] = self._apply_policy()
+                    norm = self._apply_policy()
+                    step["grad_norm/policy"] = norm
+                    self.policy_moved |= norm > 0
                     policy_steps += 1
             if self.critic is not None and self.critic_optimizer is not None:
                 step["loss/value"] = self._critic_gradient(self.critic, batch, scored, rows)
@@ -151,9 +162,15 @@ class PPOLearner:
             self.updates += 1
             for name, value in step.items():
                 found.setdefault(name, []).append(value)
+        self.updates = end
         means = {name: sum(v / len(values) for v in values) for name, values in found.items()}
         counts = {"policy_steps": float(policy_steps), "bfloat16": float(self._bfloat16)}
         return metrics | means | counts
+
+    def pass_over(self, steps: int) -> None:
+        """Lets the updates pass that a batch without any rollout to learn from stands for."""
+        self.updates += steps
+        self.policy_moved = False
 
     def _reference_logprobs(self, batch: RolloutBatch) -> Tensor:
         if self.reference is not None:
@@ -257,6 +274,15 @@ class PPOLearner:
         if not self._bfloat16:
             return nullcontext()
         return torch.autocast(self.policy.device.type, torch.bfloat16)
+
+
+def resolve_precision(
+    precision: Literal["float32", "bfloat16", "auto"], device: torch.device
+) -> Literal["float32", "bfloat16"]:
+    """Returns what ``learner.precision`` comes to on a device."""
+    if precision == "auto":
+        return "bfloat16" if multiplies_fast_in_bfloat16(device) else "float32"
+    return precision
 
 
 def _save_memory(model: nn.Module) -> None:

@@ -139,9 +139,16 @@ def notes(summary: Summary) -> list[str]:
                 f"gain in 1@{one['turn_limit']}{at}: {mean:+.1f} points, "
                 f"95 % interval {low:+.1f} to {high:+.1f}, same problems before and after"
             )
-    masked = int(summary["masked_infra"])
-    rollouts = "rollout" if masked == 1 else "rollouts"
-    lines.append(f"{masked} {rollouts} masked (judge infrastructure)")
+    idle = int(summary.get("idle_batches", 0))
+    if idle:
+        lines.append(f"{idle} of {summary['batches']} batches taught the policy nothing")
+    infra, no_room = (int(summary.get(key, 0)) for key in ("masked_infra", "masked_no_room"))
+    rollouts = "rollout" if infra == 1 else "rollouts"
+    of = f", of {summary['rollouts']:,} in all" if "rollouts" in summary else ""
+    lines.append(
+        f"{infra} {rollouts} masked (judge infrastructure), {no_room} (no room for an answer in "
+        f"rollout.max_context){of}"
+    )
     return lines
 
 

@@ -6,14 +6,16 @@ checkpoint, repeats the updates since then from the stored rollouts, and samples
 missing.
 """
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+import torch
 from safetensors import SafetensorError
 
 from rlef.algorithms import CalibrationBin
@@ -40,9 +42,16 @@ from rlef.environment import (
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.episodes import run_episodes, with_public_tests
 from rlef.evaluation.progress import in_lines
-from rlef.learner.checkpoint import restore_learner, restore_policy, save_learner, save_policy
+from rlef.learner.checkpoint import (
+    restore_learner,
+    restore_policy,
+    save_learner,
+    save_policy,
+    saved_precision,
+)
+from rlef.learner.config import LearnerConfig
 from rlef.learner.notices import adapter_line, gap_alarm
-from rlef.learner.ppo import PPOLearner
+from rlef.learner.ppo import PPOLearner, resolve_precision
 from rlef.problems import Problem, load_problems
 from rlef.rollout import (
     EpisodeRequest,
@@ -53,9 +62,10 @@ from rlef.rollout import (
     derive_seed,
 )
 from rlef.rollout.records import rollout_from_json, rollout_to_json
-from rlef.run import RunDamagedError, RunFolder
+from rlef.run import RunDamagedError, RunFolder, RunWriteError, writing
 from rlef.sandbox import Limits, Sandbox
 from rlef.train.controls import build_controls
+from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn, check_room
 from rlef.train.recipe import SamplingSection, TrainConfig
 from rlef.train.summary import summarize
 
@@ -85,7 +95,9 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
 
     Raises:
         ModelError, TemplateError, ProblemError, ValueError: The recipe cannot be run.
+        NothingToLearn: There is nothing to train on; what was done is kept.
         RunDamagedError: The folder's files cannot be read.
+        RunWriteError: A file cannot be written; what was done is kept.
     """
     if run.read_summary() is not None:
         return
@@ -93,6 +105,7 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
         sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
         trainer = Trainer(config, run, display, sandbox)
         trainer.describe()
+        trainer.try_saving()
         stages = {"before": trainer.evaluate("eval-before")}
         trainer.train_to_the_end()
         trainer.take_best()
@@ -129,6 +142,7 @@ def learn(config: TrainConfig, run: RunFolder, display: Progress) -> Path:
         with Sandbox(workers=config.rollout.judge_workers) as sandbox:
             trainer = Trainer(config, run, display, sandbox)
             trainer.describe()
+            trainer.try_saving()
             trainer.train_to_the_end()
     return policy_path(config, run)
 
@@ -145,7 +159,6 @@ class Trainer:
     """The parts of a run.
 
     Attributes:
-        update: optimizer steps that the batches so far stand for.
         parameters: of the policy.
         evaluation_s: seconds spent on evaluations in this process.
     """
@@ -157,7 +170,6 @@ class Trainer:
         self.run = run
         self.display = display
         self.sandbox = sandbox
-        self.update = 0
         self.evaluation_s = 0.0
         self._warned_of_gap = False
         self._order: tuple[int, list[int]] | None = None
@@ -173,6 +185,12 @@ class Trainer:
         check_context(settings, config.rollout.max_context, config.model, "rollout.max_context")
         self.chat = load_chat(config.model, config.rollout.today)
         self.tokenizer: Any = self.chat.tokenizer
+        for key, problems in (
+            ("data.train", self.train_problems),
+            ("data.valid", self.valid_problems),
+            ("data.test", self.test_problems),
+        ):
+            check_room(config, key, problems, self.prompts, self.chat, display.message)
         policy = load_model(config.model, resolve_device(config.device))
         check_vocabulary(policy, self.chat, config.model)
         self.parameters = policy.num_parameters()
@@ -180,8 +198,13 @@ class Trainer:
             config, self.train_problems, self.test_problems, sandbox, self.prompts, limits(config)
         )
         self.learner = PPOLearner(
-            policy, config.learner, config.seed, config.rollout.temperature, config.updates
+            policy,
+            self._learner_config(policy.device),
+            config.seed,
+            config.rollout.temperature,
+            config.updates,
         )
+        self._watch = IdleWatch(config, display.message)
         self.engine = HFEngine(
             policy,
             stop_token_ids=self.chat.stop_token_ids,
@@ -203,6 +226,27 @@ class Trainer:
             self.controls.training,
             self.controls.training_pool,
         )
+
+    @property
+    def update(self) -> int:
+        """Optimizer steps that the batches so far stand for: the learner's clock."""
+        return self.learner.updates
+
+    def _learner_config(self, device: torch.device) -> LearnerConfig:
+        """The recipe's, with ``precision: auto`` as it came out where the run began."""
+        settings, last = self.config.learner, self.run.latest_checkpoint()
+        if settings.precision != "auto" or last is None:
+            return settings
+        with self._reads(last.path):
+            precision = saved_precision(last.path)
+        here = resolve_precision("auto", device)
+        if precision is None or precision == here:
+            return settings
+        self.display.message(
+            f"learner.precision auto was {precision} where this run began and would be {here} "
+            f"here; it goes on in {precision}"
+        )
+        return settings.model_copy(update={"precision": precision})
 
     def describe(self) -> None:
         """Says what is about to run."""
@@ -230,10 +274,8 @@ class Trainer:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""
         path = policy_path(self.config, self.run)
         if path.name == BEST:
-            try:
+            with self._reads(path):
                 restore_policy(self.learner.policy, path)
-            except LOADING_ERRORS as error:
-                raise RunDamagedError(f"{path} is damaged ({str(error)[:100]})") from None
 
     def _validate(self) -> float | None:
         """Returns the solve rate on the validation problems where it is time to look at it."""
@@ -291,14 +333,9 @@ class Trainer:
         """Brings the learner to the last checkpoint, if there is one."""
         checkpoint = self.run.latest_checkpoint()
         if checkpoint is not None:
-            try:
+            with self._reads(checkpoint.path):
                 restore_learner(self.learner, checkpoint.path)
-            except LOADING_ERRORS as error:
-                raise RunDamagedError(
-                    f"{checkpoint.path} is damaged ({str(error)[:100]}); remove this folder to go "
-                    "on from the checkpoint before it, or from the beginning with all rollouts kept"
-                ) from None
-            self.update = checkpoint.update
+            self.learner.updates = checkpoint.update  # rlef 0.1 counted the steps that were taken
             self.display.message(f"goes on after update {self.update}")
         self.run.truncate_metrics_after(self.update)
 
@@ -308,8 +345,15 @@ class Trainer:
         number = self.update // config.updates_per_batch
         started = time.perf_counter()
         rollouts = self._rollouts(number)
+        has_first_model = config.rollout.first_model is not None
+        left_out = LeftOut.of(rollouts, has_first_model=has_first_model)
+        if left_out.infra == left_out.total:
+            raise NothingToLearn(
+                f"none of the {left_out.total} rollouts of a batch could be judged (what the judge "
+                "needs shows: rlef env); a run that goes on judges them again"
+            )
         sampled = time.perf_counter()
-        if config.rollout.first_model is not None:
+        if has_first_model:
             rollouts = [rollout.after_first_turn() for rollout in rollouts]
         trainable = [rollout for rollout in rollouts if rollout.trainable]
         metrics: dict[str, float] = {}
@@ -321,7 +365,8 @@ class Trainer:
             metrics = self.learner.update(batch, config.updates_per_batch)
             calibration = self.learner.calibration
             self._warn_of_gap(metrics)
-        self.update += config.updates_per_batch
+        else:
+            self.learner.pass_over(config.updates_per_batch)
         ended = time.perf_counter()
         valid = self._validate()
         line = {
@@ -330,8 +375,10 @@ class Trainer:
             **metrics,
             **({"calibration": calibration} if calibration else {}),
             **({} if valid is None else {"valid_solve_rate": valid}),
-            "masked_infra": sum(r.record.stop is StopReason.INFRA_ERROR for r in rollouts),
-            "masked_no_room": sum(not r.record.turns for r in rollouts),
+            "trained_rollouts": len(trainable),
+            "masked_infra": left_out.infra,
+            "masked_no_room": left_out.no_room,
+            "policy_moved": int(self.learner.policy_moved),
             "generate_s": self.worker.timing.generate_s,
             "judge_wait_s": self.worker.timing.judge_wait_s,
             "rollout_s": sampled - started,
@@ -339,8 +386,12 @@ class Trainer:
         }
         self.run.append_metrics(line)
         self.display.update(line)
-        if self.update % config.checkpoint_every == 0 or self.update >= config.updates:
+        why = self._watch.see(self.update, left_out, policy_moved=self.learner.policy_moved)
+        is_due = self.update % config.checkpoint_every == 0 or self.update >= config.updates
+        if is_due or why:
             self._save()
+        if why and self.update < config.updates:
+            raise NothingToLearn(why)
 
     def _warn_of_gap(self, metrics: Mapping[str, float]) -> None:
         """Says once per process that sampler and learner disagree, if they do."""
@@ -359,6 +410,9 @@ class Trainer:
             except (KeyError, ValueError, TypeError) as error:
                 path = self.run.rollout_path(name)
                 raise RunDamagedError(f"{path} holds no rollout: {error!r}") from None
+        if all(rollout.record.stop is StopReason.INFRA_ERROR for rollout in found.values()):
+            self.run.write_rollouts(name, [])  # the judge was at fault, and may not be now
+            found = {}
         size = self.config.rollout.batch
         missing = [place for place in range(size) if place not in found]
         requests = [self._request(number * size + place) for place in missing]
@@ -382,21 +436,55 @@ class Trainer:
             seed=derive_seed(self.config.seed, "train", index),
         )
 
+    def try_saving(self) -> None:
+        """Writes the policy and reads it again, so that the first checkpoint will not fail.
+
+        Raises:
+            ValueError: The model cannot be written, or not be read again.
+            RunWriteError: The folder cannot take it.
+        """
+        if self.run.latest_checkpoint() is not None:
+            return
+        folder = self.run.new_checkpoint()
+        policy = self.learner.policy
+        try:
+            with writing(folder):
+                save_policy(policy, self.tokenizer, folder, self.config.checkpoint_dtype)
+            restore_policy(policy, folder)
+        except RunWriteError:
+            raise
+        except Exception as error:  # transformers and peft raise all sorts of what they cannot do
+            raise ValueError(
+                f"{self.config.model}: a checkpoint of it cannot be written and read again, so it "
+                f"is not trained: {type(error).__name__}: {str(error)[:200]}"
+            ) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _save(self) -> None:
         folder = self.run.new_checkpoint()
-        try:
-            save_learner(self.learner, self.tokenizer, folder)
-        except (OSError, SafetensorError) as error:
-            raise RuntimeError(
-                f"{folder}: the checkpoint cannot be written ({error}); make room, then: "
-                f"rlef train {self.run.path}"
-            ) from None
+        with writing(folder, SafetensorError):
+            save_learner(self.learner, self.tokenizer, folder, self.config.checkpoint_dtype)
         self.run.commit_checkpoint(folder, self.update, self.config.keep_checkpoints)
 
     def _save_best(self) -> None:
         folder = self.run.new_checkpoint()
-        save_policy(self.learner.policy, self.tokenizer, folder)
+        with writing(folder, SafetensorError):
+            dtype = self.config.checkpoint_dtype
+            save_policy(self.learner.policy, self.tokenizer, folder, dtype)
         self.run.commit_named(folder, BEST)
+
+    @contextmanager
+    def _reads(self, path: Path) -> Iterator[None]:
+        """Turns what loading raises into the name of a damaged folder and what to do."""
+        try:
+            yield
+        except LOADING_ERRORS as error:
+            hint = "; remove this folder to go on from the checkpoint before it, or from the "
+            hint += "beginning with all rollouts kept"
+            raise RunDamagedError(
+                f"{path} is damaged ({str(error)[:100]}){hint if path.name != BEST else ''}"
+            ) from None
 
     def _worker(
         self,

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rlef.environment import FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.environment.conversation import TEMPLATE_DATE
-from rlef.learner.config import LearnerConfig
+from rlef.learner.config import LearnerConfig, SaveDtype
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -159,6 +159,8 @@ class TrainConfig(BaseModel):
     checkpoint_every: int = Field(200, ge=1)
     """Updates between two checkpoints."""
     keep_checkpoints: int = Field(1, ge=1)
+    checkpoint_dtype: SaveDtype = "float32"
+    """Of the model in a checkpoint. What a run goes on from is float32 whatever it says."""
 
     @property
     def updates_per_batch(self) -> int:

@@ -53,7 +53,12 @@ def summarize(
             "updates": update,
             "evaluation": evaluation_s,
         },
+        "rollouts": len(metrics) * config.rollout.batch,
         "masked_infra": sum(int(line["masked_infra"]) for line in metrics),
+        "masked_no_room": sum(int(line["masked_no_room"]) for line in metrics),
+        "batches": len(metrics),
+        # lines of rlef 0.1 do not say whether the policy moved
+        "idle_batches": sum(not line.get("policy_moved", 1) for line in metrics),
     }
 
 

@@ -1,0 +1,175 @@
+"""What a run does not train on: counted, told, and a reason to stop where nothing is left."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rlef.environment import ChatFormat, Episode, Prompts, StopReason
+from rlef.problems import Problem
+from rlef.rollout import Rollout
+from rlef.train.recipe import TrainConfig
+
+EMPTY_BATCHES = 3
+"""Batches in a row without any rollout to train on, after which a run stops."""
+IDLE_BATCHES = 10
+"""Batches in a row without a gradient for the policy, after which a run stops."""
+
+
+class NothingToLearn(RuntimeError):
+    """A run has nothing to train on. One line: why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Rollouts of a batch that are not trained on, by cause.
+
+    Attributes:
+        no_room: the first prompt leaves no room for an answer in ``rollout.max_context``.
+        infra: the judge could not do its work.
+        first_model: ``rollout.first_model`` alone made the episode.
+        total: rollouts of the batch.
+    """
+
+    no_room: int
+    infra: int
+    first_model: int
+    total: int
+
+    @classmethod
+    def of(cls, rollouts: Sequence[Rollout], *, has_first_model: bool) -> "LeftOut":
+        """Counts; each rollout has one cause at most."""
+        judged = [r for r in rollouts if r.record.stop is not StopReason.INFRA_ERROR]
+        turns = [len(rollout.record.turns) for rollout in judged]
+        return cls(
+            no_room=turns.count(0),
+            infra=len(rollouts) - len(judged),
+            first_model=turns.count(1) if has_first_model else 0,
+            total=len(rollouts),
+        )
+
+    @property
+    def trained(self) -> int:
+        """Rollouts that are trained on."""
+        return self.total - self.no_room - self.infra - self.first_model
+
+
+def check_room(
+    config: TrainConfig,
+    key: str,
+    problems: Sequence[Problem],
+    prompts: Prompts,
+    chat: ChatFormat,
+    say: Callable[[str], None],
+) -> None:
+    """Says how many first prompts leave no room for an answer in ``rollout.max_context``.
+
+    Args:
+        config: The recipe.
+        key: Of the problems in it, for the user.
+        problems: Whose prompts to look at.
+        prompts: Templates.
+        chat: The model's chat format.
+        say: Receives a line where there are such prompts.
+
+    Raises:
+        NothingToLearn: None leaves any.
+    """
+    limit = config.rollout.max_context
+    # A token stands for a byte or more, so that most prompts need no tokenizer.
+    around = 2 * len(chat.prompt_ids("x")) + 16
+
+    def has_room(problem: Problem) -> bool:
+        message = Episode(problem.public, max_turns=1, prompts=prompts).next_message or ""
+        if len(message.encode("utf-8", "replace")) + around < limit:
+            return True
+        return len(chat.prompt_ids(message)) < limit
+
+    count = sum(not has_room(problem) for problem in problems)
+    if count:
+        line = (
+            f"{count} of {len(problems)} problems of {key} leave no room for an answer in "
+            f"rollout.max_context ({limit} tokens)"
+        )
+        if count == len(problems):
+            raise NothingToLearn(f"{line}; allowed: a larger one, or shorter problems")
+        say(f"{line}: nothing is learnt from them; a larger one would take them in")
+
+
+class IdleWatch:
+    """Looks at each batch of a run for what is not trained on.
+
+    Args:
+        config: The recipe.
+        say: Receives a line when a cause shows first, and each time its count has doubled.
+    """
+
+    def __init__(self, config: TrainConfig, say: Callable[[str], None]) -> None:
+        self._config = config
+        self._say = say
+        self._counts: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        self._empty = self._idle = 0
+
+    def see(self, update: int, left_out: LeftOut, *, policy_moved: bool) -> str | None:
+        """Takes note of a batch.
+
+        Args:
+            update: Updates that the run has come to with it.
+            left_out: What was not trained on.
+            policy_moved: Whether it had a gradient for the policy.
+
+        Returns:
+            Why the run should stop, in one line; ``None``: it should not.
+        """
+        self._count("no_room", left_out.no_room, left_out, update)
+        self._count("infra", left_out.infra, left_out, update)
+        self._empty = 0 if left_out.trained else self._empty + 1
+        self._idle = 0 if policy_moved or not left_out.trained else self._idle + 1
+        if self._empty >= EMPTY_BATCHES:
+            causes = " and ".join(
+                f"{count} {self._words(cause)}"
+                for cause in ("no_room", "infra", "first_model")
+                if (count := getattr(left_out, cause))
+            )
+            return (
+                f"{self._empty} batches in a row had no rollout to train on: in the last {causes}"
+            )
+        if self._idle:
+            self._count("idle", 1, left_out, update)
+        if self._idle >= IDLE_BATCHES:
+            return f"{self._idle} batches in a row taught the policy nothing: {self._why_idle()}"
+        return None
+
+    def _count(self, cause: str, new: int, left_out: LeftOut, update: int) -> None:
+        count = self._counts[cause] = self._counts.get(cause, 0) + new
+        if not new or count < 2 * self._told.get(cause, 0):
+            return
+        self._told[cause] = count
+        if cause == "idle":
+            self._say(f"update {update}: the policy learnt nothing: {self._why_idle()}")
+        else:
+            self._say(
+                f"update {update}: of {left_out.total} rollouts {new} {self._words(cause)}, and "
+                f"are not trained on ({count} so far)"
+            )
+
+    def _words(self, cause: str) -> str:
+        return {
+            "no_room": "had no room for an answer in rollout.max_context "
+            f"({self._config.rollout.max_context} tokens; a new run may have more, or shorter "
+            "problems)",
+            "infra": "could not be judged (what the judge needs shows: rlef env)",
+            "first_model": "left rollout.first_model nothing to repair",
+        }[cause]
+
+    def _why_idle(self) -> str:
+        learner = self._config.learner
+        if learner.imitates:
+            return "no rollout was solved, so there is none to imitate; try easier problems"
+        if learner.compares_groups:
+            return (
+                "all rollouts of a problem earned the same; try problems that are solved now and "
+                "then, or a larger rollout.per_problem"
+            )
+        if learner.target_kl is not None:
+            return f"learner.target_kl ({learner.target_kl:g}) is exceeded before the first step"
+        return "its gradient is zero; are its parameters frozen?"

@@ -1,0 +1,187 @@
+"""A checkpoint is a model to others, and what a run goes on from."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hand_batch import VOCAB, make_batch, make_model
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
+
+from rlef.learner.checkpoint import (
+    restore_learner,
+    restore_policy,
+    save_learner,
+    save_policy,
+    saved_precision,
+)
+from rlef.learner.config import LearnerConfig
+from rlef.learner.lora import adapters_off
+from rlef.learner.models import action_logprobs
+from rlef.learner.ppo import PPOLearner
+
+LORA = {"lora": {"rank": 2}}
+
+
+def settings(**changes: Any) -> LearnerConfig:
+    return LearnerConfig(**({"lr": 1e-2, "minibatch": 5, "warmup_updates": 0} | changes))
+
+
+def chat_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()))
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    return tokenizer
+
+
+def logits(model: PreTrainedModel) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = model(input_ids=torch.arange(2, 20)[None]).logits
+    return found
+
+
+def trained(learner: PPOLearner) -> list[Tensor]:
+    critic = [] if learner.critic is None else [*learner.critic.parameters()]
+    return [p for p in [*learner.policy.parameters(), *critic] if p.requires_grad]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("changes", [{}, LORA], ids=str)
+@pytest.mark.parametrize("whole", [True, False], ids=["checkpoint", "best"])
+def test_a_folder_is_a_model_and_nothing_else_to_others(
+    changes: dict[str, Any], dtype: Any, whole: bool, tmp_path: Path
+) -> None:
+    model = make_model()
+    model.generation_config.eos_token_id = [1, 3]
+    learner = PPOLearner(model, settings(**changes), seed=0)
+    learner.update(make_batch(), steps=2)
+    ours = logits(learner.policy)
+    if whole:
+        save_learner(learner, chat_tokenizer(), tmp_path, dtype)
+    else:
+        save_policy(learner.policy, chat_tokenizer(), tmp_path, dtype)
+    weights = {
+        p.name for end in ("safetensors", "bin", "pt", "pth") for p in tmp_path.glob("*." + end)
+    }
+    assert weights == {"model.safetensors"}
+    names = load_file(tmp_path / "model.safetensors").keys()
+    assert names == make_model().state_dict().keys() - {"lm_head.weight"}  # tied
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert loaded.dtype is getattr(torch, dtype) and loaded.config.dtype is loaded.dtype
+    exact = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    close = {"rtol": 0, "atol": 1e-5} if dtype == "float32" else {"rtol": 0, "atol": 0.1}
+    torch.testing.assert_close(logits(exact), ours, **close)
+    assert loaded.generation_config.eos_token_id == [1, 3]
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == chat_tokenizer().chat_template
+
+
+@pytest.mark.parametrize("changes", [{}, LORA, {**LORA, "advantage": "rloo"}], ids=str)
+def test_a_rounded_model_goes_on_exactly(changes: dict[str, Any], tmp_path: Path) -> None:
+    learner = PPOLearner(make_model(), settings(**changes), seed=0)
+    learner.update(make_batch(), steps=2)
+    save_learner(learner, chat_tokenizer(), tmp_path, "bfloat16")
+    other = PPOLearner(make_model(), settings(**changes), seed=0)
+    restore_learner(other, tmp_path)
+    for one in (learner, other):
+        one.update(make_batch(), steps=2)
+    for a, b in zip(trained(learner), trained(other), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("changes", [{}, LORA], ids=str)
+def test_a_checkpoint_of_the_layout_before_is_read(changes: dict[str, Any], tmp_path: Path) -> None:
+    """All files beside the model's, and a state without a precision."""
+    learner = PPOLearner(make_model(), settings(**changes), seed=0)
+    learner.update(make_batch(), steps=2)
+    save_learner(learner, chat_tokenizer(), tmp_path)
+    for file in (tmp_path / "learner").iterdir():
+        file.rename(tmp_path / file.name)
+    (tmp_path / "learner").rmdir()
+    (tmp_path / "learner.json").write_text(json.dumps({"updates": 2}))
+    other = PPOLearner(make_model(), settings(**changes), seed=0)
+    restore_learner(other, tmp_path)
+    assert other.updates == 2 and saved_precision(tmp_path) is None
+    for a, b in zip(trained(learner), trained(other), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    save_policy(make_model(), chat_tokenizer(), tmp_path, "bfloat16")
+    shutil.copy(tmp_path / "learner" / "policy-float32.safetensors", tmp_path / "other")
+    learner = PPOLearner(make_model(), settings(**LORA, advantage="rloo"), seed=0)
+    with pytest.raises(OSError, match="policy-lora"):
+        restore_policy(learner.policy, tmp_path)
+
+
+# --- experts, whose weights are one tensor: an adapter around another one -------------------------
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64,
+    "num_experts_per_tok": 2, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def qwen3() -> PreTrainedModel:
+    return Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(**SMALL, moe_intermediate_size=8, num_experts=4, head_dim=8)
+    )
+
+
+def mixtral() -> PreTrainedModel:
+    return MixtralForCausalLM(MixtralConfig(**SMALL, num_local_experts=4))
+
+
+def deepseek() -> PreTrainedModel:
+    return DeepseekV3ForCausalLM(
+        DeepseekV3Config(
+            **SMALL, moe_intermediate_size=8, n_routed_experts=4, n_group=1, topk_group=1,
+            first_k_dense_replace=1, q_lora_rank=8, kv_lora_rank=8, qk_rope_head_dim=4,
+            qk_nope_head_dim=4, v_head_dim=8, n_shared_experts=1,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [qwen3, mixtral, deepseek])
+def test_adapters_of_experts_are_saved_and_go_on(make: Any, tmp_path: Path) -> None:
+    def seeded() -> PreTrainedModel:
+        torch.manual_seed(0)
+        model: PreTrainedModel = make()
+        model.train(False)
+        return model
+
+    batch, plain = make_batch(), seeded()
+    learner = PPOLearner(seeded(), settings(**LORA), seed=0)
+    learner.update(batch, steps=2)
+    changed = [n for n, p in learner.policy.named_parameters() if "lora_B" in n and p.any()]
+    assert any("experts" in name for name in changed)
+    with torch.no_grad(), adapters_off(learner.policy):
+        torch.testing.assert_close(logits(learner.policy), logits(plain))
+    ours = action_logprobs(learner.policy, batch).logprobs.detach()
+    save_learner(learner, chat_tokenizer(), tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert loaded.state_dict().keys() == plain.state_dict().keys()
+    found = action_logprobs(loaded, batch).logprobs.detach()
+    torch.testing.assert_close(found, ours, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, action_logprobs(plain, batch).logprobs, atol=1e-3)
+    other = PPOLearner(seeded(), settings(**LORA), seed=0)
+    restore_learner(other, tmp_path)
+    for a, b in zip(trained(learner), trained(other), strict=True):
+        assert torch.equal(a, b)
