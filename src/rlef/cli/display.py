@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rlef.cli.common import printable, say
+
 if TYPE_CHECKING:
     from rich.status import Status
 
@@ -43,7 +45,7 @@ class Display:
 
     def message(self, text: str) -> None:
         """Shows a line of text."""
-        typer.echo(text, err=True)
+        say(text)
 
     def update(self, metrics: Mapping[str, object]) -> None:
         """Shows the metrics of an update: rates in percent, "-" for what it lacks."""
@@ -120,7 +122,7 @@ class EpisodeDisplay:
 
     def message(self, text: str) -> None:
         """Shows a line of text that stays, as it is: no markup, no line breaks."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def show(self, progress: "EpisodeProgress") -> None:
         """Shows time left, and the solve rate of the first episodes if all of those have ended."""
