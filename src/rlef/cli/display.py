@@ -122,7 +122,7 @@ class EpisodeDisplay:
 
     def message(self, text: str) -> None:
         """Shows a line of text that stays, as it is: no markup, no line breaks."""
-        self._console.print(printable(text), markup=False, soft_wrap=True)
+        self._console.print(printable(text), soft_wrap=True)
 
     def show(self, progress: "EpisodeProgress") -> None:
         """Shows time left, and the solve rate of the first episodes if all of those have ended."""
