@@ -127,6 +127,7 @@ PUBLIC = {
     "rlef.problems": ["Mode", "Problem", "ProblemError", "PublicProblem", "Test", "load_problems"],
     "rlef.report": [
         "comparison_table",
+        "evaluation_screen",
         "evaluation_table",
         "learning_figure",
         "metrics_table",

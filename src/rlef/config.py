@@ -368,6 +368,30 @@ def _place_of_clash(message: str, section: str, draft: _Draft) -> str | None:
     return _COMMAND_LINE if _COMMAND_LINE in found else next(iter(found), None)
 
 
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a value that nobody wrote by hand, in a few words.
+
+    Example:
+        >>> class Line(BaseModel, strict=True):
+        ...     solved: bool
+        >>> try:
+        ...     Line(solved="yes")
+        ... except ValidationError as error:
+        ...     print(first_fault(error))
+        solved must be a valid boolean, not "yes"
+    """
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"])) or "it"
+    if first["type"] == "missing":
+        return f"{field} is missing"
+    message = _one_line(str(first["msg"])).removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        written = json.dumps(first["input"], default=str)
+        shown = written if len(written) <= 60 else f"{written[:60]}..."
+        message = f"must be {message.removeprefix('Input should be ')}, not {shown}"
+    return f"{field} {message}"
+
+
 def _unknown_key(key: str, model_type: type[BaseModel], draft: _Draft) -> str:
     where = draft.where.get(key, draft.name)
     parent = key.rpartition(".")[0]

@@ -58,14 +58,14 @@ def stdout_named() -> Iterator[None]:
 
 
 def is_evaluation(run: "RunFolder") -> bool:
-    """Whether the folder was begun by ``rlef eval``; False where its config cannot be read."""
-    import yaml
+    """Whether the folder was begun by ``rlef eval``.
 
-    try:
-        config = yaml.safe_load(run.read_config())
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return isinstance(config, dict) and bool({"samples_file", "turns"} & config.keys())
+    Raises:
+        RunDamagedError: Its config cannot be read.
+    """
+    from rlef.evaluation import stored
+
+    return run.is_run() and stored.is_evaluation(stored.read_options(run))
 
 
 @contextmanager

@@ -349,17 +349,12 @@ def _what_it_is(path: Path) -> str:
 def _print_result(
     result: dict[str, object], run: "RunFolder", samples: int | None, as_json: bool
 ) -> None:
-    from rlef.report import evaluation_table, metrics_table
+    from rlef.report import evaluation_screen
 
     if as_json:
         print_json(result)
         return
-    turns = result["turn_limit"]
-    assert isinstance(turns, int)
-    if samples is not None:
-        print_rich(evaluation_table(result, turns))
-    print_rich(metrics_table(result))
-    show(f"± half a 95 % interval; episodes: {run.rollouts_path}; more: {run.summary_path}")
+    print_rich(evaluation_screen(result, run.path, is_judged=samples is None))
 
 
 def _check_folder(path: Path) -> None:
@@ -385,13 +380,14 @@ def _open_or_create(path: Path, options: dict[str, object]) -> "Iterator[RunFold
     """
     import yaml
 
+    from rlef.evaluation.stored import read_options
     from rlef.run import RunError, RunFolder
 
     _check_folder(path)
     text = yaml.safe_dump(options, sort_keys=False)
     is_new = not RunFolder(path).is_run()
     run = RunFolder.create(path, text) if is_new else RunFolder.open(path)
-    begun = yaml.safe_load(run.read_config())
+    begun = read_options(run)
     as_written = run.read_config() == yaml.safe_dump(begun, sort_keys=False)
     if begun != options and run.is_untouched() and as_written:
         run.write_config(text)

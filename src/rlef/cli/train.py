@@ -2,6 +2,7 @@
 
 import shlex
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,28 +138,36 @@ def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, s
 def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
     """Trains, then shows what it came to; ``again`` is the command that goes on after a stop."""
     from rlef.cli.display import Display
-    from rlef.report import summary_table, write_report
-    from rlef.train.loop import train as run_training
+    from rlef.cli.report import written_page
+    from rlef.evaluation.stored import read_summary
+    from rlef.report import summary_table
 
-    quiet_transformers()
+    failed = None
     try:
-        with run.lock():
-            display = Display(config.updates, lambda: _evaluations_s(config, run))
-            run_training(config, run, display)
-            write_report(run)
+        if read_summary(run) is None:
+            from rlef.train.loop import train as run_training
+
+            quiet_transformers()
+            with run.lock():
+                display = Display(config.updates, cache(lambda: _evaluations_s(config, run)))
+                run_training(config, run, display)
+        _, failed = written_page(run)
     except KeyboardInterrupt:
         say(f"\nstopped; go on with: {again}")
         raise typer.Exit(130) from None
-    summary = run.read_summary()
+    summary = read_summary(run)
     if summary is not None:
-        print_rich(summary_table(summary, run.path))
+        print_rich(summary_table(summary, run.path if failed is None else None))
+    if failed is not None:
+        raise failed
 
 
 def _evaluations_s(config: "TrainConfig", run: "RunFolder") -> float | None:
     """Seconds that the evaluations after training will take, judged by the one before it."""
     from rlef.evaluation.episodes import total_wall_s
 
-    before = total_wall_s(run, "eval-before")
+    names = [name for name in run.rollout_names() if name.startswith("eval-before")]
+    before = sum(total_wall_s(run, name) for name in names)
     return before * (2 if config.eval.random_feedback else 1) if before else None
 
 

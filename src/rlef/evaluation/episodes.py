@@ -103,8 +103,11 @@ def read_episodes(run: RunFolder, name: str) -> list[tuple[EpisodeRecord, Mappin
     for number, entry in enumerate(run.read_rollouts(name), start=1):
         try:
             found.append((episode_from_json(entry), entry))
-        except (KeyError, ValueError, TypeError) as error:
-            raise RunDamagedError(f"{path}:{number} holds no episode: {error!r}") from None
+        except ValueError as error:
+            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
+        wall_s = entry.get("wall_s")
+        if wall_s is not None and type(wall_s) not in (int, float):
+            raise RunDamagedError(f"{path}:{number} is damaged: wall_s must be a number")
     return found
 
 
@@ -125,7 +128,7 @@ def _found(
     for number, (record, entry) in enumerate(read_episodes(run, name), start=1):
         place, sample = entry.get("place"), entry.get("sample")
         if type(place) is not int or type(sample) is not int:
-            raise RunDamagedError(f"{path}:{number} holds no episode: no place or no sample")
+            raise RunDamagedError(f"{path}:{number} is damaged: place or sample is no number")
         allowed = "allowed: the same problems again, or another folder"
         if not 0 <= place < len(problems) or problems[place].name != record.problem:
             raise RunDamagedError(

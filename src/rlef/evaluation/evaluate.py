@@ -8,8 +8,9 @@ from rlef.engines.open import open_engine
 from rlef.environment import FeedbackOptions, Prompts, RewardConfig, StopReason
 from rlef.evaluation.episodes import run_episodes, total_wall_s, with_public_tests
 from rlef.evaluation.progress import Progress
-from rlef.evaluation.results import EPISODES, write_results
+from rlef.evaluation.results import write_results
 from rlef.evaluation.specs import MetricSpec
+from rlef.evaluation.stored import EPISODES
 from rlef.problems import Problem
 from rlef.rollout import RolloutWorker
 from rlef.run import RunFolder

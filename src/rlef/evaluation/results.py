@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml
-
 from rlef.environment import EpisodeRecord
 from rlef.evaluation.behaviour import episode_behaviour
 from rlef.evaluation.budget import cost_curve, known_units
@@ -13,11 +11,9 @@ from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.export import samples_jsonl, summary_markdown
 from rlef.evaluation.specs import MetricSpec, measure, parse_metrics
 from rlef.evaluation.stage import stage_summary
+from rlef.evaluation.stored import EPISODES, is_evaluation, read_options
 from rlef.problems import Problem
 from rlef.run import RunError, RunFolder
-
-EPISODES = "eval"
-"""Name of the rollouts that ``rlef eval`` writes."""
 
 
 def write_results(
@@ -83,14 +79,16 @@ def compared_run(path: Path) -> ComparedRun:
         RunDamagedError: It cannot be read.
     """
     run = RunFolder.open(path)
+    options = read_options(run)
+    if not is_evaluation(options):
+        raise RunError(f"{path} is a training; allowed: folders of rlef eval")
     episodes = read_episodes(run, EPISODES)
-    config = yaml.safe_load(run.read_config()) or {}
     if not episodes:
         raise RunError(f"{path} holds no episodes of rlef eval; allowed: a folder that has some")
     return ComparedRun(
         label=path.name or str(path),
         records=[record for record, _ in episodes],
-        turn_limit=int(config.get("turns") or 1),
+        turn_limit=options.get("turns") or 1,
         hashes={
             record.problem: entry["problem_hash"]
             for record, entry in episodes

@@ -11,9 +11,10 @@ from typing import Any
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
 from rlef.evaluation.episodes import outcome_of, problem_hash, read_episodes, total_wall_s
 from rlef.evaluation.progress import Progress, Tally
-from rlef.evaluation.results import EPISODES, write_results
+from rlef.evaluation.results import write_results
 from rlef.evaluation.sample_files import Sample, SamplesError, check_metrics, read_samples
 from rlef.evaluation.specs import MetricSpec
+from rlef.evaluation.stored import EPISODES
 from rlef.problems import Problem
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder

@@ -4,6 +4,7 @@ from rlef.report.figures import learning_figure
 from rlef.report.page import write_report
 from rlef.report.tables import (
     comparison_table,
+    evaluation_screen,
     evaluation_table,
     metrics_table,
     seeds_markdown,
@@ -14,6 +15,7 @@ from rlef.report.tables import (
 
 __all__ = [
     "comparison_table",
+    "evaluation_screen",
     "evaluation_table",
     "learning_figure",
     "metrics_table",

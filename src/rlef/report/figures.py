@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rlef.evaluation.stored import read_metrics, read_summary
 from rlef.report.tables import setting_name
 from rlef.run import RunFolder
 
@@ -60,7 +61,7 @@ def learning_figure(run: RunFolder, path: Path) -> None:
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
-        figure = _draw(run.read_summary(), run.read_metrics())
+        figure = _draw(read_summary(run), read_metrics(run))
         figure.savefig(path, dpi=160, facecolor="white")
 
 

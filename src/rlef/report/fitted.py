@@ -58,7 +58,7 @@ class FittedTable:
     def lines(self, width: int) -> list[str]:
         """The table in at most ``width`` columns, where its longest word allows that."""
         broken = [heading.replace(", ", ",\n") for heading in self.headings]
-        for headings in (self.headings, broken, self.short):
+        for headings in (broken, self.short):
             if headings is not None:
                 found = list(_grid(headings, self.rows))
                 if max(map(_cells, found)) <= width:

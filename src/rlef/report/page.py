@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rlef.environment.lines import EpisodeLine, check_line
+from rlef.evaluation.stored import read_summary
 from rlef.report.figures import learning_figure
 from rlef.report.tables import (
     Row,
@@ -20,7 +22,7 @@ from rlef.report.tables import (
     summary_rows,
     summary_stages,
 )
-from rlef.run import RunFolder
+from rlef.run import RunDamagedError, RunFolder
 
 Record = Mapping[str, Any]
 
@@ -34,7 +36,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080p
   margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.35rem; margin: 0 0 .2rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
 img { width: 100%; } .dim { color: var(--dim); font-size: .9rem; margin: .2rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block;
+  overflow-x: auto; max-width: 100%; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; margin: .3rem 0;
@@ -51,13 +54,21 @@ summary { cursor: pointer; padding: .45rem 0; } details[open] { padding-bottom: 
 """.strip()
 
 
-def write_report(run: RunFolder) -> Path:
+def write_report(run: RunFolder, out: Path | None = None) -> Path:
     """Writes ``report.html`` from the run's files; shows what there is while it is unfinished.
+
+    Args:
+        run: A training.
+        out: The file to write; by default ``report.html`` of the run.
 
     Returns:
         The path of the page.
+
+    Raises:
+        RunDamagedError: A file of the run cannot be read.
+        OSError: The page cannot be written.
     """
-    summary = run.read_summary()
+    summary = read_summary(run)
     parts = [
         f"<h1>{escape(headline(summary) if summary else 'Run, not finished')}</h1>",
         f'<p class="dim">{escape(str(run.path))}</p>',
@@ -79,10 +90,11 @@ def write_report(run: RunFolder) -> Path:
         f"<title>{escape(run.path.name)}</title>\n<style>{_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body></html>\n"
     ).encode("utf-8", "replace")
-    temporary = run.report_path.with_name(".report.html.tmp")
+    path = out or run.report_path
+    temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(page)
-    temporary.replace(run.report_path)
-    return run.report_path
+    temporary.replace(path)
+    return path
 
 
 def _figure(run: RunFolder) -> str:
@@ -141,7 +153,7 @@ def _dialogues(run: RunFolder) -> list[str]:
     chosen = [*evaluations, *reversed(training), *reversed(names)]
     if not chosen:
         return []
-    records = run.read_rollouts(chosen[0])
+    records = _episodes(run, chosen[0])
     shown = choose_rollouts(records, SHOWN_ROLLOUTS)
     return [
         "<h2>Dialogues</h2>",
@@ -150,6 +162,19 @@ def _dialogues(run: RunFolder) -> list[str]:
         "at once solved ones alike: not a fair sample</p>",
         *map(_dialogue, shown),
     ]
+
+
+def _episodes(run: RunFolder, name: str) -> list[Record]:
+    """The lines of rollouts, each known to hold an episode."""
+    records: list[Record] = []
+    for number, record in enumerate(run.read_rollouts(name), start=1):
+        try:
+            check_line(EpisodeLine, record)
+        except ValueError as error:
+            where = f"{run.rollout_path(name)}:{number}"
+            raise RunDamagedError(f"{where} is damaged: {error}") from None
+        records.append(record)
+    return records
 
 
 def choose_rollouts(records: Sequence[Record], count: int) -> list[Record]:

@@ -171,6 +171,23 @@ def summary_table(summary: Summary, run_path: Path | None = None) -> "Group":
     return Group(*parts)
 
 
+def evaluation_screen(summary: Summary, run_path: Path, *, is_judged: bool) -> "Group":
+    """The final screen of an evaluation, for ``rich`` to print.
+
+    Args:
+        summary: Of ``rlef eval``.
+        run_path: Its folder.
+        is_judged: Whether programs of a file were judged, which have no turns.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    turns = int(summary["turn_limit"])
+    tables = [] if is_judged else [evaluation_table(summary, turns)]
+    where = f"episodes: {run_path / 'rollouts'}; more: {run_path / 'summary.json'}"
+    return Group(*tables, metrics_table(summary), Text(f"± half a 95 % interval; {where}"))
+
+
 def evaluation_table(stage: Summary, turn_limit: int) -> FittedTable:
     """One evaluation, for ``rich`` to print."""
     return _table(["", "%"], stage_rows([stage], turn_limit))

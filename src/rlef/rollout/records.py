@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import StrictFloat, StrictInt, model_validator
+
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
+from rlef.environment.lines import EpisodeLine, check_line
 from rlef.rollout.types import Rollout
 from rlef.sandbox import Verdict
 
@@ -14,12 +17,36 @@ def episode_to_json(record: EpisodeRecord) -> dict[str, Any]:
     return asdict(record)
 
 
+class _RolloutLine(EpisodeLine):
+    token_ids: list[StrictInt]
+    logprobs: list[StrictFloat | StrictInt]
+    prompt_ends: list[StrictInt]
+    action_counts: list[StrictInt]
+    rewards: list[StrictFloat | StrictInt]
+    seed: StrictInt
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "_RolloutLine":
+        ends = [
+            end + 1 + count
+            for end, count in zip(self.prompt_ends, self.action_counts, strict=False)
+        ]
+        lengths = {len(self.prompt_ends), len(self.action_counts), len(self.rewards)}
+        counts = [*self.prompt_ends, *self.action_counts]
+        if len(lengths) > 1 or sum(self.action_counts) != len(self.logprobs):
+            raise ValueError("has other numbers of turns, tokens or log-probabilities in its parts")
+        if min(counts, default=0) < 0 or max(ends, default=0) > len(self.token_ids):
+            raise ValueError("has turns beyond its tokens")
+        return self
+
+
 def episode_from_json(data: Mapping[str, Any]) -> EpisodeRecord:
     """Returns the record that ``episode_to_json`` wrote.
 
     Raises:
-        KeyError, ValueError: Something is missing or has an unknown value.
+        ValueError: Something is missing or is not what it should be; one line says what.
     """
+    check_line(EpisodeLine, data)
     turns = tuple(
         TurnRecord(
             response=turn["response"],
@@ -66,8 +93,9 @@ def rollout_from_json(data: Mapping[str, Any]) -> Rollout:
     """Returns the rollout that ``rollout_to_json`` wrote.
 
     Raises:
-        KeyError, ValueError: Something is missing or has an unknown value.
+        ValueError: As ``episode_from_json``.
     """
+    check_line(_RolloutLine, data)
     length = len(data["token_ids"])
     turn_ids, logprobs = [-1] * length, [0.0] * length
     given = iter(data["logprobs"])

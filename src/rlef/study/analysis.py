@@ -26,6 +26,7 @@ from rlef.evaluation.compare import Difference
 from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.specs import values_by_problem
 from rlef.evaluation.statistics import mean, repairs_by_problem, share
+from rlef.evaluation.stored import read_metrics
 from rlef.run import RunFolder, json_value
 from rlef.study.arms import (
     ARMS,
@@ -120,7 +121,7 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
         run = RunFolder(part.folder(out))
         if not run.is_run():
             continue
-        metrics[part.arm.name, part.seed] = run.read_metrics()
+        metrics[part.arm.name, part.seed] = read_metrics(run)
         for exam in map(part.arm.exam, part.arm.exams):
             if run.has_rollouts(exam_name(exam)):
                 found = read_episodes(run, exam_name(exam))

@@ -42,6 +42,7 @@ from rlef.environment import (
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.episodes import run_episodes, with_public_tests
 from rlef.evaluation.progress import in_lines
+from rlef.evaluation.stored import read_metrics
 from rlef.learner.checkpoint import (
     restore_learner,
     restore_policy,
@@ -338,6 +339,7 @@ class Trainer:
             self.learner.updates = checkpoint.update  # rlef 0.1 counted the steps that were taken
             self.display.message(f"goes on after update {self.update}")
         self.run.truncate_metrics_after(self.update)
+        read_metrics(self.run, complete=True)  # a damaged line now, not after the training
 
     def train_on_one_batch(self) -> None:
         """Samples a batch of rollouts, learns from it, and writes what came of it."""
@@ -404,12 +406,15 @@ class Trainer:
         """Returns the rollouts of a batch: those on disk, then those that are missing."""
         name = f"train-{(number + 1) * self.config.updates_per_batch:06d}"
         found: dict[int, Rollout] = {}
-        for record in self.run.read_rollouts(name):
+        for line, record in enumerate(self.run.read_rollouts(name), start=1):
             try:
-                found[record["place"]] = rollout_from_json(record)
-            except (KeyError, ValueError, TypeError) as error:
+                rollout = rollout_from_json(record)
+                if type(record.get("place")) is not int:
+                    raise ValueError("place is no number")
+            except ValueError as error:
                 path = self.run.rollout_path(name)
-                raise RunDamagedError(f"{path} holds no rollout: {error!r}") from None
+                raise RunDamagedError(f"{path} holds no rollout on line {line}: {error}") from None
+            found[record["place"]] = rollout
         if all(rollout.record.stop is StopReason.INFRA_ERROR for rollout in found.values()):
             self.run.write_rollouts(name, [])  # the judge was at fault, and may not be now
             found = {}
