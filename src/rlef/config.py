@@ -368,6 +368,10 @@ def _place_of_clash(message: str, section: str, draft: _Draft) -> str | None:
     return _COMMAND_LINE if _COMMAND_LINE in found else next(iter(found), None)
 
 
+_OF_UNION = ("float", "int", "bool", "str")
+"""What pydantic adds to the place of a value that may have several types."""
+
+
 def first_fault(error: ValidationError) -> str:
     """The first thing that is wrong with a value that nobody wrote by hand, in a few words.
 
@@ -381,7 +385,10 @@ def first_fault(error: ValidationError) -> str:
         solved must be a valid boolean, not "yes"
     """
     first = error.errors(include_url=False)[0]
-    field = ".".join(map(str, first["loc"])) or "it"
+    place = [str(word) for word in first["loc"]]
+    if place and place[-1] in _OF_UNION:
+        place.pop()
+    field = ".".join(place) or "it"
     if first["type"] == "missing":
         return f"{field} is missing"
     message = _one_line(str(first["msg"])).removeprefix("Value error, ")

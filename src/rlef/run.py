@@ -191,7 +191,7 @@ class RunFolder:
             return None
         try:
             summary: Record = json.loads(self.summary_path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunDamagedError(f"{self.summary_path} is damaged: {error}") from None
         if not isinstance(summary, dict) or not summary:
             raise RunDamagedError(f"{self.summary_path} is damaged: it holds no summary")
@@ -426,7 +426,7 @@ def _read_lines(path: Path) -> list[Record]:
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
         if not isinstance(record, dict):
             raise RunDamagedError(f"{path}:{number} is damaged: not a JSON object")

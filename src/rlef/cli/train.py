@@ -1,7 +1,8 @@
 """``rlef train``: a new run from a recipe, or an old one from where it stopped."""
 
+import os
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -144,14 +145,16 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
 
     failed = None
     try:
-        if read_summary(run) is None:
-            from rlef.train.loop import train as run_training
+        finished = read_summary(run) is not None
+        is_readable_only = finished and not os.access(run.path, os.W_OK)
+        with nullcontext() if is_readable_only else run.lock():
+            if not finished:
+                from rlef.train.loop import train as run_training
 
-            quiet_transformers()
-            with run.lock():
+                quiet_transformers()
                 display = Display(config.updates, cache(lambda: _evaluations_s(config, run)))
                 run_training(config, run, display)
-        _, failed = written_page(run)
+            _, failed = written_page(run)
     except KeyboardInterrupt:
         say(f"\nstopped; go on with: {again}")
         raise typer.Exit(130) from None
