@@ -155,12 +155,13 @@ def _dialogues(run: RunFolder) -> list[str]:
         return []
     records = _episodes(run, chosen[0])
     shown = choose_rollouts(records, SHOWN_ROLLOUTS)
+    dialogues = [_dialogue(record, number) for number, record in enumerate(shown, start=1)]
     return [
         "<h2>Dialogues</h2>",
         f'<p class="dim">{len(shown)} of {len(records)} episodes in '
         f"{escape(str(run.rollout_path(chosen[0])))}, chosen to show repaired, failed and "
         "at once solved ones alike: not a fair sample</p>",
-        *map(_dialogue, shown),
+        *dialogues,
     ]
 
 
@@ -189,14 +190,15 @@ def choose_rollouts(records: Sequence[Record], count: int) -> list[Record]:
     return mixed[:count]
 
 
-def _dialogue(record: Record) -> str:
+def _dialogue(record: Record, place: int) -> str:
     turns = record["turns"]
     number = f"{len(turns)} turn{'s' if len(turns) != 1 else ''}"
     about = [str(record["problem"]), number, str(record["stop"]).replace("_", " ")]
     if record.get("hidden_detail"):
         about.append(f"hidden detail: {record['hidden_detail']}")
     verdict = "AC" if record["solved"] else str(record.get("final_verdict") or "not solved")
-    parts = [f"<details><summary>{_badge(verdict)} {escape(' · '.join(about))}</summary>"]
+    head = f"{_badge(verdict)} {escape(' · '.join(about))}"
+    parts = [f'<details id="episode-{place}"><summary>{head}</summary>']
     statement = record.get("statement")
     if statement:
         parts.append(_message("problem", "judge", str(statement)))

@@ -15,7 +15,10 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px;
   margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-img { max-width: 100%; } p { color: var(--dim); font-size: .92rem; }
+* { box-sizing: border-box; }
+div { overflow-x: auto; }
+code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
+img { width: 100%; max-width: 760px; } img.wide { max-width: 100%; } p { color: var(--dim); font-size: .92rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line);
   vertical-align: top; }
@@ -74,12 +77,13 @@ def markdown(blocks: Sequence[Block], *, title: str, notes: Sequence[str]) -> st
                 if not block.is_text:
                     align[1:] = ["---:"] * (len(align) - 1)
                 rows = [block.headings, align, *block.rows]
-                lines += [f"| {' | '.join(row)} |" for row in rows] + [""]
+                cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+                lines += [f"| {' | '.join(row)} |" for row in cells] + [""]
     return "\n".join(lines)
 
 
 def _html(blocks: Sequence[Block], paths: dict[str, Path], title: str, notes: Sequence[str]) -> str:
-    parts = [f"<h1>{escape(title)}</h1>", *(f"<p>{escape(note)}</p>" for note in notes)]
+    parts = [f"<h1>{escape(title)}</h1>", *(f"<p>{_with_code(note)}</p>" for note in notes)]
     for block in blocks:
         match block:
             case Heading():
@@ -88,17 +92,28 @@ def _html(blocks: Sequence[Block], paths: dict[str, Path], title: str, notes: Se
                 parts.append(f"<p>{escape(block.text)}</p>")
             case Figure():
                 data = base64.b64encode(paths[block.name].read_bytes()).decode("ascii")
-                parts.append(f'<img alt="{escape(block.alt)}" src="data:image/png;base64,{data}">')
+                wide = ' class="wide"' if len(block.draw) > 1 else ""
+                alt = escape(block.alt)
+                parts.append(f'<img{wide} alt="{alt}" src="data:image/png;base64,{data}">')
             case Table():
                 rows = [_cells("th", block.headings), *(_cells("td", row) for row in block.rows)]
                 kind = ' class="text"' if block.is_text else ""
-                parts.append(f"<table{kind}>{''.join(rows)}</table>")
+                parts.append(f"<div><table{kind}>{''.join(rows)}</table></div>")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
+
+
+def _with_code(note: str) -> str:
+    """The note as HTML: what stands between backticks is code."""
+    words = escape(note).split("`")
+    if len(words) % 2 == 0:  # a backtick without another
+        return escape(note)
+    return "".join(f"<code>{word}</code>" if i % 2 else word for i, word in enumerate(words))
 
 
 def _cells(tag: str, row: Sequence[str]) -> str:

@@ -100,7 +100,7 @@ def _claims(results: Results) -> Iterator[Block]:
     yield Heading("What the paper found, and what is found here")
     rows = [_claim_row(each) for each in found]
     yield Table(
-        ["claim", "paper", "here, 1@3", "difference", "p", "seeds", "verdict"], rows, is_text=True
+        ["claim", "verdict", "here, 1@3", "difference", "seeds", "p", "paper"], rows, is_text=True
     )
     yield Text(
         "Paper: 1@3 on CodeContests valid / test of Llama 3.1 8B. Here: solve rates in %, "
@@ -119,12 +119,12 @@ def _claim_row(each: ClaimResult) -> list[str]:
     agreeing = sum(value > 0 for value in each.by_seed)
     return [
         each.claim.text,
-        each.claim.paper,
+        each.verdict,
         f"{100 * d.a:.1f} → {100 * d.b:.1f}",
         f"{100 * d.difference:+.1f} ({100 * d.low:+.1f} to {100 * d.high:+.1f})",
-        f"{d.p_value:.2g}",
         f"{agreeing} of {len(each.by_seed)}",
-        each.verdict,
+        f"{d.p_value:.2g}",
+        each.claim.paper,
     ]
 
 
@@ -357,15 +357,15 @@ def _critic(results: Results) -> Iterator[Block]:
         curves = (curve(results, arm.name, key) for key in keys)
         tails = [mean([y for x, y in points if x > _LAST_FIFTH]) for points in curves]
         if not all(map(math.isnan, tails)):
-            rows.append([arm.title, *(_number(tail) for tail in tails)])
+            rows.append([arm.title, *(_explained(tail) for tail in tails)])
     if not rows:
         return
     yield Heading("The critic")
     yield Table(["arm", *(f"turn {turn}" for turn in range(1, TRAINED_TURNS + 1))], rows)
     yield Text(
         "Explained variance of the return by the critic's value, by turn, mean over the last fifth "
-        "of training and over seeds; 1 is perfect, 0 no better than a constant. A critic of tokens "
-        "is read before a turn's first token."
+        "of training and over seeds; 1 is perfect, 0 no better than a constant, below 0 worse than "
+        "one: how far below says nothing. A critic of tokens is read before a turn's first token."
     )
     yield from _calibration(results)
 
@@ -420,6 +420,11 @@ def _rate_of(interval: Interval) -> str:
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _explained(value: float) -> str:
+    """Explained variance; a critic that is worse than any constant is not worth a number."""
+    return "below -1" if value < -1 else _number(value)
 
 
 def _number(value: float) -> str:
