@@ -1,4 +1,7 @@
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -183,3 +186,67 @@ def test_failed_work_is_one_line_and_1(
     monkeypatch.setenv("RLEF_TRACEBACK", "1")
     with pytest.raises(KeyError):
         main(["train", "one"])
+
+
+def test_sigterm_stops_as_an_interrupt_does(rlef: Any, use_loop: Callable[[Train], None]) -> None:
+    def terminated(config: TrainConfig, run: RunFolder, display: Any) -> None:
+        run.append_metrics({"update": 1})
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    use_loop(terminated)
+    code, _, err = rlef("train", "tiny.yaml", "--out", "one")
+    assert code == 143
+    assert err.endswith("stopped; go on with: rlef train one\n")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    use_loop(finish)
+    assert rlef("train", "one").code == 0
+
+
+def test_a_full_disk_is_named_with_the_command_that_goes_on(
+    rlef: Any, use_loop: Callable[[Train], None]
+) -> None:
+    def full(config: TrainConfig, run: RunFolder, display: Any) -> None:
+        run.rollout_path("train-000001").symlink_to("/dev/full")
+        run.append_rollouts("train-000001", [{"place": 0}])
+
+    use_loop(full)
+    code, _, err = rlef("train", "tiny.yaml", "--out", "one")
+    assert code == 1
+    assert err == (
+        "rlef: one/rollouts/train-000001.jsonl cannot be written (No space left on device); what "
+        "was finished is kept; make room, then: rlef train one\n"
+    )
+
+
+def test_a_finished_run_goes_on_to_more_updates(rlef: Any) -> None:
+    assert rlef("train", "tiny.yaml", "--out", "one").code == 0
+    run = RunFolder.open("one")
+    earlier = run.summary_path.read_text()
+    empty = {"family": None, "hidden_detail": None, "turns": [], "final_verdict": None}
+    episode = {"problem": "p", "solved": True, "stop": "turn_limit", **empty}
+    last = ("eval-after", "eval-after-also", "eval-random", "eval-random-also")
+    for name in ("eval-before", *last):
+        run.append_rollouts(name, [episode])
+    assert rlef("train", "one", "updates=5", "--dry-run").code == 0
+    assert run.summary_path.read_text() == earlier
+    code, out, err = rlef("train", "one", "updates=5")
+    assert code == 0, err
+    assert out.startswith("tiny · 10 parameters · 5 updates")
+    assert err.startswith("one: 5 updates now, not 3\n")
+    assert [line["update"] for line in run.read_metrics()] == [1, 2, 3, 4, 5]
+    assert (run.path / "summary-000003.json").read_text() == earlier
+    kept = ["eval-before", *(f"{name}-000003" for name in last)]
+    assert run.rollout_names() == sorted(kept)
+    assert rlef("train", "one", "updates=5").code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["one", "updates=2"], ["one", "updates=5", "seed=1"], ["tiny.yaml", "updates=5"]]
+)
+def test_a_run_goes_on_to_more_updates_and_nothing_else(rlef: Any, words: list[str]) -> None:
+    assert rlef("train", "tiny.yaml", "--out", "one").code == 0
+    code, _, err = rlef("train", *words, *(["--out", "one"] if words[0] != "one" else []))
+    assert code == 2 and err.count("\n") == 1
+    assert "rlef train one updates=N" in err
+    assert "updates: 3" in RunFolder.open("one").read_config()

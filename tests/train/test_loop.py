@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from rlef.config import dump_config, load_config
+from rlef.config import dump_config, join_words, load_config
 from rlef.run import RunDamagedError, RunFolder
+from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
 
@@ -195,3 +196,33 @@ def test_a_damaged_checkpoint_is_named_and_can_be_removed(whole: RunFolder, tmp_
     assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
     seeds = [r["seed"] for u in (2, 4, 6) for r in run.read_rollouts(f"train-{u:06d}")]
     assert len(seeds) == len(set(seeds)) == 24
+
+
+def test_a_lengthened_run_equals_one_of_that_length(tmp_path: Path) -> None:
+    """Where the step size does not fall; the policy, the critic and their optimizers go on."""
+    short = ["rollout.batch=4", "rollout.turn_limit=1", "rollout.max_new_tokens=24"]
+    short += ["eval.problems=1", "eval.random_feedback=false", "learner.final_lr_share=1.0"]
+    words = join_words(TINY, short)
+
+    def begin(name: str, updates: int) -> tuple[TrainConfig, RunFolder]:
+        own = [f"updates={updates}", "checkpoint_every=2", "learner.minibatch=2"]
+        config = load_config(TrainConfig, "mini", join_words(words, own))
+        return config, RunFolder.create(tmp_path / name, dump_config(config))
+
+    longer, direct = begin("direct", 4)
+    train(longer, direct, Silent())
+    config, run = begin("longer", 2)
+    train(config, run, Silent())
+    first = run.read_summary()
+    lengthen(run, config.updates, dump_config(longer))
+    train(load_config(TrainConfig, run.config_path, []), run, Silent())
+    assert without_times(run.read_metrics()) == without_times(direct.read_metrics())
+    for file in direct.checkpoint_path(4).rglob("*.safetensors"):
+        theirs = load_file(file)
+        ours = load_file(run.path / file.relative_to(direct.path))
+        assert all(ours[name].equal(theirs[name]) for name in theirs), file.name
+    summary = run.read_summary()
+    assert first is not None and summary is not None
+    assert (first["updates"], summary["updates"]) == (2, 4)
+    assert json.loads((run.path / "summary-000002.json").read_text()) == first
+    assert run.has_rollouts("eval-after-000002") and run.has_rollouts("eval-after")

@@ -3,6 +3,8 @@
 import difflib
 import json
 import re
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -79,6 +81,39 @@ def dropped_if_unused(run: "RunFolder", *, is_new: bool) -> Iterator[None]:
         if is_new and explain(error)[1] == 2:
             run.discard_if_untouched()
         raise
+
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit statuses after Ctrl-C and SIGTERM: 128 and the signal's number, as shells have it."""
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM, as Slurm and Kubernetes send it, stop a command as Ctrl-C does.
+
+    The exit status is then 143 where Ctrl-C has 130. A SIGTERM that is ignored stays so.
+    """
+    came = False
+
+    def stop(*_: object) -> None:
+        nonlocal came
+        came = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; what follows is SIGKILL
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except SystemExit as end:
+        if came and end.code == INTERRUPTED:
+            raise SystemExit(TERMINATED) from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def find_problem(problems: "Sequence[Problem]", name: str, spec: str) -> "Problem":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import json_text, print_json, print_rich, say, show
+from rlef.cli.common import INTERRUPTED, json_text, print_json, print_rich, say, show
 from rlef.cli.files import check_new_files, new_file, write_new_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ EXAMPLES = (
 )
 _LINES = 30
 _SAY_EVERY_S = 10.0
-_INTERRUPTED = 130
 """The exit status that shells give to Ctrl-C."""
 
 
@@ -112,7 +111,7 @@ def check(
     else:
         _print(work)
     if not work.complete:
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
     findings = work.findings() if work.fix is None else work.left
     raise typer.Exit(1 if any(f.kind.severity == "error" for f in findings) else 0)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlef.cli.common import (
+    INTERRUPTED,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -224,7 +225,7 @@ def _resumable(run: "RunFolder") -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say(f"\nstopped; go on with the same words and: --out {run.path}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _settings(given: dict[str, Any], preset: str | None) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The command ``rlef``: exit status 0 fine, 1 the work failed, 2 the words are wrong."""
+"""The command ``rlef``: exit status 0 fine, 1 the work failed, 2 the words are wrong.
+
+Stopped by Ctrl-C: 130; by SIGTERM: 143.
+"""
 
 import io
 import os
@@ -8,18 +11,30 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from rlef import __version__
 from rlef.cli import bench, data, env, evaluate, judge, recipe, report, study, train, warmstart
-from rlef.cli.common import say, show, stdout_named
+from rlef.cli.common import INTERRUPTED, say, show, stdout_named, stopped_by_sigterm
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """The parent of all errors of words; typer does not name it."""
-_INTERRUPTED = 130
-"""The exit status that shells give to Ctrl-C."""
+
+
+class _Commands(typer.core.TyperGroup):
+    """All commands; those that keep nothing when they are stopped need not say so themselves."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("\nstopped; nothing of this call is kept")
+            raise typer.Exit(INTERRUPTED) from None
+
 
 app = typer.Typer(
     name="rlef",
+    cls=_Commands,
     help="Train and evaluate code language models that learn from execution feedback.",
     epilog="Begin with: rlef train mini",
     no_args_is_help=True,
@@ -61,7 +76,12 @@ def main(args: list[str] | None = None) -> None:
     Args:
         args: The words after ``rlef``; by default those of the process.
     """
-    words = sys.argv[1:] if args is None else args
+    with stopped_by_sigterm():
+        sys.exit(_run(sys.argv[1:] if args is None else args))
+
+
+def _run(words: list[str]) -> int:
+    """Runs a command and returns its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no character may end the work
             stream.reconfigure(errors="backslashreplace")
@@ -71,14 +91,14 @@ def main(args: list[str] | None = None) -> None:
         with stdout_named():
             sys.stdout.flush()
     except typer.Abort:
-        code = _INTERRUPTED
+        return INTERRUPTED
     except _UsageError as error:
-        code = _wrong_words(error)
+        return _wrong_words(error)
     except Exception as error:  # the outermost frame: a user gets one line, whatever broke
         if os.environ.get("RLEF_TRACEBACK") == "1":
             raise
-        code = _failed(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _failed(error)
+    return code if isinstance(code, int) else 0
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import quiet_transformers, recipe_and_words, say, show
+from rlef.cli.common import INTERRUPTED, quiet_transformers, recipe_and_words, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def study(
             )
         except KeyboardInterrupt:
             say(f"\nstopped; go on with: {shlex.join(again)}")
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
     for part, reason in failures:
         say(f"rlef: {part.arm.name}, seed {part.seed} failed: {reason}")
     if failures:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlef.cli.common import (
+    INTERRUPTED,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "Examples: rlef train mini · rlef train mini seed=1 --out runs/one · "
-    "rlef train my.yaml --dry-run · rlef train runs/one (goes on with that run)"
+    "rlef train my.yaml --dry-run · rlef train runs/one (goes on with that run) · "
+    "rlef train runs/one updates=400 (goes on to more updates)"
 )
 
 
@@ -68,11 +70,13 @@ def train(
     if _is_run(recipe_or_run):
         if out is not None or seeds != 1:
             raise typer.BadParameter("a run that goes on takes neither --out nor --seeds")
-        run, config = _reopen(recipe_or_run, words)
+        run, old, config = _reopen(recipe_or_run, words)
         _check(config, run.config_path, words, ask_hub=not dry_run)
         if dry_run:
             _print_settings(run.config_path, words)
             return
+        if config.updates > old.updates:
+            _lengthen(run, old, config)
         _train_one(run, config, f"rlef train {shlex.quote(str(run.path))}")
         return
     _train_new(recipe_or_run, words, out, dry_run, seeds)
@@ -138,31 +142,45 @@ def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, s
 
 def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
     """Trains, then shows what it came to; ``again`` is the command that goes on after a stop."""
-    from rlef.cli.display import Display
-    from rlef.cli.report import written_page
     from rlef.evaluation.stored import read_summary
-    from rlef.report import summary_table
+    from rlef.run import RunWriteError
 
     failed = None
-    try:
+    try:  # importing takes seconds
+        from rlef.cli.report import written_page
+        from rlef.report import summary_table
+
         finished = read_summary(run) is not None
         is_readable_only = finished and not os.access(run.path, os.W_OK)
         with nullcontext() if is_readable_only else run.lock():
             if not finished:
-                from rlef.train.loop import train as run_training
-
-                quiet_transformers()
-                display = Display(config.updates, cache(lambda: _evaluations_s(config, run)))
-                run_training(config, run, display)
+                _run_training(run, config, again)
             _, failed = written_page(run)
+    except RunWriteError as error:
+        raise RuntimeError(f"{error}; make room, then: {again}") from None
     except KeyboardInterrupt:
         say(f"\nstopped; go on with: {again}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     summary = read_summary(run)
     if summary is not None:
         print_rich(summary_table(summary, run.path if failed is None else None))
     if failed is not None:
         raise failed
+
+
+def _run_training(run: "RunFolder", config: "TrainConfig", again: str) -> None:
+    from rlef.cli.display import Display
+    from rlef.train.idle import NothingToLearn
+    from rlef.train.loop import train as run_training
+
+    quiet_transformers()
+    try:
+        run_training(
+            config, run, Display(config.updates, cache(lambda: _evaluations_s(config, run)))
+        )
+    except NothingToLearn as error:
+        after = "" if run.is_untouched() else f"; what was done is kept, go on with: {again}"
+        raise RuntimeError(f"{error}{after}") from None
 
 
 def _evaluations_s(config: "TrainConfig", run: "RunFolder") -> float | None:
@@ -174,15 +192,29 @@ def _evaluations_s(config: "TrainConfig", run: "RunFolder") -> float | None:
     return before * (2 if config.eval.random_feedback else 1) if before else None
 
 
-def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig]":
+def _lengthen(run: "RunFolder", old: "TrainConfig", config: "TrainConfig") -> None:
+    from rlef.config import dump_config
+    from rlef.train.longer import lengthen
+
+    with run.lock():
+        lengthen(run, old.updates, dump_config(config))
+    say(f"{run.path}: {config.updates} updates now, not {old.updates}")
+
+
+def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig, TrainConfig]":
+    """Returns a run, its config, and the one that it is to go on with: more updates at most."""
     from rlef.config import load_config
     from rlef.run import RunFolder
     from rlef.train.recipe import TrainConfig
 
     run = RunFolder.open(path)
+    old = load_config(TrainConfig, run.config_path, [])
     wanted = load_config(TrainConfig, run.config_path, words)
-    _refuse_changes(run, wanted)
-    return run, wanted
+    if wanted.updates > old.updates:
+        _refuse_changes(run, wanted.model_copy(update={"updates": old.updates}))
+    else:
+        _refuse_changes(run, wanted)
+    return run, old, wanted
 
 
 def _check_folder(path: Path, config: "TrainConfig") -> None:
@@ -232,7 +264,8 @@ def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
     if changed:
         raise ConfigError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "
-            "allowed: to go on with its own config, or a new run (--out)"
+            f"allowed: to go on with its own config, more updates (rlef train {run.path} "
+            "updates=N), or a new run (--out)"
         )
 
 

@@ -29,7 +29,8 @@ def main(fd: int, workers: int, packages: tuple[str, ...], unsafe: bool) -> None
         packages: Folders that programs importing numpy see.
         unsafe: Run programs even where nothing keeps them in.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, who then closes us
+    for number in (signal.SIGINT, signal.SIGTERM):  # for the caller, who then closes us
+        signal.signal(number, signal.SIG_IGN)
     parent = os.pidfd_open(os.getppid())
     Judge(Connection(fd), workers, packages, unsafe).serve(parent)
     os._exit(0)

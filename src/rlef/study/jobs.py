@@ -151,8 +151,8 @@ def _done(reason: str | None) -> Future[str | None]:
 
 @contextmanager
 def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits until the end; processes begun meanwhile never see it."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Ctrl-C and SIGTERM wait until the end; processes begun meanwhile never see Ctrl-C."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
@@ -162,7 +162,7 @@ def _interrupts_later() -> Iterator[None]:
 def _begin(threads: int) -> None:
     """Prepares a process of the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     torch.set_num_threads(threads)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -18,7 +18,8 @@ h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
 * { box-sizing: border-box; }
 div { overflow-x: auto; }
 code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
-img { width: 100%; max-width: 760px; } img.wide { max-width: 100%; } p { color: var(--dim); font-size: .92rem; }
+img { width: 100%; max-width: 760px; } img.wide { max-width: 100%; }
+p { color: var(--dim); font-size: .92rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line);
   vertical-align: top; }
