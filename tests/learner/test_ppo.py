@@ -1,6 +1,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from rlef.learner.checkpoint import restore_learner, save_learner
 from rlef.learner.microbatch import micro_batches
 from rlef.learner.models import action_logprobs
 from rlef.learner.ppo import LearnerConfig, PPOLearner
+from rlef.rollout import RolloutBatch, derive_seed
 
 CONFIG = LearnerConfig(lr=1e-2, minibatch=5, warmup_updates=0, beta=0.5, lam=0.9, gamma=0.95)
 
@@ -95,6 +97,118 @@ def test_gradients_equal_a_slow_reference(
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     norm = torch.stack([g.norm() for g in wanted[0]]).norm()
     assert metrics["grad_norm/policy"] == pytest.approx(float(norm), rel=1e-4)
+
+
+class SlowAdamW:
+    """Loshchilov and Hutter 2019, algorithm 2, on one list of parameters."""
+
+    def __init__(self, parameters: list[Tensor], lr: float, config: LearnerConfig) -> None:
+        self.parameters, self.lr, self.config, self.steps = parameters, lr, config, 0
+        self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+
+    def step(self) -> None:
+        self.steps += 1
+        one, two = self.config.adam_beta1, self.config.adam_beta2
+        squares = sum(float(p.grad.double().square().sum()) for p in self.parameters)
+        scale = min(1.0, self.config.grad_clip / (squares**0.5 + 1e-6))
+        with torch.no_grad():
+            for p, (mean, square) in zip(self.parameters, self.moments, strict=True):
+                gradient = p.grad * scale
+                mean.mul_(one).add_((1 - one) * gradient)
+                square.mul_(two).add_((1 - two) * gradient**2)
+                corrected = mean / (1 - one**self.steps)
+                root = (square / (1 - two**self.steps)).sqrt() + 1e-8
+                p.mul_(1 - self.lr * self.config.weight_decay).sub_(self.lr * corrected / root)
+                p.grad = None
+
+
+def slow_update(
+    policy: Any, reference: Any, critic: Any, optimizers: list[SlowAdamW],
+    config: LearnerConfig, batch: RolloutBatch, minibatches: list[list[int]],
+) -> set[str]:  # fmt: skip
+    """Rollout by rollout, turn by turn, token by token; returns which of the clips took hold."""
+    old = slow_logprobs(policy, batch, 1.0).detach()
+    penalty = old - slow_logprobs(reference, batch, 1.0).detach()
+    old_values = critic(batch).detach()
+    advantages: dict[tuple[int, int], float] = {}
+    returns: dict[tuple[int, int], float] = {}
+    for row in range(len(batch)):
+        last = int(batch.turn_mask[row].sum()) - 1
+        gae, value_after = 0.0, 0.0
+        for turn in range(last, -1, -1):
+            tokens = batch.turn_ids[row] == turn
+            reward = float(batch.rewards[row, turn] - config.beta * penalty[row][tokens].mean())
+            value = float(old_values[row, turn])
+            delta = reward + config.gamma * value_after - value
+            gae = delta + config.gamma * config.lam * gae
+            advantages[row, turn], returns[row, turn] = gae, gae + value
+            value_after = value
+    found = torch.tensor(list(advantages.values()), dtype=torch.float64)
+    mean, deviation = float(found.mean()), float(found.std(correction=0))
+    clips: set[str] = set()
+    for rows in minibatches:
+        now, values = slow_logprobs(policy, batch, 1.0), critic(batch)
+        policy_loss, value_loss, tokens_seen, turns_seen = 0.0, 0.0, 0, 0
+        for row in rows:
+            for turn in range(int(batch.turn_mask[row].sum())):
+                advantage = (advantages[row, turn] - mean) / deviation
+                for t in (batch.turn_ids[row] == turn).nonzero()[:, 0].tolist():
+                    weight = min(1.0, float((now[row, t] - batch.logprobs[row, t]).detach().exp()))
+                    ratio = weight * (now[row, t] - old[row, t]).exp()
+                    clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
+                    if clipped * advantage < ratio * advantage:
+                        clips.add("ratio")
+                    policy_loss = policy_loss - torch.minimum(
+                        ratio * advantage, clipped * advantage
+                    )
+                    tokens_seen += 1
+                v, was, goal = values[row, turn], float(old_values[row, turn]), returns[row, turn]
+                near = v.clamp(was - config.value_clip, was + config.value_clip)
+                if (near - goal) ** 2 > (v - goal) ** 2:
+                    clips.add("value")
+                value_loss = value_loss + 0.5 * torch.maximum((v - goal) ** 2, (near - goal) ** 2)
+                turns_seen += 1
+        (policy_loss / tokens_seen).backward()
+        (value_loss / turns_seen).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    return clips
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [24, 10_000])
+def test_three_steps_and_three_more_equal_a_slow_reference(micro_batch_tokens: int) -> None:
+    """Ratios leave their clip and values theirs, as weights move between the steps."""
+    config = CONFIG.model_copy(
+        update={
+            **{"micro_batch_tokens": micro_batch_tokens, "critic_lr": 0.003, "lam": 0.9},
+            **{"weight_decay": 0.1, "grad_clip": 1.0, "warmup_updates": 0, "value_clip": 0.02},
+        }
+    )
+    policy = make_model()
+    learner = PPOLearner(policy, config, seed=3)
+    slow_policy, slow_critic = copy.deepcopy(policy), copy.deepcopy(learner.critic)
+    reference = copy.deepcopy(policy)
+    optimizers = [
+        SlowAdamW(list(slow_policy.parameters()), config.lr, config),
+        SlowAdamW(list(slow_critic.parameters()), 0.003, config),
+    ]
+    batch = make_batch()
+    # samples of the policy as it is, but for noise: so weights are on both sides of 1
+    noise = 0.3 * torch.randn(batch.logprobs.shape, generator=torch.Generator().manual_seed(0))
+    own = slow_logprobs(policy, batch, 1.0).detach()
+    batch = replace(batch, logprobs=(own + noise).clamp(max=0) * batch.action_mask)
+    for first in (0, 3):
+        generator = torch.Generator().manual_seed(derive_seed(3, "minibatches", first))
+        order = torch.randperm(5, generator=generator).tolist()
+        clips = slow_update(
+            slow_policy, reference, slow_critic, optimizers, config, batch,
+            [order[:2], order[2:4], order[4:]],
+        )  # fmt: skip
+        assert clips == {"ratio", "value"}
+        learner.update(batch, steps=3)
+        for ours, theirs in ((policy, slow_policy), (learner.critic, slow_critic)):
+            for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
 
 
 def test_micro_batches_do_not_change_an_update() -> None:
