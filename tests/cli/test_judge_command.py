@@ -151,3 +151,17 @@ def test_a_slow_test_is_named(
     code, _, err = rlef("judge", path, "--data", problems, "--problem", "double")
     assert code == 0
     assert "test 2 of 3 runs, for at most 10 s" in err
+
+
+def test_an_interrupt_says_that_nothing_is_kept(
+    rlef: Any, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    program = tmp_path / "p.py"
+    program.write_text("print(1)\n")
+    monkeypatch.setattr("rlef.sandbox.Sandbox", interrupted)
+    code, out, err = rlef("judge", program, "--data", problems, "--problem", "double")
+    assert (code, out) == (130, "")
+    assert err == "\nstopped; nothing of this call is kept\n"

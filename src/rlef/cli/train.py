@@ -117,11 +117,13 @@ def _check(
 def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, seeds: int) -> None:
     from rlef.config import load_config
     from rlef.report import seeds_table
+    from rlef.train.paths import absolute_paths
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, words)
     path = out or new_run_path(Path(recipe).stem)
     _check(config, recipe, words, ask_hub=not dry_run)
+    config = absolute_paths(config)  # a run goes on from any folder
     _check_folder(path if seeds == 1 else path / f"seed-{config.seed}", config)
     if dry_run:
         _print_settings(recipe, words)
@@ -259,8 +261,10 @@ def _open_or_create(path: Path, config: "TrainConfig") -> "Iterator[RunFolder]":
 
 def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
     from rlef.config import ConfigError, changed_keys, load_config
+    from rlef.train.paths import absolute_paths
 
-    changed = changed_keys(load_config(type(wanted), run.config_path, []), wanted)
+    old = load_config(type(wanted), run.config_path, [])
+    changed = changed_keys(absolute_paths(old), absolute_paths(wanted))
     if changed:
         raise ConfigError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "

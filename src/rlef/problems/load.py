@@ -179,6 +179,18 @@ def _mini(spec: str, rest: str) -> list[Problem]:
     return options.select([_with_checker(problem, checker) for problem in load_split(split)])
 
 
+def absolute_spec(spec: str) -> str:
+    """Returns a specification that means the same from any folder.
+
+    The path of a file or folder that exists becomes absolute; all else stays as it is.
+    """
+    scheme, mark, rest = spec.partition(":")
+    place, _ = _without_split(_without_query(rest)[0])
+    if scheme not in DATA_SETS or not mark or place in ("", "hub") or not Path(place).exists():
+        return spec
+    return f"{scheme}:{Path(place).absolute()}{rest[len(place) :]}"
+
+
 def _without_query(rest: str) -> tuple[str, str]:
     path, mark, query = rest.rpartition("?")
     return (path, query) if mark and not Path(rest).exists() else (rest, "")
