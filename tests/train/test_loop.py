@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from rlef.config import dump_config, join_words, load_config
@@ -226,3 +227,24 @@ def test_a_lengthened_run_equals_one_of_that_length(tmp_path: Path) -> None:
     assert (first["updates"], summary["updates"]) == (2, 4)
     assert json.loads((run.path / "summary-000002.json").read_text()) == first
     assert run.has_rollouts("eval-after-000002") and run.has_rollouts("eval-after")
+
+
+def test_automatic_precision_stays_what_it_was_where_the_run_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["updates=2", "checkpoint_every=1", "rollout.batch=4", "rollout.turn_limit=1"]
+    words += ["rollout.max_new_tokens=24", "eval.problems=1", "eval.random_feedback=false"]
+    config = load_config(TrainConfig, "mini", join_words(TINY, [*words, "learner.precision=auto"]))
+    run = RunFolder.create(tmp_path / "run", dump_config(config))
+    told: list[str] = []
+    display = Silent(stop_after=2)
+    display.message = told.append  # type: ignore[method-assign]
+    able: dict[str, bool] = {"amx_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, display)
+    able.clear()  # another machine
+    train(config, run, display)
+    assert [line["bfloat16"] for line in run.read_metrics()] == [1, 1]
+    [line] = [line for line in told if "learner.precision" in line]
+    assert line.endswith("would be float32 here; it goes on in bfloat16")
