@@ -283,6 +283,15 @@ def test_no_file_of_the_machine_can_be_included(sandbox: Sandbox, path: str, how
         assert secret not in report.message
 
 
+def test_programs_know_that_they_are_judged(sandbox: Sandbox) -> None:
+    source = (
+        "#include <cstdio>\n#include <cstdlib>\nint main() {\n#ifndef ONLINE_JUDGE\n"
+        '    freopen("in.txt", "r", stdin);\n#endif\n    int n = 0;\n    scanf("%d", &n);\n'
+        '    printf("%d", getenv("ONLINE_JUDGE") ? 2 * n : 0);\n}\n'
+    )
+    assert sandbox.judge(source, [Test("3", "6")], language="cpp").passed
+
+
 BOMBS = {
     "template recursion": (
         "template <int N> struct A { typename A<N + 1>::T t; };\n"

@@ -364,3 +364,16 @@ def test_a_sandbox_says_what_keeps_programs_in() -> None:
         assert own.judge(DOUBLE, [Test("1", "2")]).passed
     with pytest.raises(RuntimeError):
         own.describe()
+
+
+def test_debugging_output_is_not_judged(sandbox: Sandbox) -> None:
+    noise = "import sys\nfor i in range(9000): print('step', i, file=sys.stderr)\n"
+    right = run(sandbox, noise + "print('ok')")
+    assert right.verdict is Verdict.AC and len(right.stderr) == 1024 * QUICK.output_kb
+    wrong = run(sandbox, noise + "1 / 0")
+    assert wrong.verdict is Verdict.RE and wrong.message.startswith("Traceback")
+    assert right.stderr.startswith("step 0\n") and right.stderr.endswith("step 8999\n")
+
+
+def test_programs_know_that_they_are_judged(sandbox: Sandbox) -> None:
+    assert run(sandbox, "import os\nif 'ONLINE_JUDGE' in os.environ: print('ok')").verdict == "AC"

@@ -254,3 +254,76 @@ def test_programs_keep_the_limit_on_digits(sandbox: Sandbox) -> None:
         report = returning(sandbox, "len(str(10 ** 5000))", "5001")
         assert report.verdict == "RE"
         assert "set_int_max_str_digits" in report.message
+
+
+SUBCLASSES = """
+import enum
+import numpy as np
+from collections import *
+from typing import NamedTuple
+class P(NamedTuple):
+    x: int
+    y: int
+class E(enum.IntEnum): A = 5
+class F(enum.IntFlag): A = 5
+class SE(str, enum.Enum): A = 'a'
+class S(str):
+    def __str__(self): return 'liar'
+    def __repr__(self): return 'liar'
+class I(int):
+    def __int__(self): return 42
+    def __index__(self): return 42
+    def __eq__(self, o): return True
+    __hash__ = int.__hash__
+class L(list):
+    def __iter__(self): return iter([42])
+    def __len__(self): return 1
+class D(dict):
+    def items(self): return [(1,2)]
+class T(tuple): pass
+class SS(set): pass
+class FS(frozenset): pass
+class FL(float):
+    def __float__(self): return 1.0
+class C(complex): pass
+class B(bytes): pass
+"""
+
+
+def test_what_is_built_on_plain_types_counts_as_that(sandbox: Sandbox) -> None:
+    """Whatever it says of itself: no method of the program is asked."""
+    wanted = {
+        "np.bool_(True)": "true",
+        "np.int64(5)": "5",
+        "np.float64(2.5)": "2.5",
+        "np.float32(2.5)": "2.5",
+        "np.str_('a')": '"a"',
+        "np.median([1,2])": "1.5",
+        "np.all([1])": "true",
+        "P(1,2)": "[1,2]",
+        "[P(1,2)]": "[[1,2]]",
+        "E.A": "5",
+        "F.A": "5",
+        "SE.A": '"a"',
+        "S('x')": '"x"',
+        "I(3)": "3",
+        "L([1,2])": "[1,2]",
+        "D(a=1)": '{"a":1}',
+        "Counter('aa')": '{"a":2}',
+        "OrderedDict(a=1)": '{"a":1}',
+        "defaultdict(int,a=1)": '{"a":1}',
+        "T((1,))": '{"__python__":"(1,)"}',
+        "SS({1})": '{"__python__":"{1}"}',
+        "FS({1})": '{"__python__":"frozenset({1})"}',
+        "FL(2.5)": "2.5",
+        "C(1j)": '{"__python__":"1j"}',
+        "B(b'x')": '{"__python__":"b\'x\'"}',
+        "{E.A: S('k')}": '{"__python__":"{5: \'k\'}"}',
+        "{S('k'): 1}": '{"k": 1}',
+    }
+    calls = [Test(json.dumps({"call": call}), output) for call, output in wanted.items()]
+    others = ("deque([1])", "np.array([1])", "np.array(5)", "object()")
+    calls += [Test(json.dumps({"call": call}), "5") for call in others]
+    report = sandbox.judge(SUBCLASSES, calls, mode="function", entry_point="f")
+    assert [test.verdict for test in report.tests] == ["AC"] * len(wanted) + ["RE"] * len(others)
+    assert report.tests[-1].message.endswith("a value of type object, which is not plain")

@@ -21,6 +21,7 @@ _ENVIRONMENT = {
     "LD_BIND_NOW": "1",  # else every child looks the same functions up again
     "LANG": "C.UTF-8",
     "TZ": "UTC",
+    "ONLINE_JUDGE": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
@@ -28,6 +29,9 @@ _START_S = 60.0
 _END_S = 5.0
 _PATIENCE_S = 60.0
 """Seconds past a test's own wall limit until a silent jail counts as dead."""
+_FILE_BYTES = 64 << 20
+"""What is not judged, such as stderr, may be so long; only its start and its end are kept."""
+_ENDING_BYTES = 4096
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 _ANSWER = "=iiddQ3Q16s"  # as in spawn.py
 _KILLED = ("", "cpu", "wall", "starved")
@@ -180,6 +184,7 @@ class Jail:
             JailError: The jail is dead.
         """
         self._limits = limits
+        output_bytes = limits.output_kb * 1024
         wall_s = 10.0 * limits.cpu_s + 10.0 if limits.wall_s is None else limits.wall_s
         idle_s = limits.cpu_s + 2.0 if limits.wall_s is None else limits.wall_s
         self._drop_slots()
@@ -193,7 +198,10 @@ class Jail:
             "idle_s": idle_s if limits.idle_s is None else limits.idle_s,
             "wall_s": wall_s,
             "memory_bytes": limits.memory_mb << 20,
-            "output_bytes": limits.output_kb * 1024,
+            "output_bytes": output_bytes,
+            "file_bytes": output_bytes
+            if program.kind == "tool"
+            else max(output_bytes, _FILE_BYTES),
             "binary": program.binary is not None,
             "argv": program.argv,
             "files": [name for name, _ in program.files],
@@ -257,6 +265,8 @@ class Jail:
             )
             files = zip(self._slots[number].written, sizes, strict=True)
             stdout, stderr, result = (_content(fd, size, cap) for fd, size in files)
+            if sizes[1] > cap:
+                stderr = _both_ends(self._slots[number].written[1], sizes[1], cap - 1)
             return Run(
                 exit=os.waitstatus_to_exitcode(status),
                 killed=_KILLED[killed],
@@ -336,3 +346,9 @@ def write_all(fd: int, content: bytes) -> None:
 
 def _content(fd: int, size: int, cap: int) -> bytes:
     return os.pread(fd, min(size, cap), 0) if size else b""
+
+
+def _both_ends(fd: int, size: int, cap: int) -> bytes:
+    """Start and end of a file: how a program failed stands at the end."""
+    end = min(_ENDING_BYTES, cap // 2)
+    return os.pread(fd, cap - end, 0) + os.pread(fd, end, size - end)

@@ -65,9 +65,9 @@ struct request {
     int32_t processes;
     uint32_t filter_length; /* 0: no system call filter */
     uint32_t pid_placeholder;
-    uint32_t pad;
+    uint32_t judged; /* the file that may hold output_bytes; the others may hold file_bytes */
     double cpu_s, idle_s, wall_s;
-    uint64_t memory_bytes, stack_bytes, output_bytes;
+    uint64_t memory_bytes, stack_bytes, output_bytes, file_bytes;
     const struct sock_filter *filter;
     char *const *argv;
     char *const *envp;
@@ -169,7 +169,7 @@ static void become_program(const struct request *r)
     uint64_t cpu = (uint64_t)r->cpu_s + 3;
     limit(RLIMIT_AS, r->memory_bytes);
     limit(RLIMIT_CPU, cpu);
-    limit(RLIMIT_FSIZE, r->output_bytes + 1);
+    limit(RLIMIT_FSIZE, r->file_bytes + 1);
     limit(RLIMIT_STACK, r->stack_bytes);
     limit(RLIMIT_NPROC, (uint64_t)r->processes);
     drop_privileges(r);
@@ -189,6 +189,12 @@ static void become_program(const struct request *r)
     ssize_t ignored = write(2, words, sizeof words - 1);
     (void)ignored;
     _exit(126);
+}
+
+static uint64_t size_of(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
 static double larger(double a, double b) { return a > b ? a : b; }
@@ -295,6 +301,13 @@ static int has_children(int proc, pid_t pid)
     return proc >= 0 && read_small(proc, pid, name, text, sizeof text) == 0;
 }
 
+/* Whether more has been written than may be, to the file that is judged. */
+static int is_full(const struct request *r)
+{
+    return r->judged < FILES && r->files[r->judged] >= 0 &&
+           size_of(r->files[r->judged]) > r->output_bytes;
+}
+
 /* Waits until the child ends or passes a limit. Time that it waits for a core is not idle.
  *
  * Threads may also wait for each other's core: that would hide a program's idle time, so time in
@@ -319,7 +332,7 @@ static int watch(const struct request *r, pid_t pid, int pidfd)
             return ENDED;
         now = seconds(CLOCK_MONOTONIC);
         used = larger(used, seconds(clock));
-        if (used >= r->cpu_s)
+        if (used >= r->cpu_s || is_full(r))
             return KILLED_CPU;
         int over = now - start > r->wall_s;
         if (over || now - mark >= WINDOW_S) {
@@ -512,12 +525,6 @@ static void new_cookie(char *cookie)
         cookie[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
         cookie[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
     }
-}
-
-static uint64_t size_of(int fd)
-{
-    struct stat status;
-    return fstat(fd, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
 /* Runs the loaded program on the tests that come, "T" and the number of a slot of files.

@@ -5,7 +5,6 @@ Runs in the jail's bare interpreter, see ``zygote.py``. Standard library only.
 
 import _sitebuiltins
 import builtins
-import collections
 import contextlib
 import fcntl
 import json
@@ -19,7 +18,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from rlef.sandbox.ending import exit_status, finish, flush_early, streams, write_all
+from rlef.sandbox.ending import exit_status, finish, flush_early, kind_of, streams, write_all
 
 PROGRAM = "solution.py"
 PRELUDE = "prelude.py"
@@ -31,7 +30,21 @@ EXCEPTHOOK = sys.excepthook
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 PYTHON = "__python__"
 SCALARS = frozenset({str, int, float, bool, types.NoneType, bytes, complex})
-DICTS = (dict, collections.Counter, collections.OrderedDict, collections.defaultdict)
+EXACT = SCALARS | {list, tuple, set, frozenset, dict}
+BASES: tuple[tuple[type, Callable[[Any], object]], ...] = (
+    (int, int.__int__),
+    (float, float.__float__),
+    (str, str.__str__),
+    (complex, complex.__pos__),
+    (bytes, lambda value: bytes.__getitem__(value, slice(None))),
+    (list, list.copy),
+    (tuple, lambda value: (*tuple.__iter__(value),)),
+    (set, set.copy),
+    (frozenset, frozenset.copy),
+    (dict, dict.copy),
+)
+"""What a subclass may be built on, and how to copy that by the built-in type's own method."""
+BASES_OF = type.__dict__["__mro__"].__get__
 # A program may replace the originals.
 dumps, loads, represent = json.dumps, json.loads, repr
 digits, allow_digits = sys.get_int_max_str_digits, sys.set_int_max_str_digits
@@ -131,9 +144,10 @@ def uncaught(error: BaseException, source: bytes) -> int:
 
 
 def plain(value: object, kinds: set[str], depth: int = 0) -> object:
-    """Copies a value if it is made of exact built-in types: a subclass could lie about itself.
+    """Copies a value that is made of built-in types, without running code of the program.
 
-    ``Counter``, ``OrderedDict`` and ``defaultdict`` count as ``dict``.
+    Objects of their subclasses (named tuples, ``IntEnum``, ``Counter``) count as what they are
+    built on, whatever they say of themselves, and scalars of numpy as what they hold.
 
     Args:
         value: What the program returned.
@@ -143,7 +157,10 @@ def plain(value: object, kinds: set[str], depth: int = 0) -> object:
     Raises:
         TypeError: It is made of something else, or nested too deeply.
     """
-    kind = type(value)
+    kind = kind_of(value)
+    if kind not in EXACT:
+        value = base_value(value)
+        kind = kind_of(value)
     if kind in SCALARS:
         if kind in (bytes, complex) or (kind is float and value - value != 0.0):  # type: ignore[operator]
             kinds.add(kind.__name__)
@@ -155,13 +172,27 @@ def plain(value: object, kinds: set[str], depth: int = 0) -> object:
             kinds.add(kind.__name__)
         items: Any = value
         return kind([plain(item, kinds, depth + 1) for item in items])
-    if kind in DICTS:
-        pairs: list[tuple[Any, Any]] = list(dict.items(value))  # type: ignore[arg-type]
-        names = [key for key, _ in pairs if type(key) is str]
+    if kind is dict:
+        given: Any = value
+        pairs = [
+            (plain(key, kinds, depth + 1), plain(item, kinds, depth + 1))
+            for key, item in given.items()
+        ]
+        names = [key for key, _ in pairs if kind_of(key) is str]
         if len(names) < len(pairs) or (depth == 0 and names == [PYTHON]):
             kinds.add("dict")  # JSON would change the keys, or read as the mark of a literal
-        return {plain(key, kinds, depth + 1): plain(item, kinds, depth + 1) for key, item in pairs}
+        return dict(pairs)
     raise TypeError(f"the function returned a value of type {kind.__name__}, which is not plain")
+
+
+def base_value(value: Any) -> object:
+    """The value of a built-in type that an object of a subclass is built on, else the object."""
+    parents = BASES_OF(kind_of(value))
+    for base, copy in BASES:
+        if base in parents:
+            return copy(value)
+    scalar = getattr(sys.modules.get("numpy"), "generic", None)
+    return scalar.item(value) if scalar is not None and scalar in parents else value
 
 
 def encoded(value: object) -> str:

@@ -58,13 +58,14 @@ class Request(ctypes.Structure):
         ("processes", ctypes.c_int32),
         ("filter_length", ctypes.c_uint32),
         ("pid_placeholder", ctypes.c_uint32),
-        ("pad", ctypes.c_uint32),
+        ("judged", ctypes.c_uint32),
         ("cpu_s", ctypes.c_double),
         ("idle_s", ctypes.c_double),
         ("wall_s", ctypes.c_double),
         ("memory_bytes", ctypes.c_uint64),
         ("stack_bytes", ctypes.c_uint64),
         ("output_bytes", ctypes.c_uint64),
+        ("file_bytes", ctypes.c_uint64),
         ("filter", ctypes.c_void_p),
         ("argv", ctypes.POINTER(ctypes.c_char_p)),
         ("envp", ctypes.POINTER(ctypes.c_char_p)),
@@ -314,7 +315,7 @@ def set_limits(request: Request) -> None:
     """The limits of one run of a program."""
     limit(resource.RLIMIT_AS, request.memory_bytes)
     limit(resource.RLIMIT_CPU, int(request.cpu_s) + 3)
-    limit(resource.RLIMIT_FSIZE, request.output_bytes + 1)
+    limit(resource.RLIMIT_FSIZE, request.file_bytes + 1)
     limit(resource.RLIMIT_STACK, request.stack_bytes)
     limit(resource.RLIMIT_NPROC, request.processes)
 
@@ -383,6 +384,12 @@ def has_children(proc: int, pid: int) -> bool:
     return False
 
 
+def is_full(request: Request) -> bool:
+    """Whether more has been written than may be, to the file that is judged."""
+    judged = request.files[request.judged]
+    return bool(judged >= 0 and os.fstat(judged).st_size > request.output_bytes)
+
+
 class Idle:
     """Time without a core or a reason to want one.
 
@@ -423,7 +430,7 @@ def watch(request: Request, pid: int, pidfd: int) -> int:
         if poll.poll(1000 * min(max(left_s, 0.002), WINDOW_S)):
             return ENDED
         used, now = max(used, time.clock_gettime(clock)), time.monotonic()
-        if used >= request.cpu_s:
+        if used >= request.cpu_s or is_full(request):
             return KILLED_CPU
         over = now - start > request.wall_s
         if over or now - mark >= WINDOW_S:

@@ -49,7 +49,8 @@ def failure(run: Run, job: JudgeJob) -> Verdict | None:
     CE counts only without a limit passed: a program may also be too big for the compiler.
     """
     limits, cap = job.limits, job.limits.output_kb * 1024
-    if run.exit == -signal.SIGXFSZ or max(map(len, (run.stdout, run.stderr, run.result))) > cap:
+    judged = run.stdout if job.mode == "stdin" else run.result
+    if run.exit == -signal.SIGXFSZ or len(judged) > cap:
         return Verdict.OLE
     if run.killed or run.cpu_s > limits.cpu_s:
         return Verdict.TLE

@@ -127,7 +127,9 @@ class Zygote:
             wall_s=header["wall_s"],
             memory_bytes=memory + (HEADROOM_BYTES if binary else self.base_bytes),
             stack_bytes=spawn.NO_LIMIT if binary else 64 << 20,  # else each thread gets so much
+            judged=1 if header["entry_point"] is None else 3,
             output_bytes=header["output_bytes"],
+            file_bytes=header["file_bytes"],
         )
         request.files[spawn.CODE_FILE] = -1
         if profile in self.filters:
@@ -147,7 +149,9 @@ class Zygote:
             loaded.outputs = tuple(header["outputs"])
             request.folder = BOX.encode()
         arguments = spawn.strings([item.encode() for item in header["argv"]])
-        environment = spawn.strings([b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"TMPDIR=/box"])
+        environment = spawn.strings(
+            [b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"TMPDIR=/box", b"ONLINE_JUDGE=1"]
+        )
         loaded.keep = [arguments, environment]
         request.argv, request.envp = arguments, environment
 

@@ -15,6 +15,7 @@ def lie(
 
 
 NEVER = ("WA", "RE")
+BASE = "counts as what it is built on"
 FRAME = """
 import os, sys
 def f():
@@ -30,24 +31,24 @@ CASES = (
         "class A:\n    def __eq__(self, o): return True\n    __hash__ = None\ndef f(): return A()"),
     lie("str-subclass", "a str subclass equal to everything",
         "class A(str):\n    def __eq__(self, o): return True\n    def __hash__(self): return 0\n"
-        "def f(): return A('no')"),
+        "def f(): return A('no')", WA, BASE),
     lie("int-subclass", "an int subclass that prints as another number",
         "class A(int):\n    def __str__(self): return '5'\n    __repr__ = __str__\n"
-        "def f(): return A(3)", wanted="5"),
+        "def f(): return A(3)", WA, BASE, wanted="5"),
     lie("float-subclass", "a float subclass", "class A(float): pass\ndef f(): return A(5)",
-        wanted="5.0"),
+        AC, BASE, wanted="5.0"),
     lie("list-subclass", "a list subclass whose iterator lies",
         "class A(list):\n    def __iter__(self): return iter([5])\ndef f(): return A([3])",
-        wanted="[5]"),
+        WA, BASE, wanted="[5]"),
     lie("dict-subclass", "a dict subclass whose items lie",
         "class A(dict):\n    def items(self): return [('a', 1)]\ndef f(): return A()",
-        wanted='{"a": 1}'),
-    lie("nested-liar", "a liar deep in a list",
-        "class A(str): pass\ndef f(): return [[[A('ok')]]]", wanted='[[["ok"]]]'),
-    lie("key-liar", "a liar as a key",
-        "class A(str): pass\ndef f(): return {A('a'): 1}", wanted='{"a": 1}'),
+        WA, BASE, wanted='{"a": 1}'),
+    lie("nested-liar", "a str subclass deep in a list",
+        "class A(str): pass\ndef f(): return [[[A('ok')]]]", AC, BASE, wanted='[[["ok"]]]'),
+    lie("key-liar", "a str subclass as a key",
+        "class A(str): pass\ndef f(): return {A('a'): 1}", AC, BASE, wanted='{"a": 1}'),
     lie("enum", "an IntEnum", "import enum\nclass E(enum.IntEnum): A = 5\ndef f(): return E.A",
-        wanted="5"),
+        AC, BASE, wanted="5"),
     lie("class-property", "an object whose __class__ is str",
         "class A:\n    __class__ = str\n    def __str__(self): return 'ok'\ndef f(): return A()"),
     lie("pickle", "an object with __reduce__",
@@ -126,5 +127,6 @@ CASES = (
             limits=EASY),
     Hostile("numpy-scalar", "returns a numpy integer",
             "import numpy\ndef f(): return numpy.int64(5)",
-            NOT_JSON, RE, given="[]", wanted="5", mode="function", entry_point="f", limits=EASY),
+            "counts as what it holds", AC, given="[]", wanted="5", mode="function",
+            entry_point="f", limits=EASY),
 )  # fmt: skip
