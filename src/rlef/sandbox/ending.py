@@ -18,7 +18,8 @@ from typing import Any
 
 STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 # A program may replace the originals.
-kind_of, distinct, apply, identity, get_objects = type, set, map, id, gc.get_objects
+kind_of, distinct, apply, identity, has, get_objects = type, set, map, id, hasattr, gc.get_objects
+stream_of = sys.__dict__.get
 FINALIZED = (
     *(b"class", b"open", b"File", b"Wrapper", b"Buffered", b"type", b"yield", b"async"),
     *(b"exec", b"eval", b"__del__", b"__import__", b"weakref"),
@@ -59,20 +60,23 @@ def exit_status(code: object) -> int:
 def flush_early() -> None:
     """What the interpreter does when a program has ended, before hooks and threads."""
     for name in ("stderr", "stdout"):
-        with contextlib.suppress(BaseException):
-            getattr(sys, name).flush()
+        try:  # noqa: SIM105  # contextlib.suppress would cost each child some pages
+            sys.__dict__[name].flush()
+        except BaseException:
+            pass
 
 
 def flush() -> bool:
     """Flushes the standard streams. Returns whether that worked."""
     worked = True
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name, None)
+        stream = stream_of(name)
         if stream is None:
             continue
-        closed = False
-        with contextlib.suppress(BaseException):  # it need not know whether it is
+        try:
             closed = bool(stream.closed)
+        except BaseException:  # it need not know whether it is
+            closed = False
         try:
             if not closed:
                 stream.flush()
@@ -83,7 +87,7 @@ def flush() -> bool:
 
 def streams() -> list[int]:
     """Which objects are the standard streams now; a reference would keep them from their end."""
-    return [identity(getattr(sys, name, None)) for name in STREAMS]
+    return [*apply(identity, apply(stream_of, STREAMS))]
 
 
 def is_restless(source: bytes) -> bool:
@@ -98,7 +102,8 @@ def is_restless(source: bytes) -> bool:
         return True
     try:
         objects = get_objects()
-        found = [kind for kind in distinct(apply(kind_of, objects)) if has_end(kind)]
+        kinds = distinct(apply(kind_of, objects)) - QUIET
+        found = [kind for kind in kinds if kind in ENDING or has(kind, "__del__")]
         for item in objects if found else ():
             if kind_of(item) in found and not is_quiet(item):
                 return True
@@ -113,16 +118,6 @@ def has_word(source: bytes, words: tuple[bytes, ...]) -> bool:
         if word in source:
             return True
     return False
-
-
-def has_end(kind: type) -> bool:
-    """Whether objects of a type may run code when they die."""
-    if kind in ENDING:
-        return True
-    try:
-        return kind not in QUIET and type.__getattribute__(kind, "__del__") is not None
-    except AttributeError:
-        return False
 
 
 def is_quiet(item: Any) -> bool:
