@@ -11,7 +11,7 @@ from rlef.learner.notices import adapter_line, gap_alarm
 
 @pytest.mark.parametrize(
     ("gap", "bfloat16", "alarms"),
-    [(9e-4, 0, False), (2e-3, 0, True), (0.04, 1, False), (0.06, 1, True), (math.nan, 0, True)],
+    [(9e-4, 0, False), (2e-3, 0, True), (0.02, 1, False), (0.04, 1, True), (math.nan, 0, True)],
 )
 def test_a_gap_that_rounding_does_not_explain(gap: float, bfloat16: int, alarms: bool) -> None:
     line = gap_alarm({"logprob_gap": gap, "bfloat16": float(bfloat16)})
