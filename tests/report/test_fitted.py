@@ -68,6 +68,15 @@ def test_a_narrow_table_is_a_list_by_hand() -> None:
     assert numbers.lines(16) == ["a name", "  before  31.2", "  p       0.0001"]
 
 
+def test_long_names_become_letters_before_a_table_becomes_a_list() -> None:
+    lines = comparison_table(HEADINGS, ROWS).lines(80)
+    assert lines[:2] == ["A: eval-20261127-220115", "B: eval-20261127-221507"]
+    assert lines[2].split() == ["better", "/"]
+    assert lines[3].split()[:3] == ["A", "B", "difference"]
+    assert len(lines) == 6
+    assert comparison_table(HEADINGS, ROWS).lines(40)[1].split() == ["eval-2026…220115", "12.5"]
+
+
 def test_wide_characters_take_two_columns() -> None:
     table = FittedTable(headings=["", "%"], rows=[["問題", "1.0"], ["ab", "2.0"]])
     assert table.lines(80) == ["        %", "問題  1.0", "ab    2.0"]

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,15 @@ class FittedTable:
     Attributes:
         headings: One per column; the first column is text, the others numbers.
         rows: As many cells each.
-        short: Headings to try before the table becomes a list.
+        short: Headings to try where these are too wide, and for the list.
+        named: How many headings from the second on may become letters, told above the table,
+            before it becomes a list.
     """
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     short: Sequence[str] | None = None
+    named: int = 0
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """Yields lines."""
@@ -63,7 +67,20 @@ class FittedTable:
                 found = list(_grid(headings, self.rows))
                 if max(map(_cells, found)) <= width:
                     return found
+        if self.named:
+            found = list(_grid(self._letters(), self.rows))
+            if max(map(_cells, found)) <= width:
+                return [*self._legend(width), *found]
         return list(_stack(self.short or self.headings, self.rows, width))
+
+    def _letters(self) -> list[str]:
+        letters = ascii_uppercase[: self.named]
+        rest = [name.replace(" / ", " /\n") for name in self.headings[1 + self.named :]]
+        return [self.headings[0], *letters, *rest]
+
+    def _legend(self, width: int) -> Iterator[str]:
+        for letter, name in zip(ascii_uppercase, self.headings[1 : 1 + self.named], strict=False):
+            yield from _wrapped(f"{letter}: {name}", width, 0)
 
 
 def short_names(names: Sequence[str], width: int = 16) -> list[str]:

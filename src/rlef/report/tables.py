@@ -167,7 +167,8 @@ def summary_table(summary: Summary, run_path: Path | None = None) -> "Group":
         parts.append(_table(["", *COLUMNS.values()], rows))
     parts += [Text(line, style="dim") for line in notes(summary)]
     if run_path is not None:
-        parts.append(Text(f"\n{run_path}        report: {run_path / 'report.html'}"))
+        line = f"\n{run_path}        report: {run_path / 'report.html'}"
+        parts.append(Text(line, no_wrap=True, overflow="ignore"))
     return Group(*parts)
 
 
@@ -185,7 +186,8 @@ def evaluation_screen(summary: Summary, run_path: Path, *, is_judged: bool) -> "
     turns = int(summary["turn_limit"])
     tables = [] if is_judged else [evaluation_table(summary, turns)]
     where = f"episodes: {run_path / 'rollouts'}; more: {run_path / 'summary.json'}"
-    return Group(*tables, metrics_table(summary), Text(f"± half a 95 % interval; {where}"))
+    last = Text(f"± half a 95 % interval; {where}", no_wrap=True, overflow="ignore")
+    return Group(*tables, metrics_table(summary), last)
 
 
 def evaluation_table(stage: Summary, turn_limit: int) -> FittedTable:
@@ -211,7 +213,7 @@ def comparison_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         rows: As ``Comparison.rows``.
     """
     short = [headings[0], *short_names(headings[1:3]), *headings[3:]]
-    return FittedTable(headings=headings, rows=rows, short=short)
+    return FittedTable(headings=headings, rows=rows, short=short, named=2)
 
 
 def summary_markdown(summary: Summary) -> str:
