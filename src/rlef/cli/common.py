@@ -65,7 +65,7 @@ def is_evaluation(run: "RunFolder") -> bool:
     Raises:
         RunDamagedError: Its config cannot be read.
     """
-    from rlef.evaluation import stored
+    from rlef import stored
 
     return run.is_run() and stored.is_evaluation(stored.read_options(run))
 

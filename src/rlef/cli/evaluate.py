@@ -381,8 +381,8 @@ def _open_or_create(path: Path, options: dict[str, object]) -> "Iterator[RunFold
     """
     import yaml
 
-    from rlef.evaluation.stored import read_options
     from rlef.run import RunError, RunFolder
+    from rlef.stored import read_options
 
     _check_folder(path)
     text = yaml.safe_dump(options, sort_keys=False)

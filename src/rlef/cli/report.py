@@ -42,8 +42,8 @@ def report(
 
 
 def _training(run: "RunFolder", out: Path | None) -> None:
-    from rlef.evaluation.stored import read_summary
     from rlef.report import summary_table
+    from rlef.stored import read_summary
 
     summary = read_summary(run)
     page, failed = written_page(run, out)
@@ -76,8 +76,8 @@ def written_page(run: "RunFolder", out: Path | None = None) -> tuple[Path, Runti
 
 
 def _evaluation(run: "RunFolder", out: Path | None) -> None:
-    from rlef.evaluation.stored import EPISODES, read_options, read_summary
     from rlef.report import evaluation_screen
+    from rlef.stored import EPISODES, read_options, read_summary
 
     if out is not None:
         raise typer.BadParameter(f"{run.path} is an evaluation, which has no page; leave --out out")

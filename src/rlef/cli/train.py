@@ -144,8 +144,8 @@ def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, s
 
 def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
     """Trains, then shows what it came to; ``again`` is the command that goes on after a stop."""
-    from rlef.evaluation.stored import read_summary
     from rlef.run import RunWriteError
+    from rlef.stored import read_summary
 
     failed = None
     try:  # importing takes seconds

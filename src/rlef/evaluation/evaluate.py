@@ -10,11 +10,11 @@ from rlef.evaluation.episodes import run_episodes, total_wall_s, with_public_tes
 from rlef.evaluation.progress import Progress
 from rlef.evaluation.results import write_results
 from rlef.evaluation.specs import MetricSpec
-from rlef.evaluation.stored import EPISODES
 from rlef.problems import Problem
 from rlef.rollout import RolloutWorker
 from rlef.run import RunFolder
 from rlef.sandbox import Limits, Sandbox, usable_cores
+from rlef.stored import EPISODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.export import samples_jsonl, summary_markdown
 from rlef.evaluation.specs import MetricSpec, measure, parse_metrics
 from rlef.evaluation.stage import stage_summary
-from rlef.evaluation.stored import EPISODES, is_evaluation, read_options
 from rlef.problems import Problem
 from rlef.run import RunError, RunFolder
+from rlef.stored import EPISODES, is_evaluation, read_options
 
 
 def write_results(

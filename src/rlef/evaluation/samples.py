@@ -14,11 +14,11 @@ from rlef.evaluation.progress import Progress, Tally
 from rlef.evaluation.results import write_results
 from rlef.evaluation.sample_files import Sample, SamplesError, check_metrics, read_samples
 from rlef.evaluation.specs import MetricSpec
-from rlef.evaluation.stored import EPISODES
 from rlef.problems import Problem
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import JudgeReport, Sandbox, Verdict, usable_cores
+from rlef.stored import EPISODES
 
 _WRITE_EVERY_S = 0.25
 """Reports that come within this time are written together."""

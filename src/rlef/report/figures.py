@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rlef.evaluation.stored import read_metrics, read_summary
 from rlef.report.tables import setting_name
 from rlef.run import RunFolder
+from rlef.stored import read_metrics, read_summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

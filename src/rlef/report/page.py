@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from rlef.environment.lines import EpisodeLine, check_line
-from rlef.evaluation.stored import read_summary
 from rlef.report.figures import learning_figure
 from rlef.report.tables import (
     Row,
@@ -23,6 +22,7 @@ from rlef.report.tables import (
     summary_stages,
 )
 from rlef.run import RunDamagedError, RunFolder
+from rlef.stored import read_summary
 
 Record = Mapping[str, Any]
 

@@ -26,8 +26,8 @@ from rlef.evaluation.compare import Difference
 from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.specs import values_by_problem
 from rlef.evaluation.statistics import mean, repairs_by_problem, share
-from rlef.evaluation.stored import read_metrics
 from rlef.run import RunFolder, json_value
+from rlef.stored import read_metrics
 from rlef.study.arms import (
     ARMS,
     CLAIMS,

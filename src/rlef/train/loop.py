@@ -42,7 +42,6 @@ from rlef.environment import (
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.episodes import run_episodes, with_public_tests
 from rlef.evaluation.progress import in_lines
-from rlef.evaluation.stored import read_metrics
 from rlef.learner.checkpoint import (
     restore_learner,
     restore_policy,
@@ -65,6 +64,7 @@ from rlef.rollout import (
 from rlef.rollout.records import rollout_from_json, rollout_to_json
 from rlef.run import RunDamagedError, RunFolder, RunWriteError, writing
 from rlef.sandbox import Limits, Sandbox
+from rlef.stored import read_metrics
 from rlef.train.controls import build_controls
 from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn, check_room
 from rlef.train.recipe import SamplingSection, TrainConfig
