@@ -49,7 +49,7 @@ CALL = {"mode": "function", "entry_point": "f", "public_tests": [{"input": "[]",
         ({"cpu_s": float("inf")}, "field 'cpu_s': is "),
         ({"cpu_s": 10**400}, "field 'cpu_s': is a number of 401 digits; allowed: "),
         ({"memory_mb": 10**9}, "field 'memory_mb': is 1000000000; allowed: "),
-        ({**CALL, "language": "cpp"}, "field 'mode': is function; allowed with language cpp"),
+        ({**CALL, "language": "cpp"}, "field 'language': is 'cpp'; allowed with mode function"),
         ({"language": "cpp", "prelude": "x"}, "field 'prelude': allowed with language python"),
     ],
 )

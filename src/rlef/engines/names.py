@@ -44,7 +44,7 @@ def check_engine(kind: str, dtype: str, device: str, base_url: str | None) -> No
     if not good:
         raise ModelError(
             f"the base URL is {base_url!r}; allowed: http://... or https://..., such as "
-            "http://localhost:8000/v1"
+            "http://127.0.0.1:8000/v1"
         )
 
 
