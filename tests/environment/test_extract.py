@@ -287,3 +287,60 @@ def test_hostile_answers_take_linear_time_and_raise_nothing(response: str) -> No
     extract_program(response)
     extract_program(response, mode="function", entry_point="f(")
     assert time.process_time() - started < 5
+
+
+WHOLE = "import sys\ndef main():\n    n = int(sys.stdin.readline())\n    print(2 * n)\nmain()\n"
+
+
+@pytest.mark.parametrize(
+    "explained",
+    [
+        "n = int(input())\n",
+        "import sys\ninput = sys.stdin.readline\n",
+        "def main():\n    n = int(sys.stdin.readline())\n    print(2 * n)\n",
+        "def main(): ...\nn = int(input())\n",
+    ],
+)
+def test_a_whole_program_goes_before_a_line_of_it_that_is_explained(explained: str) -> None:
+    others = f"It reads so:\n```python\n{explained}```\n"
+    assert extract_program(f"{others}```python\n{WHOLE}```\n{others}") == WHOLE
+    again = WHOLE.replace("2 * n", "3 * n")
+    blocks = f"```python\n{WHOLE}```\n{others}Better:\n```python\n{again}```\n{others}"
+    assert extract_program(blocks) == again
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "f = lambda a: a\nprint(f(3))\n",
+        "f = Solution().f\nprint(f(3))\n",
+        "f = f(3)\nprint(f)\n",
+        "for f in (1, 2):\n    print(f)\n",
+        "def f(self, a):\n    return a\n",
+        "def f(a):\n    raise NotImplementedError\n",
+        "def f(a):\n    ...\n    return sorted(a)\n",
+        "class Solver:\n    def f(self, a):\n        return 1\n",
+        "f = (\n",
+    ],
+)
+def test_an_example_that_binds_the_name_is_not_the_program(shown: str) -> None:
+    for program in (F, "class Solution:\n    def f(self, a):\n        return a\n"):
+        answer = f"```python\n{program}```\nThat is:\n```python\n{shown}```\n"
+        assert extract_program(answer, mode="function", entry_point="f") == program
+    alone = f"```python\n{shown}```\n```python\nprint(1)\n```"
+    assert extract_program(alone, mode="function", entry_point="f") == shown
+
+
+def test_a_whole_program_in_cpp_goes_before_parts_of_it() -> None:
+    whole = "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << n; }\n"
+    for part in ("int main() { ... }\n", "int main() { assert(f(1) == 1); }\n"):
+        answer = f"```cpp\n{whole}```\nThat is:\n```cpp\n{part}```\n"
+        assert extract_program(answer, language="cpp") == whole
+
+
+@pytest.mark.parametrize("quote", ["`", '"', "'"])
+def test_a_mark_that_is_spoken_of_does_not_count(quote: str) -> None:
+    spoken = f"I left out {quote}</think>{quote} here.\n"
+    assert extract_program(f"{ANSWER}\n{spoken}") == "print(1)\n"
+    assert extract_program(f"<think>\n{THOUGHT}\n{spoken}</think>\n{ANSWER}") == "print(1)\n"
+    assert extract_program(f"<think>\n{THOUGHT} `x`</think>\n{ANSWER}") == "print(1)\n"

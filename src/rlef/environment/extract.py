@@ -14,8 +14,15 @@ _MOST_PARSED = 100_000
 _READS = re.compile(
     r"\b(?:raw_)?input\s*\(|\bstdin\b|\bfileinput\b|\bopen\s*\(\s*0|/dev/stdin|\bread\s*\(\s*0"
 )
+_WRITES = re.compile(r"\b(?:print|stdout|write)\b")
 _CPP_MAIN = re.compile(r"\bmain\s*\(")
+_CPP_PARTS = (
+    re.compile(r"^[ \t]*#[ \t]*include\b|^[ \t]*import[ \t]+std\b", re.M),
+    re.compile(r"\b(?:cin|stdin|scanf|getline|getchar\w*|f?gets|read|fread|ifstream)\b"),
+)
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _READERS = {"input", "raw_input", "stdin", "fileinput"}
+_WRITERS = {"print", "stdout", "__stdout__", "write", "writelines"}
 
 
 def extract_program(
@@ -35,8 +42,11 @@ def extract_program(
     RLEF leaves open which of several blocks counts. Here it is the one that does what is asked for:
 
     * ``function`` mode: it defines the entry point, or the class ``Solution`` with that method. A
-      definition goes before an import, and that before a stub.
-    * ``stdin`` mode: it reads its input; in C++, it has a ``main``.
+      definition goes before any other assignment to the name, such as the ``f = Solution().f`` of
+      an example, that before an import, and that before a stub or a method out of its class.
+    * ``stdin`` mode: it reads its input. One that also prints, and does so when it is run, goes
+      before a line that is explained, or a function that nothing calls. In C++ it has a ``main``,
+      and rather one that reads, behind its includes.
 
     Among those, or if there is none, a tagged block goes before one without a tag, since sample
     output often comes in plain fences, and a later one before an earlier one. Blocks are never
@@ -74,7 +84,8 @@ def extract_program(
 def _fitness(program: str, language: str, mode: Mode, entry_point: str | None) -> int:
     """How well a block does what is asked for; 0: not at all."""
     if language != "python":
-        return int(_CPP_MAIN.search(program) is not None)
+        parts = sum(part.search(program) is not None for part in _CPP_PARTS)
+        return 1 + parts if _CPP_MAIN.search(program) else 0
     tree = None
     if len(program) <= _MOST_PARSED:
         with contextlib.suppress(ValueError):
@@ -83,7 +94,26 @@ def _fitness(program: str, language: str, mode: Mode, entry_point: str | None) -
         if entry_point is None:
             return 0
         return _looks_bound(program, entry_point) if tree is None else _bound(tree, entry_point)
-    return int(_READS.search(program) is not None if tree is None else _reads(tree))
+    if tree is None:
+        return 2 + bool(_WRITES.search(program)) if _READS.search(program) else 0
+    return 1 + _writes(tree) + _acts(tree) if _reads(tree) else 0
+
+
+def _writes(tree: ast.Module) -> bool:
+    """Whether a program prints, in any of the usual ways."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in _WRITERS:
+                return True
+            case ast.Call(func=ast.Name(id="open"), args=[ast.Constant(value=1), *_]):
+                return True
+    return False
+
+
+def _acts(tree: ast.Module) -> bool:
+    """Whether a program does something, rather than define what nothing calls."""
+    nodes = [node for node in tree.body if not isinstance(node, _DEFINITIONS)]
+    return any(isinstance(node, ast.Call) for one in nodes for node in ast.walk(one))
 
 
 def _reads(tree: ast.Module) -> bool:
@@ -113,23 +143,31 @@ def _reads(tree: ast.Module) -> bool:
 
 
 def _bound(tree: ast.Module, name: str) -> int:
-    """How a program binds a name: 3 defines, 2 imports, 1 only declares it, 0 not at all."""
+    """How a program binds a name: 4 defines, 3 assigns, 2 imports, 1 declares, 0 not at all."""
     return max((_binding(node, name) for node in _statements(tree.body)), default=0)
 
 
 def _binding(node: ast.stmt, name: str) -> int:
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef() if node.name == name:
-            return 1 if _is_stub(node.body) else 3
+            lost = [arg.arg for arg in node.args.args[:1]] == ["self"]
+            return 1 if lost or _is_stub(node.body) else 4
         case ast.ClassDef() if node.name == name:
-            return 1 if _is_stub(node.body) else 3
-        case ast.ClassDef(name="Solution"):
-            own = max((_binding(inner, name) for inner in _statements(node.body)), default=0)
-            return own or int(bool(node.bases))
+            return 1 if _is_stub(node.body) else 4
+        case ast.ClassDef():
+            own = max((_method(inner, name) for inner in _statements(node.body)), default=0)
+            return own or int(bool(node.bases)) if node.name == "Solution" else min(own, 1)
         case ast.Import() | ast.ImportFrom():
             names = [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
             return 2 if name in names else 0
     return 3 if name in _assigned(node) else 0
+
+
+def _method(node: ast.stmt, name: str) -> int:
+    """As ``_binding``, of a statement in a class."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return (1 if _is_stub(node.body) else 4) if node.name == name else 0
+    return 4 if _binding(node, name) else 0
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -165,20 +203,20 @@ def _assigned(node: ast.stmt) -> Iterator[str]:
 
 
 def _is_stub(body: list[ast.stmt]) -> bool:
-    return all(
-        isinstance(node, ast.Pass)
-        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        for node in body
-    )
+    """Whether a body is left out, in whole or with ``...`` in part."""
+    said = [node.value for node in body if isinstance(node, ast.Expr)]
+    constants = [value for value in said if isinstance(value, ast.Constant)]
+    left_out = sum(isinstance(node, ast.Pass | ast.Raise) for node in body)
+    return len(constants) + left_out == len(body) or any(one.value is ... for one in constants)
 
 
 def _looks_bound(program: str, name: str) -> int:
     """As ``_bound``, of a program that does not parse."""
     word = re.escape(name)
-    defines = rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{word}\b|^{word}[ \t]*(?::[^=\n]*)?=(?!=)"
+    defines = rf"^(?:(?:async[ \t]+)?def|class)[ \t]+{word}\b"
     if re.search(r"^class[ \t]+Solution\b", program, re.M):
         defines += rf"|^[ \t]+(?:async[ \t]+)?def[ \t]+{word}\b"
-    if re.search(defines, program, re.M):
-        return 3
+    assigns = rf"^{word}[ \t]*(?::[^=\n]*)?=(?!=)"
     imports = rf"^(?:from[ \t].*[ \t])?import[ \t](?:.*[ ,\t(])?{word}\b"
-    return 2 if re.search(imports, program, re.M) else 0
+    patterns = {4: defines, 3: assigns, 2: imports}
+    return next((how for how, one in patterns.items() if re.search(one, program, re.M)), 0)

@@ -42,6 +42,7 @@ _MARK = re.compile(
 )
 _END = re.compile("|".join(end for _, end in MARKS.values()), re.I)
 _BLANK = re.compile(r"\s*")
+_QUOTES = ("``", "''", '""')
 _SPECIAL = ("<|", "◁")
 """How special tokens begin, which count anywhere in a line; words between tags may be prose."""
 
@@ -61,7 +62,7 @@ def skip_reasoning(line: str, within: str | None) -> Answered:
     """Looks for marks in a line outside of code.
 
     The end of reasoning counts wherever it stands, its beginning where the line begins: "I used
-    <think> for this" begins nothing.
+    <think> for this" begins nothing. A mark in quotes or backticks is one that is spoken of.
 
     Args:
         line: The line.
@@ -70,6 +71,8 @@ def skip_reasoning(line: str, within: str | None) -> Answered:
     at, begins = 0, False
     for mark in _MARK.finditer(line):
         name = str(mark.lastgroup)
+        if mark.start() and line[mark.start() - 1] + line[mark.end() :][:1] in _QUOTES:
+            continue
         if within is not None:
             if name == within:
                 at, within = mark.end(), None
