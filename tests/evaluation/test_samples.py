@@ -118,3 +118,34 @@ def test_a_program_in_cpp_is_cut_only_at_the_end_of_a_line(tmp_path: Path) -> No
     texts = [program, f"{program}</s>", f"```cpp\n{program}```"]
     file.write_text("\n".join(json.dumps({"task_id": "double", "solution": t}) for t in texts))
     assert [sample.program for sample in read_samples(file, [double])] == [program] * 3
+
+
+STDIN = Problem(name="s", statement="", public_tests=(Test("1", "2"),), private_tests=())
+FUNCTION = replace(STDIN, name="f", mode="function", entry_point="f", starter_code="def f(a):\n")
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [(STDIN, "n = int(input())\nprint(2 * n)"), (FUNCTION, "    b = a\n    return b")],
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        # The prompt ended in a fence, and no stop word cut what follows the program.
+        *(
+            "{code}\n```\nThat's it.",
+            "{code}\n```\nOutput:\n```\n4\n```",
+            "python\n{code}\n```\nBye",
+        ),
+        # It ended elsewhere, and the text begins with blanks or words, some of which parse.
+        *("\n\nHere it is:\n```\n{code}\n```", "Okay, here\n```\n{code}\n```\nThat's it."),
+        *("Sure:\n```python\n{code}", "\n```python\n{code}\n```<|im_end|>\n<|im_start|>user\nNo"),
+    ],
+)
+def test_samples_of_which_a_fence_may_be_missing(
+    tmp_path: Path, problem: Problem, code: str, text: str
+) -> None:
+    path = tmp_path / "samples.jsonl"
+    line = {"task_id": problem.name, "solution": None, "completion": text.format(code=code)}
+    path.write_text(json.dumps(line) + "\n")
+    assert read_samples(path, [STDIN, FUNCTION])[0].program.rstrip("\n") == code

@@ -23,7 +23,11 @@ _END_OF_ANSWER = re.compile(
     re.MULTILINE,
 )
 """Special tokens of chat templates: what ends an answer, or begins the next message."""
-_CODE = re.compile(r"\s+\S|(?:def|class|import|from|async)\b|@|#include")
+_CODE = re.compile(r"\s*(?:(?:def|class|import|from|async)\b|@|#include)")
+_TAG = re.compile(r"(?:python3?|py|cpp|c\+\+)[ \t]*\n", re.IGNORECASE)
+_MORE_THAN_WORDS = re.compile(r"[^\w\s,.]|\breturn\b")
+"""Some words parse: "Okay, here" is a tuple."""
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 
 
 class SamplesError(ProblemError):
@@ -97,7 +101,7 @@ def _sample(path: Path, line: int, text: str, known: dict[str, Problem]) -> Samp
             f"{path}:{line}: task_id is {name!r}; allowed: the name of one of the "
             f"{len(known)} problems, such as {next(iter(known), None)!r}"
         )
-    program = entry.get("solution", entry.get("completion"))
+    program = entry.get("completion") if entry.get("solution") is None else entry["solution"]
     if not isinstance(program, str):
         raise SamplesError(f"{path}:{line}: solution or completion is missing; allowed: a text")
     return _cleaned(line, known[name], program)
@@ -122,8 +126,9 @@ def _block(problem: Problem, text: str) -> str | None:
 
     Prompts may end in the fence that opens, and samplers may stop at the one that closes.
     """
-    wholes = [text, f"{text}\n```", f"```{problem.language}\n{text}"]
-    if _CODE.match(text):
+    opening = "```" if _TAG.match(text) else f"```{problem.language}\n"
+    wholes = [text, f"{text}\n```", f"{opening}{text}"]
+    if _begins_as_code(problem, text):
         wholes.reverse()
     for whole in wholes:
         program = extract_program(
@@ -137,7 +142,16 @@ def _block(problem: Problem, text: str) -> str | None:
     return None
 
 
+def _begins_as_code(problem: Problem, text: str) -> bool:
+    """Whether what stands before the first fence is a program, or looks like the start of one."""
+    if _CODE.match(text) or _TAG.match(text):
+        return True
+    before = _FENCE.split(text, maxsplit=1)[0]
+    return _MORE_THAN_WORDS.search(before) is not None and _is_program(problem, before)
+
+
 def _is_program(problem: Problem, text: str) -> bool:
+    """Whether a text parses, in its place behind the starter code."""
     if problem.language != "python":
         return False
     try:
