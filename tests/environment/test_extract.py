@@ -3,6 +3,7 @@ import time
 import pytest
 
 from rlef.environment import extract_program
+from rlef.problems.types import Mode
 
 
 @pytest.mark.parametrize(
@@ -344,3 +345,21 @@ def test_a_mark_that_is_spoken_of_does_not_count(quote: str) -> None:
     assert extract_program(f"{ANSWER}\n{spoken}") == "print(1)\n"
     assert extract_program(f"<think>\n{THOUGHT}\n{spoken}</think>\n{ANSWER}") == "print(1)\n"
     assert extract_program(f"<think>\n{THOUGHT} `x`</think>\n{ANSWER}") == "print(1)\n"
+
+
+def test_a_block_that_needs_another_goes_behind_it() -> None:
+    def found(*programs: str, mode: Mode = "stdin") -> str | None:
+        answer = "".join(f"```python\n{program}```\n" for program in programs)
+        return extract_program(answer, mode=mode, entry_point="f" if mode == "function" else None)
+
+    whole = "def g(n):\n    return 2 * n\nprint(g(int(input())))\n"
+    assert found(whole, "n = int(input('n: '))\nprint(g(n))\n") == whole
+    helped = "def g(a):\n    return a\ndef f(a):\n    return g(a)\n"
+    shown = "def f(a):\n    return g(a)\n"
+    assert found(helped, shown, mode="function") == helped
+    assert found(shown, helped, shown, mode="function") == helped
+    fast = "import sys\ninput = sys.stdin.readline\nprint(1)\n"
+    assert found(fast, "print(2 * int(input()))\n") == "print(2 * int(input()))\n"
+    # The prelude of a data set may give what no block defines.
+    counted = "def f(a):\n    return Counter(a)\n"
+    assert found(F, counted, mode="function") == counted

@@ -1,12 +1,12 @@
 """Which part of an answer is the program."""
 
 import ast
-import contextlib
+import builtins
 import re
 from collections.abc import Iterator
 
-from rlef.environment.fences import Block, finished_blocks
-from rlef.problems.syntax import parse_code
+from rlef.environment.fences import finished_blocks
+from rlef.problems.syntax import bound_names, parsed
 from rlef.problems.types import Mode
 
 _MOST_PARSED = 100_000
@@ -20,6 +20,7 @@ _CPP_PARTS = (
     re.compile(r"^[ \t]*#[ \t]*include\b|^[ \t]*import[ \t]+std\b", re.M),
     re.compile(r"\b(?:cin|stdin|scanf|getline|getchar\w*|f?gets|read|fread|ifstream)\b"),
 )
+_BUILTIN = frozenset(dir(builtins))
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _READERS = {"input", "raw_input", "stdin", "fileinput"}
 _WRITERS = {"print", "stdout", "__stdout__", "write", "writelines"}
@@ -48,9 +49,10 @@ def extract_program(
       before a line that is explained, or a function that nothing calls. In C++ it has a ``main``,
       and rather one that reads, behind its includes.
 
-    Among those, or if there is none, a tagged block goes before one without a tag, since sample
-    output often comes in plain fences, and a later one before an earlier one. Blocks are never
-    joined: the prompt asks for one, and what is missing shows in the feedback.
+    Among those, or if there is none, one that uses a name which only another block binds goes last:
+    it is a part of that program, or an example. Then a tagged block goes before one without a tag,
+    since sample output often comes in plain fences, and a later one before an earlier one. Blocks
+    are never joined: the prompt asks for one, and what is missing shows in the feedback.
 
     Example:
         >>> extract_program("So:\n```python\nprint(1)\n```\nIt prints:\n```\n1\n```")
@@ -73,23 +75,51 @@ def extract_program(
     blocks = finished_blocks(response, language)
     if len(blocks) < 2:
         return blocks[0].program if blocks else None
+    trees = [_tree(block.program, language) for block in blocks]
+    bound = {name for tree in trees if tree for name in bound_names(tree)}
 
-    def rank(numbered: tuple[int, Block]) -> tuple[int, bool, int]:
-        place, block = numbered
-        return _fitness(block.program, language, mode, entry_point), block.tagged, place
+    def rank(place: int) -> tuple[int, bool, bool, int]:
+        block, tree = blocks[place], trees[place]
+        fitness = _fitness(block.program, tree, language, mode, entry_point)
+        stands_alone = tree is None or bound.isdisjoint(_lacking(tree))
+        return fitness, stands_alone, block.tagged, place
 
-    return max(enumerate(blocks), key=rank)[1].program
+    return blocks[max(range(len(blocks)), key=rank)].program
 
 
-def _fitness(program: str, language: str, mode: Mode, entry_point: str | None) -> int:
+def _tree(program: str, language: str) -> ast.Module | None:
+    if language == "python" and len(program) <= _MOST_PARSED:
+        return parsed(program)
+    return None
+
+
+def _lacking(tree: ast.Module) -> set[str]:
+    """The names that a program uses and binds nowhere, but for built-in ones."""
+    used, own = set(), set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name) | ast.arg(arg=name):
+                own.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                own.add(name)
+            case ast.ClassDef(name=name):
+                own.add(name)
+            case ast.alias():
+                own.add((node.asname or node.name).partition(".")[0])
+            case ast.ExceptHandler(name=str(name)):
+                own.add(name)
+    return used - own - _BUILTIN
+
+
+def _fitness(
+    program: str, tree: ast.Module | None, language: str, mode: Mode, entry_point: str | None
+) -> int:
     """How well a block does what is asked for; 0: not at all."""
     if language != "python":
         parts = sum(part.search(program) is not None for part in _CPP_PARTS)
         return 1 + parts if _CPP_MAIN.search(program) else 0
-    tree = None
-    if len(program) <= _MOST_PARSED:
-        with contextlib.suppress(ValueError):
-            tree = parse_code(program)
     if mode == "function":
         if entry_point is None:
             return 0
