@@ -19,7 +19,7 @@ EPISODES = "eval"
 Record = dict[str, Any]
 Positive = Annotated[int, Field(ge=1)]
 _Number = float | None
-_TIMES = ("generate_s", "judge_wait_s", "rollout_s", "update_s", "masked_infra")
+_TIMES = ("generate_s", "judge_wait_s", "rollout_s", "update_s", "masked_infra", "masked_no_room")
 """Numbers of a line of metrics that a summary needs."""
 
 

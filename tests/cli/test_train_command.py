@@ -18,6 +18,7 @@ STAGE = {"solve": RATE, "solve_rate_by_turn": [RATE], "repair_rate": RATE, "hidd
 
 class Learner(BaseModel, frozen=True, extra="forbid"):
     lr: float = 1e-3
+    final_lr_share: float = 1.0
 
 
 class TrainConfig(BaseModel, frozen=True, extra="forbid"):
@@ -91,6 +92,7 @@ def test_dry_run_prints_sources_and_makes_nothing(rlef: Any, tmp_path: Path) -> 
         ["seed", "4", "command", "line"],
         ["updates", "3", "tiny.yaml:1"],
         ["learner.lr", "0.001", "default"],
+        ["learner.final_lr_share", "1.0", "default"],
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
@@ -238,6 +240,30 @@ def test_a_finished_run_goes_on_to_more_updates(rlef: Any) -> None:
     assert (run.path / "summary-000003.json").read_text() == earlier
     kept = ["eval-before", *(f"{name}-000003" for name in last)]
     assert run.rollout_names() == sorted(kept)
+    assert rlef("train", "one", "updates=5").code == 0
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_where_the_step_size_falls_a_run_is_finished_before_it_gets_longer(
+    rlef: Any, share: float
+) -> None:
+    """Else stored rollouts would be of another policy than that which learns from them."""
+    words = ["tiny.yaml", f"learner.final_lr_share={share}", "--out", "one"]
+    assert rlef("train", *words).code == 0
+    run = RunFolder.open("one")
+    empty = {"family": None, "hidden_detail": None, "turns": [], "final_verdict": None}
+    run.append_rollouts(
+        "train-000001", [{"problem": "p", "solved": True, "stop": "turn_limit", **empty}]
+    )
+    run.commit_checkpoint(run.new_checkpoint(), update=2)
+    code, _, err = rlef("train", "one", "updates=5")
+    if share == 1:
+        assert code == 0
+        return
+    assert code == 2 and err.count("\n") == 1
+    assert "allowed: to finish it first (rlef train one)" in err
+    assert "updates: 3" in run.read_config()
+    run.commit_checkpoint(run.new_checkpoint(), update=3)
     assert rlef("train", "one", "updates=5").code == 0
 
 

@@ -78,6 +78,12 @@ def test_a_ratio_by_hand() -> None:
     # Of 27 resamples: nothing (c c c) 1; the others from 0 (no a) to 1 (no b).
     assert interval == (0.25, 0.0, 1.0)
     assert all(map(math.isnan, ratio_interval({})))
+    nine_without_turns = {str(i): (0.0, 0.0) for i in range(9)}
+    lucky, unlucky = (
+        ratio_interval({**nine_without_turns, "a": (1, 2)}, draws=1, seed=seed) for seed in (1, 0)
+    )
+    assert lucky == (0.5, 0.5, 0.5)
+    assert unlucky.estimate == 0.5 and math.isnan(unlucky.low) and math.isnan(unlucky.high)
     assert all(map(math.isnan, ratio_interval({"a": (0, 0)})))
     assert all(map(math.isnan, ratio_interval({"a": (1, 1), "b": (math.nan, 1)})))
     with pytest.raises(ValueError, match="draws must be at least 1"):

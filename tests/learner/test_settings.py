@@ -131,6 +131,7 @@ def test_only_the_critic_learns_in_its_warm_up() -> None:
     learner = PPOLearner(make_model(), config, seed=0)
     first = copy.deepcopy(learner.policy.state_dict())
     metrics = learner.update(make_batch(), steps=2)
+    assert learner.policy_moved  # as far as it should
     assert metrics["policy_steps"] == 0 and "loss/policy" not in metrics
     assert metrics["loss/value"] > 0
     assert all(torch.equal(first[n], t) for n, t in learner.policy.state_dict().items())

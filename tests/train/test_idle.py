@@ -118,6 +118,7 @@ def test_a_policy_without_a_gradient_stops_the_run_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rlef.train.idle.IDLE_BATCHES", 3)
+    monkeypatch.setattr("rlef.train.idle.IDLE_ROLLOUTS", 12)
     config, run = start(tmp_path / "run", "learner.advantage=grpo", "rollout.per_problem=4",
                         "learner.kl=none", problems(tmp_path / "p.jsonl", [10]))  # fmt: skip
     monkeypatch.setattr(PPOLearner, "_apply", lambda *_: 0.0)
@@ -145,13 +146,13 @@ def test_lines_come_as_counts_double_and_a_good_batch_ends_a_row() -> None:
         assert watch.see(10, left(0, no_room=2, infra=2), policy_moved=False) is None
     assert watch.see(11, left(1, infra=3), policy_moved=True) is None
     for _ in range(2):
-        assert watch.see(12, left(0, first_model=4), policy_moved=False) is None
-    why = watch.see(13, left(0, no_room=1, first_model=3), policy_moved=False)
+        assert watch.see(12, left(0, first_model=400), policy_moved=False) is None
+    why = watch.see(13, left(0, no_room=1, first_model=300), policy_moved=False)
     assert why is not None and "\n" not in why
     assert why.startswith(
         "3 batches in a row had no rollout to train on: in the last 1 had no room"
     )
-    assert why.endswith("and 3 left rollout.first_model nothing to repair")
+    assert why.endswith("and 300 left rollout.first_model nothing to repair")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,16 @@ def test_lines_come_as_counts_double_and_a_good_batch_ends_a_row() -> None:
 def test_why_a_policy_learns_nothing(words: list[str], why: str) -> None:
     lines: list[str] = []
     watch = IdleWatch(load_config(TrainConfig, "mini", words), lines.append)
-    found = [watch.see(n, left(4), policy_moved=False) for n in range(1, 11)]
+    found = [watch.see(n, left(100), policy_moved=False) for n in range(1, 11)]
     assert found[:9] == [None] * 9 and found[9] is not None and why in found[9]
     assert why in lines[0]
+
+
+@pytest.mark.parametrize("batch", [left(8), left(0, no_room=8), left(4, first_model=4)])
+def test_small_batches_stop_a_run_only_when_they_are_many(batch: LeftOut) -> None:
+    """One problem in 20 solved, in batches of two groups: 10 in a row are a matter of luck."""
+    watch = IdleWatch(load_config(TrainConfig, "mini", []), lambda line: None)
+    found = [watch.see(n, batch, policy_moved=False) for n in range(1, 126)]
+    assert found[:124] == [None] * 124 and found[124] is not None  # 125 of 8 rollouts: 1,000
+    assert watch.see(126, left(8), policy_moved=True) is None
+    assert watch.see(127, batch, policy_moved=False) is None

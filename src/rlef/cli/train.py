@@ -214,9 +214,25 @@ def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig
     wanted = load_config(TrainConfig, run.config_path, words)
     if wanted.updates > old.updates:
         _refuse_changes(run, wanted.model_copy(update={"updates": old.updates}))
+        _refuse_unfinished(run, old)
     else:
         _refuse_changes(run, wanted)
     return run, old, wanted
+
+
+def _refuse_unfinished(run: "RunFolder", config: "TrainConfig") -> None:
+    """Raises RunError where stored rollouts would not be those of the longer run's policy."""
+    from rlef.run import RunError
+
+    last = run.latest_checkpoint()
+    is_trained = last is not None and last.update >= config.updates
+    has_begun = any(name.startswith("train-") for name in run.rollout_names())
+    if has_begun and not is_trained and config.learner.final_lr_share < 1:
+        raise RunError(
+            f"{run.path} is not at the end of its {config.updates} updates, towards which its step "
+            "size falls (learner.final_lr_share), so what was learnt so far would be other in a "
+            f"longer run; allowed: to finish it first (rlef train {shlex.quote(str(run.path))})"
+        )
 
 
 def _check_folder(path: Path, config: "TrainConfig") -> None:

@@ -113,7 +113,7 @@ def ratio_interval(
     Args:
         parts_by_problem: Problem name to numerator and denominator.
         draws: Resamples. Those that happen to hold an empty denominator say nothing of the rate
-            and are left out.
+            and are left out; without any other, the bounds are NaN.
         seed: Seed of the draws.
 
     Returns:
@@ -131,8 +131,10 @@ def ratio_interval(
         return Interval(math.nan, math.nan, math.nan)
     means = resampled_means(parts, draws, seed)
     known = means[means[:, 1] > 0]
-    low, high = np.percentile(known[:, 0] / known[:, 1], PERCENTILES)
     whole = parts.sum(axis=0)
+    if not len(known):
+        return Interval(float(whole[0] / whole[1]), math.nan, math.nan)
+    low, high = np.percentile(known[:, 0] / known[:, 1], PERCENTILES)
     return Interval(float(whole[0] / whole[1]), float(low), float(high))
 
 

@@ -137,8 +137,9 @@ class PPOLearner:
         found: dict[str, list[float]] = {}
         policy_steps, has_moved_far = 0, False
         end = self.updates + steps
-        self.policy_moved = end <= self.config.critic_warmup_updates
-        for rows in self._minibatches(len(batch), steps):
+        minibatches = self._minibatches(len(batch), steps)
+        self.policy_moved = self.updates + len(minibatches) <= self.config.critic_warmup_updates
+        for rows in minibatches:
             step: _Metrics = {}
             if (
                 not has_moved_far

@@ -12,6 +12,9 @@ EMPTY_BATCHES = 3
 """Batches in a row without any rollout to train on, after which a run stops."""
 IDLE_BATCHES = 10
 """Batches in a row without a gradient for the policy, after which a run stops."""
+IDLE_ROLLOUTS = 1000
+"""Rollouts that either of these must hold: chance alone leaves small batches without a gradient
+where few problems are solved, or few have room."""
 
 
 class NothingToLearn(RuntimeError):
@@ -107,7 +110,7 @@ class IdleWatch:
         self._say = say
         self._counts: dict[str, int] = {}
         self._told: dict[str, int] = {}
-        self._empty = self._idle = 0
+        self._empty = self._idle = self._rollouts = 0
 
     def see(self, update: int, left_out: LeftOut, *, policy_moved: bool) -> str | None:
         """Takes note of a batch.
@@ -123,7 +126,12 @@ class IdleWatch:
         self._count("no_room", left_out.no_room, left_out, update)
         self._count("infra", left_out.infra, left_out, update)
         self._empty = 0 if left_out.trained else self._empty + 1
-        self._idle = 0 if policy_moved or not left_out.trained else self._idle + 1
+        self._idle = 0 if policy_moved else self._idle + 1
+        self._rollouts = 0 if policy_moved else self._rollouts + left_out.total
+        if left_out.trained and not policy_moved:
+            self._count("idle", 1, left_out, update)
+        if self._rollouts < IDLE_ROLLOUTS:
+            return None
         if self._empty >= EMPTY_BATCHES:
             causes = " and ".join(
                 f"{count} {self._words(cause)}"
@@ -133,8 +141,6 @@ class IdleWatch:
             return (
                 f"{self._empty} batches in a row had no rollout to train on: in the last {causes}"
             )
-        if self._idle:
-            self._count("idle", 1, left_out, update)
         if self._idle >= IDLE_BATCHES:
             return f"{self._idle} batches in a row taught the policy nothing: {self._why_idle()}"
         return None

@@ -195,6 +195,13 @@ class Trainer:
         policy = load_model(config.model, resolve_device(config.device))
         check_vocabulary(policy, self.chat, config.model)
         self.parameters = policy.num_parameters()
+        self.engine = HFEngine(
+            policy,
+            stop_token_ids=self.chat.stop_token_ids,
+            max_context=config.rollout.max_context,
+            max_batch=config.rollout.group,
+        )
+        check_engine(self.engine, config.model)
         self.controls = build_controls(
             config, self.train_problems, self.test_problems, sandbox, self.prompts, limits(config)
         )
@@ -206,13 +213,6 @@ class Trainer:
             config.updates,
         )
         self._watch = IdleWatch(config, display.message)
-        self.engine = HFEngine(
-            policy,
-            stop_token_ids=self.chat.stop_token_ids,
-            max_context=config.rollout.max_context,
-            max_batch=config.rollout.group,
-        )
-        check_engine(self.engine, config.model)
         self._first_engine = first_engine(config, self.chat, config.rollout.max_context)
         self._sampler = self.engine
         if config.rollout.frozen:
