@@ -160,6 +160,7 @@ def test_lines_come_as_counts_double_and_a_good_batch_ends_a_row() -> None:
     [
         (["learner.advantage=sft", "learner.kl=none"], "no rollout was solved"),
         (["learner.advantage=rloo", "rollout.per_problem=4"], "earned the same"),
+        (["learner.advantage=reinforce++"], "all rollouts of a batch earned the same"),
         (["learner.target_kl=0.1"], "learner.target_kl (0.1) is exceeded"),
         ([], "are its parameters frozen?"),
     ],

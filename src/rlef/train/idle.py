@@ -176,6 +176,11 @@ class IdleWatch:
                 "all rollouts of a problem earned the same; try problems that are solved now and "
                 "then, or a larger rollout.per_problem"
             )
+        if learner.advantage == "reinforce++":
+            return (
+                "all rollouts of a batch earned the same; try problems that are solved now and "
+                "then, or a larger rollout.batch"
+            )
         if learner.target_kl is not None:
             return f"learner.target_kl ({learner.target_kl:g}) is exceeded before the first step"
-        return "its gradient is zero; are its parameters frozen?"
+        return "its gradient is zero; has a batch but one turn, or are its parameters frozen?"
