@@ -26,6 +26,7 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
     """Adds an adapter to every linear layer but the output embedding; at first they add 0.
 
     Weights that are no layer of their own, as the experts of GPT-OSS, get none: ``adapter_line``.
+    Neither do layers that do not work with one, see ``_left_alone``.
 
     Args:
         model: Changed in place; only the adapters are trainable afterwards.
@@ -46,12 +47,29 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
         r=settings.rank,
         lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft divides it; any number will do
         target_modules="all-linear",
+        exclude_modules=_left_alone(model) or None,
     )
     with torch.random.fork_rng(), warnings.catch_warnings():
         # peft sets these patterns itself for fused experts
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match")
         torch.manual_seed(seed)
         inject_adapter_in_model(wanted, model)
+
+
+def _left_alone(model: nn.Module) -> list[str]:
+    """Names of linear layers that an adapter would break.
+
+    Routers of some models (Phi-MoE, Llama 4) are linear layers that return a tuple. Fused kernels
+    of Mamba take the weight of a mixer's last layer as it is, in training only; ``peft`` refuses to
+    adapt it in the models that it knows.
+    """
+    routers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and type(module) is not nn.Linear
+    ]
+    mixers = [name for name, module in model.named_modules() if hasattr(module, "A_log")]
+    return [*routers, *(f"{name}.out_proj" for name in mixers)]
 
 
 @contextmanager
