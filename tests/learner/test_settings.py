@@ -383,7 +383,7 @@ def test_merging_a_plain_model_gives_it_back() -> None:
 def test_missing_peft_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(
-        ValueError, match="learner.lora needs the package peft; install it by: pip install peft"
+        ValueError, match=r"learner\.lora needs the package peft; install it by: pip install peft"
     ):
         PPOLearner(make_model(), settings(lora={"rank": 2}), seed=0)
 
