@@ -114,6 +114,13 @@ def test_seeds_at_two_settings_have_a_mean_at_each() -> None:
     }
 
 
+def test_settings_of_one_temperature_are_told_apart_by_top_p() -> None:
+    summary = {**with_second_setting(make_summary(0, 0.6)), "temperature": 1.0}
+    labels = [row.label for row in seeds_rows([summary])]
+    assert labels == ["0, T 1, p 0.95", "mean, T 1, p 0.95", "0, T 1, p 1", "mean, T 1, p 1"]
+    assert "| after, T 1, p 0.95 |" in summary_markdown(summary)
+
+
 def test_markdown_has_a_row_per_line(summary: dict[str, Any]) -> None:
     lines = summary_markdown(summary).splitlines()
     assert "|  | before | after | after, random feedback |" in lines

@@ -73,7 +73,7 @@ def summary_headings(summary: Summary) -> list[str]:
     several = by_setting(summary)
     if len(several) == 1:
         return ["", *COLUMNS.values()]
-    return ["", *(f"{name}, {_short(one)}" for one in several for name in COLUMNS.values())]
+    return ["", *(f"{name}, {at}" for at in _short_names(several) for name in COLUMNS.values())]
 
 
 def summary_stages(summary: Summary) -> list[Summary]:
@@ -237,8 +237,8 @@ def seeds_rows(summaries: Sequence[Summary]) -> list[Row]:
     if len(settings) == 1:
         return _rows_of_seeds(summaries)
     return [
-        Row(f"{row.label}, {_short(found[0])}", row.cells)
-        for found in settings
+        Row(f"{row.label}, {at}", row.cells)
+        for at, found in zip(_short_names(by_setting(summaries[0])), settings, strict=True)
         for row in _rows_of_seeds(found)
     ]
 
@@ -316,8 +316,12 @@ def _seeds_headline(summaries: Sequence[Summary]) -> str:
     )
 
 
-def _short(summary: Summary) -> str:
-    return f"T {summary['temperature']:g}"
+def _short_names(several: Sequence[Summary]) -> list[str]:
+    """Temperatures of settings, with top-p where these are the same."""
+    names = [f"T {one['temperature']:g}" for one in several]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name}, p {one['top_p']:g}" for name, one in zip(names, several, strict=True)]
 
 
 def _over_seeds(column: Sequence[Mapping[str, float | None] | None]) -> str:
