@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from rlef.config import dump_config, join_words, load_config
-from rlef.run import RunDamagedError, RunFolder
+from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
@@ -248,3 +249,32 @@ def test_automatic_precision_stays_what_it_was_where_the_run_began(
     assert [line["bfloat16"] for line in run.read_metrics()] == [1, 1]
     [line] = [line for line in told if "learner.precision" in line]
     assert line.endswith("would be float32 here; it goes on in bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "message"),
+    [
+        (SafetensorError("No space left"), RunWriteError, r"tmp-new cannot be written \(No space"),
+        (OSError(28, "No space left"), RunWriteError, r"tmp-new cannot be written \(No space"),
+        (
+            RecursionError("too deep"),
+            ValueError,
+            r"^mini: a checkpoint .* RecursionError: too deep",
+        ),
+    ],
+)
+def test_what_cannot_be_saved_is_found_before_anything_is_sampled(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: Exception,
+    expected: type[Exception],
+    message: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("rlef.train.loop.save_policy", fail)
+    config, run = start(tmp_path / "run", "eval.random_feedback=false")
+    with pytest.raises(expected, match=message):
+        train(config, run, Silent())
+    assert run.is_untouched()

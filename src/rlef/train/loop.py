@@ -453,7 +453,7 @@ class Trainer:
         folder = self.run.new_checkpoint()
         policy = self.learner.policy
         try:
-            with writing(folder):
+            with writing(folder, SafetensorError):
                 save_policy(policy, self.tokenizer, folder, self.config.checkpoint_dtype)
             restore_policy(policy, folder)
         except RunWriteError:
