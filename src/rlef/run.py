@@ -75,6 +75,7 @@ class RunFolder:
         self.summary_path = self.path / "summary.json"
         self.report_path = self.path / "report.html"
         self._is_locked = False
+        self._new_parents: Sequence[Path] = ()
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -92,8 +93,11 @@ class RunFolder:
         if run.is_run():
             raise RunError(f"{run.path} holds a run already; go on with it or choose another path")
         check_free_folder(run.path)
+        missing = [folder for folder in run.path.parents if not folder.exists()]
         run.write_config(config)  # first: a folder with a config can be opened
-        return cls.open(path)
+        run = cls.open(path)
+        run._new_parents = missing
+        return run
 
     @classmethod
     def open(cls, path: Path | str) -> "RunFolder":
@@ -136,7 +140,8 @@ class RunFolder:
             for path in (self.rollouts_path, self.checkpoints_path):
                 if path.is_dir():
                     path.rmdir()
-            self.path.rmdir()
+            for path in (self.path, *self._new_parents):
+                path.rmdir()
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -83,6 +83,19 @@ def test_a_config_by_hand_is_never_replaced(tmp_path: Path) -> None:
     assert run.is_run()
 
 
+def test_a_run_that_goes_away_takes_only_new_and_empty_folders_along(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    first = RunFolder.create(tmp_path / "mine" / "runs" / "one", "seed: 0\n")
+    second = RunFolder.create(tmp_path / "mine" / "runs" / "two", "seed: 0\n")
+    first.discard_if_untouched()
+    assert not first.path.exists() and second.path.exists()
+    second.discard_if_untouched()
+    assert first.path.parent.exists()  # it was there when the second began
+    third = RunFolder.create(tmp_path / "mine" / "new" / "runs" / "three", "seed: 0\n")
+    third.discard_if_untouched()
+    assert not (tmp_path / "mine" / "new").exists() and (tmp_path / "mine").exists()
+
+
 def test_a_run_goes_away_only_if_it_is_new_empty_and_its_words_were_wrong(tmp_path: Path) -> None:
     def fail(error: Exception, *, is_new: bool, begun: bool) -> bool:
         run = RunFolder.create(tmp_path / "runs" / f"{len(list(tmp_path.iterdir()))}", "seed: 0\n")

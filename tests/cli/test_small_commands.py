@@ -101,6 +101,14 @@ def test_recipe_is_copied_but_never_over_a_file(rlef: Any, shipped: Path, tmp_pa
     assert (tmp_path / "tiny.yaml").is_file()
 
 
+def test_a_copy_of_the_name_of_a_recipe_is_trained_by_its_path(
+    rlef: Any, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = rlef("recipe", "cp", "tiny", "tiny")
+    assert (code, out) == (0, "tiny        next: rlef train ./tiny\n")
+
+
 def test_unknown_recipe_gets_a_suggestion(rlef: Any, shipped: Path, tmp_path: Path) -> None:
     code, _, err = rlef("recipe", "cp", "tinny", tmp_path / "my.yaml")
     assert code == 2

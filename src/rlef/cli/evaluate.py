@@ -159,7 +159,12 @@ def evaluate(
     chosen = _settings(given, preset)
     specs = _specs(chosen["metrics"], chosen["turns"], chosen["samples"])
 
-    from rlef.engines.names import check_engine, check_model
+    from rlef.engines.names import (
+        check_engine,
+        check_installed,
+        check_known_context,
+        check_model,
+    )
     from rlef.engines.types import SamplingParams, check_params
     from rlef.environment import Prompts
     from rlef.problems import load_problems
@@ -173,10 +178,12 @@ def evaluate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     check_engine(engine, dtype, device, base_url)
+    check_installed(engine, base_url)
     path = out or new_run_path("eval")
     _check_folder(path)
     if engine != "openai":
         check_model(model)
+        check_known_context(model, max_context or 0, "max_context")
     problems = load_problems(data)[:limit]
 
     from rlef.evaluation.evaluate import EngineChoice

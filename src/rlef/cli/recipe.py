@@ -30,10 +30,11 @@ def cp(
     ],
 ) -> None:
     """Copy a recipe, to be changed and run."""
-    from rlef.config import recipe_text
+    from rlef.config import recipe_names, recipe_text
 
     text = recipe_text(name)
     path = dest / f"{name}.yaml" if dest.is_dir() else dest
     check_new_file(path)
     write_new_file(path, text)
-    show(f"{path}        next: rlef train {shlex.quote(str(path))}")
+    named = f"./{path}" if str(path) in recipe_names() else str(path)  # the shipped one goes first
+    show(f"{path}        next: rlef train {shlex.quote(named)}")

@@ -22,6 +22,7 @@ EXAMPLES = (
 )
 _SEEDS = {"quick": 1, "full": 3}
 _MAX_JOBS = 8
+_NO_PART = "holds no finished part of this study; allowed: to run it first"
 _RECIPE = "mini-study"
 
 
@@ -64,6 +65,7 @@ def study(
 ) -> None:
     """Train every arm with the same budget, examine all alike, and write one page."""
     from rlef.config import load_config
+    from rlef.run import RunError
     from rlef.study import chosen_arms, parts
     from rlef.train.recipe import TrainConfig
 
@@ -76,6 +78,8 @@ def study(
         raise typer.BadParameter(str(error)) from None
     config = load_config(TrainConfig, recipe, words)
     todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
+    if only_page and not _is_begun(out):
+        raise RunError(f"{out} {_NO_PART}")
     if not only_page:
         _check(config, recipe, words, todo, out)
 
@@ -120,11 +124,10 @@ def _check(
     from rlef.config import sources
     from rlef.run import check_free_folder
     from rlef.study import arm_config
-    from rlef.study.arms import ARMS
     from rlef.study.config import check_order
     from rlef.train.checks import check_training
 
-    if not any((out / arm).is_dir() for arm in ARMS):
+    if not _is_begun(out):
         check_free_folder(out)
     check_order(todo)
     places = {key: source for key, _, source in sources(type(config), recipe, words)}
@@ -132,6 +135,12 @@ def _check(
     for part in todo:
         if part.arm.repairs is None:  # those that repair need to know where policies lie: torch
             arm_config(recipe, words, part, out)
+
+
+def _is_begun(out: Path) -> bool:
+    from rlef.study.arms import ARMS
+
+    return any((out / arm).is_dir() for arm in ARMS)
 
 
 def _usual_jobs(device: str, parts: int) -> int:
@@ -148,7 +157,7 @@ def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str, count:
 
     done = finished(out, todo)
     if not done:
-        raise RunError(f"{out} holds no finished part of this study; allowed: to run it first")
+        raise RunError(f"{out} {_NO_PART}")
     results = load_results(out, done)
     notes = [f"`{command}`", f"{len(done)} of {count} parts (arms times seeds) are done."]
     page = write_study(results, out, title=f"Study: {recipe}", notes=notes)

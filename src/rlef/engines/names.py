@@ -7,6 +7,7 @@ import json
 import os
 import re
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ MINI = "mini"
 """Name of the small model whose weights come with rlef."""
 KINDS = ("hf", "vllm", "openai")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+VLLM_HINT = "on a machine with a GPU: pip install 'rlef[vllm]', without one: see docs/engines.md"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_WAIT_S = 10.0
@@ -80,8 +82,29 @@ def check_model(name: str, *, ask_hub: bool = True) -> None:
         raise ModelError(f"no folder {name!r}, and {reason}; {allowed}")
 
 
-def known_context(name: str) -> int | None:
-    """Tokens that a model in a folder was made for, where its ``config.json`` says so."""
+def check_installed(kind: str, base_url: str | None) -> None:
+    """Raises ModelError where an engine lacks its package, or OpenAI's own server a key."""
+    if kind == "vllm" and find_spec("vllm") is None:
+        raise ModelError(f"the engine vllm is not installed; {VLLM_HINT}")
+    variables = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
+    if kind == "openai" and base_url is None and not any(map(os.environ.get, variables)):
+        raise ModelError(
+            "neither OPENAI_API_KEY nor a base URL is set; allowed: a key of OpenAI in it, or "
+            "the address of another server"
+        )
+
+
+def check_known_context(name: str, wanted: int, setting: str) -> None:
+    """Raises ModelError for more tokens than the ``config.json`` of a model in a folder states."""
+    longest = _known_context(name)
+    if longest is not None and wanted > longest:
+        raise ModelError(
+            f"{setting} is {wanted}, but {name} was made for {longest} tokens; "
+            f"allowed: up to {longest}"
+        )
+
+
+def _known_context(name: str) -> int | None:
     folder = Path(str(files("rlef") / "assets" / "mini")) if name == MINI else Path(name)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -95,7 +118,7 @@ def known_context(name: str) -> int | None:
         for key in _LENGTHS
         if type(part.get(key)) is int
     ]
-    return found[0] if found else None
+    return max(found, default=None)
 
 
 def _not_on_hub(name: str) -> str:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from rlef.engines.names import VLLM_HINT
 from rlef.engines.types import (
     Completion,
     EngineError,
@@ -157,8 +158,7 @@ def _start(model: str, **words: Any) -> Any:
         from vllm.v1.engine.llm_engine import LLMEngine
     except ImportError as error:
         raise ModelError(
-            f"the engine vllm is not installed ({_words(error)}); on a machine with a GPU: "
-            "pip install 'rlef[vllm]', without one: see docs/engines.md"
+            f"the engine vllm is not installed ({_words(error)}); {VLLM_HINT}"
         ) from None
     import torch
 

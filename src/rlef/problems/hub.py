@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from rlef.problems.errors import ProblemError
 from rlef.problems.files import canonical_split
 from rlef.problems.records import Record
 
 ROOT = "hf://datasets"
+_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,24 @@ def read_any(name: str, split: str | None) -> Iterator[Record]:
     Raises:
         ProblemError: No such data set or split, ``datasets`` is missing, or the Hub cannot be read.
     """
-    yield from _records(_load(name, name, split=split or "test"), f"{name}:{split or 'test'}", "")
+    rows = _load(name, name, ask=True, split=split or "test")
+    yield from _records(rows, f"{name}:{split or 'test'}", "")
 
 
-def _load(name: str, builder: str, **arguments: object) -> Iterator[dict[str, object]]:
+def _load(
+    name: str, builder: str, *, ask: bool = False, **arguments: object
+) -> Iterator[dict[str, object]]:
     try:
         import datasets
+        from huggingface_hub import HfApi
     except ImportError:
         raise ProblemError(f"{name}: the Hub needs datasets; pip install datasets") from None
     try:
+        if (
+            ask
+            and not (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).exists()
+        ):
+            HfApi().dataset_info(name, timeout=_WAIT_S)  # loading would try for a minute
         yield from datasets.load_dataset(builder, **arguments)
     except Exception as error:  # of requests, the Hub, fsspec, pyarrow: a dozen unrelated classes
         reason = " ".join(str(error).split())[:160] or type(error).__name__

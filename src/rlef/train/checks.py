@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlef.config import ConfigError
-from rlef.engines.names import check_device, check_model, known_context
+from rlef.engines.names import check_device, check_known_context, check_model
 from rlef.environment import Prompts
 from rlef.problems import load_problems
 from rlef.problems.load import DATA_SETS, MINI_SPLITS
 
 if TYPE_CHECKING:
+    from rlef.problems import Problem
     from rlef.train.recipe import TrainConfig
 
 _HUB = re.compile(r"hub|[A-Za-z0-9][\w.-]*/[\w-]+")
@@ -44,23 +45,28 @@ def check_training(
         ("model", partial(check_model, ask_hub=ask_hub), config.model),
         ("rollout.first_model", partial(check_model, ask_hub=ask_hub), rollout.first_model),
     ]
+    found = {}
     for key, check, value in checks:
         if value is None:
             continue
         try:
-            check(value)
+            found[key] = check(value)
         except ValueError as error:
             what = str(error).removeprefix(f"{key} ")
             raise ConfigError(
                 f"{_place(key, places)}{' ' if what != str(error) else ': '}{what}"
             ) from None
+    test = found["data.test"]
+    kind = config.eval.feedback or config.feedback.kind
+    is_random = config.eval.random_feedback or kind == "random"
+    if isinstance(test, list) and is_random and len({problem.name for problem in test}) < 2:
+        raise ConfigError(
+            f"{_place('data.test', places)} has one problem, too few for random feedback; "
+            "allowed: two or more, or eval.random_feedback=false"
+        )
     for model in filter(None, (config.model, rollout.first_model)):
-        longest = known_context(model)
-        if longest is not None and rollout.max_context > longest:
-            raise ConfigError(
-                f"{_place('rollout.max_context', places)} is {rollout.max_context}, but {model} "
-                f"was made for {longest} tokens; allowed: up to {longest}"
-            )
+        setting = _place("rollout.max_context", places)
+        check_known_context(model, rollout.max_context, setting)
 
 
 def _place(key: str, places: Mapping[str, str] | None) -> str:
@@ -68,8 +74,11 @@ def _place(key: str, places: Mapping[str, str] | None) -> str:
     return key if where in (None, "default") else f"{where}: {key}"
 
 
-def check_spec(spec: str) -> None:
+def check_spec(spec: str) -> "list[Problem] | None":
     """Reads problems that lie in small files; of others, looks at the specification only.
+
+    Returns:
+        The problems, if they were read.
 
     Raises:
         ProblemError: They cannot be used; one line says where and why.
@@ -77,18 +86,18 @@ def check_spec(spec: str) -> None:
     scheme, _, rest = spec.partition(":")
     place = rest.partition("?")[0]
     if scheme == "mini" and place in MINI_SPLITS:
-        return
+        return None
     paths = [Path(name) for name in (rest, place, place.rpartition(":")[0]) if name]
     there = next((path for path in paths if path.exists()), None)
     if scheme in DATA_SETS and there is None and _HUB.fullmatch(place.partition(":")[0]):
-        return
+        return None
     if there is not None and _size(there) > _SMALL_BYTES:
-        return
+        return None
     log = logging.getLogger("rlef.problems")
     level = log.level
     log.setLevel(logging.ERROR)  # what is left out is said when they are loaded for use
     try:
-        load_problems(spec)
+        return list(load_problems(spec))
     finally:
         log.setLevel(level)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from rlef.config import ConfigError
 from rlef.environment import FeedbackOptions, Prompts, RandomFeedbackPool
 from rlef.problems import Problem
 from rlef.sandbox import Limits, Sandbox
@@ -61,7 +62,7 @@ def build_controls(
         except ValueError as error:
             if evaluation.kind == "random":
                 raise
-            raise ValueError(f"{error}; or set eval.random_feedback=false") from None
+            raise ConfigError(f"data.test: {error}; or set eval.random_feedback=false") from None
     if training.kind == "random":
         count = min(POOL_PROBLEMS, len(train_problems))
         chosen = Random(f"pool/{config.seed}").sample(list(train_problems), count)
