@@ -199,7 +199,7 @@ def test_wrong_words_exit_with_2(
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "codecontests_sample.jsonl"
 
 
-@pytest.mark.skipif(not SAMPLE.exists(), reason="../shared is not there")
+@pytest.mark.skipif(not SAMPLE.exists(), reason="the sample is not there")
 def test_the_codecontests_sample_is_clean_but_for_known_reasons(rlef: Any) -> None:
     """The findings that ``docs/data-check.md`` explains, each looked at by hand."""
     code, out, _ = rlef("data", "check", f"codecontests:{SAMPLE}", "--json")

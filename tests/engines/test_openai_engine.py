@@ -13,7 +13,7 @@ from rlef.engines import ChatCompletion, EngineError, FinishReason, ModelError, 
 from rlef.engines.open import open_engine
 from rlef.engines.openai import OpenAIEngine
 
-pytest.importorskip("openai", reason="pip install 'rlef[openai]'")
+pytest.importorskip("openai", reason="pip install -e '.[openai]'")
 PARAMS = SamplingParams(temperature=0.3, top_p=0.9, max_new_tokens=20)
 ASK = [{"role": "user", "content": "Hello."}]
 CONTEXT_ERRORS = [

@@ -26,7 +26,7 @@ from rlef.problems import Problem, load_problems
 from rlef.rollout import EpisodeRequest, RolloutWorker
 from rlef.sandbox import Limits, Sandbox
 
-pytest.importorskip("openai", reason="pip install 'rlef[openai]'")
+pytest.importorskip("openai", reason="pip install -e '.[openai]'")
 pytestmark = pytest.mark.slow
 START_S = 300
 CONTEXT = 1024

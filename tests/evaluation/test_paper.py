@@ -54,7 +54,7 @@ def test_rows_are_sound() -> None:
     [
         ("codecontests:hub:test", (TEST,)),
         ("codecontests:deepmind/code_contests:validation?first=4", (VALID,)),
-        ("codecontests:../shared/data/codecontests_sample.jsonl", (VALID, TEST)),
+        ("codecontests:sample.jsonl", (VALID, TEST)),
         ("codecontests:hub:train", ()),
         ("codecontestsplus:hub:train", ()),
         ("humanevalplus:file.jsonl", (HUMANEVAL,)),

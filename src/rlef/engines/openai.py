@@ -272,8 +272,7 @@ def _client(base_url: str | None, api_key: str | None, timeout_s: float) -> Any:
         import openai
     except ImportError:
         raise ModelError(
-            "the engine openai needs the package openai: pip install 'rlef[openai]', in a clone "
-            "pip install -e '.[openai]'"
+            "the engine openai needs the package openai: pip install -e '.[openai]' in a clone"
         ) from None
     base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
     if base_url is not None and not base_url.startswith(("http://", "https://")):
