@@ -415,7 +415,8 @@ class Trainer:
                 path = self.run.rollout_path(name)
                 raise RunDamagedError(f"{path} holds no rollout on line {line}: {error}") from None
             found[record["place"]] = rollout
-        if all(rollout.record.stop is StopReason.INFRA_ERROR for rollout in found.values()):
+        stops = {rollout.record.stop for rollout in found.values()}
+        if stops == {StopReason.INFRA_ERROR}:
             self.run.write_rollouts(name, [])  # the judge was at fault, and may not be now
             found = {}
         size = self.config.rollout.batch
