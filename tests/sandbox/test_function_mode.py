@@ -6,6 +6,7 @@ import pytest
 
 from rlef.problems import Test
 from rlef.sandbox import Limits, Sandbox, TestReport, Verdict
+from rlef.sandbox.languages import LANGUAGES
 
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=64)
 
@@ -122,3 +123,21 @@ def test_a_prelude_is_part_of_what_makes_jobs_equal_and_only_python_has_one(
         sandbox.judge("int main() {}", [Test("", "")], prelude="n = 1", language="cpp")
     report = sandbox.judge("print(1)", [Test("", "1")], prelude="import numpy\nn = numpy.ones(1)")
     assert report.verdict is Verdict.AC
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("import math, \\\n    numpy as np", "np = __import__('numpy')"),
+        "from importlib import import_module\nnp = import_module('numpy')",
+        "exec('import numpy as np')",
+    ],
+)
+def test_whatever_way_a_program_imports_numpy_it_has_it(sandbox: Sandbox, source: str) -> None:
+    report = sandbox.judge(f"{source}\nprint(np.arange(4).sum())", [Test("", "6")])
+    assert report.verdict is Verdict.AC
+
+
+def test_which_jail_a_program_needs_is_known_in_linear_time() -> None:
+    assert LANGUAGES["python"].jail("import numpyx  # numpy") == "python"
+    assert LANGUAGES["python"].jail("import " * 100_000 + "xnumpy") == "python"

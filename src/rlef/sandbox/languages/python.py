@@ -4,11 +4,22 @@ import re
 
 from rlef.sandbox.languages.types import Language
 
-_NUMPY = re.compile(r"^[^#\n]*\b(?:import|from)\b[^#\n]*\bnumpy\b", re.MULTILINE)
+_IMPORT = re.compile(r"(?:\b|_)(?:import|from)(?:\b|_)")
+"""Also in ``__import__("numpy")`` and ``import_module("numpy")``."""
+_NUMPY = re.compile(r"\bnumpy\b")
 
 
 def _jail(source: str) -> str:
-    return "numpy" if _NUMPY.search(source) else "python"
+    if "numpy" not in source:
+        return "python"
+    lines = source.replace("\\\n", " ").split("\n")
+    return "numpy" if any(map(_imports_numpy, lines)) else "python"
+
+
+def _imports_numpy(line: str) -> bool:
+    code = line.partition("#")[0]
+    start = _IMPORT.search(code)
+    return start is not None and _NUMPY.search(code, start.end()) is not None
 
 
 LANGUAGE = Language(name="python", source_name="solution.py", function_mode=True, jail=_jail)
