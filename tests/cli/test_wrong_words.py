@@ -36,6 +36,7 @@ CASES: list[tuple[list[str], str]] = [
     (["train", "mini", "model=nope"], "model: no folder 'nope', and the Hub cannot be asked"),
     (["train", "mini", "rollout.max_context=10000000"], "10000000, but mini was made for 1024"),
     (["train", "mini", "data.test=jsonl:p.jsonl?first=1"], "data.test has one problem, too few"),
+    (["train", "mini", "rollout.max_new_tokens=768"], "rollout.max_new_tokens is 768; allowed: "),
     (["train", "mini", "updates=10"], "command line: updates is 10; allowed: a multiple of the 4"),
     (["train", "mini", "rollout.batch=63"], "command line: rollout.batch is 63 and learner"),
     (["train", "own.yaml"], "own.yaml:2: updates is 10; allowed: a multiple"),
@@ -221,6 +222,11 @@ def test_names_of_measures_are_those_that_there_are() -> None:
 
     assert tuple(sandbox.MEASURES) == names.SANDBOX
     assert tuple(train.MEASURES) == names.TRAIN
+
+
+def test_a_dry_run_needs_no_problems(rlef: Any) -> None:
+    code, out, err = rlef("train", "paper-8b", "--dry-run")
+    assert (code, err) == (0, "") and "data/codecontests/train.jsonl" in out
 
 
 def test_settings_as_they_are_printed_can_be_given_back(rlef: Any) -> None:

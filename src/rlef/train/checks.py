@@ -30,7 +30,7 @@ def check_training(
     Args:
         config: The recipe.
         places: Where each key stands, for the error.
-        ask_hub: Whether to look for models on the Hub.
+        ask_hub: Whether to look for models on the Hub, and for problems; a dry run does neither.
 
     Raises:
         ConfigError: One line: where, what, and what is allowed.
@@ -47,7 +47,7 @@ def check_training(
     ]
     found = {}
     for key, check, value in checks:
-        if value is None:
+        if value is None or (key.startswith("data.") and not ask_hub):
             continue
         try:
             found[key] = check(value)
@@ -56,13 +56,18 @@ def check_training(
             raise ConfigError(
                 f"{_place(key, places)}{' ' if what != str(error) else ': '}{what}"
             ) from None
-    test = found["data.test"]
+    test = found.get("data.test")
     kind = config.eval.feedback or config.feedback.kind
     is_random = config.eval.random_feedback or kind == "random"
     if isinstance(test, list) and is_random and len({problem.name for problem in test}) < 2:
         raise ConfigError(
             f"{_place('data.test', places)} has one problem, too few for random feedback; "
             "allowed: two or more, or eval.random_feedback=false"
+        )
+    if rollout.max_new_tokens >= rollout.max_context:
+        raise ConfigError(
+            f"{_place('rollout.max_new_tokens', places)} is {rollout.max_new_tokens}; allowed: "
+            f"below rollout.max_context, {rollout.max_context}, where the prompts go too"
         )
     for model in filter(None, (config.model, rollout.first_model)):
         setting = _place("rollout.max_context", places)
