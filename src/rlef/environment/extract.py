@@ -247,6 +247,6 @@ def _looks_bound(program: str, name: str) -> int:
     if re.search(r"^class[ \t]+Solution\b", program, re.M):
         defines += rf"|^[ \t]+(?:async[ \t]+)?def[ \t]+{word}\b"
     assigns = rf"^{word}[ \t]*(?::[^=\n]*)?=(?!=)"
-    imports = rf"^(?:from[ \t].*[ \t])?import[ \t](?:.*[ ,\t(])?{word}\b"
+    imports = rf"^(?:from[ \t]+\S+[ \t]+)?import[ \t].*\b{word}\b"
     patterns = {4: defines, 3: assigns, 2: imports}
     return next((how for how, one in patterns.items() if re.search(one, program, re.M)), 0)
