@@ -141,7 +141,7 @@ def _draw_by_turn(ax: "Axes", summary: Mapping[str, Any]) -> None:
     ax.set_ylim(0, min(119, max(10.0, highest * 1.25)))
     ax.set_yticks([tick for tick in ax.get_yticks() if tick <= 100])
     ax.grid(visible=False, axis="x")
-    at = f", {setting_name(summary)}" if "also" in summary else ""
+    at = f"\n{setting_name(summary)}" if "also" in summary else ""
     ax.set_title(f"Solved by turn, % of {summary['test_problems']} test problems{at}")
     if ax.patches:
         ax.legend(loc="upper left")
