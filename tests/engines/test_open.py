@@ -56,7 +56,7 @@ def test_without_the_client_one_line_says_what_to_do(monkeypatch: pytest.MonkeyP
 
     monkeypatch.delitem(sys.modules, "openai", raising=False)
     monkeypatch.setattr(builtins, "__import__", lacking)
-    with pytest.raises(ModelError, match=r"needs the package openai: pip install 'rlef\[openai\]'"):
+    with pytest.raises(ModelError, match=r"the package openai: pip install -e '\.\[openai\]' in"):
         open_engine("openai", "m", base_url="http://127.0.0.1:9/v1")
 
 

@@ -82,7 +82,7 @@ _NO_PROGRAMS = ["print(1", "def f(:\n    pass", "if True:\nprint(1)", "x = = 1"]
 _TALKATIVE = [
     "print('x' * 2000000)",
     "while True:\n    print('more and more' * 100)",
-    "import sys\nsys.stderr.write('e' * 2000000)",
+    "import sys\nsys.stdout.write('e' * 2000000)",
 ]
 _GREEDY = [
     "numbers = [0] * 10 ** 10",
