@@ -23,7 +23,6 @@ EXAMPLES = (
 )
 _LINES = 30
 _SAY_EVERY_S = 10.0
-"""The exit status that shells give to Ctrl-C."""
 
 
 @dataclass(slots=True)

@@ -117,6 +117,7 @@ def _check(
 def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, seeds: int) -> None:
     from rlef.config import load_config
     from rlef.report import seeds_table
+    from rlef.stored import read_summary
     from rlef.train.paths import absolute_paths
     from rlef.train.recipe import TrainConfig
 
@@ -139,7 +140,7 @@ def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, s
         with _open_or_create(path / f"seed-{seed}", one) as run:
             _train_one(run, one, shlex.join(again))
         runs.append(run)
-    print_rich(seeds_table([run.read_summary() or {} for run in runs]))
+    print_rich(seeds_table([read_summary(run) or {} for run in runs]))
 
 
 def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
