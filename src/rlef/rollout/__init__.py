@@ -3,8 +3,9 @@
 Start at ``worker.py``.
 """
 
+from rlef.rollout.batch import RolloutBatch
 from rlef.rollout.running import EpisodeRequest, RolloutTiming
-from rlef.rollout.types import Rollout, RolloutBatch
+from rlef.rollout.types import Rollout
 from rlef.rollout.worker import RolloutWorker, derive_seed
 
 __all__ = [
