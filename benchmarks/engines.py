@@ -3,10 +3,11 @@
 usage: engines.py hf|vllm MODEL [dtype]
 """
 
+import asyncio
 import sys
 import time
 
-from rlef.engines import HFEngine, SamplingParams, StreamingEngine
+from rlef.engines import Completion, Engine, HFEngine, SamplingParams
 from rlef.engines.open import open_engine
 from rlef.environment import ChatFormat, Prompts
 from rlef.environment.feedback import first_message
@@ -16,18 +17,21 @@ COUNT = 32
 SAMPLING = SamplingParams(temperature=0.2, top_p=0.95, max_new_tokens=128)
 
 
-def sample(engine: HFEngine | StreamingEngine, prompts: list[list[int]], seed: int) -> int:
+def sample(engine: Engine, prompts: list[list[int]], seed: int) -> int:
     """Samples an answer to each prompt; returns how many tokens that were."""
-    if isinstance(engine, StreamingEngine):
-        for key, prompt in enumerate(prompts):
-            engine.submit(key, prompt, SAMPLING, seed + key)
-        found = []
-        while len(found) < len(prompts):
-            found += [completion for _, completion in engine.collect(0.1)]
-    else:
+
+    async def answer(place: int) -> Completion:
+        with engine.seat() as generate:
+            found = await generate(prompts[place], SAMPLING, seed + place)
+        assert isinstance(found, Completion)
+        return found
+
+    async def answers() -> list[Completion]:
+        return await asyncio.gather(*map(answer, range(len(prompts))))
+
+    if isinstance(engine, HFEngine):
         engine.clear_cache()
-        found = engine.generate(prompts, SAMPLING, range(seed, seed + len(prompts)))
-    return sum(len(completion.token_ids) for completion in found)
+    return sum(len(completion.token_ids) for completion in asyncio.run(answers()))
 
 
 def main(kind: str, model: str, dtype: str = "auto") -> None:
@@ -48,6 +52,7 @@ def main(kind: str, model: str, dtype: str = "auto") -> None:
         f"{kind} {model} {dtype}: {middle:.0f} tokens/s ({low:.0f} to {high:.0f}), "
         f"loaded in {loaded - started:.0f} s"
     )
+    engine.close()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Runs the code blocks of README.md and docs/*.md that stand under a line ``<!-- run -->``.
 
+Before that it looks whether what stands between backticks is there: Python files named with their
+folder, ``rlef.x.y``, and members of the package's classes (``Class.member``).
+
 A file's Python blocks are one program, so that a later one may use what an earlier one made; each
 bash block is a program of its own. All run in an empty folder, with this Python's commands first.
 
@@ -7,6 +10,7 @@ usage: python dev/check_docs.py [FILE.md ...]
 """
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -47,6 +51,34 @@ def marked_blocks(text: str) -> list[Block]:
     return blocks
 
 
+def unknown_names(text: str) -> list[str]:
+    """Names between backticks of files, modules and members that there are not."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")}
+    unknown = []
+    for word in dict.fromkeys(re.findall(r"`([\w./]+)(?:\([^`]*\))?`", text)):
+        member = re.fullmatch(r"([A-Z]\w+)\.(\w+)", word)
+        if re.fullmatch(r"[\w./]+/\w+\.py", word):
+            known = any((ROOT / folder / word).exists() for folder in ("", "src/rlef"))
+        elif re.fullmatch(r"rlef(\.\w+)+", word):
+            known = _resolves(word)
+        elif member:
+            homes = [s for s in sources.values() if re.search(rf"^class {member[1]}\b", s, re.M)]
+            known = not homes or any(re.search(rf"\b{member[2]}\b", s) for s in homes)
+        else:
+            continue
+        if not known:
+            unknown.append(word)
+    return unknown
+
+
+def _resolves(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
 def commands(blocks: list[Block], name: str) -> list[list[str]]:
     """What to run: one Python program of all Python blocks, then one program per bash block."""
     # Blank lines keep the line numbers of tracebacks true.
@@ -68,8 +100,12 @@ def main(files: list[Path]) -> int:
     count = failed = 0
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     for file in files:
+        text = file.read_text(encoding="utf-8")
+        for name in unknown_names(text):
+            print(f"{file}: `{name}` is not there", file=sys.stderr)
+            failed += 1
         try:
-            blocks = marked_blocks(file.read_text(encoding="utf-8"))
+            blocks = marked_blocks(text)
         except ValueError as error:
             print(f"{file}: {error}", file=sys.stderr)
             failed += 1
@@ -89,4 +125,9 @@ def main(files: list[Path]) -> int:
 
 if __name__ == "__main__":
     named = [Path(word) for word in sys.argv[1:]]
-    sys.exit(main(named or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]))
+    sys.exit(
+        main(
+            named
+            or [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+        )
+    )

@@ -38,3 +38,13 @@ def test_failure_is_told_with_its_place(tmp_path: Path, text: str, message: str)
     done = check(tmp_path, text)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_names_that_are_not_there_fail(tmp_path: Path) -> None:
+    there = "`rlef.run.RunFolder` `learner/update.py` `src/rlef/config.py` `Path.x`"
+    there += " `LocalLearner.update`"
+    assert check(tmp_path, there).returncode == 0
+    done = check(tmp_path, f"{there} `rlef.run.Nothing` `learner/none.py` `LocalLearner._none(x)`")
+    assert done.returncode == 1
+    missing = ("rlef.run.Nothing", "learner/none.py", "LocalLearner._none")
+    assert [line.split("`")[1] for line in done.stderr.splitlines()] == list(missing)

@@ -4,7 +4,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "matplotlib", "scipy", "numpy", "tokenizers", "sacrebleu")
+HEAVY = (
+    *("torch", "transformers", "matplotlib", "scipy", "numpy", "pyarrow", "tokenizers"),
+    "sacrebleu",
+)
 MAIN = """
 from rlef.cli.main import main
 try:

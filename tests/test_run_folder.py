@@ -104,16 +104,16 @@ def test_rollouts_are_written_whole_or_not_at_all(run: RunFolder) -> None:
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        run.write_rollouts("train-000001", failing())
-    assert not run.has_rollouts("train-000001")
+        run.write_rollouts("eval-after", failing())
+    assert not run.has_rollouts("eval-after")
     records = [{"response": "a\u2028b\ud800", "turns": [1, 2]}, {"response": "c\n"}]
-    run.write_rollouts("train-000001", records)
-    assert run.has_rollouts("train-000001")
-    assert run.read_rollouts("train-000001") == records
+    run.write_rollouts("eval-after", records)
+    assert run.has_rollouts("eval-after")
+    assert run.read_rollouts("eval-after") == records
     with pytest.raises(RuntimeError):
-        run.write_rollouts("train-000001", failing())
-    assert run.read_rollouts("train-000001") == records
-    assert run.rollout_names() == ["train-000001"]
+        run.write_rollouts("eval-after", failing())
+    assert run.read_rollouts("eval-after") == records
+    assert run.rollout_names() == ["eval-after"]
 
 
 def test_appended_rollouts_survive_a_torn_line(run: RunFolder) -> None:

@@ -80,6 +80,7 @@ class _TrainingSummary(_Setting):
     samples_per_problem: int
     masked_infra: int
     timing_s: dict[str, float] = {}
+    idle: dict[str, float] = {}
     also: _Setting | None = None
 
 

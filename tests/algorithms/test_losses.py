@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlef.algorithms import (
+    Importance,
     ppo_policy_loss,
     sft_loss,
     token_entropy,
-    turn_importance_weights,
     turn_policy_loss,
     turn_value_loss,
-    turns_to_tokens,
 )
 
 NAN = math.nan
@@ -312,49 +311,88 @@ BEHAVIOR = NOW - torch.tensor([[0.5, 0.8, 1.0, 1.5]], dtype=torch.float64).log()
 BOTH = torch.tensor([[True, True]])
 
 
-def test_weights_of_turns_by_hand() -> None:
-    weights = turn_importance_weights(NOW, BEHAVIOR, TURNS, 3)
-    torch.testing.assert_close(weights, torch.tensor([[0.4, 1.0, 1.0]]).double())
-
-
 def test_ratio_of_turns_by_hand() -> None:
     now = NOW.clone().requires_grad_()
-    stats = turn_policy_loss(now, OLD, torch.tensor([[1.0, 1.0]]), TURNS, BOTH, clip=0.4)
+    ones = torch.tensor([[1.0, 1.0]])
+    stats = turn_policy_loss(now, OLD, BEHAVIOR, ones, TURNS, BOTH, clip=0.4, importance="none")
     stats.loss.backward()
     assert stats.loss.item() == pytest.approx(-(1.32 + 0.7) / 2)
     assert now.grad is not None
     # every token of a turn is pulled by the ratio of the whole turn
     torch.testing.assert_close(now.grad, -torch.tensor([[0.66, 0.66, 0.0, 0.35]]).double())
     assert (stats.clipfrac.item(), stats.importance_weight.item()) == (0.0, 1.0)
-    clipped = turn_policy_loss(NOW, OLD, torch.tensor([[1.0, -1.0]]), TURNS, BOTH)
+    clipped = turn_policy_loss(
+        NOW, OLD, BEHAVIOR, torch.tensor([[1.0, -1.0]]), TURNS, BOTH, importance="none"
+    )
     assert clipped.loss.item() == pytest.approx(-(1.2 - 0.8) / 2)
     assert clipped.clipfrac.item() == 1.0
 
 
-def test_ratio_of_turns_with_importance_weights_by_hand() -> None:
-    weights = turn_importance_weights(NOW, BEHAVIOR, TURNS, 2)
+@pytest.mark.parametrize(
+    ("importance", "cap", "losses", "weight"),
+    [
+        # pi / pi_behavior: 0.4 and 1.5
+        ("whole", 1.0, (1.32 * 0.4, 0.7 * 1), 0.7),
+        ("whole", 2.0, (1.32 * 0.4, 0.7 * 1), 0.7),  # the cap is not its own
+        # pi_old / pi_behavior: 0.4 / 1.32 and 1.5 / 0.7; 1.32 itself is clipped at 1.2
+        ("decoupled", 1.0, (1.2 * 0.4 / 1.32, 0.7 * 1), (0.4 / 1.32 + 1) / 2),
+        ("decoupled", 2.0, (1.2 * 0.4 / 1.32, 0.7 * 2), (0.4 / 1.32 + 2) / 2),
+        ("none", 1.0, (1.2, 0.7), 1.0),
+    ],
+)
+def test_ratio_of_turns_with_importance_by_hand(
+    importance: Importance, cap: float, losses: tuple[float, float], weight: float
+) -> None:
     stats = turn_policy_loss(
-        NOW, OLD, torch.tensor([[1.0, 1.0]]), TURNS, BOTH, importance_weights=weights
+        NOW, OLD, BEHAVIOR, torch.tensor([[1.0, 1.0]]), TURNS, BOTH, importance=importance, cap=cap
     )
-    assert stats.loss.item() == pytest.approx(-(1.32 * 0.4 + 0.7) / 2)
-    assert stats.importance_weight.item() == pytest.approx(0.7)
+    assert stats.loss.item() == pytest.approx(-sum(losses) / 2)
+    assert stats.importance_weight.item() == pytest.approx(weight)
 
 
-def test_weights_of_turns_in_the_loss_of_tokens_by_hand() -> None:
-    weights = turns_to_tokens(turn_importance_weights(NOW, BEHAVIOR, TURNS, 2), TURNS)
+@pytest.mark.parametrize(
+    ("ratio", "old_to_behavior", "advantage", "cap", "loss", "gradient"),
+    [
+        (1.0, 1.0, 2.0, 1.0, -2.0, -2.0),  # fresh: plain policy gradient
+        (1.1, 1.0, -1.0, 1.0, 1.1, 1.1),
+        (0.85, 1.0, -1.0, 1.0, 0.85, 0.85),  # the lower bound is 0.8, as in plain PPO
+        (0.79, 1.0, -1.0, 1.0, 0.8, 0.0),
+        (1.5, 1.0, 1.0, 1.0, -1.2, 0.0),
+        (1.0, 0.5, 1.0, 1.0, -0.5, -0.5),  # half the weight for good
+        (1.0, 0.5, -1.0, 1.0, 0.5, 0.5),  # and for bad: not clipped, however old
+        (1.0, 3.0, 1.0, 1.0, -1.0, -1.0),  # truncated
+        (1.0, 3.0, 1.0, 2.0, -2.0, -2.0),
+        (1.5, 0.5, 1.0, 1.0, -0.6, 0.0),  # clipped against pi_old: 1.2, times 0.5
+        (0.5, 4.0, 1.0, 2.0, -1.0, -1.0),  # good and gone down: pulled back
+    ],
+)
+def test_decoupled_loss_by_hand(
+    ratio: float, old_to_behavior: float, advantage: float, cap: float, loss: float, gradient: float
+) -> None:
+    now = torch.tensor([[-1.0]], dtype=torch.float64, requires_grad=True)
+    old = now.detach() - math.log(ratio)
+    behavior = old - math.log(old_to_behavior)
+    one, mask = torch.tensor([[advantage]]), torch.tensor([[True]])
+    stats = ppo_policy_loss(now, old, behavior, one, mask, importance="decoupled", cap=cap)
+    stats.loss.backward()
+    assert now.grad is not None
+    assert (stats.loss.item(), now.grad.item()) == pytest.approx((loss, gradient))
+    assert stats.ratio.item() == pytest.approx(ratio)
+    assert stats.importance_weight.item() == pytest.approx(min(old_to_behavior, cap))
+
+
+def test_without_correction_the_sampler_does_not_matter() -> None:
     advantages, mask = torch.ones(1, 4), TURNS >= 0
-    stats = ppo_policy_loss(NOW, OLD, BEHAVIOR, advantages, mask, importance_weights=weights)
-    # 1.2 * 0.4, 1.1 * 0.4, 0.7 * 1
-    assert stats.loss.item() == pytest.approx(-(0.48 + 0.44 + 0.7) / 3)
-    none = ppo_policy_loss(
-        NOW, OLD, BEHAVIOR, advantages, mask, importance_weights=torch.ones(1, 4)
-    )
-    assert none.loss.item() == pytest.approx(-(1.2 + 1.1 + 0.7) / 3)
+    for behavior in (BEHAVIOR, OLD):
+        stats = ppo_policy_loss(NOW, OLD, behavior, advantages, mask, importance="none")
+        # 1.2, 1.1, 0.7
+        assert stats.loss.item() == pytest.approx(-(1.2 + 1.1 + 0.7) / 3)
+        assert stats.importance_weight.item() == 1
 
 
-@given(policy_rows, st.floats(0.05, 0.5))
+@given(policy_rows, st.floats(0.05, 0.5), st.sampled_from(["whole", "decoupled", "none"]))
 def test_turns_of_one_token_are_tokens(
-    rows: list[tuple[float, float, float, float]], clip: float
+    rows: list[tuple[float, float, float, float]], clip: float, importance: Importance
 ) -> None:
     columns = torch.tensor(rows, dtype=torch.float64).T[:, None]
     now, old, behavior, advantages = (column.clone() for column in columns)
@@ -364,12 +402,13 @@ def test_turns_of_one_token_are_tokens(
     for per_turn in (False, True):
         leaf = now.clone().requires_grad_()
         if per_turn:
-            weights = turn_importance_weights(leaf, behavior, turn_ids, len(rows))
             stats = turn_policy_loss(
-                leaf, old, advantages, turn_ids, mask, clip, importance_weights=weights
+                leaf, old, behavior, advantages, turn_ids, mask, clip, importance=importance
             )
         else:
-            stats = ppo_policy_loss(leaf, old, behavior, advantages, mask, clip)
+            stats = ppo_policy_loss(
+                leaf, old, behavior, advantages, mask, clip, importance=importance
+            )
         stats.loss.backward()
         gradients.append((torch.stack(stats).detach(), leaf.grad))
     torch.testing.assert_close(*gradients)
@@ -379,10 +418,7 @@ def test_ratio_of_long_turns_stays_finite() -> None:
     now = torch.full((1, 4000), -2.0, requires_grad=True)
     turn_ids = torch.arange(4000)[None] // 2000
     for old in (torch.full((1, 4000), -3.0), torch.full((1, 4000), -1.0)):
-        weights = turn_importance_weights(now, old, turn_ids, 2)
-        stats = turn_policy_loss(
-            now, old, torch.tensor([[1.0, -1.0]]), turn_ids, BOTH, importance_weights=weights
-        )
+        stats = turn_policy_loss(now, old, old, torch.tensor([[1.0, -1.0]]), turn_ids, BOTH)
         now.grad = None
         stats.loss.backward()
         assert torch.isfinite(torch.stack(stats)).all()
@@ -396,5 +432,6 @@ def test_gradcheck_of_turns() -> None:
     mask = torch.ones(6, 2).bool()
     leaf = now.clone().requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda x: turn_policy_loss(x, old, advantages, turn_ids, mask).loss, leaf
+        lambda x: turn_policy_loss(x, old, old, advantages, turn_ids, mask, importance="none").loss,
+        leaf,
     )

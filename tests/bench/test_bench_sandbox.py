@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sandbox_peers import MEASURES as PEERS
+from sandbox_peers import PeerError, interpreter_bound_rate, rate_of_command
 
-from rlef.bench.peers import PeerError, interpreter_bound_rate, rate_of_command
 from rlef.bench.processes import (
     Footprint,
     busy_loops,
@@ -22,7 +23,7 @@ from rlef.bench.processes import (
 )
 from rlef.bench.programs import SORT, doubling_jobs, doubling_tests, mixed_jobs, sorting_tests
 from rlef.bench.rows import Row, machine_facts, skipped
-from rlef.bench.sandbox import MEASURES, growth_rows, measure
+from rlef.bench.sandbox import MEASURES, growth_rows
 from rlef.bench.speed import Setting, doubling_batch
 from rlef.cli.bench import _chosen, _number
 from rlef.cli.main import main
@@ -170,9 +171,9 @@ def test_interpreter_bound_rate_runs_the_program() -> None:
 
 def test_missing_bubblewrap_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    ((name, rows),) = measure(["bubblewrap"], Setting(workers=1, quick=True))
-    assert (name, rows[0].met, rows[0].note) == ("bubblewrap", None, "bwrap is not installed")
-    assert math.isnan(rows[0].value)
+    (row,) = PEERS["bubblewrap"](Setting(workers=1, quick=True))
+    assert (row.met, row.note) == (None, "bwrap is not installed")
+    assert math.isnan(row.value)
 
 
 def test_machine_facts() -> None:
@@ -187,7 +188,7 @@ def test_numbers_are_short() -> None:
 
 
 def test_only_keeps_the_order_of_measuring() -> None:
-    assert _chosen("sort, trivial", tuple(MEASURES)) == ["trivial", "sort"]
+    assert _chosen("growth, trivial", tuple(MEASURES)) == ["trivial", "growth"]
     assert _chosen(None, tuple(MEASURES)) == list(MEASURES)
 
 
@@ -232,9 +233,9 @@ def test_missed_target_is_exit_status_1(
         row = Row(name="a [b]", value=1.5, unit="times", target="2 or more", met=met)
         return [row, skipped("peer", "times", "3 or more", "not here")]
 
-    monkeypatch.setitem(MEASURES, "sort", lambda _: rows(False))
+    monkeypatch.setitem(MEASURES, "growth", lambda _: rows(False))
     monkeypatch.setitem(MEASURES, "eight", lambda _: rows(True))
-    code, out, _ = run_rlef(capsys, "--only", "sort,eight")
+    code, out, _ = run_rlef(capsys, "--only", "growth,eight")
     assert code == 1
     assert "a [b]" in out
     assert out.endswith("1 of 2 targets met\n")

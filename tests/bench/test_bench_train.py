@@ -1,4 +1,4 @@
-"""`rlef bench train` on a tiny recipe; TRL only where it is."""
+"""`rlef bench train` on a tiny recipe, and TRL beside it where it is."""
 
 import math
 import os
@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from trl_compare import trl
 
-from rlef.bench.train import MEASURES, Setting, measure
+from rlef.bench.train import Setting, measure
 
 TINY = (
     *("rollout.batch=8", "learner.minibatch=4", "rollout.max_new_tokens=24", "rollout.group=8"),
@@ -45,14 +46,9 @@ def test_a_large_vocabulary_is_never_whole() -> None:
     assert row.met
 
 
-def test_without_trl_it_says_so() -> None:
-    (row,) = MEASURES["trl"](Setting())
-    assert math.isnan(row.value) and row.met is None and "--trl PYTHON" in row.note
-
-
 @pytest.mark.slow
 def test_a_python_without_trl_is_one_line() -> None:
-    (row,) = MEASURES["trl"](Setting(words=TINY, batches=1, trl=Path(sys.executable)))
+    (row,) = trl(Setting(words=TINY, batches=1), Path(sys.executable))
     assert math.isnan(row.value) and "No module named 'trl'" in row.note
 
 
@@ -61,5 +57,5 @@ def test_beside_trl() -> None:
     python = os.environ.get("RLEF_TRL_PYTHON")
     if python is None:
         pytest.skip("RLEF_TRL_PYTHON is not set: no Python with TRL")
-    (row,) = MEASURES["trl"](Setting(words=TINY, batches=1, trl=Path(python)))
+    (row,) = trl(Setting(words=TINY, batches=1), Path(python))
     assert row.value > 0

@@ -12,6 +12,7 @@ import pytest
 
 from rlef.run import RunFolder
 from rlef.train import loop
+from rlef.train.parts import Variant
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -66,10 +67,10 @@ def test_parts_side_by_side_write_what_one_after_the_other_does(rlef: Any, tmp_p
 def test_a_part_that_fails_does_not_cost_the_others(
     rlef: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def learn(config: TrainConfig, run: RunFolder, display: object) -> Path:
-        if config.learner.advantage == "sft":
+    def learn(config: TrainConfig, run: RunFolder, display: object, variant: Variant) -> Path:
+        if variant.learner is not Variant().learner:  # sft
             raise FloatingPointError("the gradient norm is nan")
-        return loop.learn(config, run, display)  # type: ignore[arg-type]
+        return loop.learn(config, run, display, variant)  # type: ignore[arg-type]
 
     monkeypatch.setattr("rlef.study.run.learn", learn)
     words = [*TINY, "--arms", "untrained,sft,no-kl", "--jobs", "1", "--out", tmp_path]

@@ -210,14 +210,14 @@ def test_a_full_disk_is_named_with_the_command_that_goes_on(
     rlef: Any, use_loop: Callable[[Train], None]
 ) -> None:
     def full(config: TrainConfig, run: RunFolder, display: Any) -> None:
-        run.rollout_path("train-000001").symlink_to("/dev/full")
-        run.append_rollouts("train-000001", [{"place": 0}])
+        run.rollout_path("eval-before").symlink_to("/dev/full")
+        run.append_rollouts("eval-before", [{"place": 0}])
 
     use_loop(full)
     code, _, err = rlef("train", "tiny.yaml", "--out", "one")
     assert code == 1
     assert err == (
-        "rlef: one/rollouts/train-000001.jsonl cannot be written (No space left on device); what "
+        "rlef: one/rollouts/eval-before.jsonl cannot be written (No space left on device); what "
         "was finished is kept; make room, then: rlef train one\n"
     )
 
@@ -227,6 +227,7 @@ def test_a_finished_run_goes_on_to_more_updates(rlef: Any) -> None:
     run = RunFolder.open("one")
     earlier = run.summary_path.read_text()
     empty = {"family": None, "hidden_detail": None, "turns": [], "final_verdict": None}
+    empty |= {"passed_share": None, "blind": False}
     episode = {"problem": "p", "solved": True, "stop": "turn_limit", **empty}
     last = ("eval-after", "eval-after-also", "eval-random", "eval-random-also")
     for name in ("eval-before", *last):
@@ -252,10 +253,8 @@ def test_where_the_step_size_falls_a_run_is_finished_before_it_gets_longer(
     words = ["tiny.yaml", f"learner.final_lr_share={share}", "--out", "one"]
     assert rlef("train", *words).code == 0
     run = RunFolder.open("one")
-    empty = {"family": None, "hidden_detail": None, "turns": [], "final_verdict": None}
-    run.append_rollouts(
-        "train-000001", [{"problem": "p", "solved": True, "stop": "turn_limit", **empty}]
-    )
+    run.training_path.mkdir()
+    (run.training_path / "pending.bin").touch()
     run.commit_checkpoint(run.new_checkpoint(), update=2)
     code, _, err = rlef("train", "one", "updates=5")
     if share == 1:

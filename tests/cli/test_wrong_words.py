@@ -104,7 +104,7 @@ CASES: list[tuple[list[str], str]] = [
     (["bench", "sandbox", "--only", "nope"], "unknown measure 'nope'; allowed: trivial"),
     (["bench", "train", "--only", "nope"], "unknown measure 'nope'; allowed: phases"),
     (["bench", "train", "device=gpu"], "device is 'gpu'; allowed"),
-    (["bench", "train", "--trl", "none"], "none is no program; allowed: a Python"),
+    (["bench", "train", "--trl", "none"], "No such option: --trl"),
     (["data", "show", "apps:nope/nope"], "nope/nope: no such file or folder, and cannot be read"),
     (["data", "show", "nonsense"], "unknown data set 'nonsense'"),
     (["data", "check", "nonsense"], "unknown data set 'nonsense'"),

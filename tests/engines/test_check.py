@@ -51,7 +51,7 @@ def test_each_declared_end_ends_answers_of_the_engine(tmp_path: Path) -> None:
     assert isinstance(engine, HFEngine) and chat is not None
     assert set(engine.stop_token_ids) == {3, 9, 11, 12} == set(chat.stop_token_ids)
     params = SamplingParams(max_new_tokens=200)
-    done = engine.generate([[20, 21]] * 32, params, range(32))
+    done = engine.generate_batch([[20, 21]] * 32, params, range(32))
     assert all(not {9, 11, 12} & set(answer.token_ids[:-1]) for answer in done)
     assert {9, 11, 12} & {answer.token_ids[-1] for answer in done}
 

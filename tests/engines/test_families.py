@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from rlef.engines import Completion, HFEngine, ModelError, SamplingParams
 from rlef.engines.check import check_engine
 from rlef.engines.context import check_context, context_limit
-from rlef.learner.models import OutputHead, body, check_output_head
+from rlef.learner.head import OutputHead, body, check_output_head
 
 ALWAYS = ("mistral", "gemma2", "llama4", "mpt", "gpt-oss", "mamba", "qwen3-next")
 """A window; mixed layers and capped logits; chunks; ALiBi; sinks; recurrence; linear attention."""
@@ -51,7 +51,7 @@ def three_turns(
     for turn in range(3):
         rows = [row for row in rows if len(row) < longest]
         seeds = [10 * turn + i for i in range(len(rows))]
-        for i, done in enumerate(engine.generate(rows, params, seeds)):
+        for i, done in enumerate(engine.generate_batch(rows, params, seeds)):
             found.append((rows[i], done))
             feedback = rng.integers(11, 300, 1 + (9 * i + 4 * turn) % 23).tolist()
             rows[i] = [*rows[i], *done.token_ids, *feedback]

@@ -1,5 +1,9 @@
 """The engine against full forwards, ``generate`` and itself."""
 
+import asyncio
+import copy
+import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +15,9 @@ from tiny_models import VOCAB, make_model
 from transformers import PreTrainedModel
 
 from rlef.engines.hf import HFEngine
-from rlef.engines.types import Completion, FinishReason, SamplingParams
+from rlef.engines.types import Completion, FinishReason, SamplingParams, Weights
+from rlef.learner.config import LoraSettings
+from rlef.learner.lora import add_adapters
 
 MODELS = {name: make_model(name) for name in ("llama", "llama-eager", "qwen2", "gpt2")}
 STOP = (1, 2)
@@ -51,7 +57,7 @@ def assert_same(some: list[Completion], others: list[Completion]) -> None:
 def test_logprobs_are_those_of_a_full_forward(name: str) -> None:
     prompts = RAGGED * 6
     params = SamplingParams(max_new_tokens=40)
-    completions = make_engine(MODELS[name]).generate(prompts, params, range(30))
+    completions = make_engine(MODELS[name]).generate_batch(prompts, params, range(30))
     assert_true_logprobs(MODELS[name], prompts, completions)
     lengths = [len(c.token_ids) for c in completions]
     assert len(set(lengths)) > 5 and max(lengths) > 20
@@ -65,7 +71,7 @@ def test_logprobs_are_those_of_a_full_forward(name: str) -> None:
 def test_greedy_is_what_generate_does(name: str) -> None:
     model = MODELS[name]
     params = SamplingParams(temperature=0, max_new_tokens=20)
-    completions = make_engine(model).generate(RAGGED, params, range(len(RAGGED)))
+    completions = make_engine(model).generate_batch(RAGGED, params, range(len(RAGGED)))
     for prompt, completion in zip(RAGGED, completions, strict=True):
         ids = torch.tensor([prompt])
         whole = model.generate(
@@ -89,10 +95,10 @@ def test_turns_on_remembered_rows_equal_turns_from_scratch(
         chosen = [prompts[i] for i in order] + [[3, 4, turn]]
         seeds = [*(100 * turn + order).tolist(), 7]
         prefilled = count_prefilled(engine, monkeypatch)
-        completions = engine.generate(chosen, params, seeds)
+        completions = engine.generate_batch(chosen, params, seeds)
         if turn:
             assert prefilled() < sum(map(len, chosen)) / 2
-        assert_same(completions, make_engine(model).generate(chosen, params, seeds))
+        assert_same(completions, make_engine(model).generate_batch(chosen, params, seeds))
         assert_true_logprobs(model, chosen, completions)
         for i, completion in zip(order, completions, strict=False):
             feedback = rng.integers(3, VOCAB, size=rng.integers(1, 6)).tolist()
@@ -115,27 +121,27 @@ def count_prefilled(engine: HFEngine, patch: pytest.MonkeyPatch) -> Callable[[],
 def test_cleared_rows_are_not_used_again() -> None:
     model = make_model("llama")
     engine, params = make_engine(model), SamplingParams(temperature=0, max_new_tokens=8)
-    first = engine.generate([[5, 9, 3]], params, [0])[0]
+    first = engine.generate_batch([[5, 9, 3]], params, [0])[0]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(-0.7)
     prompt = [5, 9, 3, *first.token_ids, 4]
-    fresh = make_engine(model).generate([prompt], params, [0])
-    assert engine.generate([prompt], params, [0]) != fresh  # stale, as documented
+    fresh = make_engine(model).generate_batch([prompt], params, [0])
+    assert engine.generate_batch([prompt], params, [0]) != fresh  # stale, as documented
     engine.clear_cache()
-    assert_same(engine.generate([prompt], params, [0]), fresh)
+    assert_same(engine.generate_batch([prompt], params, [0]), fresh)
 
 
 def test_same_seed_same_tokens_in_any_batch() -> None:
     params = SamplingParams(temperature=0.9, top_p=0.95, max_new_tokens=25)
     prompts, seeds = RAGGED * 3, list(range(40, 55))
-    together = make_engine(MODELS["llama"]).generate(prompts, params, seeds)
-    backwards = make_engine(MODELS["llama"]).generate(prompts[::-1], params, seeds[::-1])
+    together = make_engine(MODELS["llama"]).generate_batch(prompts, params, seeds)
+    backwards = make_engine(MODELS["llama"]).generate_batch(prompts[::-1], params, seeds[::-1])
     assert_same(together, backwards[::-1])
     for options in ({"max_batch": 1}, {"max_batch": 4}, {"max_batch_tokens": 100}):
-        split = make_engine(MODELS["llama"], **options).generate(prompts, params, seeds)
+        split = make_engine(MODELS["llama"], **options).generate_batch(prompts, params, seeds)
         assert_same(together, split)
-    shorter = make_engine(MODELS["llama"]).generate(
+    shorter = make_engine(MODELS["llama"]).generate_batch(
         prompts, SamplingParams(temperature=0.9, top_p=0.95, max_new_tokens=5), seeds
     )
     assert [c.token_ids for c in shorter] == [c.token_ids[:5] for c in together]
@@ -145,7 +151,7 @@ def test_same_seed_same_tokens_in_any_batch() -> None:
 def sample_first_tokens(params: SamplingParams, count: int) -> np.ndarray:
     model = make_model("llama", vocab=8)
     engine = HFEngine(model, stop_token_ids=(1,), max_batch=count)
-    drawn = engine.generate([[3, 4, 5]] * count, params, range(count))
+    drawn = engine.generate_batch([[3, 4, 5]] * count, params, range(count))
     return np.bincount([c.token_ids[0] for c in drawn], minlength=8)
 
 
@@ -178,7 +184,7 @@ def test_top_k_and_top_p_restrict_the_support() -> None:
 def test_logprobs_are_those_of_the_cut_distribution() -> None:
     model = MODELS["qwen2"]
     params = SamplingParams(temperature=1.5, top_k=4, max_new_tokens=10)
-    completion = make_engine(model).generate([[5, 9, 3]], params, [3])[0]
+    completion = make_engine(model).generate_batch([[5, 9, 3]], params, [3])[0]
     ids = [5, 9, 3]
     for token, logprob in zip(completion.token_ids, completion.logprobs, strict=True):
         logits = full_logprobs(model, ids)[-1] / 1.5
@@ -192,7 +198,7 @@ def test_logprobs_are_those_of_the_cut_distribution() -> None:
 def test_the_context_limit_ends_an_answer(name: str) -> None:
     engine = HFEngine(MODELS[name], stop_token_ids=())
     prompts = [[5] * 120, [6] * 127, [7] * 3, [8] * 126]
-    completions = engine.generate(prompts, SamplingParams(max_new_tokens=40), range(4))
+    completions = engine.generate_batch(prompts, SamplingParams(max_new_tokens=40), range(4))
     assert [len(c.token_ids) for c in completions] == [8, 1, 40, 2]
     assert {c.finish for c in completions} == {FinishReason.LENGTH}
     assert_true_logprobs(MODELS[name], prompts, completions)
@@ -200,7 +206,7 @@ def test_the_context_limit_ends_an_answer(name: str) -> None:
 
 def test_a_prompt_that_is_remembered_whole() -> None:
     engine, params = make_engine(MODELS["llama"]), SamplingParams(max_new_tokens=1)
-    assert_same(*(engine.generate(RAGGED, params, range(5)) for _ in range(2)))
+    assert_same(*(engine.generate_batch(RAGGED, params, range(5)) for _ in range(2)))
 
 
 def test_finished_rows_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +215,7 @@ def test_finished_rows_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         engine, "forward", lambda ids, *rest: (sizes.append(len(ids)), forward(ids, *rest))[1]
     )
-    completions = engine.generate([[5]] * 32, SamplingParams(max_new_tokens=60), range(32))
+    completions = engine.generate_batch([[5]] * 32, SamplingParams(max_new_tokens=60), range(32))
     assert sizes[0] == 1 and sizes[1] == 32  # equal prompts run once
     assert sizes[1:] == sorted(sizes[1:], reverse=True) and sizes[-1] < 12
     assert sum(sizes[1:]) < 1.5 * sum(len(c.token_ids) for c in completions) + 60
@@ -219,16 +225,16 @@ def test_memory_is_bounded() -> None:
     engine = make_engine(MODELS["llama"], max_cached_tokens=200)
     params = SamplingParams(max_new_tokens=10)
     for start in range(3, 20):
-        engine.generate([[start] * 30, [start, 5]], params, [1, 2])
+        engine.generate_batch([[start] * 30, [start, 5]], params, [1, 2])
         assert sum(group.slots for group in engine._memory._groups) <= 200
     assert engine._memory._groups
 
 
 def test_the_mode_of_the_model_comes_back() -> None:
     model = make_model("llama").train()
-    make_engine(model).generate([[5]], SamplingParams(max_new_tokens=2), [0])
+    make_engine(model).generate_batch([[5]], SamplingParams(max_new_tokens=2), [0])
     assert model.training
-    assert make_engine(model).generate([], SamplingParams(), []) == []
+    assert make_engine(model).generate_batch([], SamplingParams(), []) == []
 
 
 @pytest.mark.parametrize(
@@ -247,7 +253,7 @@ def test_wrong_calls_are_refused(
     prompts: list[list[int]], params: SamplingParams, seeds: list[int], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        make_engine(MODELS["llama"]).generate(prompts, params, seeds)
+        make_engine(MODELS["llama"]).generate_batch(prompts, params, seeds)
 
 
 def test_wrong_options_are_refused() -> None:
@@ -255,3 +261,107 @@ def test_wrong_options_are_refused() -> None:
         make_engine(MODELS["llama"], max_batch=0)
     with pytest.raises(ValueError, match="max_cached_tokens is -1"):
         make_engine(MODELS["llama"], max_cached_tokens=-1)
+
+
+def weights_of(model: PreTrainedModel, version: int) -> Weights:
+    return Weights(version=version, model=model)
+
+
+def answer(engine: HFEngine, prompt: list[int], seed: int = 0, new: int = 8) -> Completion:
+    return asyncio.run(engine.generate(prompt, SamplingParams(max_new_tokens=new), seed))
+
+
+def test_one_prompt_is_answered_as_in_a_batch() -> None:
+    engine = make_engine(MODELS["llama"])
+    [expected] = engine.generate_batch([[5, 9, 3]], SamplingParams(max_new_tokens=8), [0])
+    assert_same([answer(engine, [5, 9, 3])], [expected])
+    assert engine.busy_s > 0
+    engine.close()
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["shared", "copied"])
+def test_new_weights_serve_from_the_next_answer_on(own: bool) -> None:
+    source = make_model("llama")
+    model = source if own else make_model("llama")
+    engine = make_engine(model)
+    engine.load_weights(weights_of(source, 4))
+    first = answer(engine, [5, 9, 3])
+    prompt = [5, 9, 3, *first.token_ids]
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    engine.load_weights(weights_of(source, 6))
+    fresh = make_engine(copy.deepcopy(source))
+    with torch.no_grad():
+        if not own:  # the learner goes on while the engine samples
+            for parameter in source.parameters():
+                parameter.add_(1.0)
+    second = answer(engine, prompt)
+    assert (first.version, second.version) == (4, 6)
+    assert_same([second], [answer(fresh, prompt)])
+    for some in (engine, fresh):
+        some.close()
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    engine = make_engine(make_model("llama"))
+    with pytest.raises(ValueError, match="weights of another model: "):
+        engine.load_weights(weights_of(MODELS["gpt2"], 1))
+
+
+def merged_by_peft(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy in which ``peft`` has added adapters to the weights, and without them."""
+    plain = copy.deepcopy(model)
+    layers: list[tuple[str, Any]] = [
+        (name, layer) for name, layer in plain.named_modules() if hasattr(layer, "lora_A")
+    ]
+    for name, layer in layers:
+        layer.merge()
+        parent, _, own = name.rpartition(".")
+        setattr(plain.get_submodule(parent), own, layer.get_base_layer())
+    return plain
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_weights_with_adapters_are_those_of_the_merged_model(name: str) -> None:
+    pytest.importorskip("peft", reason="pip install -e '.[lora]'")
+    model = make_model(name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fan_in_fan_out")
+        add_adapters(model, LoraSettings(rank=2), 0)
+    for own, parameter in model.named_parameters():
+        if "lora_B" in own:
+            torch.nn.init.normal_(parameter)
+    expected = merged_by_peft(model).state_dict()
+    found = dict(weights_of(model, 1).tensors())
+    assert expected.keys() - found.keys() <= {"lm_head.weight"}  # tied: it comes once
+    for own, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[own], rtol=0, atol=0)
+
+
+def test_sleep_forgets_and_a_cancelled_answer_stops_the_batch() -> None:
+    class Slow(HFEngine):
+        def forward(self, *args: Any) -> torch.Tensor:
+            time.sleep(0.02)
+            return super().forward(*args)
+
+    engine = Slow(MODELS["llama"], stop_token_ids=())
+    answer(engine, [5, 9, 3], new=2)
+    assert engine._memory._groups
+    engine.sleep()
+    assert not engine._memory._groups
+    engine.wake()
+
+    async def cancelled() -> None:
+        params = SamplingParams(max_new_tokens=1000)
+        task = asyncio.create_task(engine.generate([5], params, 0))
+        await asyncio.sleep(0.2)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    started = time.monotonic()
+    asyncio.run(cancelled())
+    assert time.monotonic() - started < 5 and not MODELS["llama"].training
+    assert len(answer(engine, [5, 9, 3], new=2).token_ids) == 2
+    engine.close()

@@ -12,10 +12,10 @@ from rlef.engines.open import open_engine
 def test_hf_by_name_samples_as_ever() -> None:
     engine, chat = open_engine("hf", "mini", device="cpu", concurrency=3, max_context=200)
     assert isinstance(engine, HFEngine) and chat is not None
-    assert (engine.max_batch, engine.max_context) == (3, 200)
+    assert (engine.concurrency, engine.max_context) == (3, 200)
     assert engine.stop_token_ids == chat.stop_token_ids
     assert str(engine.model.dtype) == "torch.float32"
-    [completion] = engine.generate(
+    [completion] = engine.generate_batch(
         [chat.prompt_ids("Hello.")], SamplingParams(max_new_tokens=4), [1]
     )
     assert 1 <= len(completion.token_ids) <= 4

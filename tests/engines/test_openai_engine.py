@@ -1,15 +1,22 @@
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 from chat_server import Behaviour, ChatServer, Reply, answer, failure, serving
 
-from rlef.engines import ChatCompletion, EngineError, FinishReason, ModelError, SamplingParams
+from rlef.engines import (
+    ChatCompletion,
+    EngineError,
+    FinishReason,
+    Message,
+    ModelError,
+    SamplingParams,
+)
 from rlef.engines.open import open_engine
 from rlef.engines.openai import OpenAIEngine
 
@@ -26,36 +33,42 @@ CONTEXT_ERRORS = [
 ]
 
 
-@contextmanager
-def engine_on(server: ChatServer | str, **words: Any) -> Iterator[OpenAIEngine]:
+@pytest.fixture(autouse=True)
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    monkeypatch.setattr("rlef.engines.openai._NONSENSE_DELAY_S", 0.01)
+
+
+def ask(
+    server: ChatServer | str, *prompts: list[Message], params: SamplingParams = PARAMS, **words: Any
+) -> list[ChatCompletion]:
+    """Asks for all at once; the seeds are 0, 1, 2, ..."""
+    engine = make_engine(server, **words)
+    return asyncio.run(ask_all(engine, prompts or [ASK], params))
+
+
+def make_engine(server: ChatServer | str, **words: Any) -> OpenAIEngine:
     url = server if isinstance(server, str) else server.url
-    words = {"first_delay_s": 0.01, "tries": 4, **words}
-    engine = OpenAIEngine("m", base_url=url, **words)
-    try:
-        yield engine
-    finally:
-        engine.close()
+    return OpenAIEngine("m", base_url=url, **{"retries": 3, **words})
 
 
-def collect(engine: OpenAIEngine, count: int) -> dict[int, ChatCompletion]:
-    found: dict[int, ChatCompletion] = {}
-    end = time.monotonic() + 20
-    while len(found) < count:
-        assert time.monotonic() < end, f"{len(found)} of {count} answers came"
-        found.update(engine.collect(0.05))
-    return found
+async def ask_all(
+    engine: OpenAIEngine, prompts: Sequence[list[Message]], params: SamplingParams = PARAMS
+) -> list[ChatCompletion]:
+    calls = [engine.generate(prompt, params, seed) for seed, prompt in enumerate(prompts)]
+    return await asyncio.wait_for(asyncio.gather(*calls), 20)
 
 
 def ask_once(behaviour: Behaviour, **words: Any) -> tuple[ChatCompletion, ChatServer]:
-    with serving(behaviour) as server, engine_on(server, **words) as engine:
-        engine.submit(5, ASK, PARAMS, 2**40 + 3)
-        found = collect(engine, 1)
-    return found[5], server
+    with serving(behaviour) as server:
+        [found] = ask(server, **words)
+    return found, server
 
 
 def test_what_is_asked_and_what_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    completion, server = ask_once(lambda *_: answer("Hi."))
+    with serving(lambda *_: answer("Hi.")) as server:
+        completion = asyncio.run(make_engine(server).generate(ASK, PARAMS, 2**40 + 3))
     assert completion == ChatCompletion(
         text="Hi.", finish=FinishReason.STOP, prompt_tokens=7, completion_tokens=3
     )
@@ -82,16 +95,10 @@ def test_an_answer_that_was_cut_or_is_empty() -> None:
 
 
 def test_top_k_is_sent_where_it_is_on() -> None:
-    with serving(lambda *_: answer("Hi.")) as server, engine_on(server) as engine:
-        engine.submit(0, ASK, SamplingParams(top_k=5), 0)
-        collect(engine, 1)
+    _, server = ask_once(lambda *_: answer("Hi."), params=SamplingParams(top_k=5))
     assert server.requests[0]["top_k"] == 5
-    with (
-        serving(lambda *_: answer("Hi.")) as server,
-        engine_on(server) as engine,
-        pytest.raises(ValueError, match="top_k is -1"),
-    ):
-        engine.submit(0, ASK, SamplingParams(top_k=-1), 0)
+    with pytest.raises(ValueError, match="top_k is -1"):
+        ask_once(lambda *_: answer("Hi."), params=SamplingParams(top_k=-1))
 
 
 EXTRAS = {"top_k", "min_p", "repetition_penalty"}
@@ -108,20 +115,19 @@ def strict(request: dict[str, Any], before: int) -> Reply:
 
 def test_a_server_that_knows_no_more_than_openai_is_asked_without_the_rest() -> None:
     new = [{"role": "user", "content": "new model"}]
-    with serving(strict) as server, engine_on(server) as engine:
-        for key, messages in enumerate([ASK, ASK, new, ASK]):
-            engine.submit(key, messages, PARAMS, 0)
-            assert collect(engine, 1)[key].text == "Hi."
+    with serving(strict) as server:
+        engine = make_engine(server)
+        for messages in (ASK, ASK, new, ASK):
+            [completion] = asyncio.run(ask_all(engine, [messages]))
+            assert completion.text == "Hi."
     sent = [bool(EXTRAS & request.keys()) for request in server.requests]
     assert sent == [True, False, False, False, False, False]  # refused once, then never again
     assert "max_completion_tokens" in server.requests[-1]
 
 
 def test_top_k_that_was_asked_for_is_not_left_out_for_a_strict_server() -> None:
-    with serving(strict) as server, engine_on(server) as engine:
-        engine.submit(0, ASK, SamplingParams(top_k=5), 0)
-        with pytest.raises(EngineError, match="Unrecognized request argument supplied: top_k"):
-            collect(engine, 1)
+    with pytest.raises(EngineError, match="Unrecognized request argument supplied: top_k"):
+        ask_once(strict, params=SamplingParams(top_k=5))
 
 
 def test_a_request_refused_for_another_reason_leaves_the_settings_on() -> None:
@@ -129,13 +135,9 @@ def test_a_request_refused_for_another_reason_leaves_the_settings_on() -> None:
         return failure(400, "no such template") if before < 2 else answer("Hi.")
 
     with serving(picky) as server:
-        with engine_on(server) as engine:
-            engine.submit(0, ASK, PARAMS, 0)
-            with pytest.raises(EngineError, match="no such template"):
-                collect(engine, 1)
-        with engine_on(server) as engine:
-            engine.submit(0, ASK, PARAMS, 0)
-            collect(engine, 1)
+        with pytest.raises(EngineError, match="no such template"):
+            ask(server)
+        ask(server)
     assert [request.keys() >= EXTRAS for request in server.requests] == [True, False, True]
 
 
@@ -144,13 +146,10 @@ def test_no_more_requests_at_once_than_allowed() -> None:
         time.sleep(0.02)
         return answer(request["messages"][0]["content"])
 
-    with serving(slow) as server, engine_on(server, concurrency=3) as engine:
-        for key in range(12):
-            engine.submit(key, [{"role": "user", "content": f"{key}"}], PARAMS, key)
-        found = collect(engine, 12)
-    assert {key: completion.text for key, completion in found.items()} == {
-        key: f"{key}" for key in range(12)
-    }
+    prompts = [[{"role": "user", "content": f"{key}"}] for key in range(12)]
+    with serving(slow) as server:
+        found = ask(server, *prompts, concurrency=3)
+    assert [completion.text for completion in found] == [f"{key}" for key in range(12)]
     assert server.most == 3
 
 
@@ -192,21 +191,8 @@ def test_the_server_says_when_to_ask_again(date: bool) -> None:
     started = time.monotonic()
     completion, _ = ask_once(
         lambda _, before: failure(429, "wait", Retry_After=when) if before == 0 else answer("Hi."),
-        first_delay_s=60.0,
     )
     assert completion.text == "Hi." and 0.3 < time.monotonic() - started < 5
-
-
-def test_delays_double_and_differ() -> None:
-    from rlef.engines.openai import _delay_s
-
-    for attempt, middle in [(1, 1.0), (2, 2.0), (4, 8.0), (20, 30.0)]:
-        delays = {_delay_s(attempt, 1.0, {}) for _ in range(50)}
-        assert len(delays) > 40
-        assert all(0.75 * middle <= delay <= 1.25 * middle for delay in delays)
-    assert _delay_s(1, 1.0, {"retry-after": "1e9"}) == 120
-    for nonsense in ("soon", "-5", "nan"):
-        assert 0.75 <= _delay_s(1, 1.0, {"retry-after": nonsense}) <= 1.25
 
 
 @pytest.mark.parametrize("error", CONTEXT_ERRORS, ids=range(len(CONTEXT_ERRORS)))
@@ -216,12 +202,8 @@ def test_a_prompt_that_is_too_long_is_no_failure(error: Reply) -> None:
 
 
 def fails(behaviour: Behaviour, **words: Any) -> tuple[str, ChatServer]:
-    with serving(behaviour) as server, engine_on(server, **words) as engine:
-        engine.submit(0, ASK, PARAMS, 0)
-        with pytest.raises(EngineError) as caught:
-            collect(engine, 1)
-        with pytest.raises(EngineError):
-            engine.collect(0)
+    with serving(behaviour) as server, pytest.raises(EngineError) as caught:
+        ask(server, **words)
     assert "\n" not in str(caught.value)
     return str(caught.value), server
 
@@ -240,14 +222,14 @@ def test_requests_that_no_other_try_would_help() -> None:
 
 
 def test_a_server_that_stays_ill_is_given_up() -> None:
-    line, server = fails(lambda *_: failure(500, "oops"), tries=3)
+    line, server = fails(lambda *_: failure(500, "oops"), retries=2)
     assert line == (
-        f"{server.url} failed 3 times: 500 oops; finished episodes are kept: when the server is "
-        "well, the same command goes on"
+        f"{server.url} failed in up to 3 tries: 500 oops; finished episodes are kept: when the "
+        "server is well, the same command goes on"
     )
     assert len(server.requests) == 3
-    line, _ = fails(lambda *_: Reply(body="garbage"), tries=2)
-    assert "failed 2 times: an answer that is no chat completion" in line
+    line, _ = fails(lambda *_: Reply(body="garbage"), retries=1)
+    assert "failed in up to 2 tries: an answer that is no chat completion" in line
 
 
 def test_newer_models_have_another_name_for_the_limit() -> None:
@@ -260,49 +242,43 @@ def test_newer_models_have_another_name_for_the_limit() -> None:
     assert completion.text == "Hi." and server.requests[1]["max_completion_tokens"] == 20
 
 
-def test_a_server_that_dies_keeps_what_had_come() -> None:
+def test_a_server_that_dies_is_one_line() -> None:
     reply = answer("Hi.")
     reply.headers["connection"] = "close"
-    with serving(lambda *_: reply) as server, engine_on(server, tries=2) as engine:
-        for key in range(3):
-            engine.submit(key, ASK, PARAMS, key)
-        assert len(collect(engine, 3)) == 3
-        server.shutdown()
-        server.server_close()
-        engine.submit(3, ASK, PARAMS, 3)
-        with pytest.raises(EngineError, match="failed 2 times: "):
-            collect(engine, 1)
-        engine.cancel()
-        assert engine.collect(0) == []
+    with serving(lambda *_: reply) as server:
+        engine = make_engine(server, retries=1)
+
+        async def main() -> None:
+            assert len(await ask_all(engine, [ASK] * 3)) == 3
+            server.shutdown()
+            server.server_close()
+            with pytest.raises(EngineError, match="failed in up to 2 tries: "):
+                await ask_all(engine, [ASK])
+
+        asyncio.run(main())
 
 
-def test_answers_before_a_failure_come_first() -> None:
-    def half(request: dict[str, Any], before: int) -> Reply:
-        return failure(400, "no") if request["seed"] == 1 else answer("Hi.")
-
-    with serving(half) as server, engine_on(server, concurrency=1) as engine:
-        for key in range(2):
-            engine.submit(key, ASK, PARAMS, key)
-        time.sleep(0.3)
-        assert [key for key, _ in engine.collect(1)] == [0]
-        with pytest.raises(EngineError, match="refuses the request"):
-            engine.collect(1)
-
-
-def test_cancelled_requests_leave_nothing_behind() -> None:
+def test_a_cancelled_request_leaves_its_place_to_others() -> None:
     held = threading.Event()
-    with (
-        serving(lambda _, before: Reply(body="x", hold=held) if before < 2 else answer("Hi.")) as s,
-        engine_on(s) as engine,
-    ):
-        engine.submit(0, ASK, PARAMS, 0)
-        engine.submit(1, ASK, PARAMS, 0)
-        while len(s.requests) < 2:
-            time.sleep(0.01)
-        engine.cancel()
+
+    def behaviour(request: dict[str, Any], before: int) -> Reply:
+        return Reply(body="x", hold=held) if before < 2 else answer("Hi.")
+
+    with serving(behaviour) as server:
+        engine = make_engine(server, concurrency=2)
+
+        async def main() -> None:
+            tasks = [asyncio.create_task(engine.generate(ASK, PARAMS, 0)) for _ in range(2)]
+            while len(server.requests) < 2:
+                await asyncio.sleep(0.01)
+            for task in tasks:
+                task.cancel()
+            [completion] = await ask_all(engine, [ASK])
+            assert completion.text == "Hi."
+
+        asyncio.run(main())
         held.set()
-        engine.submit(0, ASK, PARAMS, 0)
-        assert collect(engine, 1)[0].text == "Hi." and engine.collect(0.1) == []
+    assert engine.busy_s > 0
 
 
 def opens(url: str | None, **words: Any) -> str:
@@ -340,7 +316,7 @@ def test_a_server_without_a_list_of_models_is_taken(models: Reply) -> None:
     with serving(lambda *_: answer("Hi."), models) as server:
         engine, chat = open_engine("openai", "m", base_url=server.url)
         assert chat is None and engine.max_context is None
-        engine.submit(0, ASK, PARAMS, 0)
-        assert collect(engine, 1)[0].text == "Hi."
+        [completion] = asyncio.run(ask_all(engine, [ASK]))
+        assert completion.text == "Hi."
         engine.close()
         engine.close()

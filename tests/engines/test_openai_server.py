@@ -1,5 +1,6 @@
 """The engine ``openai`` on a real server: vLLM on loopback."""
 
+import asyncio
 import socket
 import subprocess
 import time
@@ -15,16 +16,14 @@ from rlef.engines.open import open_engine
 from rlef.engines.openai import OpenAIEngine
 from rlef.environment import (
     ChatFormat,
-    FeedbackOptions,
     Prompts,
-    RewardConfig,
     StopReason,
     TurnRecord,
 )
 from rlef.environment.feedback import first_message
 from rlef.problems import Problem, load_problems
-from rlef.rollout import EpisodeRequest, RolloutWorker
-from rlef.sandbox import Limits, Sandbox
+from rlef.rollout import EpisodeRequest, EpisodeSettings, LocalRollouts, run_requests
+from rlef.sandbox import Sandbox
 
 pytest.importorskip("openai", reason="pip install -e '.[openai]'")
 pytestmark = pytest.mark.slow
@@ -89,13 +88,12 @@ def chat_of(server: Server) -> ChatFormat:
     return chat
 
 
-def make_worker(engine: OpenAIEngine, sandbox: Sandbox, max_new: int = 24) -> RolloutWorker:
-    return RolloutWorker(
-        engine=engine, chat=None, sandbox=sandbox, max_turns=2, max_context=None,
+def rollouts_on(engine: OpenAIEngine, sandbox: Sandbox, max_new: int = 24) -> LocalRollouts:
+    settings = EpisodeSettings(
         sampling=SamplingParams(temperature=0.2, top_p=0.95, max_new_tokens=max_new),
-        prompts=Prompts.load("default"), feedback=FeedbackOptions(), rewards=RewardConfig(),
-        limits=Limits(),
+        max_turns=2, max_context=None, prompts=Prompts.load("default"),
     )  # fmt: skip
+    return LocalRollouts(engine, None, sandbox, settings)
 
 
 def requests(problems: list[Problem]) -> list[EpisodeRequest]:
@@ -109,10 +107,9 @@ def test_episodes_run_and_tokens_are_counted_as_we_count_them(
     problems = list(load_problems("mini:test")[:5])
     templates = Prompts.load("default")
     first = [chat.prompt_ids(first_message(problem.public, templates)) for problem in problems]
-    with Sandbox(workers=1) as sandbox:
-        worker = make_worker(engine, sandbox)
-        rollouts = worker.run(requests(problems))
-        again = worker.run(requests(problems))
+    with Sandbox(workers=1) as sandbox, rollouts_on(engine, sandbox) as service:
+        rollouts = run_requests(service, requests(problems))
+        again = run_requests(service, requests(problems))
     for rollout, prompt in zip(rollouts, first, strict=True):
         turn: TurnRecord = rollout.record.turns[0]
         assert turn.prompt_tokens == len(prompt)
@@ -132,20 +129,17 @@ def test_the_server_says_what_hf_says(server: Server, engine: OpenAIEngine) -> N
     assert chat is not None
     message = "Name three colours."
     greedy = SamplingParams(temperature=0, max_new_tokens=24)
-    engine.submit(0, [{"role": "user", "content": message}], greedy, 0)
-    found = []
-    while not found:
-        found = engine.collect(1)
-    [completion] = hf.generate([chat.prompt_ids(message)], greedy, [0])
-    assert found[0][1].text == chat.decode(completion.token_ids)
-    assert found[0][1].completion_tokens == len(completion.token_ids)
+    found = asyncio.run(engine.generate([{"role": "user", "content": message}], greedy, 0))
+    [completion] = hf.generate_batch([chat.prompt_ids(message)], greedy, [0])
+    assert found.text == chat.decode(completion.token_ids)
+    assert found.completion_tokens == len(completion.token_ids)
 
 
 def test_a_prompt_that_is_too_long_ends_its_episode_only(engine: OpenAIEngine) -> None:
     short, long = load_problems("mini:test")[:2]
     long = replace(long, statement="word " * 2 * CONTEXT)
-    with Sandbox(workers=1) as sandbox:
-        rollouts = make_worker(engine, sandbox).run(requests([long, short]))
+    with Sandbox(workers=1) as sandbox, rollouts_on(engine, sandbox) as service:
+        rollouts = run_requests(service, requests([long, short]))
     assert rollouts[0].record.stop is StopReason.CONTEXT_LIMIT and not rollouts[0].record.turns
     assert len(rollouts[1].record.turns) >= 1
 
@@ -157,22 +151,25 @@ def test_a_wrong_key_or_model_is_one_line(server: Server, monkeypatch: pytest.Mo
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     engine, _ = open_engine("openai", "large", base_url=server.url)
     assert isinstance(engine, OpenAIEngine)
-    engine.submit(0, [{"role": "user", "content": "Hi."}], SamplingParams(), 0)
     with pytest.raises(EngineError, match="has no model 'large'"):
-        engine.collect(20)
+        asyncio.run(engine.generate([{"role": "user", "content": "Hi."}], SamplingParams(), 0))
     engine.close()
 
 
 def test_a_server_that_dies_is_one_line_and_finished_episodes_are_kept(server: Server) -> None:
-    engine = OpenAIEngine(
-        "small", base_url=server.url, api_key="secret", concurrency=2, tries=3, first_delay_s=0.1
-    )
+    engine = OpenAIEngine("small", base_url=server.url, api_key="secret", concurrency=2, retries=2)
     kept = 0
-    with Sandbox(workers=1) as sandbox, pytest.raises(EngineError) as caught:
-        worker = make_worker(engine, sandbox, max_new=200)
-        for ended in worker.stream(requests(list(load_problems("mini:test")[:30]))):
-            kept += len(ended)
-            server.process.kill()
-    engine.close()
+    with (
+        Sandbox(workers=1) as sandbox,
+        rollouts_on(engine, sandbox, max_new=200) as rollouts,
+        pytest.raises(EngineError) as caught,
+    ):
+        for index, request in enumerate(requests(list(load_problems("mini:test")[:30]))):
+            rollouts.submit(index, request)
+        while True:
+            kept += len(rollouts.finished(1.0))
+            if kept:
+                server.process.kill()
     assert 1 <= kept < 30
-    assert f"{server.url} failed 3 times" in str(caught.value) and "\n" not in str(caught.value)
+    assert f"{server.url} failed in up to 3 tries" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -34,7 +34,6 @@ def test_hf_and_vllm_agree(name: str) -> None:
     assert all(result["stops"])
     assert all(1 <= length <= 3 for length in result["at_limit"])
     assert result["refused"] == "a prompt has 256 tokens; allowed: 1 to 255 (max_context less one)"
-    assert result["empty"] == [] and result["after_cancel"]
 
 
 @pytest.mark.skipif(not NO_VLLM, reason="vllm is installed here")

@@ -3,16 +3,19 @@
 usage: vllm_checks.py MODEL_FOLDER; prints one line of JSON.
 """
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-from rlef.engines import Completion, FinishReason, HFEngine, SamplingParams, StreamingEngine
+from rlef.engines import Completion, Engine, FinishReason, HFEngine, SamplingParams
 from rlef.engines.load import load_model, load_tokenizer
 from rlef.engines.sampling import all_logprobs
 from rlef.engines.vllm import VLLMEngine
+from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatFormat
 
 ASKED = (
@@ -30,14 +33,14 @@ CONTEXT = 256
 
 
 def complete(
-    engine: StreamingEngine, prompts: list[list[int]], params: SamplingParams, seed: int
+    engine: Engine, prompts: list[list[int]], params: SamplingParams, seed: int
 ) -> list[Completion]:
-    for key, prompt in enumerate(prompts):
-        engine.submit(key, prompt, params, seed + key)
-    found: dict[int, Completion] = {}
-    while len(found) < len(prompts):
-        found.update(engine.collect(0.1))
-    return [found[key] for key in range(len(prompts))]
+    async def all_of_them() -> list[Any]:
+        with engine.seat() as generate:
+            asked = [generate(prompt, params, seed + key) for key, prompt in enumerate(prompts)]
+            return await asyncio.gather(*asked)
+
+    return asyncio.run(all_of_them())
 
 
 def differences(
@@ -60,7 +63,7 @@ def main(folder: str) -> None:
         dtype="float32",
         max_context=CONTEXT,
         concurrency=8,
-        eager=True,
+        settings=VLLMSettings(eager=True),
     )
     prompts = [chat.prompt_ids(message) for message in ASKED]
     sampled = {name: complete(engine, prompts, params, 1) for name, params in SAMPLING.items()}
@@ -72,14 +75,9 @@ def main(folder: str) -> None:
     at_limit = complete(engine, [ids[: CONTEXT - 3] for ids in full], SAMPLING["plain"], 1)
     refused = ""
     try:
-        engine.submit(0, full[0][:CONTEXT], greedy, 0)
+        complete(engine, [full[0][:CONTEXT]], greedy, 0)
     except ValueError as error:
         refused = str(error)
-    engine.submit(0, prompts[0], greedy, 0)
-    engine.collect(0)
-    engine.cancel()
-    empty = engine.collect(0)
-    after = complete(engine, prompts[:1], greedy, 1)
     engine.close()
 
     model = load_model(folder, "cpu")
@@ -97,7 +95,7 @@ def main(folder: str) -> None:
         "same_seed": [c.token_ids for c in again] == [c.token_ids for c in sampled["plain"]],
         "other_seed": [c.token_ids for c in other] == [c.token_ids for c in sampled["plain"]],
         "greedy_vllm": [c.token_ids for c in greedily],
-        "greedy_hf": [c.token_ids for c in hf.generate(prompts, greedy, [0] * len(prompts))],
+        "greedy_hf": [c.token_ids for c in hf.generate_batch(prompts, greedy, [0] * len(prompts))],
         "greedy_logprobs": sorted({x for c in greedily for x in c.logprobs}),
         "stops": [
             (c.token_ids[-1] in chat.stop_token_ids) == (c.finish is FinishReason.STOP)
@@ -106,8 +104,6 @@ def main(folder: str) -> None:
         ],
         "at_limit": [len(c.token_ids) for c in at_limit],
         "refused": refused,
-        "empty": empty,
-        "after_cancel": [c.token_ids for c in after] == [c.token_ids for c in greedily[:1]],
     }
     print(json.dumps(result))
 

@@ -109,7 +109,7 @@ def test_a_cpp_problem_from_prompt_to_verdict() -> None:
 def test_the_first_error_of_a_compiler_is_kept() -> None:
     message = "solution.cpp: In main:\nsolution.cpp:1:2: error: first\n" + "  | ^\n" * 20
     report = make_report(failure(Verdict.CE, message=message))
-    text = write_feedback(PROBLEM.public, report, DEFAULT, FeedbackOptions(max_field_chars=60))
+    text = write_feedback(PROBLEM.public, report, DEFAULT, FeedbackOptions(max_chars=60))
     assert "error: first" in text
     text = write_feedback(PROBLEM.public, report, MINI, FeedbackOptions())
     assert text == "Error.\nsolution.cpp:1:2: error: first\nTry again."

@@ -72,17 +72,14 @@ def test_one_blind_episode_among_others_leaves_the_rate_unknown() -> None:
     assert statistics.one_at_n == 0.5
 
 
-def test_files_from_before_the_mark_show_it() -> None:
-    old = dataclasses.replace(blind("a", True, False), blind=False)
-    assert [is_known(old, turns) for turns in (1, 2)] == [False, True]
+def test_only_what_a_blind_episode_went_on_from_is_unknown() -> None:
+    assert [is_known(blind("a", True, False), turns) for turns in (1, 2)] == [False, True]
     assert is_known(failed("a", 3), 1) and is_known(solved("a", 3), 2)
 
 
 def test_the_mark_is_written_and_read() -> None:
     data = json.loads(json.dumps(episode_to_json(RECORDS[0])))
     assert episode_from_json(data) == RECORDS[0]
-    del data["blind"]
-    assert not episode_from_json(data).blind
 
 
 @pytest.mark.parametrize("kind", ["none", "full"])

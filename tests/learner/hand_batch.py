@@ -1,5 +1,6 @@
 """Batches made by hand, and models to run them on."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -46,9 +47,15 @@ def make_rollout(turns: list[tuple[int, int]], seed: int, solved: bool = True) -
     )  # fmt: skip
     rewards = [0.0] * (len(turns) - 1) + [1.0 if solved else -1.0]
     return Rollout(
-        record=record, token_ids=tuple(token_ids), turn_ids=tuple(turn_ids),
-        logprobs=tuple(logprobs), prompt_ends=tuple(ends), rewards=tuple(rewards), seed=seed,
-    )  # fmt: skip
+        record=record,
+        token_ids=np.array(token_ids, np.int32),
+        turn_ids=np.array(turn_ids, np.int32),
+        logprobs=np.array(logprobs, np.float32),
+        prompt_ends=np.array(ends, np.int32),
+        rewards=np.array(rewards, np.float32),
+        policy_versions=np.zeros(len(ends), np.int64),
+        seed=seed,
+    )
 
 
 def make_rollouts() -> list[Rollout]:

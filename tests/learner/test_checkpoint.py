@@ -1,6 +1,5 @@
 """A checkpoint is a model to others, and what a run goes on from."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from hand_batch import VOCAB, make_batch, make_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from torch import Tensor
@@ -25,17 +24,11 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from rlef.learner.checkpoint import (
-    restore_learner,
-    restore_policy,
-    save_learner,
-    save_policy,
-    saved_precision,
-)
+from rlef.learner.checkpoint import restore_policy, save_policy, saved_precision
 from rlef.learner.config import LearnerConfig
 from rlef.learner.lora import adapters_off
-from rlef.learner.models import action_logprobs
-from rlef.learner.ppo import PPOLearner
+from rlef.learner.models import Policy
+from rlef.learner.update import LocalLearner
 
 LORA = {"lora": {"rank": 2}}
 
@@ -56,7 +49,14 @@ def logits(model: PreTrainedModel) -> Tensor:
     return found
 
 
-def trained(learner: PPOLearner) -> list[Tensor]:
+def new_learner(
+    model: PreTrainedModel, changes: dict[str, Any], dtype: Any = "float32"
+) -> LocalLearner:
+    config = settings(**changes)
+    return LocalLearner(model, config, 0, tokenizer=chat_tokenizer(), save_dtype=dtype)
+
+
+def trained(learner: LocalLearner) -> list[Tensor]:
     critic = [] if learner.critic is None else [*learner.critic.parameters()]
     return [p for p in [*learner.policy.parameters(), *critic] if p.requires_grad]
 
@@ -69,13 +69,13 @@ def test_a_folder_is_a_model_and_nothing_else_to_others(
 ) -> None:
     model = make_model()
     model.generation_config.eos_token_id = [1, 3]
-    learner = PPOLearner(model, settings(**changes), seed=0)
+    learner = new_learner(model, changes, dtype)
     learner.update(make_batch(), steps=2)
-    ours = logits(learner.policy)
+    ours = logits(model)
     if whole:
-        save_learner(learner, chat_tokenizer(), tmp_path, dtype)
+        learner.save(tmp_path)
     else:
-        save_policy(learner.policy, chat_tokenizer(), tmp_path, dtype)
+        save_policy(learner.weights().model, chat_tokenizer(), tmp_path, dtype)
     weights = {
         p.name for end in ("safetensors", "bin", "pt", "pth") for p in tmp_path.glob("*." + end)
     }
@@ -93,40 +93,61 @@ def test_a_folder_is_a_model_and_nothing_else_to_others(
 
 @pytest.mark.parametrize("changes", [{}, LORA, {**LORA, "advantage": "rloo"}], ids=str)
 def test_a_rounded_model_goes_on_exactly(changes: dict[str, Any], tmp_path: Path) -> None:
-    learner = PPOLearner(make_model(), settings(**changes), seed=0)
+    learner = new_learner(make_model(), changes, "bfloat16")
     learner.update(make_batch(), steps=2)
-    save_learner(learner, chat_tokenizer(), tmp_path, "bfloat16")
-    other = PPOLearner(make_model(), settings(**changes), seed=0)
-    restore_learner(other, tmp_path)
+    learner.save(tmp_path)
+    other = LocalLearner(make_model(), settings(**changes), seed=0)
+    other.restore(tmp_path)
+    assert other.version == 2 and saved_precision(tmp_path) == "float32"
     for one in (learner, other):
         one.update(make_batch(), steps=2)
     for a, b in zip(trained(learner), trained(other), strict=True):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("changes", [{}, LORA], ids=str)
-def test_a_checkpoint_of_the_layout_before_is_read(changes: dict[str, Any], tmp_path: Path) -> None:
-    """All files beside the model's, and a state without a precision."""
-    learner = PPOLearner(make_model(), settings(**changes), seed=0)
-    learner.update(make_batch(), steps=2)
-    save_learner(learner, chat_tokenizer(), tmp_path)
-    for file in (tmp_path / "learner").iterdir():
-        file.rename(tmp_path / file.name)
-    (tmp_path / "learner").rmdir()
-    (tmp_path / "learner.json").write_text(json.dumps({"updates": 2}))
-    other = PPOLearner(make_model(), settings(**changes), seed=0)
-    restore_learner(other, tmp_path)
-    assert other.updates == 2 and saved_precision(tmp_path) is None
-    for a, b in zip(trained(learner), trained(other), strict=True):
-        assert torch.equal(a, b)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_damaged_or_foreign_checkpoint_is_refused(dtype: Any, tmp_path: Path) -> None:
+    save_policy(make_model(), chat_tokenizer(), tmp_path, dtype)
+    file = tmp_path / "learner" / "policy-float32.safetensors"
+    if dtype == "float32":
+        assert not file.exists()
+        file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    name = "model.norm.weight"
+    for changed, words in (
+        ({"model.other.weight": torch.ones(16)}, "model.other.weight is no tensor of this model"),
+        ({name: torch.ones(1)}, r"size mismatch of model.norm.weight: \(1,\), not \(16,\)"),
+    ):
+        save_file({**tensors, **changed}, file)
+        with pytest.raises(ValueError, match=words):
+            restore_policy(make_model(), tmp_path)
+    save_file({key: tensor for key, tensor in tensors.items() if key != name}, file)
+    with pytest.raises(ValueError, match=r"1 of \d+ tensors of this model are not there"):
+        restore_policy(make_model(), tmp_path)
+
+
+def test_a_policy_is_restored_in_place_without_a_second_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
+    save_policy(model, chat_tokenizer(), tmp_path)
+    other = make_model()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    places = [parameter.data_ptr() for parameter in other.parameters()]
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
+    restore_policy(other, tmp_path)
+    assert places == [parameter.data_ptr() for parameter in other.parameters()]
+    assert all(map(torch.equal, model.parameters(), other.parameters()))
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     save_policy(make_model(), chat_tokenizer(), tmp_path, "bfloat16")
     shutil.copy(tmp_path / "learner" / "policy-float32.safetensors", tmp_path / "other")
-    learner = PPOLearner(make_model(), settings(**LORA, advantage="rloo"), seed=0)
+    learner = LocalLearner(make_model(), settings(**LORA, advantage="rloo"), seed=0)
     with pytest.raises(OSError, match="policy-lora"):
-        restore_policy(learner.policy, tmp_path)
+        restore_policy(learner.policy.model, tmp_path)
 
 
 # --- experts, whose weights are one tensor: an adapter around another one -------------------------
@@ -168,20 +189,34 @@ def test_adapters_of_experts_are_saved_and_go_on(make: Any, tmp_path: Path) -> N
         return model
 
     batch, plain = make_batch(), seeded()
-    learner = PPOLearner(seeded(), settings(**LORA), seed=0)
+    learner = new_learner(seeded(), LORA)
     learner.update(batch, steps=2)
     changed = [n for n, p in learner.policy.named_parameters() if "lora_B" in n and p.any()]
     assert any("experts" in name for name in changed)
     with torch.no_grad(), adapters_off(learner.policy):
-        torch.testing.assert_close(logits(learner.policy), logits(plain))
-    ours = action_logprobs(learner.policy, batch).logprobs.detach()
-    save_learner(learner, chat_tokenizer(), tmp_path)
+        torch.testing.assert_close(logits(learner.policy.model), logits(plain))
+    ours = learner.policy(batch).logprobs.detach()
+    learner.save(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert loaded.state_dict().keys() == plain.state_dict().keys()
-    found = action_logprobs(loaded, batch).logprobs.detach()
+    found = Policy(loaded)(batch).logprobs.detach()
     torch.testing.assert_close(found, ours, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(found, action_logprobs(plain, batch).logprobs, atol=1e-3)
-    other = PPOLearner(seeded(), settings(**LORA), seed=0)
-    restore_learner(other, tmp_path)
+    assert not torch.allclose(found, Policy(plain)(batch).logprobs, atol=1e-3)
+    other = LocalLearner(seeded(), settings(**LORA), seed=0)
+    other.restore(tmp_path)
     for a, b in zip(trained(learner), trained(other), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("make", [qwen3, mixtral, deepseek])
+def test_experts_that_files_hold_in_another_form_are_restored_whole(
+    make: Any, tmp_path: Path
+) -> None:
+    config = {"advantage": "rloo", "kl": "none"}
+    model = make()
+    learner = new_learner(model, config)
+    learner.save(tmp_path)
+    other = new_learner(make(), config)
+    assert not all(map(torch.equal, model.parameters(), other.policy.parameters()))
+    other.restore(tmp_path)
+    assert all(map(torch.equal, model.parameters(), other.policy.parameters()))

@@ -6,13 +6,14 @@ import torch
 from hand_batch import make_batch, make_model, make_rollouts, slow_logprobs
 
 from rlef.learner import models
-from rlef.learner.models import Critic, action_logprobs, check_output_head
+from rlef.learner.head import check_output_head
+from rlef.learner.models import Critic, Policy
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_action_logprobs_equal_those_of_whole_logits(temperature: float) -> None:
     model, batch = make_model(), make_batch()
-    ours = action_logprobs(model, batch, temperature, with_entropy=True)
+    ours = Policy(model, temperature)(batch, with_entropy=True)
     torch.testing.assert_close(ours.logprobs, slow_logprobs(model, batch, temperature))
     assert (ours.entropy[batch.action_mask] > 0).all()
     assert (ours.entropy[~batch.action_mask] == 0).all()
@@ -24,7 +25,7 @@ def test_chunks_change_neither_values_nor_gradients(monkeypatch: pytest.MonkeyPa
     for most in (2**25, 3 * 40):
         monkeypatch.setattr(models, "_MAX_LOGITS", most)
         model = make_model()
-        out = action_logprobs(model, batch)
+        out = Policy(model)(batch)
         (out.logprobs.sin().sum()).backward()
         gradients.append([p.grad for p in model.parameters()])
     for whole, chunked in zip(*gradients, strict=True):
@@ -35,8 +36,8 @@ def test_padding_does_not_change_a_row() -> None:
     model, batch = make_model(), make_batch()
     alone = batch.select(torch.tensor([2]))
     assert alone.token_ids.shape[1] == 12
-    ours = action_logprobs(model, batch).logprobs[2, :12]
-    torch.testing.assert_close(ours, action_logprobs(model, alone).logprobs[0])
+    ours = Policy(model)(batch).logprobs[2, :12]
+    torch.testing.assert_close(ours, Policy(model)(alone).logprobs[0])
 
 
 def test_critic_reads_the_state_at_each_prompts_last_token() -> None:
@@ -45,7 +46,7 @@ def test_critic_reads_the_state_at_each_prompts_last_token() -> None:
     values = critic(batch)
     for row, rollout in enumerate(make_rollouts()):
         for turn, end in enumerate(rollout.prompt_ends):
-            prompt = torch.tensor([rollout.token_ids[: end + 1]])
+            prompt = torch.from_numpy(rollout.token_ids[None, : end + 1])
             state = model.base_model(input_ids=prompt).last_hidden_state[0, -1]
             torch.testing.assert_close(values[row, turn], critic.head(state)[0])
     assert (values[~batch.turn_mask] == 0).all()

@@ -16,13 +16,13 @@ from tokenizers.models import BPE
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from rlef.algorithms import turn_kl_penalty
-from rlef.learner.checkpoint import restore_learner, restore_policy, save_learner, save_policy
+from rlef.algorithms import turn_kl_penalty, turn_sums
+from rlef.learner.advantages import ADVANTAGES, Scored, at_turn_starts, rewards_less_penalty
+from rlef.learner.checkpoint import restore_policy, save_policy
 from rlef.learner.config import LearnerConfig
-from rlef.learner.credit import assign_credit
-from rlef.learner.lora import add_adapters, merged
-from rlef.learner.models import Critic, action_logprobs, turn_values
-from rlef.learner.ppo import PPOLearner
+from rlef.learner.lora import add_adapters
+from rlef.learner.models import Critic, Policy, WithoutAdapters
+from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch
 
 BASE = {"lr": 1e-2, "minibatch": 5, "warmup_updates": 0, "beta": 0.5}
@@ -32,15 +32,13 @@ SETTINGS: list[dict[str, Any]] = [
     {"advantage": "token_critic", "kl": "reward_token", "lam": 0.9, "normalize": "tokens"},
     {"advantage": "grpo", "kl": "loss_k3"},
     {"advantage": "dr_grpo", "kl": "none"},
-    {"advantage": "rloo", "kl": "reward_turn_sum"},
-    {"advantage": "sft", "kl": "none"},
-    {"advantage": "sft", "kl": "loss_k3", "target_kl": 1e-4},
+    {"advantage": "rloo"},
     {"advantage": "reinforce++"},
     {"advantage": "reinforce++", "kl": "reward_token"},
     {"ratio": "turn"},
-    {"ratio": "turn", "importance": "turn"},
+    {"ratio": "turn", "importance": "decoupled"},
     {"ratio": "turn", "importance": "none"},
-    {"importance": "turn", "kl": "loss_k1"},
+    {"importance": "decoupled", "importance_cap": 1.0},
     {"importance": "none", "kl": "loss_k2"},
     {"entropy_bonus": 0.1},
     {"target_kl": 1e-4},
@@ -60,7 +58,7 @@ def make_grouped() -> RolloutBatch:
     return replace(make_batch(), groups=GROUPS)
 
 
-def trained(learner: PPOLearner) -> list[Tensor]:
+def trained(learner: LocalLearner) -> list[Tensor]:
     critic = [] if learner.critic is None else [*learner.critic.parameters()]
     return [p for p in [*learner.policy.parameters(), *critic] if p.requires_grad]
 
@@ -74,18 +72,18 @@ def test_every_setting_moves_the_weights_and_goes_on_exactly(
     changes: dict[str, Any], tmp_path: Path
 ) -> None:
     config = settings(**changes)
-    learner = PPOLearner(make_model(), config, seed=0)
+    learner = LocalLearner(make_model(), config, seed=0, tokenizer=tokenizer())
     before = [p.detach().clone() for p in trained(learner)]
     metrics = learner.update(make_grouped(), steps=2)
     undefined = {key for key, value in metrics.items() if not math.isfinite(value)}
     assert undefined <= {"explained_variance/turn_3"}  # one rollout has a third turn
     assert any(not torch.equal(a, b) for a, b in zip(before, trained(learner), strict=True))
-    save_learner(learner, tokenizer(), tmp_path)
-    other = PPOLearner(make_model(), config, seed=0)
-    restore_learner(other, tmp_path)
+    learner.save(tmp_path)
+    other = LocalLearner(make_model(), config, seed=0)
+    other.restore(tmp_path)
     both = [one.update(make_grouped(), steps=2) | {"score_s": 0.0} for one in (learner, other)]
     assert str(both[0]) == str(both[1])  # NaN is not equal to itself
-    assert other.updates == learner.updates == 4
+    assert other.version == learner.version == 4
     for a, b in zip(trained(learner), trained(other), strict=True):
         assert torch.equal(a, b)
 
@@ -94,7 +92,7 @@ def test_every_setting_moves_the_weights_and_goes_on_exactly(
 def test_micro_batches_change_nothing(changes: dict[str, Any]) -> None:
     results = []
     for tokens in (1, 10_000):
-        learner = PPOLearner(make_model(), settings(**changes, micro_batch_tokens=tokens), seed=0)
+        learner = LocalLearner(make_model(), settings(**changes, micro_batch_tokens=tokens), seed=0)
         learner.update(make_grouped(), steps=2)
         results.append(trained(learner))
     for a, b in zip(*results, strict=True):
@@ -116,11 +114,11 @@ def test_values_of_tokens_are_read_in_front_of_them() -> None:
                 wanted = per_token.head(states.last_hidden_state[0, -1])[0]
                 torch.testing.assert_close(values[row, t], wanted)
     assert (values[~batch.action_mask] == 0).all()
-    torch.testing.assert_close(turn_values(values, batch), per_turn(batch))
+    torch.testing.assert_close(at_turn_starts(values, batch), per_turn(batch))
 
 
 def test_a_critic_of_tokens_learns_its_returns() -> None:
-    learner = PPOLearner(make_model(), settings(advantage="token_critic"), seed=0)
+    learner = LocalLearner(make_model(), settings(advantage="token_critic"), seed=0)
     found = [learner.update(make_batch(), steps=1) for _ in range(40)]
     assert found[-1]["explained_variance"] > 0.9 > found[0]["explained_variance"]
     assert found[-1]["explained_variance/turn_1"] > 0.9
@@ -128,7 +126,7 @@ def test_a_critic_of_tokens_learns_its_returns() -> None:
 
 def test_only_the_critic_learns_in_its_warm_up() -> None:
     config = settings(critic_warmup_updates=3, warmup_updates=2)
-    learner = PPOLearner(make_model(), config, seed=0)
+    learner = LocalLearner(make_model(), config, seed=0)
     first = copy.deepcopy(learner.policy.state_dict())
     metrics = learner.update(make_batch(), steps=2)
     assert learner.policy_moved  # as far as it should
@@ -139,32 +137,25 @@ def test_only_the_critic_learns_in_its_warm_up() -> None:
     assert metrics["policy_steps"] == 1
     assert any(not torch.equal(first[n], t) for n, t in learner.policy.state_dict().items())
     # its own warm-up begins with its first step
-    assert learner.policy_optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
+    assert learner.policy_descent.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize("advantage", ["grpo", "dr_grpo", "rloo", "reinforce++"])
 def test_without_a_critic_there_is_none(advantage: str) -> None:
-    learner = PPOLearner(make_model(), settings(advantage=advantage), seed=0)
+    learner = LocalLearner(make_model(), settings(advantage=advantage), seed=0)
     metrics = learner.update(make_grouped(), steps=1)
-    assert learner.critic is None and learner.critic_optimizer is None
+    assert learner.critic is None and learner.critic_descent is None
     assert not {"value", "return", "explained_variance", "loss/value"} & set(metrics)
     assert ("flat_groups" in metrics) == (advantage != "reinforce++")
 
 
-def test_no_penalty_no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes = []
-    real = action_logprobs
-
-    def counted(model: Any, *rest: Any, **words: Any) -> Any:
-        passes.append(model)
-        return real(model, *rest, **words)
-
-    for module in ("score", "ppo"):
-        monkeypatch.setattr(f"rlef.learner.{module}.action_logprobs", counted)
-    learner = PPOLearner(make_model(), settings(kl="none"), seed=0)
+def test_no_penalty_no_reference() -> None:
+    learner = LocalLearner(make_model(), settings(kl="none"), seed=0)
+    passes: list[object] = []
+    learner.policy.register_forward_hook(lambda *_: passes.append(1))
     metrics = learner.update(make_batch(), steps=1)
     assert learner.reference is None and "kl" not in metrics
-    assert len(passes) == 2 and all(model is learner.policy for model in passes)
+    assert len(passes) == 2
 
 
 # --- credit -----------------------------------------------------------------------------------
@@ -173,40 +164,56 @@ def test_no_penalty_no_reference(monkeypatch: pytest.MonkeyPatch) -> None:
 def credit_inputs(seed: int = 0) -> tuple[RolloutBatch, Tensor, Tensor]:
     batch = make_grouped()
     generator = torch.Generator().manual_seed(seed)
-    old, ref = (-2 * torch.rand(batch.logprobs.shape, generator=generator) for _ in range(2))
+    shape = batch.turn_ids.shape
+    old, ref = (-2 * torch.rand(shape, generator=generator) for _ in range(2))
     mask = batch.action_mask
     return batch, old * mask, ref * mask
+
+
+def assign_credit(
+    config: LearnerConfig, batch: RolloutBatch, values: Tensor | None, old: Tensor, ref: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    penalty = turn_kl_penalty(old, ref, batch.turn_ids, 3)
+    scored = Scored(
+        old_logprobs=old,
+        entropy=old,
+        ref_logprobs=ref,
+        penalty=penalty,
+        old_values=values,
+        values_per_token=config.values_per_token,
+    )
+    rewards = rewards_less_penalty(config, batch, scored)
+    return ADVANTAGES[config.advantage](config, batch, rewards, scored)
 
 
 def test_token_rewards_add_up_to_those_of_turns() -> None:
     """With gamma = lambda = 1 and a critic that says 0, the first token's return is the turn's."""
     batch, old, ref = credit_inputs()
-    zeros = torch.zeros_like(old)
-    by_token = settings(advantage="token_critic", kl="reward_token", normalize="none")
-    by_turn = settings(kl="reward_turn_sum", normalize="none")
-    tokens = assign_credit(by_token, batch, zeros, old, ref)
-    turns = assign_credit(by_turn, batch, torch.zeros_like(batch.rewards), old, ref)
-    assert tokens.returns is not None and turns.returns is not None
-    torch.testing.assert_close(turn_values(tokens.returns, batch), turns.returns)
-    # within a turn, a token's advantage leaves out what the tokens before it have paid
+    by_token = settings(advantage="token_critic", kl="reward_token")
+    _, tokens = assign_credit(by_token, batch, torch.zeros_like(old), old, ref)
+    summed = batch.rewards - 0.5 * turn_sums(old - ref, batch.turn_ids, 3)
+    whole = replace(batch, rewards=summed)
+    _, turns = assign_credit(settings(kl="none"), whole, torch.zeros_like(summed), old, ref)
+    assert tokens is not None and turns is not None
+    torch.testing.assert_close(at_turn_starts(tokens, batch), turns)
+    # within a turn, a token's return leaves out what the tokens before it have paid
     row, first = 1, int(batch.prompt_ends[1, 0]) + 1
     paid = 0.5 * (old - ref)[row, first]
-    torch.testing.assert_close(
-        tokens.advantages[row, first + 1], tokens.advantages[row, first] + paid
-    )
+    torch.testing.assert_close(tokens[row, first + 1], tokens[row, first] + paid)
 
 
 def test_groups_are_compared_by_whole_episodes() -> None:
     batch, old, ref = credit_inputs()
-    credit = assign_credit(settings(advantage="rloo"), batch, None, old, ref)
+    advantages, returns_ = assign_credit(settings(advantage="rloo"), batch, None, old, ref)
+    assert returns_ is None
     penalty = turn_kl_penalty(old, ref, batch.turn_ids, 3)
     returns = [float((batch.rewards - 0.5 * penalty)[row].sum()) for row in range(5)]
     for row in range(5):
         others = [returns[i] for i in range(5) if GROUPS[i] == GROUPS[row] and i != row]
         wanted = returns[row] - sum(others) / len(others)
-        found = credit.advantages[row][batch.action_mask[row]]
+        found = advantages[row][batch.action_mask[row]]
         torch.testing.assert_close(found, torch.full_like(found, wanted))
-    assert (credit.advantages[~batch.action_mask] == 0).all()
+    assert (advantages[~batch.action_mask] == 0).all()
 
 
 @pytest.mark.parametrize(("normalize", "per_turn"), [("turns", True), ("tokens", False)])
@@ -214,7 +221,7 @@ def test_whitening_of_tokens_counts_turns_or_tokens(normalize: str, per_turn: bo
     batch, old, ref = credit_inputs()
     config = settings(advantage="token_critic", normalize=normalize)
     values = torch.rand(old.shape, generator=torch.Generator().manual_seed(3)) * batch.action_mask
-    advantages = assign_credit(config, batch, values, old, ref).advantages
+    advantages, _ = assign_credit(config, batch, values, old, ref)
     weights = torch.zeros_like(old)
     for row in range(len(batch)):
         for turn in range(3):
@@ -232,55 +239,56 @@ def test_a_penalty_in_the_loss_or_none_leaves_rewards_alone(advantage: str) -> N
     values = {"turn_critic": torch.zeros_like(batch.rewards), "token_critic": torch.zeros_like(old)}
     found = [
         assign_credit(settings(advantage=advantage, kl=kl), batch, values.get(advantage), old, r)
-        for kl, r in (("loss_k3", ref), ("none", None))
+        for kl, r in (("loss_k3", ref), ("none", old))
     ]
-    assert torch.equal(found[0].advantages, found[1].advantages)
-    assert found[0].penalty is not None and found[1].penalty is None
+    assert torch.equal(found[0][0], found[1][0])
 
 
 # --- the policy's loss ------------------------------------------------------------------------
 
 
-def policy_gradient(config: LearnerConfig, shift: float = 0.02) -> tuple[PPOLearner, list[Tensor]]:
+def policy_gradient(
+    config: LearnerConfig, monkeypatch: pytest.MonkeyPatch, shift: float = 0.02
+) -> tuple[LocalLearner, list[Tensor]]:
     """The gradient of one step with policy and reference apart."""
-    learner = PPOLearner(make_model(), config, seed=0)
+    learner = LocalLearner(make_model(), config, seed=0)
     torch.manual_seed(1)
     with torch.no_grad():
         for p in learner.policy.parameters():
             p.add_(shift * torch.randn_like(p))
-    batch = make_grouped().to("cpu")
-    with torch.no_grad():
-        from rlef.learner.score import score
-
-        reference = None if config.kl == "none" else learner._reference_logprobs
-        scored, _ = score(config, batch, learner.policy, reference, learner.critic, 1.0)
-    learner._policy_gradient(batch, scored, torch.arange(len(batch)))
+    for descent in (learner.policy_descent, learner.critic_descent):
+        assert descent is not None
+        monkeypatch.setattr(descent, "step", lambda version: 1.0)  # so that the gradient stays
+    learner.update(make_grouped(), steps=1)
     return learner, [p.grad.clone() for p in learner.policy.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
-def test_penalty_in_the_loss_against_whole_logits(estimator: str) -> None:
-    _, plain = policy_gradient(settings(kl="none"))
-    learner, ours = policy_gradient(settings(kl=f"loss_{estimator}"))
+@pytest.mark.parametrize("estimator", ["k2", "k3"])
+def test_penalty_in_the_loss_against_whole_logits(
+    estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, plain = policy_gradient(settings(kl="none"), monkeypatch)
+    learner, ours = policy_gradient(settings(kl=f"loss_{estimator}"), monkeypatch)
     learner.policy.zero_grad()
     batch = make_batch()
-    now = slow_logprobs(learner.policy, batch, 1.0)
-    assert learner.reference is not None
-    d = (now - slow_logprobs(learner.reference, batch, 1.0).detach())[batch.action_mask]
-    terms = {"k1": d, "k2": d.square() / 2, "k3": (-d).exp() - 1 + d}[estimator]
+    now = slow_logprobs(learner.policy.model, batch, 1.0)
+    assert isinstance(learner.reference, Policy)
+    first = slow_logprobs(learner.reference.model, batch, 1.0).detach()
+    d = (now - first)[batch.action_mask]
+    terms = {"k2": d.square() / 2, "k3": (-d).exp() - 1 + d}[estimator]
     (0.5 * terms.mean()).backward()
     for a, b, p in zip(ours, plain, learner.policy.parameters(), strict=True):
         assert p.grad is not None
         torch.testing.assert_close(a, b + p.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_entropy_bonus_against_whole_logits() -> None:
-    _, plain = policy_gradient(settings(kl="none"))
-    learner, ours = policy_gradient(settings(kl="none", entropy_bonus=0.3))
+def test_entropy_bonus_against_whole_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, plain = policy_gradient(settings(kl="none"), monkeypatch)
+    learner, ours = policy_gradient(settings(kl="none", entropy_bonus=0.3), monkeypatch)
     learner.policy.zero_grad()
     batch, entropies = make_batch(), []
     for row, length in enumerate(batch.lengths.tolist()):
-        logits = learner.policy(input_ids=batch.token_ids[row : row + 1, :length]).logits[0]
+        logits = learner.policy.model(input_ids=batch.token_ids[row : row + 1, :length]).logits[0]
         logprobs = logits.log_softmax(-1)
         entropy = -(logprobs.exp() * logprobs).sum(-1)
         entropies += [entropy[t - 1] for t in range(1, length) if batch.turn_ids[row, t] >= 0]
@@ -293,20 +301,20 @@ def test_entropy_bonus_against_whole_logits() -> None:
 def test_an_entropy_bonus_spreads_the_policy() -> None:
     entropies = []
     for bonus in (0.0, 10.0):
-        learner = PPOLearner(make_model(), settings(entropy_bonus=bonus), seed=0)
+        learner = LocalLearner(make_model(), settings(entropy_bonus=bonus), seed=0)
         found = [learner.update(make_batch(), steps=1)["entropy"] for _ in range(6)]
         entropies.append(found[-1])
     assert entropies[1] > entropies[0]
 
 
 def test_an_early_stop_spares_the_policy_and_not_the_critic() -> None:
-    free = PPOLearner(make_model(), settings(), seed=0)
+    free = LocalLearner(make_model(), settings(), seed=0)
     assert free.update(make_batch(), steps=5)["policy_steps"] == 5
-    learner = PPOLearner(make_model(), settings(target_kl=1e-9), seed=0)
+    learner = LocalLearner(make_model(), settings(target_kl=1e-9), seed=0)
     critic = copy.deepcopy(learner.critic)
     metrics = learner.update(make_batch(), steps=5)
     # the first step finds no divergence, the second one finds that of the first
-    assert metrics["policy_steps"] == 1 and learner.updates == 5
+    assert metrics["policy_steps"] == 1 and learner.version == 5
     assert critic is not None and learner.critic is not None
     assert not torch.equal(critic.head.weight, learner.critic.head.weight)
     assert all(p.grad is None for p in learner.policy.parameters())
@@ -316,8 +324,9 @@ def test_an_early_stop_spares_the_policy_and_not_the_critic() -> None:
 
 
 def test_adapters_are_all_that_learns_and_share_what_they_stand_on() -> None:
-    learner = PPOLearner(make_model(), settings(lora={"rank": 2}), seed=0)
-    assert learner.critic is not None and learner.reference is None
+    learner = LocalLearner(make_model(), settings(lora={"rank": 2}), seed=0)
+    assert learner.critic is not None and isinstance(learner.reference, WithoutAdapters)
+    assert learner.reference.policy is learner.policy
     names = [n for n, p in learner.policy.named_parameters() if p.requires_grad]
     assert names and all(".lora_" in name for name in names)
     assert not any("lm_head" in name for name in names)
@@ -330,36 +339,37 @@ def test_adapters_are_all_that_learns_and_share_what_they_stand_on() -> None:
 
 def test_without_its_adapters_a_policy_is_the_reference() -> None:
     batch = make_batch()
-    first = action_logprobs(make_model(), batch).logprobs.detach()
-    learner = PPOLearner(make_model(), settings(lora={"rank": 2}, lr=0.1), seed=0)
+    first = Policy(make_model())(batch).logprobs.detach()
+    learner = LocalLearner(make_model(), settings(lora={"rank": 2}, lr=0.1), seed=0)
     assert learner.update(batch, steps=2)["kl"] == 0.0  # new adapters add nothing
+    assert learner.reference is not None
     with torch.no_grad():
-        assert torch.equal(learner._reference_logprobs(batch), first)
-        assert not torch.allclose(action_logprobs(learner.policy, batch).logprobs, first)
+        assert torch.equal(learner.reference(batch).logprobs, first)
+        assert not torch.allclose(learner.policy(batch).logprobs, first)
     assert all(p.requires_grad for n, p in learner.policy.named_parameters() if ".lora_" in n)
 
 
 def test_saved_adapters_are_a_plain_model_to_others(tmp_path: Path) -> None:
     batch = make_batch()
-    learner = PPOLearner(make_model(), settings(lora={"rank": 2}, lr=0.1), seed=0)
+    learner = LocalLearner(make_model(), settings(lora={"rank": 2}, lr=0.1), seed=0)
     learner.update(batch, steps=2)
-    ours = action_logprobs(learner.policy, batch).logprobs.detach()
-    save_policy(learner.policy, tokenizer(), tmp_path)
+    ours = learner.policy(batch).logprobs.detach()
+    save_policy(learner.policy.model, tokenizer(), tmp_path)
     plain = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert plain.state_dict().keys() == make_model().state_dict().keys()
-    torch.testing.assert_close(action_logprobs(plain, batch).logprobs.detach(), ours)
-    torch.testing.assert_close(action_logprobs(learner.policy, batch).logprobs.detach(), ours)
-    other = PPOLearner(make_model(), settings(lora={"rank": 2}), seed=0)
-    restore_policy(other.policy, tmp_path)
-    assert torch.equal(action_logprobs(other.policy, batch).logprobs, ours)
+    torch.testing.assert_close(Policy(plain)(batch).logprobs.detach(), ours)
+    torch.testing.assert_close(learner.policy(batch).logprobs.detach(), ours)
+    other = LocalLearner(make_model(), settings(lora={"rank": 2}), seed=0)
+    restore_policy(other.policy.model, tmp_path)
+    assert torch.equal(other.policy(batch).logprobs, ours)
 
 
 def test_adapters_of_another_rank_are_refused(tmp_path: Path) -> None:
-    learner = PPOLearner(make_model(), settings(lora={"rank": 2}), seed=0)
-    save_policy(learner.policy, tokenizer(), tmp_path)
-    other = PPOLearner(make_model(), settings(lora={"rank": 3}), seed=0)
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        restore_policy(other.policy, tmp_path)
+    learner = LocalLearner(make_model(), settings(lora={"rank": 2}), seed=0)
+    save_policy(learner.policy.model, tokenizer(), tmp_path)
+    other = LocalLearner(make_model(), settings(lora={"rank": 3}), seed=0)
+    with pytest.raises(ValueError, match="size mismatch"):
+        restore_policy(other.policy.model, tmp_path)
 
 
 def test_seeds_decide_adapters_and_no_other_draw() -> None:
@@ -375,43 +385,9 @@ def test_seeds_decide_adapters_and_no_other_draw() -> None:
     assert not torch.equal(models[0][0], models[2][0])
 
 
-def test_merging_a_plain_model_gives_it_back() -> None:
-    model = make_model()
-    assert merged(model) is model
-
-
 def test_missing_peft_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(
         ValueError, match=r"learner\.lora needs the package peft; install it by: pip install peft"
     ):
-        PPOLearner(make_model(), settings(lora={"rank": 2}), seed=0)
-
-
-# --- imitation --------------------------------------------------------------------------------
-
-
-def test_imitation_is_of_the_last_answers_of_solved_rollouts() -> None:
-    """Rollouts 1 and 2 are solved: 4 tokens of a first turn, 6 of a second."""
-    learner = PPOLearner(make_model(), settings(advantage="sft", kl="none"), seed=0)
-    batch, model = make_batch(), make_model()
-    slow = slow_logprobs(model, batch, 1.0)
-    last = torch.cat([slow[1][batch.turn_ids[1] == 0], slow[2][batch.turn_ids[2] == 1]])
-    assert len(last) == 10
-    (-last.mean()).backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    metrics = learner.update(batch, steps=1)
-    assert metrics["loss/policy"] == pytest.approx(-float(last.detach().mean()), rel=1e-5)
-    assert metrics["grad_norm/policy"] == pytest.approx(float(norm), rel=1e-4)
-    assert "clipfrac" not in metrics and "explained_variance" not in metrics
-
-
-def test_where_nothing_is_solved_nothing_is_learnt() -> None:
-    learner = PPOLearner(make_model(), settings(advantage="sft", kl="none"), seed=0)
-    learner.update(make_batch(), steps=1)  # so that the optimizer has momentum
-    before = [p.detach().clone() for p in learner.policy.parameters()]
-    failed = replace(make_batch(), solved=torch.zeros(5, dtype=torch.bool))
-    metrics = learner.update(failed, steps=1)
-    assert metrics["policy_steps"] == 0 and "loss/policy" not in metrics
-    for a, b in zip(before, learner.policy.parameters(), strict=True):
-        assert torch.equal(a, b)
+        LocalLearner(make_model(), settings(lora={"rank": 2}), seed=0)

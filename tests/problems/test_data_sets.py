@@ -11,8 +11,9 @@ import pytest
 import rows
 from rows import jsonl, parquet
 
+from rlef.curation import expected
 from rlef.environment import final_job, public_job
-from rlef.problems import Problem, ProblemError, Test, load_problems, reference
+from rlef.problems import Problem, ProblemError, Test, load_problems
 from rlef.problems.integers import long_integers
 from rlef.sandbox import Sandbox
 
@@ -369,11 +370,19 @@ def test_expected_values_are_kept_where_that_is_possible(
     first = load_problems(f"humaneval:{path}")
     assert len(list((tmp_path / "cache" / "rlef" / "expected").iterdir())) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(reference, "_judged", None)  # would fail if it were called
+        patch.setattr(expected, "_judged", None)  # would fail if it were called
         assert load_problems(f"humaneval:{path}") == first
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert load_problems(f"humaneval:{path}") == first
+
+
+def test_who_loads_may_run_the_solutions_in_another_way(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", rows.HUMAN_PLUS)
+    (problem,) = load_problems(
+        f"humanevalplus:{path}", run=lambda references, _: [[[2], [], [2], [7]]]
+    )
+    assert problem.private_tests == (Test("[[5, 6]]", python([7])),)
 
 
 def test_a_failing_reference_is_named(tmp_path: Path) -> None:

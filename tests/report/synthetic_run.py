@@ -65,10 +65,14 @@ def make_rollout(problem: str, solved: bool, turns: int) -> dict[str, Any]:
                 "program": program,
                 "public_verdicts": ["AC"] if solved and t == turns - 1 else ["AC", "WA"],
                 "feedback": None if t == turns - 1 else "Test 2: expected <3>, got \ud800",
+                "prompt_tokens": None,
+                "completion_tokens": None,
             }
             for t in range(turns)
         ],
         "stop": "public_passed" if solved else "turn_limit",
         "solved": solved,
         "final_verdict": "AC" if solved else "WA",
+        "passed_share": None,
+        "blind": False,
     }

@@ -73,7 +73,11 @@ def test_page_of_an_unfinished_run(run: RunFolder) -> None:
     parse(page)
     assert "Run, not finished" in page
     assert "3 of 3 episodes in" in page
-    assert "train-000120.jsonl" in page
+    assert "rollouts/train/batch-000000.parquet" in page
+    (run.training_path / "batch-000000.parquet").unlink()
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "2 of 2 episodes in" in page
+    assert "rollouts/train/pending.bin" in page
 
 
 def test_choice_mixes_repaired_failed_and_solved_at_once() -> None:

@@ -1,7 +1,13 @@
 """An engine that says what a script tells it to, and what it needs around it."""
 
-from collections import deque
+import asyncio
+import json
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -11,11 +17,20 @@ from rlef.engines import (
     Completion,
     EngineError,
     FinishReason,
+    Generate,
     SamplingParams,
+    Weights,
 )
-from rlef.environment import ChatFormat, FeedbackOptions, Prompts, RewardConfig
+from rlef.engines.batcher import Batcher
+from rlef.environment import ChatFormat, Prompts
 from rlef.problems import Problem, Test
-from rlef.rollout import RolloutWorker
+from rlef.rollout import (
+    EpisodeRequest,
+    EpisodeSettings,
+    LocalRollouts,
+    Rollout,
+    run_requests,
+)
 from rlef.sandbox import Limits, Sandbox
 
 TEMPLATE = (
@@ -63,36 +78,89 @@ Script = Callable[[str, int], str]
 
 
 class ScriptedEngine:
-    """Answers as its script says; remembers what it was asked."""
+    """Answers groups as its script says; remembers what it was asked.
 
-    def __init__(self, chat: ChatFormat, script: Script) -> None:
+    Attributes:
+        calls: prompts and seeds of each batch, in their order.
+        fail_after: batches after which it fails.
+        version: of its weights.
+    """
+
+    def __init__(
+        self,
+        chat: ChatFormat,
+        script: Script,
+        *,
+        concurrency: int = 4,
+        fail_after: int | None = None,
+        batch_s: float = 0.0,
+    ) -> None:
         self.chat = chat
-        self.script = script
+        self.concurrency = concurrency
+        self.max_context = None
+        self.busy_s = 0.0
         self.calls: list[list[tuple[list[int], int]]] = []
+        self.fail_after = fail_after
+        self.version = 0
+        self._script = script
+        self._batch_s = batch_s
+        self._thread = ThreadPoolExecutor(1)
+        self._batchers: dict[asyncio.AbstractEventLoop, Batcher] = {}
 
-    def generate(
-        self, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int]
+    def seat(self) -> AbstractContextManager[Generate]:
+        loop = asyncio.get_running_loop()
+        new = Batcher(self.generate_batch, self.concurrency, self._thread)
+        return self._batchers.setdefault(loop, new).seat()
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        seeds: Sequence[int],
+        abandoned: Callable[[], bool] = lambda: False,
     ) -> list[Completion]:
+        if len(self.calls) == self.fail_after:
+            raise EngineError("it is gone")
         self.calls.append([(list(p), s) for p, s in zip(prompts, seeds, strict=True)])
-        return [self._complete(prompt) for prompt in prompts]
+        end = time.monotonic() + self._batch_s
+        while time.monotonic() < end and not abandoned():
+            time.sleep(0.01)
+        return [complete(self.chat, self._script, prompt, self.version) for prompt in prompts]
 
-    def _complete(self, prompt: Sequence[int]) -> Completion:
-        text = self.chat.decode(prompt)
-        answer = self.script(text, text.count("<|assistant|>") - 1)
-        ids = self.chat.tokenizer.encode(answer, add_special_tokens=False)
-        ids = (*ids, self.chat.end_of_turn)
-        logprobs = tuple(-0.01 * (i + 1) for i in range(len(ids)))
-        return Completion(token_ids=ids, logprobs=logprobs, finish=FinishReason.STOP)
+    def load_weights(self, weights: Weights) -> None:
+        self.version = weights.version
+
+    def sleep(self) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    async def generate(self, prompt: Sequence[int], params: SamplingParams, seed: int) -> object:
+        with self.seat() as generate:
+            return await generate(prompt, params, seed)
+
+
+def complete(chat: ChatFormat, script: Script, prompt: Sequence[int], version: int) -> Completion:
+    text = chat.decode(prompt)
+    answer = script(text, text.count("<|assistant|>") - 1)
+    ids = chat.tokenizer.encode(answer, add_special_tokens=False)
+    ids = (*ids, chat.end_of_turn)
+    logprobs = tuple(-0.01 * (i + 1) for i in range(len(ids)))
+    return Completion(token_ids=ids, logprobs=logprobs, finish=FinishReason.STOP, version=version)
 
 
 class ScriptedStream:
-    """The same answers from an engine that takes prompts one by one; the oldest one first.
+    """The same answers from an engine that takes prompts one by one, a moment later each.
 
     Attributes:
-        asked: keys, prompts and seeds in the order they came.
-        most: prompts that it had at a time, at most.
+        asked: prompts and seeds in the order they came.
+        now: prompts that it samples.
+        most: the same, at most.
         fail_after: answers after which it fails.
-        cancelled: how often ``cancel`` was called.
     """
 
     def __init__(
@@ -106,63 +174,88 @@ class ScriptedStream:
         self.chat = chat
         self.concurrency = concurrency
         self.max_context = None
-        self.asked: list[tuple[int, list[object], int]] = []
+        self.busy_s = 0.0
+        self.asked: list[tuple[list[object], int]] = []
+        self.now = 0
         self.most = 0
         self.fail_after = fail_after
-        self.cancelled = 0
         self._script = script
-        self._waiting: deque[tuple[int, list[object]]] = deque()
+        self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
-    def submit(self, key: int, prompt: Sequence[object], params: SamplingParams, seed: int) -> None:
-        self.asked.append((key, list(prompt), seed))
-        self._waiting.append((key, list(prompt)))
-        self.most = max(self.most, len(self._waiting))
+    def seat(self) -> AbstractContextManager[Generate]:
+        return nullcontext(self.generate)
 
-    def collect(self, timeout_s: float) -> list[tuple[int, Completion | ChatCompletion]]:
-        if self.fail_after == 0:
-            raise EngineError("it is gone")
-        if self.fail_after is not None:
-            self.fail_after -= 1
-        key, prompt = self._waiting.popleft()
+    async def generate(
+        self, prompt: Sequence[object], params: SamplingParams, seed: int
+    ) -> Completion | ChatCompletion:
+        new = asyncio.Semaphore(self.concurrency)
+        async with self._slots.setdefault(asyncio.get_running_loop(), new):
+            self.asked.append((list(prompt), seed))
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                await asyncio.sleep(0.001)
+            finally:
+                self.now -= 1
+            if self.fail_after == 0:
+                raise EngineError("it is gone")
+            if self.fail_after is not None:
+                self.fail_after -= 1
+            return self._complete(prompt)
+
+    def _complete(self, prompt: Sequence[object]) -> Completion | ChatCompletion:
         if self.chat is not None:
-            return [(key, ScriptedEngine(self.chat, self._script)._complete(prompt))]
+            return complete(self.chat, self._script, prompt, 0)
         text = "".join(f"<|{message['role']}|>{message['content']}" for message in prompt)
         answer = self._script(text, len(prompt) // 2)
         if answer == TOO_LONG:
-            return [(key, ChatCompletion(text="", finish=FinishReason.NO_ROOM))]
+            return ChatCompletion(text="", finish=FinishReason.NO_ROOM)
         counts = {"prompt_tokens": len(text), "completion_tokens": len(answer)}
-        return [(key, ChatCompletion(text=answer, finish=FinishReason.STOP, **counts))]
-
-    def cancel(self) -> None:
-        self.cancelled += 1
-        self._waiting.clear()
+        return ChatCompletion(text=answer, finish=FinishReason.STOP, **counts)
 
     def close(self) -> None:
         pass
 
 
-def make_worker(
+def make(
     engine: ScriptedEngine | ScriptedStream,
     sandbox: Sandbox,
     *,
     max_turns: int = 3,
-    max_context: int = 4096,
-    group_size: int = 4,
-    feedback: FeedbackOptions | None = None,
-    rewards: RewardConfig | None = None,
+    max_context: int | None = 4096,
     **more: object,
-) -> RolloutWorker:
-    return RolloutWorker(
-        engine=engine,
-        chat=engine.chat,
-        sandbox=sandbox,
+) -> LocalRollouts:
+    settings = EpisodeSettings(
         sampling=SamplingParams(max_new_tokens=64),
         max_turns=max_turns,
         max_context=max_context,
         prompts=Prompts.load("mini"),
-        feedback=feedback or FeedbackOptions(),
-        rewards=rewards or RewardConfig(),
-        limits=Limits(cpu_s=2),
-        group_size=group_size,
-        **more,
+        **{"limits": Limits(cpu_s=2), **more},
     )
+    return LocalRollouts(engine, engine.chat, sandbox, settings)
+
+
+def requests(count: int, problem: Problem = DOUBLE) -> list[EpisodeRequest]:
+    return [EpisodeRequest(problem=problem, seed=seed) for seed in range(count)]
+
+
+def run(
+    engine: ScriptedEngine | ScriptedStream,
+    sandbox: Sandbox,
+    todo: int | Sequence[EpisodeRequest] = 1,
+    **words: object,
+) -> list[Rollout]:
+    with make(engine, sandbox, **words) as rollouts:
+        return run_requests(rollouts, requests(todo) if isinstance(todo, int) else todo)
+
+
+def plain(rollouts: Sequence[Rollout]) -> list[str]:
+    """All that is in them, to compare."""
+    return [
+        json.dumps([getattr(rollout, field.name) for field in fields(rollout)], default=_plain)
+        for rollout in rollouts
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) else value.tolist()

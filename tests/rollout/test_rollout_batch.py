@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -21,11 +22,12 @@ def make_rollout(
     turn_ids = [t if i >= 3 else -1 for t in range(turns) for i in range(3 + tail)]
     return Rollout(
         record=record,
-        token_ids=tuple(range(first, first + len(turn_ids))),
-        turn_ids=tuple(turn_ids),
-        logprobs=tuple(-1.0 if t >= 0 else 0.0 for t in turn_ids),
-        prompt_ends=tuple(2 + (3 + tail) * t for t in range(turns)),
-        rewards=(0.0,) * (turns - 1) + (-1.0,),
+        token_ids=np.arange(first, first + len(turn_ids), dtype=np.int32),
+        turn_ids=np.array(turn_ids, np.int32),
+        logprobs=np.array([-1.0 if t >= 0 else 0.0 for t in turn_ids], np.float32),
+        prompt_ends=np.array([2 + (3 + tail) * t for t in range(turns)], np.int32),
+        rewards=np.array((0.0,) * (turns - 1) + (-1.0,), np.float32),
+        policy_versions=np.zeros(turns, np.int64),
         seed=0,
     )
 
@@ -69,16 +71,3 @@ def test_rollouts_of_one_problem_are_a_group() -> None:
     batch = RolloutBatch.from_rollouts(rollouts, num_turns=1)
     assert batch.groups.tolist() == [0, 1, 0, 2, 1]
     assert batch.select(torch.tensor([4, 1])).groups.tolist() == [1, 1]
-
-
-def test_a_rollout_after_its_first_turn() -> None:
-    whole = make_rollout(3)
-    later = whole.after_first_turn()
-    assert later.token_ids == whole.token_ids
-    assert later.turn_ids == (-1,) * 8 + (0, 0) + (-1,) * 3 + (1, 1)
-    assert later.prompt_ends == (7, 12) and later.rewards == (0.0, -1.0)
-    assert later.logprobs == (0.0,) * 8 + (-1.0, -1.0) + (0.0,) * 3 + (-1.0, -1.0)
-    assert later.trainable
-    batch = RolloutBatch.from_rollouts([later], num_turns=3)
-    assert batch.action_mask.sum() == 4 and batch.turn_mask.tolist() == [[True, True, False]]
-    assert not make_rollout(1).after_first_turn().trainable

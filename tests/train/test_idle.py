@@ -1,18 +1,18 @@
 """A run that trains on nothing, or on a part of it, says so, and stops where nothing is left."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rlef.config import dump_config, join_words, load_config
 from rlef.environment import StopReason
-from rlef.learner.ppo import PPOLearner
+from rlef.learner.descent import Descent
 from rlef.report.tables import notes
-from rlef.rollout import Rollout, RolloutWorker
+from rlef.rollout import LocalRollouts, Rollout
+from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
 from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn
 from rlef.train.loop import train
@@ -91,26 +91,26 @@ def test_problems_without_room_are_counted_on_the_screen_and_in_the_table(tmp_pa
 def test_a_judge_that_fails_stops_the_run_which_then_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = RolloutWorker.stream
+    real = LocalRollouts.finished
 
-    def failing(worker: RolloutWorker, requests: Any) -> Iterator[list[tuple[int, Rollout]]]:
-        for ended in real(worker, requests):
-            yield [
-                (i, replace(r, record=replace(r.record, stop=StopReason.INFRA_ERROR)))
-                for i, r in ended
-            ]
+    def failing(rollouts: LocalRollouts, timeout_s: float) -> list[tuple[int, Rollout]]:
+        return [
+            (i, replace(r, record=replace(r.record, stop=StopReason.INFRA_ERROR)))
+            for i, r in real(rollouts, timeout_s)
+        ]
 
     config, run = start(
         tmp_path / "run", problems(tmp_path / "p.jsonl", [10]), "updates=2", "checkpoint_every=1"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(RolloutWorker, "stream", failing)
+        patch.setattr(LocalRollouts, "finished", failing)
         with pytest.raises(NothingToLearn, match=r"none of the 4 rollouts .* judges them again"):
             train(config, run, Told())
-    assert run.read_metrics() == [] and len(run.read_rollouts("train-000001")) == 4
+    ledger = Ledger(run.training_path)
+    assert run.read_metrics() == [] and len(ledger.batch(0).rollouts) == 4
     train(config, run, Told())
-    places = [record["place"] for record in run.read_rollouts("train-000001")]
-    assert sorted(places) == [0, 1, 2, 3]
+    ledger = Ledger(run.training_path)
+    assert ledger.batches == 2 and ledger.batch(0).indices == (0, 1, 2, 3)
     assert [line["masked_infra"] for line in run.read_metrics()] == [0, 0]
 
 
@@ -121,7 +121,7 @@ def test_a_policy_without_a_gradient_stops_the_run_and_nothing_is_lost(
     monkeypatch.setattr("rlef.train.idle.IDLE_ROLLOUTS", 12)
     config, run = start(tmp_path / "run", "learner.advantage=grpo", "rollout.per_problem=4",
                         "learner.kl=none", problems(tmp_path / "p.jsonl", [10]))  # fmt: skip
-    monkeypatch.setattr(PPOLearner, "_apply", lambda *_: 0.0)
+    monkeypatch.setattr(Descent, "step", lambda *_: 0.0)
     told = Told()
     for update in (3, 6):
         with pytest.raises(NothingToLearn, match=r"3 batches in a row .* earned the same"):
@@ -132,7 +132,7 @@ def test_a_policy_without_a_gradient_stops_the_run_and_nothing_is_lost(
 
 
 def left(trained: int, **causes: int) -> LeftOut:
-    counts = {"no_room": 0, "infra": 0, "first_model": 0} | causes
+    counts = {"no_room": 0, "infra": 0, "nothing": 0} | causes
     return LeftOut(**counts, total=trained + sum(counts.values()))
 
 
@@ -146,19 +146,18 @@ def test_lines_come_as_counts_double_and_a_good_batch_ends_a_row() -> None:
         assert watch.see(10, left(0, no_room=2, infra=2), policy_moved=False) is None
     assert watch.see(11, left(1, infra=3), policy_moved=True) is None
     for _ in range(2):
-        assert watch.see(12, left(0, first_model=400), policy_moved=False) is None
-    why = watch.see(13, left(0, no_room=1, first_model=300), policy_moved=False)
+        assert watch.see(12, left(0, nothing=400), policy_moved=False) is None
+    why = watch.see(13, left(0, no_room=1, nothing=300), policy_moved=False)
     assert why is not None and "\n" not in why
     assert why.startswith(
         "3 batches in a row had no rollout to train on: in the last 1 had no room"
     )
-    assert why.endswith("and 300 left rollout.first_model nothing to repair")
+    assert why.endswith("and 300 left nothing to learn")
 
 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["learner.advantage=sft", "learner.kl=none"], "no rollout was solved"),
         (["learner.advantage=rloo", "rollout.per_problem=4"], "earned the same"),
         (["learner.advantage=reinforce++"], "all rollouts of a batch earned the same"),
         (["learner.target_kl=0.1"], "learner.target_kl (0.1) is exceeded"),
@@ -173,7 +172,7 @@ def test_why_a_policy_learns_nothing(words: list[str], why: str) -> None:
     assert why in lines[0]
 
 
-@pytest.mark.parametrize("batch", [left(8), left(0, no_room=8), left(4, first_model=4)])
+@pytest.mark.parametrize("batch", [left(8), left(0, no_room=8), left(4, nothing=4)])
 def test_small_batches_stop_a_run_only_when_they_are_many(batch: LeftOut) -> None:
     """One problem in 20 solved, in batches of two groups: 10 in a row are a matter of luck."""
     watch = IdleWatch(load_config(TrainConfig, "mini", []), lambda line: None)

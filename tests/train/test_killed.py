@@ -1,6 +1,10 @@
-"""A training that is killed at random moments comes to the same end, to the byte."""
+"""A training that is killed at random moments loses nothing, repeats nothing, comes to its end.
+
+``RLEF_KILLS=50 pytest tests/train/test_killed.py -m slow -s`` kills more often than CI does.
+"""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +14,18 @@ import pytest
 
 from rlef.problems import Problem, Test
 from rlef.problems.jsonl import write_jsonl
+from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
+from rlef.run.training import SCHEMA, read_training_rollouts
+
+KILLS = int(os.environ.get("RLEF_KILLS", "10"))
+PER_BATCH = 2
+"""Updates on a batch, and between checkpoints."""
+
+
+def updates_for(kills: int) -> int:
+    """Updates of a run that so many kills do not come to the end of."""
+    return PER_BATCH * (2 + 4 * kills // 10)
 
 
 def problem(step: int) -> Problem:
@@ -23,38 +38,83 @@ def problem(step: int) -> Problem:
     )
 
 
-def run_killed(folder: Path, data: Path, seed: int, kills: int) -> RunFolder:
-    words = [folder, data, seed, kills]
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("problems") / "data.jsonl"
+    write_jsonl([problem(step) for step in (1, 2)], path)
+    return path
+
+
+def run_killed(
+    folder: Path, data: Path, seed: int, kills: int, updates: int, *more: str
+) -> RunFolder:
+    words = [folder, data, seed, kills, updates, *more]
     script = Path(__file__).with_name("killed_run.py")
     done = subprocess.run(
         [sys.executable, script, *map(str, words)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    print(done.stdout)
     return RunFolder.open(folder)
 
 
 def told(lines: list[dict[str, Any]]) -> list[str]:
-    """Without clocks and sessions, in one order."""
-    kept = ({k: v for k, v in e.items() if k != "session" and k[-2:] != "_s"} for e in lines)
+    """Without what clocks say and sessions, in one order."""
+    clocks = ("_s", "_idle")
+    kept = (
+        {k: v for k, v in e.items() if k != "session" and not k.endswith(clocks)} for e in lines
+    )
     return sorted(json.dumps(line, sort_keys=True) for line in kept)
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_a_training_comes_to_the_same_end(tmp_path: Path) -> None:
-    data = tmp_path / "data.jsonl"
-    write_jsonl([problem(step) for step in (1, 2)], data)
-    whole = run_killed(tmp_path / "whole", data, 0, 0)
-    run = run_killed(tmp_path / "killed", data, 1, 6)
+def test_killed_at_random_moments_a_training_comes_to_the_same_end(
+    tmp_path: Path, data: Path
+) -> None:
+    updates = updates_for(KILLS)
+    whole = run_killed(tmp_path / "whole", data, 0, 0, updates)
+    run = run_killed(tmp_path / "killed", data, 1, KILLS, updates)
     files = sorted(path.relative_to(whole.path) for path in whole.path.rglob("*.safetensors"))
     assert len(files) == 1 + 3 + 1  # the last checkpoint, what it goes on from, the best policy
     assert sorted(p.relative_to(run.path) for p in run.path.rglob("*.safetensors")) == files
     for file in files:
         assert (run.path / file).read_bytes() == (whole.path / file).read_bytes(), file
     assert told(run.read_metrics()) == told(whole.read_metrics())
+    ours, theirs = (read_training_rollouts(each, SCHEMA.names) for each in (run, whole))
+    assert theirs.num_rows == 4 * updates // PER_BATCH
+    assert ours.equals(theirs)  # to the bit, tokens and log-probabilities too
     assert run.rollout_names() == whole.rollout_names()
     for name in whole.rollout_names():  # nothing lost, nothing twice
         assert told(run.read_rollouts(name)) == told(whole.read_rollouts(name)), name
-    ours, theirs = run.read_summary(), whole.read_summary()
-    assert ours is not None and theirs is not None
+    after, wanted = run.read_summary(), whole.read_summary()
+    assert after is not None and wanted is not None
     for key in ("before", "after", "gain", "updates"):
-        assert ours[key] == theirs[key]
+        assert after[key] == wanted[key]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_a_run_side_by_side_keeps_its_books(
+    tmp_path: Path, data: Path
+) -> None:
+    kills = max(4, KILLS // 2)
+    updates = updates_for(kills)
+    run = run_killed(tmp_path / "run", data, 2, kills, updates, "rollout.max_staleness=1")
+    ledger = Ledger(run.training_path)
+    batches = [ledger.batch(number) for number in range(ledger.batches)]
+    assert len(batches) == updates // PER_BATCH
+    indices = [index for batch in batches for index in batch.indices]
+    assert len(set(indices)) == len(indices) == 4 * len(batches)  # each index at most once
+    metrics = run.read_metrics()
+    ends = list(range(PER_BATCH, updates + 1, PER_BATCH))
+    assert [line["update"] for line in metrics] == ends
+    for batch, line in zip(batches, metrics, strict=True):
+        oldest = [int(min(rollout.policy_versions)) // PER_BATCH for rollout in batch.rollouts]
+        staleness = [batch.number - version for version in oldest]
+        assert set(staleness) <= {0, 1}
+        assert [line["staleness/0"], line["staleness/1"]] == [
+            staleness.count(0),
+            staleness.count(1),
+        ]
+        assert line["dropped_stale"] == batch.dropped
+    last = run.latest_checkpoint()
+    assert last is not None and last.update == updates

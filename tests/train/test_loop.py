@@ -1,7 +1,9 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from rlef.config import dump_config, join_words, load_config
+from rlef.rollout import EpisodeRequest
+from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError, RunFolder, RunWriteError
+from rlef.run.training import SCHEMA, read_training_rollouts
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
+from rlef.train.requests import RequestSource
 
 TINY = [
     *("updates=6", "rollout.batch=8", "learner.minibatch=4", "checkpoint_every=4"),
@@ -49,13 +55,18 @@ def start(path: Path, *words: str) -> tuple[TrainConfig, RunFolder]:
 
 
 def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in line.items() if not k.endswith("_s")} for line in lines]
+    return [{k: v for k, v in line.items() if not k.endswith(("_s", "_idle"))} for line in lines]
 
 
 def without_clocks(rollouts: list[dict[str, Any]]) -> list[str]:
     """The rollouts in one order, without what differs from process to process."""
     told = without_times(rollouts)
     return sorted(json.dumps({k: v for k, v in line.items() if k != "session"}) for line in told)
+
+
+def taken(run: RunFolder) -> list[Taken]:
+    ledger = Ledger(run.training_path)
+    return [ledger.batch(number) for number in range(ledger.batches)]
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +92,13 @@ def test_a_run_writes_what_the_summary_needs(whole: RunFolder) -> None:
     )
     assert len(first) == len(second) == 4 and first != second
     assert [line["update"] for line in whole.read_metrics()] == [2, 4, 6]
-    assert [len(whole.read_rollouts(f"train-{u:06d}")) for u in (2, 4, 6)] == [8, 8, 8]
+    assert [len(batch.rollouts) for batch in taken(whole)] == [8, 8, 8]
     assert [checkpoint.update for checkpoint in whole.checkpoints()] == [6]
 
 
 def test_no_rollout_is_repeated_and_its_logprobs_are_the_learners(whole: RunFolder) -> None:
-    seeds = [r["seed"] for u in (2, 4, 6) for r in whole.read_rollouts(f"train-{u:06d}")]
-    assert len(set(seeds)) == 24
+    seeds = [rollout.seed for batch in taken(whole) for rollout in batch.rollouts]
+    assert len(seeds) == len(set(seeds)) == 24
     assert all(line["logprob_gap"] < 1e-4 for line in whole.read_metrics())
     assert whole.read_metrics()[0]["kl"] == pytest.approx(0, abs=1e-5)
 
@@ -104,28 +115,67 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
     for name in whole.rollout_names():
         assert without_clocks(run.read_rollouts(name)) == without_clocks(whole.read_rollouts(name))
+    tables = [read_training_rollouts(each, SCHEMA.names) for each in (run, whole)]
+    assert tables[0].equals(tables[1]) and tables[0].num_rows == 24
     ours, theirs = (load_file(r.checkpoint_path(6) / "model.safetensors") for r in (run, whole))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
 def test_stored_rollouts_are_used_and_only_missing_ones_sampled(
-    whole: RunFolder, tmp_path: Path
+    whole: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, run = start(tmp_path / "torn")
-    path = run.rollout_path("train-000002")
-    lines = whole.rollout_path("train-000002").read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:5]) + lines[5][:40])
+    first = taken(whole)[0].rollouts
+    stored = {index: replace(first[index], seed=index) for index in (7, 0, 2, 3, 5)}
+    Ledger(run.training_path).add(list(stored.items()))
+    path = run.training_path / "pending.bin"
+    path.write_bytes(path.read_bytes() + path.read_bytes()[:40])
+    asked: list[int] = []
+    request = RequestSource.request
+
+    def remember(source: RequestSource, index: int) -> EpisodeRequest:
+        asked.append(index)
+        return request(source, index)
+
+    monkeypatch.setattr(RequestSource, "request", remember)
     with pytest.raises(KeyboardInterrupt):
         train(config, run, Silent(stop_after=1))
-    assert path.read_bytes().startswith(b"".join(lines[:5]))
-    places = [record["place"] for record in run.read_rollouts("train-000002")]
-    assert sorted(places) == list(range(8))
+    assert asked == [1, 4, 6]
+    [batch] = taken(run)
+    assert batch.indices == tuple(range(8))
+    wanted = [index if index in stored else first[index].seed for index in range(8)]
+    assert [rollout.seed for rollout in batch.rollouts] == wanted
 
 
-def test_a_damaged_rollout_is_named(tmp_path: Path) -> None:
-    config, run = start(tmp_path / "damaged")
-    run.append_rollouts("train-000002", [{"place": 0, "turns": "?"}])
-    with pytest.raises(RunDamagedError, match=r"train-000002\.jsonl holds no rollout"):
+@pytest.mark.parametrize(
+    ("name", "place", "message"),
+    [("batch-000001.parquet", 0.5, "is damaged"), ("pending.bin", 0.25, "is damaged at byte 12")],
+)
+def test_damaged_rollouts_are_named(
+    whole: RunFolder, tmp_path: Path, name: str, place: float, message: str
+) -> None:
+    run = RunFolder(shutil.copytree(whole.path, tmp_path / "copy"))
+    run.summary_path.unlink()
+    shutil.rmtree(run.checkpoint_path(6))
+    ledger = Ledger(run.training_path)
+    for index in (30, 31):  # the last frame may be torn
+        ledger.add([(index, taken(whole)[0].rollouts[0])])
+    path = run.training_path / name
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * place)] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(RunDamagedError, match=f"{name} {message}"):
+        train(load_config(TrainConfig, run.config_path, []), run, Silent())
+
+
+def test_a_checkpoint_without_the_rollouts_before_it_is_named(
+    whole: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(whole.path, tmp_path / "copy"))
+    run.summary_path.unlink()
+    shutil.rmtree(run.training_path)
+    config = load_config(TrainConfig, run.config_path, ["updates=8"])
+    with pytest.raises(RunDamagedError, match="rollouts of batch 0 are missing"):
         train(config, run, Silent())
 
 
@@ -155,8 +205,9 @@ def test_a_gap_between_sampler_and_learner_is_said_once(whole: RunFolder) -> Non
     told: list[str] = []
     trainer = Trainer.__new__(Trainer)
     trainer.config = load_config(TrainConfig, whole.config_path, [])
-    trainer.display = Silent()
-    trainer.display.message = told.append  # type: ignore[method-assign]
+    display = Silent()
+    display.message = told.append  # type: ignore[method-assign]
+    trainer.parts = SimpleNamespace(display=display)  # type: ignore[assignment]
     trainer._warned_of_gap = False
     for line in whole.read_metrics():
         trainer._warn_of_gap(line)  # of an honest run
@@ -196,7 +247,7 @@ def test_a_damaged_checkpoint_is_named_and_can_be_removed(whole: RunFolder, tmp_
     shutil.rmtree(run.checkpoint_path(6))
     train(config, run, Silent())
     assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
-    seeds = [r["seed"] for u in (2, 4, 6) for r in run.read_rollouts(f"train-{u:06d}")]
+    seeds = [rollout.seed for batch in taken(run) for rollout in batch.rollouts]
     assert len(seeds) == len(set(seeds)) == 24
 
 
@@ -273,7 +324,7 @@ def test_what_cannot_be_saved_is_found_before_anything_is_sampled(
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("rlef.train.loop.save_policy", fail)
+    monkeypatch.setattr("rlef.train.checkpoints.save_policy", fail)
     config, run = start(tmp_path / "run", "eval.random_feedback=false")
     with pytest.raises(expected, match=message):
         train(config, run, Silent())

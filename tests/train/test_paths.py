@@ -51,13 +51,13 @@ def test_a_config_means_the_same_from_another_folder(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["data.train=jsonl:data/a:b.jsonl?first=2", "rollout.prompts=p.txt"]
-    words += ["rollout.first_model=models/own"]
+    words += ["model=models/own"]
     typed = load_config(TrainConfig, "mini", words)
     kept = absolute_paths(typed)
-    changed = {"data.train", "rollout.prompts", "rollout.first_model"}
-    assert set(changed_keys(typed, kept)) == changed
-    assert kept.model == "mini" and kept.data.test == typed.data.test  # shipped, whatever is here
-    assert kept.rollout.first_model == str(here / "models" / "own")
+    assert set(changed_keys(typed, kept)) == {"model", "data.train", "rollout.prompts"}
+    assert kept.data.test == typed.data.test and kept.model == str(here / "models" / "own")
+    shipped = absolute_paths(load_config(TrainConfig, "mini", []))
+    assert shipped.model == "mini"  # whatever is here
     assert absolute_paths(kept) == kept
     monkeypatch.chdir(here / "models")
     assert [problem.name for problem in load_problems(kept.data.train)] == ["p0", "p1"]

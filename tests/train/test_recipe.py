@@ -56,7 +56,6 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["learner.advantage=sft"], "kl is reward_turn_mean, but advantage sft knows no rewards"),
         (["learner.kl=reward_token"], "kl is reward_token, but advantage turn_critic knows no"),
         (["learner.advantage=rloo", "learner.kl=reward_token"], "advantage rloo knows no rewards"),
         (["learner.advantage=token_critic", "learner.ratio=turn"], "allowed: ratio=token, or"),
@@ -65,8 +64,13 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
             ["learner.advantage=rloo", "learner.critic_warmup_updates=4"],
             "critic_warmup_updates is 4, but advantage rloo has no critic; allowed: 0",
         ),
-        (["learner.advantage=reinforce++", "learner.normalize=none"], "allowed: turns, tokens"),
-        (["rollout.frozen=true"], "but learner.advantage turn_critic learns from its own"),
+        (["learner.normalize=none"], "learner.normalize: must be 'turns' or 'tokens'"),
+        (["learner.importance=token"], "learner.importance: must be 'whole', 'decoupled' or"),
+        (
+            ["rollout.vllm.sleep=true", "rollout.max_staleness=1"],
+            "rollout.max_staleness 1 the engine never rests; allowed: false, or",
+        ),
+        (["rollout.max_staleness=-1"], "rollout.max_staleness: must be greater than or equal to 0"),
         (["learner.advantage=grpo"], "but rollout.per_problem is 1; allowed: 2 or more"),
         (["rollout.per_problem=3"], "rollout.per_problem 3; allowed: a multiple"),
         (["learner.critic_warmup_updates=200"], "allowed: less than the 200 updates"),
@@ -75,7 +79,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
         (["learner.lora.rank=0"], "learner.lora.rank: must be greater than or equal to 1"),
         (["learner.lora.r=4"], "unknown key learner.lora.r"),
         (["feedback.kind=private"], "feedback.kind: must be 'full', 'pass_fail'"),
-        (["feedback.version=2"], "feedback.version: must be 1"),
+        (["feedback.version=1"], "unknown key feedback.version"),
         (["eval.feedback=some"], "eval.feedback: must be 'full'"),
         (["reward.discount=2"], "reward.discount: must be less than or equal to 1"),
     ],

@@ -9,7 +9,7 @@ from scipy.stats import chisquare
 import rlef
 from rlef.engines.load import load_model, load_tokenizer
 from rlef.environment import ChatFormat, Prompts
-from rlef.learner.models import check_output_head
+from rlef.learner.head import check_output_head
 from rlef.problems.mini import fresh_specimens, load_split
 from rlef.sandbox import Sandbox
 from rlef.train import dialogues

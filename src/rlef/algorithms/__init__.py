@@ -20,11 +20,11 @@ from rlef.algorithms.critic_free import (
 )
 from rlef.algorithms.kl import KLEstimator, approx_kl, kl_estimates, turn_kl_penalty
 from rlef.algorithms.losses import (
+    Importance,
     PolicyLoss,
     ppo_policy_loss,
     sft_loss,
     token_entropy,
-    turn_importance_weights,
     turn_policy_loss,
     turn_value_loss,
 )
@@ -33,6 +33,7 @@ from rlef.algorithms.masked import masked_mean, turn_counts, turn_sums
 __all__ = [
     "Advantages",
     "CalibrationBin",
+    "Importance",
     "KLEstimator",
     "PolicyLoss",
     "approx_kl",
@@ -51,7 +52,6 @@ __all__ = [
     "token_entropy",
     "token_level_gae",
     "turn_counts",
-    "turn_importance_weights",
     "turn_kl_penalty",
     "turn_level_advantages",
     "turn_policy_loss",

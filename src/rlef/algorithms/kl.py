@@ -21,16 +21,12 @@ MAX_LOG_RATIO = 20.0
 """Log ratios are cut here: exp would overflow, and 0 * inf is a NaN gradient."""
 
 
-KLEstimator = Literal["k1", "k2", "k3"]
+KLEstimator = Literal["k2", "k3"]
 
 
 @torch.no_grad()
 def turn_kl_penalty(
-    logprobs: Tensor,
-    ref_logprobs: Tensor,
-    turn_ids: Tensor,
-    num_turns: int,
-    reduction: Literal["mean", "sum"] = "mean",
+    logprobs: Tensor, ref_logprobs: Tensor, turn_ids: Tensor, num_turns: int
 ) -> Tensor:
     """Mean over a turn's action tokens of ``logprob - ref_logprob`` (RLEF, section 2.2).
 
@@ -44,12 +40,9 @@ def turn_kl_penalty(
         turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere (logprobs there may
             be anything, NaN too).
         num_turns: U.
-        reduction: ``"sum"``: the log-probability of the response as it is, as in RLHF (Ouyang et
-            al. 2022, equation 2), so that the penalty grows with the length of the answer.
 
     Returns:
-        (B, U), float32 or wider, in nats per token (mean) or per turn (sum); 0 for turns without
-        action tokens.
+        (B, U), float32 or wider, in nats per token; 0 for turns without action tokens.
 
     Raises:
         ValueError: Shapes differ, or a turn id is not below ``num_turns``.
@@ -58,7 +51,7 @@ def turn_kl_penalty(
     is_action = turn_ids >= 0
     difference = keep(logprobs, is_action) - keep(ref_logprobs, is_action)
     sums = turn_sums(difference, turn_ids, num_turns)
-    return sums / turn_counts(turn_ids, num_turns).clamp(min=1) if reduction == "mean" else sums
+    return sums / turn_counts(turn_ids, num_turns).clamp(min=1)
 
 
 def kl_estimates(
@@ -68,10 +61,11 @@ def kl_estimates(
 
     With ``d = logprob - ref_logprob`` (http://joschu.net/blog/kl-approx.html):
 
-    * k1 = d. Unbiased, but as a loss it does nothing in expectation: the mean of its gradient,
-      the score function's, is 0 on fresh samples.
     * k2 = d**2 / 2. Biased in value; its gradient is that of the KL divergence on fresh samples.
     * k3 = exp(-d) - 1 + d. Unbiased, never negative; GRPO's (arXiv 2402.03300, equation 4).
+
+    d itself, unbiased as it is, would do nothing as a loss: the mean of its gradient, the score
+    function's, is 0 on fresh samples.
 
     Args:
         logprobs: (B, L) under the policy now; the only input with a gradient.
@@ -87,8 +81,6 @@ def kl_estimates(
     """
     check_same_shape(logprobs=logprobs, ref_logprobs=ref_logprobs, mask=mask)
     difference = keep(logprobs, mask) - keep(ref_logprobs.detach(), mask)
-    if estimator == "k1":
-        return difference
     if estimator == "k2":
         return difference.square() / 2
     log_ratio = -difference.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)

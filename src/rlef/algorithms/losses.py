@@ -5,13 +5,17 @@ elsewhere is never read, be it NaN. Every loss takes its denominator: give each 
 count of the whole batch, and their losses and gradients add up to those of the batch.
 """
 
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from rlef.algorithms.kl import MAX_LOG_RATIO, approx_kl
 from rlef.algorithms.masked import check_same_shape, keep, masked_mean, turn_sums, widen
+
+Importance = Literal["whole", "decoupled", "none"]
+"""How rollouts of an older policy are corrected for; see ``ppo_policy_loss``."""
 
 
 class PolicyLoss(NamedTuple):
@@ -20,13 +24,13 @@ class PolicyLoss(NamedTuple):
     loss: Tensor
     """To be minimised; the only field with a gradient."""
     clipfrac: Tensor
-    """Share of tokens whose ratio lies outside [1 - clip, 1 + clip]."""
+    """Share of tokens whose clipped ratio lies outside [1 - clip, 1 + clip]."""
     approx_kl: Tensor
     """KL(old || now) in nats per token, estimator k3."""
     ratio: Tensor
-    """Mean of the ratio, importance weight included."""
+    """Mean of the clipped ratio: of ``whole`` with the importance weight in it."""
     importance_weight: Tensor
-    """Mean of min(pi / pi_behavior, 1): 1 on fresh rollouts, less the staler they are."""
+    """Mean of the truncated importance weight: 1 on fresh rollouts, and where there is none."""
 
 
 def ppo_policy_loss(
@@ -37,19 +41,28 @@ def ppo_policy_loss(
     loss_mask: Tensor,
     clip: float = 0.2,
     denominator: Tensor | float | None = None,
-    importance_weights: Tensor | None = None,
+    *,
+    importance: Importance = "whole",
+    cap: float = 2.0,
 ) -> PolicyLoss:
     """Clipped surrogate with a truncated importance weight (RLEF, appendix A.1).
 
-        ratio = pi / pi_old * stop_grad(min(pi / pi_behavior, 1))
-        loss  = -mean(min(ratio * A, clamp(ratio, 1 - clip, 1 + clip) * A))
+        loss = -mean(outer * min(ratio * A, clamp(ratio, 1 - clip, 1 + clip) * A))
 
-    What is clipped is the whole ratio, weight included, as the formula stands. So a token that
-    the policy has made less likely than ``1 - clip`` times what the sampler gave it gets no
-    gradient when its advantage is negative, even at pi = pi_old; when positive, it pulls with its
-    reduced weight. The weight is truncated at 1, so it never enlarges a ratio. Where old and
-    behaviour policy are the same, the ratio is r for r >= 1 and r**2 below: the lower bound is
-    reached at r = sqrt(1 - clip).
+        whole (RLEF)   ratio = pi / pi_old * stop_grad(min(pi / pi_behavior, 1)),  outer = 1
+        decoupled      ratio = pi / pi_old,      outer = min(pi_old / pi_behavior, cap)
+        none           ratio = pi / pi_old,      outer = 1
+
+    ``whole`` clips ratio and weight together, as the formula stands. So a token that the policy
+    has made less likely than ``1 - clip`` times what the sampler gave it gets no gradient when
+    its advantage is negative, even at pi = pi_old; when positive, it pulls with its reduced weight.
+    Where old and behaviour policy are the same, the ratio is r for r >= 1 and r**2 below: the
+    lower bound is reached at r = sqrt(1 - clip).
+
+    ``decoupled`` (Hilton et al. 2021, arXiv 2110.00641, section 2; AReaL, arXiv 2505.24298,
+    equation 5) clips against pi_old alone, which says how far a step may go, and corrects for the
+    sampler by a constant factor: at pi = pi_old no token is clipped, however old. Where old and
+    behaviour policy are the same it is plain PPO.
 
     Args:
         logprobs: (B, L) of the tokens under the policy now; the only input with a gradient.
@@ -59,8 +72,8 @@ def ppo_policy_loss(
         loss_mask: (B, L), True = counts.
         clip: The paper's epsilon.
         denominator: What to divide sums by; by default the number of tokens that count.
-        importance_weights: (B, L) to use in place of ``min(pi / pi_behavior, 1)`` of each token,
-            such as those of ``turn_importance_weights``, or ones for no correction.
+        importance: Which of the three.
+        cap: Where the weight of ``decoupled`` is truncated.
 
     Returns:
         Scalars, float32 or wider.
@@ -80,12 +93,14 @@ def ppo_policy_loss(
     behavior_logprobs = keep(behavior_logprobs.detach(), loss_mask)
     advantages = keep(advantages.detach(), loss_mask)
 
-    if importance_weights is None:
+    ratio = (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+    weight = torch.ones_like(old_logprobs)
+    if importance == "whole":
         weight = (logprobs.detach() - behavior_logprobs).clamp(max=0).exp()
-    else:
-        check_same_shape(logprobs=logprobs, importance_weights=importance_weights)
-        weight = keep(importance_weights.detach(), loss_mask)
-    ratio = (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp() * weight
+        ratio = ratio * weight
+    elif importance == "decoupled":
+        weight = (old_logprobs - behavior_logprobs).clamp(max=math.log(cap)).exp()
+        advantages = advantages * weight  # not negative, so it may as well stand outside the min
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
     ratio = ratio.detach()
@@ -98,47 +113,22 @@ def ppo_policy_loss(
     )
 
 
-@torch.no_grad()
-def turn_importance_weights(
-    logprobs: Tensor, behavior_logprobs: Tensor, turn_ids: Tensor, num_turns: int
-) -> Tensor:
-    """``min(pi / pi_behavior, 1)`` of whole turns, pi(turn) being the product over its tokens.
-
-    The truncated importance sampling of RLEF, appendix A.1, with the response as the action: the
-    right weight for what follows from a response as a whole, of more variance than that of tokens.
-
-    Args:
-        logprobs: (B, L) under the policy now.
-        behavior_logprobs: (B, L) at sampling.
-        turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere.
-        num_turns: U.
-
-    Returns:
-        (B, U) in [0, 1], float32 or wider; 1 for turns without action tokens.
-
-    Raises:
-        ValueError: Shapes differ, or a turn id is not below ``num_turns``.
-    """
-    check_same_shape(logprobs=logprobs, behavior_logprobs=behavior_logprobs, turn_ids=turn_ids)
-    is_action = turn_ids >= 0
-    log_ratio = keep(logprobs, is_action) - keep(behavior_logprobs, is_action)
-    return turn_sums(log_ratio, turn_ids, num_turns).clamp(max=0).exp()
-
-
 def turn_policy_loss(
     logprobs: Tensor,
     old_logprobs: Tensor,
+    behavior_logprobs: Tensor,
     advantages: Tensor,
     turn_ids: Tensor,
     turn_mask: Tensor,
     clip: float = 0.2,
     denominator: Tensor | float | None = None,
-    importance_weights: Tensor | None = None,
+    *,
+    importance: Importance = "whole",
+    cap: float = 2.0,
 ) -> PolicyLoss:
-    """Clipped surrogate whose ratio is that of whole turns: the response is the action.
+    """Clipped surrogate of whole turns: the response is the action.
 
-        ratio_t = product over turn t's tokens of pi / pi_old, times its importance weight
-        loss    = -mean over turns of min(ratio * A, clamp(ratio, 1 - clip, 1 + clip) * A)
+        pi(turn) = product of pi over the turn's tokens
 
     RLEF, section 2.2, writes the policy as pi(a_t | c_t) of a response a_t and optimises tokens;
     this is the formula of appendix A.1 with that ratio (GSPO, arXiv 2507.18071, takes the product's
@@ -148,12 +138,14 @@ def turn_policy_loss(
     Args:
         logprobs: (B, L) of the tokens under the policy now; the only input with a gradient.
         old_logprobs: (B, L) at the start of the update.
+        behavior_logprobs: (B, L) at sampling.
         advantages: (B, U).
         turn_ids: (B, L) integers, the turn of an action token, -1 elsewhere.
         turn_mask: (B, U), True = counts.
         clip: The paper's epsilon, for the ratio of a turn.
         denominator: What to divide sums by; by default the number of turns that count.
-        importance_weights: (B, U), by default 1.
+        importance: As in ``ppo_policy_loss``.
+        cap: Likewise.
 
     Returns:
         Scalars, float32 or wider; means are over turns, ``approx_kl`` is in nats per turn.
@@ -162,21 +154,27 @@ def turn_policy_loss(
         ValueError: Shapes differ, or a turn id is not below U.
     """
     check_same_shape(logprobs=logprobs, old_logprobs=old_logprobs, turn_ids=turn_ids)
+    check_same_shape(logprobs=logprobs, behavior_logprobs=behavior_logprobs)
     check_same_shape(advantages=advantages, turn_mask=turn_mask)
-    is_action = turn_ids >= 0
-    difference = keep(logprobs, is_action) - keep(old_logprobs.detach(), is_action)
-    turn_logratio = turn_sums(difference, turn_ids, turn_mask.shape[1])
-    none = torch.zeros_like(turn_logratio)
+    is_action, old = turn_ids >= 0, old_logprobs.detach()
+
+    def log_ratio_to_old(of: Tensor) -> Tensor:
+        difference = keep(of, is_action) - keep(old, is_action)
+        return turn_sums(difference, turn_ids, turn_mask.shape[1])
+
+    now = log_ratio_to_old(logprobs)
+    behavior = log_ratio_to_old(behavior_logprobs.detach())
     # A turn is one action here, so the loss of tokens applies to turns as it stands.
     return ppo_policy_loss(
-        turn_logratio,
-        none,
-        none,
+        now,
+        torch.zeros_like(now),
+        behavior,
         advantages,
         turn_mask,
         clip,
         denominator,
-        torch.ones_like(none) if importance_weights is None else importance_weights,
+        importance=importance,
+        cap=cap,
     )
 
 

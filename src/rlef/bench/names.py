@@ -1,14 +1,4 @@
 """Names of measures, in the order in which they are taken; importing them needs no torch."""
 
-SANDBOX = (
-    "trivial",
-    "subprocess",
-    "bubblewrap",
-    "sort",
-    "cpu-limit",
-    "eight",
-    "growth",
-    "load",
-    "overhead",
-)
-TRAIN = ("phases", "compile", "trl", "memory", "vocabulary")
+SANDBOX = ("trivial", "cpu-limit", "eight", "growth", "load", "overhead")
+TRAIN = ("phases", "compile", "memory", "vocabulary")

@@ -1,10 +1,11 @@
 """A line of a benchmark's result, and the facts about the machine that belong beside it."""
 
 import math
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+
+from rlef.sandbox import usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ def machine_facts() -> dict[str, object]:
     """CPU model, cores that this process may use, kernel, Python."""
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "kernel": platform.release(),
         "python": platform.python_version(),
     }

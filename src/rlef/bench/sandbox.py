@@ -1,20 +1,11 @@
-"""How fast and how exact the judge is on this machine.
-
-Speeds are compared by turns in one run, the median of the ratios is the result: a machine that is
-slow, or busy with other things, slows both sides.
-"""
+"""How fast and how exact the judge is on this machine."""
 
 import os
-import shutil
 import statistics
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
-from rlef.bench import peers
 from rlef.bench.processes import (
     Footprint,
     busy_loops,
@@ -24,23 +15,16 @@ from rlef.bench.processes import (
     settled_footprint,
 )
 from rlef.bench.programs import (
-    SORT,
     KnownJob,
-    doubling_jobs,
-    doubling_tests,
     equal_jobs,
     mixed_jobs,
-    sorting_tests,
 )
-from rlef.bench.rows import Row, machine_facts, skipped
+from rlef.bench.rows import Row, machine_facts
 from rlef.bench.speed import TESTS_PER_PROGRAM, Setting, doubling_batch, judged_rate, warm_sandbox
 from rlef.problems import Test
-from rlef.sandbox import JudgeJob, Limits, Sandbox, Verdict
+from rlef.sandbox import JudgeJob, Limits, Sandbox, Verdict, usable_cores
 
 TESTS_PER_S = 1200.0
-TIMES_SUBPROCESS = 8.0
-TIMES_BUBBLEWRAP = 6.0
-OF_INTERPRETER_BOUND = 0.95
 CUT_S = (0.30, 0.32)
 RSS_GROWTH = 0.05
 _BUSY_LOOPS = 8
@@ -63,72 +47,14 @@ def trivial(setting: Setting) -> list[Row]:
             unit="tests/s",
             target=f"{TESTS_PER_S:,.0f} or more",
             met=rate >= TESTS_PER_S,
-            note=_spread(tens),
+            note=spread(tens),
         ),
         Row(
             name="trivial, 1 test per program",
             value=statistics.median(ones),
             unit="tests/s",
-            note=_spread(ones),
+            note=spread(ones),
         ),
-    ]
-
-
-def against_subprocess(setting: Setting) -> list[Row]:
-    """Trivial tests per second over those of a new interpreter for each test.
-
-    Where packages are installed, much of an interpreter's start is the search for them: a row
-    without a target leaves that out (``-I -S``).
-    """
-    plain, bare = [sys.executable], [sys.executable, "-I", "-S"]
-    name = "trivial, to subprocess"
-    return [
-        _ratio(setting, name, plain, target=TIMES_SUBPROCESS, note="python file, env={}"),
-        _ratio(setting, f"{name} with -I -S", bare, target=None, note="python -I -S file, env={}"),
-    ]
-
-
-def against_bubblewrap(setting: Setting) -> list[Row]:
-    """Trivial tests per second over those of bubblewrap around a new interpreter."""
-    name, target = "trivial, to bubblewrap", f"{TIMES_BUBBLEWRAP:g} or more"
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        return [skipped(name, "times", target, "bwrap is not installed")]
-    command = peers.bubblewrap_command(os.path.abspath(bwrap))
-    note = "bwrap --unshare-all --ro-bind / / python -I -S file"
-    try:
-        return [_ratio(setting, name, command, target=TIMES_BUBBLEWRAP, note=note)]
-    except peers.PeerError as error:
-        return [skipped(name, "times", target, str(error))]
-
-
-def sort(setting: Setting) -> list[Row]:
-    """Sorting 100,000 integers: tests per second over the interpreter-bound limit.
-
-    The limit is what the same program on the same inputs needs inside fresh interpreters that run
-    on all cores at once, without their start and end: see ``peers.interpreter_bound_rate``. What
-    the sandbox adds to that (forking, handing over input, comparing output) lowers the ratio.
-    """
-    cores = len(os.sched_getaffinity(0))
-    each = 2 if setting.quick else 6
-    tests = sorting_tests(seed=1, count=each, size=100_000)
-    ratios, limits = [], []
-    with warm_sandbox(setting.workers) as sandbox:
-        for turn in range(setting.repetitions):
-            sources = [f"{SORT}\n# {turn} {i}" for i in range(4 * setting.workers)]
-            rate = judged_rate(sandbox, [JudgeJob(source=s, tests=tuple(tests)) for s in sources])
-            limits.append(peers.interpreter_bound_rate(SORT, tests * len(sources), cores))
-            ratios.append(rate / limits[-1])
-    ratio = statistics.median(ratios)
-    return [
-        Row(
-            name="sort of 100,000, to interpreter-bound limit",
-            value=ratio,
-            unit="times",
-            target=f"{OF_INTERPRETER_BOUND:g} or more",
-            met=ratio >= OF_INTERPRETER_BOUND,
-            note=f"{_spread(ratios)}; the limit is {statistics.median(limits):.1f} tests/s",
-        )
     ]
 
 
@@ -243,7 +169,7 @@ def under_load(setting: Setting) -> list[Row]:
     jobs = mixed_jobs(300 if setting.quick else 2_000)
     with Sandbox(workers=setting.workers) as sandbox:
         alone = _verdicts(sandbox, jobs)
-    with busy_loops(len(os.sched_getaffinity(0))), Sandbox(workers=setting.workers) as sandbox:
+    with busy_loops(usable_cores()), Sandbox(workers=setting.workers) as sandbox:
         loaded = _verdicts(sandbox, jobs)
     different = sum(a != b for a, b in zip(alone, loaded, strict=True))
     right = [known.verdict for known in jobs]
@@ -277,7 +203,7 @@ def overhead(setting: Setting) -> list[Row]:
         judge, caller = cpu_seconds(pid) - judge, time.process_time() - caller
     tests = sum(len(report.tests) for report in reports)
     programs = sum(test.cpu_s for report in reports for test in report.tests)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return [
         Row(
             name="judge's CPU per trivial test",
@@ -296,9 +222,6 @@ def overhead(setting: Setting) -> list[Row]:
 
 MEASURES: dict[str, Callable[[Setting], list[Row]]] = {
     "trivial": trivial,
-    "subprocess": against_subprocess,
-    "bubblewrap": against_bubblewrap,
-    "sort": sort,
     "cpu-limit": cpu_limit,
     "eight": eight,
     "growth": growth,
@@ -333,33 +256,6 @@ def facts() -> dict[str, object]:
     return {**machine_facts(), "isolation": isolation.kind, "hot_path": isolation.hot_path}
 
 
-def _ratio(
-    setting: Setting, name: str, command: Sequence[str], *, target: float | None, note: str
-) -> Row:
-    """Trivial tests per second, 10 per program, over those of a command that gets a file."""
-    count = (10 if setting.quick else 25) * setting.workers
-    ratios, rates = [], []
-    with tempfile.TemporaryDirectory() as folder, warm_sandbox(setting.workers) as sandbox:
-        file = Path(folder, "solution.py")
-        file.write_text(doubling_jobs(first=0, programs=1, tests=1)[0].source, encoding="utf-8")
-        words = [*command, str(file)]
-        peers.rate_of_command(words, doubling_tests(0, setting.workers), setting.workers)
-        for turn in range(setting.repetitions):
-            rate = judged_rate(sandbox, doubling_batch(setting, turn, TESTS_PER_PROGRAM))
-            tests = doubling_tests(turn * count, count)
-            rates.append(peers.rate_of_command(words, tests, setting.workers))
-            ratios.append(rate / rates[-1])
-    ratio = statistics.median(ratios)
-    return Row(
-        name=name,
-        value=ratio,
-        unit="times",
-        target="" if target is None else f"{target:g} or more",
-        met=None if target is None else ratio >= target,
-        note=f"{_spread(ratios)}; {note}: {statistics.median(rates):.0f} tests/s",
-    )
-
-
 def _cuts(sandbox: Sandbox, word: str) -> list[float]:
     """CPU seconds of five endless loops, one at a time; NaN for one that was not cut."""
     cuts = []
@@ -390,6 +286,7 @@ def _unexpected(jobs: Sequence[KnownJob], verdicts: Sequence[Verdict]) -> int:
     return sum(known.verdict != got for known, got in zip(jobs, verdicts, strict=True))
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """The range of a measure's rounds, in a few digits."""
     form = ",.0f" if max(values) >= 100 else ".3g"
     return f"{min(values):{form}} to {max(values):{form}}"

@@ -1,7 +1,5 @@
-"""Where the time of a training step goes, what padding costs, and TRL beside it."""
+"""Where the time of a training step goes, and what padding costs."""
 
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -15,25 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import rlef
 from rlef.bench.rows import Row, machine_facts, skipped
 from rlef.config import dump_config, join_words, load_config
-from rlef.engines.load import load_model, model_path, resolve_device
-from rlef.environment import Prompts
-from rlef.environment.feedback import first_message
+from rlef.engines.load import load_model, resolve_device
 from rlef.learner.microbatch import micro_batches
-from rlef.learner.ppo import PPOLearner
-from rlef.problems import load_problems
-from rlef.rollout.records import rollout_from_json
+from rlef.learner.precision import autocast, resolve_precision
 from rlef.run import RunFolder
-from rlef.sandbox import Sandbox
 from rlef.train.loop import Trainer
+from rlef.train.parts import build_parts
 from rlef.train.recipe import TrainConfig
 
 USEFUL = 0.85
-TIMES_TRL = 1.5
 GROWTH = 0.05
-PER_PROBLEM = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +36,12 @@ class Setting:
         words: Settings on it.
         batches: Batches of rollouts, after one that warms up.
         steps: Optimizer steps over which memory must not grow.
-        trl: A Python with TRL; ``None``: TRL is left out.
     """
 
     recipe: str = "mini"
     words: tuple[str, ...] = ()
     batches: int = 5
     steps: int = 500
-    trl: Path | None = None
 
 
 class _Silent:
@@ -67,7 +56,7 @@ class _Silent:
 
 def phases(setting: Setting) -> list[Row]:
     """A step of the recipe as it is: seconds by phase, and tokens per second."""
-    lines, rollouts, config = _train(setting, [], setting.batches)
+    lines, rollouts, config = train_batches(setting, [], setting.batches)
     tokens = statistics.median(line["action_tokens"] for line in lines)
     whole = [line["rollout_s"] + line["update_s"] for line in lines]
     named = {
@@ -133,11 +122,11 @@ def memory(setting: Setting) -> list[Row]:
     words += ["rollout.turn_limit=2", "rollout.group=8"]
     config, run, folder = _open(setting, words, setting.steps // 4 + 1)
     sizes: list[float] = []
-    with folder, Sandbox(workers=2) as sandbox:
-        trainer = Trainer(config, run, _Silent(), sandbox)
-        while trainer.update < setting.steps:
+    with folder, build_parts(config, run, _Silent()) as parts:
+        trainer = Trainer(parts)
+        while parts.learner.version < setting.steps:
             trainer.train_on_one_batch()
-            if trainer.update * 5 >= setting.steps * (len(sizes) + 1):
+            if parts.learner.version * 5 >= setting.steps * (len(sizes) + 1):
                 sizes.append(_resident_mb())
     growth = max(sizes[1:]) / sizes[0] - 1
     return [
@@ -173,22 +162,24 @@ def vocabulary(_: Setting) -> list[Row]:
 _VOCABULARY = """
 import resource, torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from rlef.learner.models import action_logprobs
+from rlef.learner.models import Policy
 from rlef.rollout import RolloutBatch
 V, N = 150_000, 4096
 model = LlamaForCausalLM(LlamaConfig(vocab_size=V, hidden_size=32, intermediate_size=32,
     num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, tie_word_embeddings=True))
+policy = Policy(model)
 ids = torch.randint(0, V, (8, N // 8 + 1))
 turn_ids = torch.zeros_like(ids); turn_ids[:, 0] = -1
 none = torch.zeros((8, 0))
 batch = RolloutBatch(token_ids=ids, token_mask=ids >= 0, turn_ids=turn_ids,
-    logprobs=torch.zeros(ids.shape), prompt_ends=none.long(), turn_mask=none.bool(), rewards=none,
-    groups=torch.arange(8), solved=torch.ones(8, dtype=torch.bool))
+    behavior_logprobs=torch.zeros(ids.shape), prompt_ends=none.long(), turn_mask=none.bool(),
+    rewards=none, versions=none.long(), groups=torch.arange(8),
+    solved=torch.ones(8, dtype=torch.bool))
 few = batch.select(torch.tensor([0]))
-action_logprobs(model, few, with_entropy=True).logprobs.sum().backward()
+policy(few, with_entropy=True).logprobs.sum().backward()
 model.zero_grad()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-action_logprobs(model, batch, with_entropy=True).logprobs.sum().backward()
+policy(batch, with_entropy=True).logprobs.sum().backward()
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print((after - before) / 1024, N * V * 4 / 2**20)
 """
@@ -198,7 +189,7 @@ def compiled(setting: Setting) -> list[Row]:
     """What ``torch.compile`` would save of forward and backward passes, and what it costs first."""
     config = load_config(TrainConfig, setting.recipe, setting.words)
     model = load_model(config.model, resolve_device(config.device))
-    autocast = PPOLearner(model, config.learner, 0).autocast
+    precision = resolve_precision(config.learner.precision, model.device)
     vocabulary = int(model.config.get_text_config().vocab_size)
     lengths = (240, 200, 300, 150, 260)
     size = config.learner.micro_batch_tokens
@@ -208,7 +199,7 @@ def compiled(setting: Setting) -> list[Row]:
 
     def seconds(call: Callable[..., Any], ids: Tensor) -> float:
         started = time.perf_counter()
-        with autocast():
+        with autocast(precision, model.device):
             hidden = call(input_ids=ids, use_cache=False).last_hidden_state
             hidden.float().sum().backward()
         model.zero_grad()
@@ -229,82 +220,6 @@ def compiled(setting: Setting) -> list[Row]:
     return [Row(name=name, value=eager / ours, unit=unit, note=note)]
 
 
-def trl(setting: Setting) -> list[Row]:
-    """Single-turn GRPO, ours and TRL's: same model, prompts, batch, tokens and judge."""
-    name, unit = "single-turn GRPO, to TRL's GRPOTrainer", "times the tokens/s"
-    target = f"{TIMES_TRL:g} or more"
-    if setting.trl is None:
-        return [skipped(name, unit, target, "no Python with TRL was given: --trl PYTHON")]
-    words = ["learner.advantage=grpo", "learner.kl=loss_k3", "rollout.turn_limit=1"]
-    words += [f"rollout.per_problem={PER_PROBLEM}"]
-    lines, _, config = _train(setting, words, setting.batches)
-    ours = [line["action_tokens"] / (line["rollout_s"] + line["update_s"]) for line in lines]
-    try:
-        theirs = _trl_rates(setting, config)
-    except _PeerFailed as error:
-        return [skipped(name, unit, target, str(error))]
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    return [
-        Row(
-            name=name,
-            value=ratio,
-            unit=unit,
-            target=target,
-            met=ratio >= TIMES_TRL,
-            note=f"{statistics.median(ours):.0f} and {statistics.median(theirs):.0f} tokens/s, "
-            f"medians of {setting.batches} batches of {config.rollout.batch}",
-        )
-    ]
-
-
-class _PeerFailed(Exception):
-    """TRL did not run; one line says why."""
-
-
-def _trl_rates(setting: Setting, config: TrainConfig) -> list[float]:
-    """TRL's tokens per second, batch by batch, without the first one."""
-    assert setting.trl is not None
-    prompts = Prompts.load(config.rollout.prompts)
-    count = config.rollout.batch // PER_PROBLEM * (setting.batches + 1)
-    problems = load_problems(config.data.train)[:count]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "settings.json"
-        path.write_text(
-            json.dumps(
-                {
-                    "model": str(model_path(config.model)),
-                    "data": config.data.train,
-                    "prompts": [(p.name, first_message(p.public, prompts)) for p in problems],
-                    "batch": config.rollout.batch,
-                    "minibatch": config.learner.minibatch,
-                    "per_problem": PER_PROBLEM,
-                    "max_new_tokens": config.rollout.max_new_tokens,
-                    "batches": setting.batches + 1,
-                    "beta": config.learner.beta,
-                    "lr": config.learner.lr,
-                    "device": config.device,
-                    "threads": torch.get_num_threads(),
-                    "out": folder,
-                }
-            )
-        )
-        script = Path(__file__).with_name("trl_peer.py")
-        source = str(Path(rlef.__file__).parents[1])
-        done = subprocess.run(
-            [str(setting.trl), str(script), str(path)],
-            env={**os.environ, "PYTHONPATH": source},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise _PeerFailed(f"{setting.trl} failed: {last[:160]}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    rates = [n / s for n, s in zip(found["tokens"], found["seconds"], strict=True)]
-    return rates[1:]
-
-
 def _open(
     setting: Setting, words: Sequence[str], batches: int
 ) -> "tuple[TrainConfig, RunFolder, tempfile.TemporaryDirectory[str]]":
@@ -318,7 +233,7 @@ def _open(
     return config, RunFolder.create(Path(folder.name) / "run", dump_config(config)), folder
 
 
-def _train(
+def train_batches(
     setting: Setting, words: Sequence[str], batches: int
 ) -> tuple[list[dict[str, Any]], list[list[int]], TrainConfig]:
     """Trains on some batches after one that warms up.
@@ -327,14 +242,13 @@ def _train(
         Their metrics, the lengths of their rollouts, and the recipe.
     """
     config, run, folder = _open(setting, words, batches + 1)
-    with folder, Sandbox(workers=config.rollout.judge_workers) as sandbox:
-        trainer = Trainer(config, run, _Silent(), sandbox)
-        while trainer.update < config.updates:
-            trainer.train_on_one_batch()
-        lengths = []
-        for name in run.rollout_names()[1:]:
-            records = sorted(run.read_rollouts(name), key=lambda record: record["place"])
-            lengths.append([len(rollout_from_json(record).token_ids) for record in records])
+    with folder, build_parts(config, run, _Silent()) as parts:
+        trainer = Trainer(parts)
+        trainer.train_to_the_end()
+        lengths = [
+            [len(rollout.token_ids) for rollout in trainer.ledger.batch(number).rollouts]
+            for number in range(1, trainer.ledger.batches)
+        ]
         return run.read_metrics()[1:], lengths, config
 
 
@@ -348,7 +262,6 @@ def _resident_mb() -> float:
 MEASURES: dict[str, Callable[[Setting], list[Row]]] = {
     "phases": phases,
     "compile": compiled,
-    "trl": trl,
     "memory": memory,
     "vocabulary": vocabulary,
 }

@@ -1,7 +1,6 @@
 """``rlef bench``: how fast and how exact rlef is on this machine."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +20,7 @@ def _group() -> None:
     pass
 
 
-@app.command("sandbox", epilog="Example: rlef bench sandbox --quick --only trivial,sort")
+@app.command("sandbox", epilog="Example: rlef bench sandbox --quick --only trivial,growth")
 def sandbox(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller batches.")] = False,
@@ -35,8 +34,7 @@ def sandbox(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Only these (default: all) of trivial, subprocess, bubblewrap, sort, cpu-limit, "
-            "eight, growth, load, overhead.",
+            help="Only these (default: all) of trivial, cpu-limit, eight, growth, load, overhead.",
             show_default=False,
         ),
     ] = None,
@@ -62,23 +60,17 @@ def sandbox(
             }
         )
     else:
-        _print_table(rows, machine)
+        print_table(rows, machine)
     raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
 
 
-@app.command("train", epilog="Example: rlef bench train --trl ~/venvs/trl/bin/python")
+@app.command("train", epilog="Example: rlef bench train mini --only phases")
 def train(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
     ] = "mini",
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings on it.")
-    ] = None,
-    trl: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="A Python that has TRL, to compare with.", show_default=False
-        ),
     ] = None,
     batches: Annotated[
         int, typer.Option(min=1, metavar="N", help="Batches of rollouts to measure.")
@@ -91,7 +83,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="Only these (default: all) of phases, compile, trl, memory, vocabulary.",
+            help="Only these (default: all) of phases, compile, memory, vocabulary.",
             show_default=False,
         ),
     ] = None,
@@ -109,18 +101,15 @@ def train(
     recipe, words = recipe_and_words(recipe, overrides, default="mini")
     places = {key: source for key, _, source in sources(TrainConfig, recipe, words)}
     check_training(load_config(TrainConfig, recipe, words), places)
-    if trl is not None and not os.access(trl, os.X_OK):
-        raise typer.BadParameter(f"{trl} is no program; allowed: a Python that has TRL")
-
     from rlef.bench.train import Setting, facts, measure
 
-    setting = Setting(recipe=recipe, words=tuple(words), batches=batches, steps=steps, trl=trl)
+    setting = Setting(recipe=recipe, words=tuple(words), batches=batches, steps=steps)
     quiet_transformers()
     rows = _take(names, measure(names, setting))
     if as_json:
         print_json({"machine": facts(), "recipe": recipe, "rows": [asdict(row) for row in rows]})
     else:
-        _print_table(rows, facts())
+        print_table(rows, facts())
     raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
 
 
@@ -142,7 +131,8 @@ def _chosen(only: str | None, allowed: "Sequence[str]") -> list[str]:
     return [name for name in allowed if name in wanted]
 
 
-def _print_table(rows: "Sequence[Row]", machine: "Mapping[str, object]") -> None:
+def print_table(rows: "Sequence[Row]", machine: "Mapping[str, object]") -> None:
+    """Prints measures, the machine that they are of, and how many targets are met."""
     from rich.table import Table
     from rich.text import Text
 

@@ -133,8 +133,7 @@ def _check(
     places = {key: source for key, _, source in sources(type(config), recipe, words)}
     check_training(config, places)
     for part in todo:
-        if part.arm.repairs is None:  # those that repair need to know where policies lie: torch
-            arm_config(recipe, words, part, out)
+        arm_config(recipe, words, part)
 
 
 def _is_begun(out: Path) -> bool:

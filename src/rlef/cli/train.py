@@ -227,7 +227,7 @@ def _refuse_unfinished(run: "RunFolder", config: "TrainConfig") -> None:
 
     last = run.latest_checkpoint()
     is_trained = last is not None and last.update >= config.updates
-    has_begun = any(name.startswith("train-") for name in run.rollout_names())
+    has_begun = run.has_training_rollouts()
     if has_begun and not is_trained and config.learner.final_lr_share < 1:
         raise RunError(
             f"{run.path} is not at the end of its {config.updates} updates, towards which its step "

@@ -13,10 +13,12 @@ from rlef.engines.types import (
     Engine,
     EngineError,
     FinishReason,
+    Generate,
     Message,
     ModelError,
+    PolicyEngine,
     SamplingParams,
-    StreamingEngine,
+    Weights,
 )
 
 if TYPE_CHECKING:
@@ -31,13 +33,15 @@ __all__ = [
     "Engine",
     "EngineError",
     "FinishReason",
+    "Generate",
     "HFEngine",
     "Message",
     "ModelError",
     "OpenAIEngine",
+    "PolicyEngine",
     "SamplingParams",
-    "StreamingEngine",
     "VLLMEngine",
+    "Weights",
     "open_engine",
 ]
 _MODULES = {

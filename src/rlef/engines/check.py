@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from rlef.engines.fresh import gap_limit
 from rlef.engines.hf import HFEngine
 from rlef.engines.types import ModelError, SamplingParams
 
@@ -16,19 +17,6 @@ _PROMPT_LENGTHS, _ANSWER_TOKENS, _NEXT_LENGTHS = (3, 17, 8), 4, (9, 1, 4)
 _COARSE_LIMIT = 0.3
 """Nats; of a few random tokens in 16 bits, where a refusal must not come from rounding."""
 _CHECKED_TOKENS = max(_PROMPT_LENGTHS) + 2 * _ANSWER_TOKENS + max(_NEXT_LENGTHS)
-
-
-def gap_limit(*, float32: bool) -> float:
-    """Returns the mean gap of sampler and learner that rounding does not explain, nats per token.
-
-    In float32 rounding leaves 1e-8 (the mini model) to 1e-4 (55 families of random models). With a
-    learner in bfloat16 the mini model is at 4e-4, and single tokens at 0.03; larger models sum up
-    more rounding. Padding between the tokens of a window of 256 made it 0.08.
-
-    Args:
-        float32: Whether both compute in it.
-    """
-    return 1e-3 if float32 else 0.03
 
 
 def check_vocabulary(model: PreTrainedModel, chat: "ChatFormat", name: str) -> None:
@@ -96,7 +84,7 @@ def _gap(engine: HFEngine) -> float:
     engine.clear_cache()
     try:
         for lengths in (_NEXT_LENGTHS, (0, 0, 0)):
-            answers = engine.generate(rows, params, range(len(rows)))
+            answers = engine.generate_batch(rows, params, range(len(rows)))
             for row, found, answer, length in zip(rows, sampled, answers, lengths, strict=True):
                 found.update(enumerate(answer.logprobs, start=len(row)))
                 row += [*answer.token_ids, *rng.integers(count, size=length).tolist()]

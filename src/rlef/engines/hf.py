@@ -1,18 +1,27 @@
 """The engine on ``transformers`` models: batched sampling with a decode loop of our own.
 
+Episodes reach it in fixed groups: ``batcher.py``.
+
 B rows, S slots of the cache, V vocabulary.
 """
 
+import asyncio
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import cast
+from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 
+from rlef.engines.batcher import Batcher
+from rlef.engines.busy import BusyClock
 from rlef.engines.context import context_limit
+from rlef.engines.decode import DecodedBatch
 from rlef.engines.kv_cache import (
     CachedRows,
     Memory,
@@ -23,19 +32,23 @@ from rlef.engines.kv_cache import (
     new_cache,
     take_rows,
 )
-from rlef.engines.sampling import draw_tokens
-from rlef.engines.types import Completion, FinishReason, ModelError, SamplingParams, check_params
-
-_CHECK_EVERY = 4
-_BELOW_ONE = 1 - 1e-12
+from rlef.engines.types import (
+    Completion,
+    Generate,
+    ModelError,
+    SamplingParams,
+    Weights,
+    check_params,
+)
+from rlef.engines.weights import merged_tensors
 
 
 class HFEngine:
-    """Samples from a causal language model, on the model's own device.
+    """Samples from a causal language model, on the model's own device. A ``PolicyEngine``.
 
     Keys and values are remembered between calls: a prompt that begins with all tokens of a
     remembered row costs only its new tokens. The rows are those of the weights at that time, so
-    call ``clear_cache`` whenever the weights have changed.
+    ``load_weights`` drops them; where someone else has changed the weights, call ``clear_cache``.
 
     A model that cannot be padded (``can_pad``: with linear attention or a recurrent state, for
     instance) is run without memory, and only prompts of equal length are sampled together: exact,
@@ -46,7 +59,7 @@ class HFEngine:
             mode and is put back into its mode after each call.
         stop_token_ids: Ids that end an answer.
         max_context: Tokens of prompt and answer together; ``None``: see ``context_limit``.
-        max_batch: Rows that run at once.
+        max_batch: Rows that run at once; also the episodes of a group, which begin together.
         max_batch_tokens: Rows times (longest prompt + ``max_new_tokens``) that run at once.
         max_cached_tokens: Rows times slots that are remembered between calls; 0: none.
 
@@ -80,20 +93,82 @@ class HFEngine:
         self.model = model
         self.stop_token_ids = tuple(stop_token_ids)
         self.max_context = max_context
-        self.max_batch = max_batch
+        self.concurrency = max_batch
+        self.version = 0
         self.max_batch_tokens = max_batch_tokens
         self._memory = Memory(max_cached_tokens)
         check_cache(model.config)
         self._pads = can_pad(model.config)
         self._accepted = _accepted_words(model, padded=self._pads)
+        self._busy = BusyClock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
+        self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds so far in which it sampled."""
+        return self._busy.seconds
+
+    def seat(self) -> AbstractContextManager[Generate]:
+        """A seat in a group of ``max_batch`` episodes that sample together, see ``batcher.py``."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._batchers:
+            self._batchers[loop] = Batcher(self.generate_batch, self.concurrency, self._thread)
+        return self._batchers[loop].seat()
+
+    async def generate(
+        self, prompt: Sequence[int], params: SamplingParams, seed: int
+    ) -> Completion:
+        """Continues one prompt, in a group of its own: see ``generate_batch``."""
+        with self.seat() as generate:
+            return cast(Completion, await generate(prompt, params, seed))
+
+    def load_weights(self, weights: Weights) -> None:
+        """Samples from these weights from the next batch on; does not wait for the present one.
+
+        Raises:
+            ValueError: They are of another model.
+        """
+        new: dict[str, Tensor] = {}
+        if weights.model is not self.model:
+            new = {name: tensor.clone() for name, tensor in merged_tensors(weights.model)}
+            ours = self.model.state_dict()
+            for name, tensor in new.items():
+                if name not in ours or ours[name].shape != tensor.shape:
+                    raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
+        self._thread.submit(self._take, weights.version, new)
+
+    @torch.no_grad()
+    def _take(self, version: int, new: dict[str, Tensor]) -> None:
+        ours = self.model.state_dict()
+        for name, tensor in new.items():
+            ours[name].copy_(tensor)
+        self._memory.clear()
+        self.version = version
+
+    def sleep(self) -> None:
+        """Forgets all keys and values, once the present batch has been sampled."""
+        self._thread.submit(self._memory.clear).result()
+
+    def wake(self) -> None:
+        """Nothing is needed."""
 
     def clear_cache(self) -> None:
-        """Forgets all keys and values; needed whenever the weights have changed."""
+        """Forgets all keys and values; not while it samples."""
+        self._memory.clear()
+
+    def close(self) -> None:
+        """Ends the thread that samples, and forgets all keys and values."""
+        self._thread.shutdown()
         self._memory.clear()
 
     @torch.inference_mode()
-    def generate(
-        self, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int]
+    def generate_batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        seeds: Sequence[int],
+        abandoned: Callable[[], bool] = lambda: False,
     ) -> list[Completion]:
         """Continues each prompt; ``seeds[i]`` alone decides the random draws of prompt i.
 
@@ -101,8 +176,10 @@ class HFEngine:
             prompts: Token ids, each with at least one token and shorter than ``max_context``.
             params: How to sample.
             seeds: One per prompt, 0 or above.
+            abandoned: Asked before each token whether nobody waits for the answers any more.
 
         Raises:
+            SamplingStopped: Nobody does.
             ValueError: A prompt has no room for an answer, or an argument is out of range.
         """
         check_params(params)
@@ -120,8 +197,12 @@ class HFEngine:
         self.model.train(False)
         try:
             for part in self._parts(rows, params.max_new_tokens):
-                batch = _Batch(self, [rows[i] for i in part], params, [seeds[i] for i in part])
-                found.update((part[i], done) for i, done in batch.run().items())
+                with self._busy:
+                    batch = DecodedBatch(
+                        self, [rows[i] for i in part], params, [seeds[i] for i in part]
+                    )
+                    done = batch.run(abandoned)
+                found.update((part[i], completion) for i, completion in done.items())
         finally:
             self.model.train(was_training)
         return [found[i] for i in range(len(rows))]
@@ -131,7 +212,7 @@ class HFEngine:
         part: list[int] = []
         for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
             tokens = (len(part) + 1) * min(len(rows[i]) + max_new, self.max_context)
-            full = len(part) == self.max_batch or tokens > self.max_batch_tokens
+            full = len(part) == self.concurrency or tokens > self.max_batch_tokens
             uneven = part and not self._pads and len(rows[i]) > len(rows[part[0]])
             if part and (full or uneven):
                 yield part
@@ -213,104 +294,6 @@ class HFEngine:
         output = self.model(input_ids=ids, use_cache=True, **taken)
         logits: Tensor = output.logits[:, -1]
         return logits
-
-
-class _Batch:
-    """Rows that are decoded together; those that finish leave it."""
-
-    def __init__(
-        self,
-        engine: HFEngine,
-        rows: Sequence[tuple[int, ...]],
-        params: SamplingParams,
-        seeds: Sequence[int],
-    ) -> None:
-        self.engine = engine
-        self.params = params
-        self.cache, filled, self.logits = engine.prefill(rows)
-        device = self.logits.device
-        limits = [min(params.max_new_tokens, engine.max_context - len(row)) for row in rows]
-        steps = max(limits)
-        self.places = list(range(len(rows)))
-        self.prompts = list(rows)
-        self.slots = filled.shape[1]
-        self.filled = torch.cat([filled, filled.new_ones((len(rows), steps))], dim=1)
-        draws = np.stack([np.random.default_rng(seed).random(steps) for seed in seeds])
-        self.uniforms = torch.from_numpy(draws.clip(max=_BELOW_ONE)).to(device)
-        self.positions = torch.tensor([[len(row)] for row in rows], device=device)
-        self.limits = torch.tensor(limits, device=device)
-        self.stops = torch.tensor(engine.stop_token_ids, device=device)
-        self.tokens = torch.zeros((len(rows), steps), dtype=torch.int64, device=device)
-        self.logprobs = torch.zeros((len(rows), steps), device=device)
-        self.lengths = torch.zeros(len(rows), dtype=torch.int64, device=device)
-        self.finished = torch.zeros(len(rows), dtype=torch.bool, device=device)
-
-    def run(self) -> dict[int, Completion]:
-        """Decodes to the end; returns completions by place in the batch."""
-        done: dict[int, Completion] = {}
-        steps = self.tokens.shape[1]
-        for step in range(steps):
-            tokens, logprobs = draw_tokens(self.logits, self.uniforms[:, step], self.params)
-            self.tokens[:, step] = tokens
-            self.logprobs[:, step] = logprobs
-            self.lengths += ~self.finished
-            stopped = (tokens[:, None] == self.stops).any(1)
-            self.finished |= stopped | (self.lengths >= self.limits)
-            if step + 1 == steps:
-                break
-            if step % _CHECK_EVERY == 0:
-                count = int(self.finished.sum())
-                if count == len(self.places):
-                    break
-                if count > len(self.places) // 4:
-                    done.update(self._retire(self.finished.nonzero()[:, 0], fed=step))
-                    self._keep((~self.finished).nonzero()[:, 0])
-            self._feed(self.tokens[:, step : step + 1])
-        done.update(self._retire(None, fed=step))
-        return done
-
-    def _feed(self, tokens: Tensor) -> None:
-        self.slots += 1
-        self.logits = self.engine.forward(
-            tokens, self.filled[:, : self.slots], self.positions, self.cache
-        )
-        # rows that have finished run on until they leave: keep them inside the model's positions
-        self.positions = (self.positions + 1).clamp(max=self.engine.max_context - 1)
-
-    def _retire(self, rows: Tensor | None, fed: int) -> dict[int, Completion]:
-        """Returns the completions of some rows, or of all, and remembers their keys and values.
-
-        Args:
-            rows: Which; ``None``: all.
-            fed: How many of the sampled tokens are in the cache.
-        """
-        chosen = range(len(self.places)) if rows is None else rows.tolist()
-        tokens, logprobs = self.tokens.tolist(), self.logprobs.tolist()
-        lengths = self.lengths.tolist()
-        done: dict[int, Completion] = {}
-        held: list[tuple[int, ...]] = []
-        for row in chosen:
-            ids = tuple(tokens[row][: lengths[row]])
-            stop = ids[-1] in self.engine.stop_token_ids
-            done[self.places[row]] = Completion(
-                token_ids=ids,
-                logprobs=tuple(logprobs[row][: lengths[row]]),
-                finish=FinishReason.STOP if stop else FinishReason.LENGTH,
-            )
-            held.append(self.prompts[row] + ids[:fed])
-        filled = self.filled[:, : self.slots] if rows is None else self.filled[rows, : self.slots]
-        self.engine.remember(held, filled, self.cache, rows)
-        return done
-
-    def _keep(self, rows: Tensor) -> None:
-        """Drops all other rows."""
-        kept = rows.tolist()
-        self.places = [self.places[row] for row in kept]
-        self.prompts = [self.prompts[row] for row in kept]
-        keep_rows(self.cache, rows)
-        for name in ("filled", "uniforms", "positions", "limits", "tokens", "logprobs"):
-            setattr(self, name, getattr(self, name)[rows])
-        self.lengths, self.finished = self.lengths[rows], self.finished[rows]
 
 
 def _accepted_words(model: PreTrainedModel, *, padded: bool) -> tuple[str, ...]:

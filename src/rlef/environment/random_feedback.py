@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from rlef.environment.feedback import FeedbackOptions, write_feedback
@@ -50,7 +50,7 @@ class RandomFeedbackPool:
         Raises:
             ValueError: Fewer than two problems, or two of one name.
         """
-        options = replace(options, kind="full")
+        options = options.of_kind("full")
         names = [problem.name for problem in problems]
         if len(set(names)) < max(2, len(names)):
             raise ValueError("random feedback needs two or more problems of different names")

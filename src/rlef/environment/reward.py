@@ -1,14 +1,14 @@
 """Outcomes to rewards, one per turn; the KL penalty is the learner's."""
 
-from dataclasses import dataclass
 from itertools import pairwise
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
 from rlef.sandbox import Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardConfig:
+class RewardConfig(BaseModel):
     """Rewards of turns; the defaults are RLEF's (section 2.2).
 
     With a turn limit of 1 there is no turn before the last, and so no ``invalid``, as in RLEF's
@@ -17,6 +17,8 @@ class RewardConfig:
     Raises:
         ValueError: A number is out of range.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     solved: float = 1.0
     """Last turn; the last program passes all tests."""
@@ -27,19 +29,13 @@ class RewardConfig:
     graded: bool = False
     """The last turn gets what lies between ``failed`` and ``solved`` by the share of all tests
     that its program passes, as in CodeRL (arXiv 2207.01780) and its successors."""
-    discount: float = 1.0
+    discount: float = Field(1.0, ge=0, le=1)
     """What exceeds ``failed`` is multiplied by this for every turn before the last: solved early
     is better than solved late, and either better than failed."""
-    potential: float = 0.0
+    potential: float = Field(0.0, ge=0)
     """Weight of the change from turn to turn in the share of public tests passed (potential-based
     shaping, Ng et al. 1999: F = Phi(s') - Phi(s), gamma 1). Its sum over an episode telescopes to
     the last program's share; so it grades failures, and credits the turn that made progress."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.discount <= 1:
-            raise ValueError(f"discount is {self.discount}; allowed: 0 to 1")
-        if self.potential < 0:
-            raise ValueError(f"potential is {self.potential}; allowed: 0 or more")
 
 
 _RLEF = RewardConfig()

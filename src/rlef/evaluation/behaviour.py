@@ -155,6 +155,6 @@ def _fixed(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str, Fixed
 
 
 def _mean_tokens(turns: Sequence[TurnRecord]) -> float:
-    counts: list[int | None] = [getattr(turn, "completion_tokens", None) for turn in turns]
+    counts = [turn.completion_tokens for turn in turns]
     known = [count for count in counts if count is not None]
     return mean(known if len(known) == len(counts) else [])

@@ -161,8 +161,7 @@ def _counted(records: Iterable[EpisodeRecord]) -> list[EpisodeRecord]:
 
 
 def _tokens(turn: TurnRecord) -> tuple[int, int] | None:
-    prompt: int | None = getattr(turn, "prompt_tokens", None)
-    completion: int | None = getattr(turn, "completion_tokens", None)
+    prompt, completion = turn.prompt_tokens, turn.completion_tokens
     return None if prompt is None or completion is None else (prompt, completion)
 
 

@@ -9,17 +9,18 @@ from typing import Any
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation.progress import Progress, Tally
 from rlef.problems import Problem
-from rlef.rollout import EpisodeRequest, RolloutWorker, derive_seed
+from rlef.rollout import EpisodeRequest, Rollouts, derive_seed
 from rlef.rollout.records import episode_from_json, episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox.checkers import make_checker, make_json_checker
 from rlef.sandbox.testlib import TESTLIB
 
 _HASH_CHARS = 16
+_WAIT_S = 1.0
 
 
 def run_episodes(
-    worker: RolloutWorker,
+    rollouts: Rollouts,
     problems: Sequence[Problem],
     samples: int,
     seed: int,
@@ -47,10 +48,9 @@ def run_episodes(
         for place in range(len(problems))
         if (place, sample) not in found
     ]
-    requests = [
-        EpisodeRequest(problem=problems[place], seed=derive_seed(seed, "eval", place, sample))
-        for place, sample in keys
-    ]
+    for index, (place, sample) in enumerate(keys):
+        own = derive_seed(seed, "eval", place, sample)
+        rollouts.submit(index, EpisodeRequest(problem=problems[place], seed=own))
     tally = Tally(name, len(problems) * samples)
 
     def outcomes(ended: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bool | None]]:
@@ -61,7 +61,10 @@ def run_episodes(
     tally.add(outcomes(found), new=False)
     show(tally.progress())
     started, session = time.perf_counter(), f"{time.time():.3f}"
-    for ended in worker.stream(requests):
+    left = len(keys)
+    while left:
+        ended = rollouts.finished(_WAIT_S)
+        left -= len(ended)
         entries = []
         for i, rollout in ended:
             place, sample = keys[i]
@@ -71,6 +74,8 @@ def run_episodes(
             of["wall_s"] = round(time.perf_counter() - started, 3)
             entries.append({**episode_to_json(rollout.record), **of})
             found[keys[i]] = rollout.record
+        if not ended:
+            continue
         run.append_rollouts(name, entries)
         tally.add(outcomes(keys[i] for i, _ in ended))
         show(tally.progress())

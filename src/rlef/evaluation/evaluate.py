@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from rlef.engines import SamplingParams
 from rlef.engines.open import open_engine
-from rlef.environment import FeedbackOptions, Prompts, RewardConfig, StopReason
+from rlef.environment import Prompts, StopReason
 from rlef.evaluation.episodes import run_episodes, total_wall_s, with_public_tests
 from rlef.evaluation.progress import Progress
 from rlef.evaluation.results import write_results
 from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem
-from rlef.rollout import RolloutWorker
+from rlef.rollout import EpisodeSettings, LocalRollouts
 from rlef.run import RunFolder
-from rlef.sandbox import Limits, Sandbox, usable_cores
+from rlef.sandbox import Sandbox, usable_cores
 from rlef.stored import EPISODES
 
 
@@ -89,21 +89,17 @@ def evaluate(
         seed=seed,
     )
     try:
-        with Sandbox(workers=usable_cores()) as sandbox:
-            worker = RolloutWorker(
-                engine=opened,
-                chat=chat,
-                sandbox=sandbox,
-                sampling=sampling,
-                max_turns=turn_limit,
-                max_context=opened.max_context,
-                prompts=prompts,
-                feedback=FeedbackOptions(),
-                rewards=RewardConfig(),
-                limits=Limits(),
-                group_size=engine.concurrency,
-            )
-            records = run_episodes(worker, usable, samples, seed, run, EPISODES, show)
+        settings = EpisodeSettings(
+            sampling=sampling,
+            max_turns=turn_limit,
+            max_context=opened.max_context,
+            prompts=prompts,
+        )
+        with (
+            Sandbox(workers=usable_cores()) as sandbox,
+            LocalRollouts(opened, chat, sandbox, settings) as rollouts,
+        ):
+            records = run_episodes(rollouts, usable, samples, seed, run, EPISODES, show)
         full = sum(record.stop is StopReason.CONTEXT_LIMIT for record in records)
         if full:
             say(
@@ -111,9 +107,7 @@ def evaluate(
                 f"{opened.max_context or 'the context'} tokens"
             )
     finally:
-        close = getattr(opened, "close", None)
-        if close is not None:
-            close()
+        opened.close()
     return write_results(
         run,
         records,

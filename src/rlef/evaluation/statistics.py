@@ -202,14 +202,9 @@ def is_known(record: EpisodeRecord, turns: int) -> bool:
     """Whether it is known how the episode would have ended with so many turns at most.
 
     It is not where a blind episode went on: its programs before the last were judged on the public
-    tests only. Files from before episodes said that they are blind show it where one went on after
-    its public tests had passed.
+    tests only.
     """
-    if len(record.turns) <= turns:
-        return True
-    verdicts = record.turns[turns - 1].public_verdicts
-    went_on = bool(verdicts) and all(verdict is Verdict.AC for verdict in verdicts)
-    return not (record.blind or went_on)
+    return len(record.turns) <= turns or not record.blind
 
 
 def repairs_by_problem(

@@ -1,1 +1,1 @@
-"""Policy, critic and reference, and the update that trains them. Start at ``ppo.py``."""
+"""Policy, critic and reference, and the update that trains them. Start at ``update.py``."""

@@ -4,141 +4,171 @@ vLLM and others read every ``*.safetensors`` of a model's folder, so nothing els
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
+from rlef.engines.weights import merged_tensors
 from rlef.learner.config import SaveDtype
-from rlef.learner.lora import adapter_state, load_adapter_state, merged
+from rlef.learner.lora import adapter_state
 from rlef.learner.models import Critic
-from rlef.learner.ppo import PPOLearner
+from rlef.learner.precision import Precision
 
 STATE_FOLDER = "learner"
 """In a checkpoint: all that a run goes on from beside the model."""
 _ADAPTERS, _EXACT = "policy-lora.safetensors", "policy-float32.safetensors"
 _CRITIC, _STATE = "critic.safetensors", "learner.json"
-_POLICY_OPTIMIZER, _CRITIC_OPTIMIZER = "policy-adamw.safetensors", "critic-adamw.safetensors"
 
 
-def save_learner(
-    learner: PPOLearner, tokenizer: Any, folder: Path, dtype: SaveDtype = "float32"
+def save_state(
+    folder: Path,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    critic: Critic | None,
+    *,
+    version: int,
+    precision: Precision,
 ) -> None:
-    """Writes what a run needs to go on; the folder is also a model that anything loads.
+    """Writes what a run needs to go on beside the policy, into a folder of ``save_policy``.
 
     The reference is not written: it is the model that the run began with. So is what adapters
     stand on.
-
-    Args:
-        learner: What to write.
-        tokenizer: Of its policy.
-        folder: Where to; made if it is not there.
-        dtype: Of the model; what the run goes on from is float32 whatever it says.
     """
-    save_policy(learner.policy, tokenizer, folder, dtype)
     inner = folder / STATE_FOLDER
     inner.mkdir(exist_ok=True)
-    save_file(_optimizer_tensors(learner.policy_optimizer), inner / _POLICY_OPTIMIZER)
-    if learner.critic is not None and learner.critic_optimizer is not None:
-        save_file(_critic_state(learner.critic), inner / _CRITIC)
-        save_file(_optimizer_tensors(learner.critic_optimizer), inner / _CRITIC_OPTIMIZER)
-    state = {"updates": learner.updates, "precision": learner.precision}
-    (inner / _STATE).write_text(json.dumps(state), encoding="utf-8")
+    for name, optimizer in optimizers.items():
+        save_file(_optimizer_tensors(optimizer), inner / f"{name}-adamw.safetensors")
+    if critic is not None:
+        save_file(_contiguous(_trained(critic)), inner / _CRITIC)
+    state = _State(version=version, precision=precision)
+    (inner / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
 
 
-def restore_learner(learner: PPOLearner, folder: Path) -> None:
-    """Brings a new learner of the same model and settings to the state of ``save_learner``.
+def restore_state(
+    folder: Path, optimizers: Mapping[str, torch.optim.Optimizer], critic: Critic | None
+) -> int:
+    """Takes over what ``save_state`` wrote; returns the version.
 
     Raises:
-        OSError, ValueError, KeyError, RuntimeError: The folder does not hold such a state.
+        OSError, ValueError, KeyError, RuntimeError, SafetensorError: The folder does not hold such
+            a state.
     """
-    restore_policy(learner.policy, folder)
-    inner = _inner(folder)
-    _restore_optimizer(learner.policy_optimizer, load_file(inner / _POLICY_OPTIMIZER))
-    if learner.critic is not None and learner.critic_optimizer is not None:
-        _restore_critic(learner.critic, load_file(inner / _CRITIC))
-        _restore_optimizer(learner.critic_optimizer, load_file(inner / _CRITIC_OPTIMIZER))
-    updates = _read_state(folder)["updates"]
-    if type(updates) is not int:
-        raise ValueError(f"{_STATE}: updates is {updates!r}")
-    learner.updates = updates
+    inner = folder / STATE_FOLDER
+    for name, optimizer in optimizers.items():
+        _restore_optimizer(optimizer, load_file(inner / f"{name}-adamw.safetensors"))
+    if critic is not None:
+        _read_into(_trained(critic), [inner / _CRITIC])
+    return _read_state(folder).version
 
 
-def saved_precision(folder: Path) -> str | None:
-    """Returns what ``precision`` came to where a checkpoint was written; ``None``: not told.
+def saved_precision(folder: Path) -> Precision:
+    """Returns what ``precision`` came to where a checkpoint was written.
 
     Raises:
         OSError, ValueError: The folder holds no state of a learner.
     """
-    precision = _read_state(folder).get("precision")
-    return precision if precision in ("float32", "bfloat16") else None
+    return _read_state(folder).precision
 
 
 def save_policy(
-    policy: PreTrainedModel, tokenizer: Any, folder: Path, dtype: SaveDtype = "float32"
+    model: PreTrainedModel, tokenizer: Any, folder: Path, dtype: SaveDtype = "float32"
 ) -> None:
     """Writes a model that anything of ``transformers`` loads, adapters added to its weights.
 
-    What the sum or ``dtype`` rounds stands in a folder beside it as well, in float32: the adapters
-    where there are some, else the weights.
+    What that rounds or renames stands in a folder beside it as well, in float32: the adapters where
+    there are some, else the weights.
     """
-    plain = merged(policy)
-    plain.save_pretrained(folder, state_dict=_rounded(plain) if dtype == "bfloat16" else None)
+    model.save_pretrained(folder, state_dict=_plain(model, dtype))
     tokenizer.save_pretrained(folder)
-    exact, name = adapter_state(policy), _ADAPTERS
     if dtype == "bfloat16":
         _name_dtype(folder / "config.json", dtype)
-        if not exact:
-            exact, name = dict(policy.named_parameters()), _EXACT
+    exact, name = adapter_state(model), _ADAPTERS
+    if not exact and not _holds(folder, model.state_dict()):
+        exact, name = dict(model.named_parameters()), _EXACT
     if exact:
         (folder / STATE_FOLDER).mkdir(exist_ok=True)
         save_file(_contiguous(exact), folder / STATE_FOLDER / name)
 
 
-def restore_policy(policy: PreTrainedModel, folder: Path) -> None:
+def restore_policy(model: PreTrainedModel, folder: Path) -> None:
     """Takes over the weights that ``save_policy`` wrote of a model with the same adapters or none.
 
+    Tensor by tensor: there is no second model in memory.
+
     Raises:
-        OSError, ValueError, KeyError, RuntimeError: The folder does not hold such weights.
+        OSError, ValueError, SafetensorError: The folder does not hold such weights.
     """
-    inner = _inner(folder)
-    if adapter_state(policy):
-        load_adapter_state(policy, load_file(inner / _ADAPTERS))
-        return
-    if (inner / _EXACT).is_file():
-        exact, ours = load_file(inner / _EXACT), dict(policy.named_parameters())
-        if exact.keys() != ours.keys():
-            raise ValueError(f"{_EXACT}: {len(exact)} tensors, not the {len(ours)} of this model")
-        policy.load_state_dict(exact, strict=False)
-        return
-    saved = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    policy.load_state_dict(saved.state_dict())
-
-
-def _inner(folder: Path) -> Path:
-    """Where the learner's own files are: runs of rlef 0.1 have them beside the model's."""
     inner = folder / STATE_FOLDER
-    return inner if inner.is_dir() else folder
+    if adapters := adapter_state(model):
+        _read_into(adapters, [inner / _ADAPTERS])
+    elif (inner / _EXACT).is_file():
+        _read_into(dict(model.named_parameters()), [inner / _EXACT])
+    else:
+        _read_into(model.state_dict(), sorted(folder.glob("*.safetensors")))
 
 
-def _read_state(folder: Path) -> dict[str, Any]:
-    state = json.loads((_inner(folder) / _STATE).read_text(encoding="utf-8"))
-    if not isinstance(state, dict) or "updates" not in state:
-        raise ValueError(f"{_STATE} says nothing of updates")
-    return state
+@torch.no_grad()
+def _read_into(ours: Mapping[str, Tensor], files: Iterable[Path]) -> None:
+    """Copies tensors of files into those of the same names; every one of ours must be there.
+
+    Of a tensor with two names, one is enough.
+    """
+    missing = {tensor.data_ptr() for tensor in ours.values()}
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  # it is no mapping
+                if name not in ours:
+                    raise ValueError(f"{file.name}: {name} is no tensor of this model")
+                theirs = tensors.get_tensor(name)
+                if theirs.shape != ours[name].shape:
+                    sizes = f"{tuple(theirs.shape)}, not {tuple(ours[name].shape)}"
+                    raise ValueError(f"{file.name}: size mismatch of {name}: {sizes}")
+                ours[name].copy_(theirs)
+                missing.discard(ours[name].data_ptr())
+    if missing:
+        raise ValueError(f"{len(missing)} of {len(ours)} tensors of this model are not there")
 
 
-def _rounded(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The model's tensors with weights in bfloat16; what was one tensor under two names stays so.
+def _holds(folder: Path, ours: Mapping[str, Tensor]) -> bool:
+    """Whether a model's files hold its tensors as they are, and not rounded, renamed or split."""
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                theirs = tensors.get_slice(name)
+                if name not in ours or theirs.get_shape() != list(ours[name].shape):
+                    return False
+                if ours[name].ndim and not torch.equal(theirs[:1], ours[name][:1].cpu()):
+                    return False
+    return True
+
+
+class _State(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    version: int
+    precision: Precision
+
+
+def _read_state(folder: Path) -> _State:
+    return _State.model_validate_json((folder / STATE_FOLDER / _STATE).read_bytes())
+
+
+def _plain(model: PreTrainedModel, dtype: SaveDtype) -> dict[str, Tensor]:
+    """A model's tensors with adapters added up and weights in ``dtype``.
 
     Buffers stay as they are: some models read theirs in float32.
     """
-    rounded = {id(p): p.detach().to(torch.bfloat16) for p in model.parameters()}
-    state = model.state_dict(keep_vars=True)
-    return {name: rounded.get(id(tensor), tensor.detach()) for name, tensor in state.items()}
+    weights = {name.replace(".base_layer", "") for name, _ in model.named_parameters()}
+    tensors = dict(merged_tensors(model))
+    if dtype == "float32":
+        return tensors
+    return {n: x.to(torch.bfloat16) if n in weights else x for n, x in tensors.items()}
 
 
 def _name_dtype(config: Path, dtype: str) -> None:
@@ -146,21 +176,13 @@ def _name_dtype(config: Path, dtype: str) -> None:
     config.write_text(json.dumps(values | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")
 
 
-def _critic_state(critic: Critic) -> dict[str, Tensor]:
-    """All of it, or head and adapters where these are what is trained."""
-    adapters = adapter_state(critic)
-    if not adapters:
-        return _contiguous(critic.state_dict())
-    return _contiguous({**adapters, **critic.head.state_dict(prefix="head.")})
-
-
-def _restore_critic(critic: Critic, state: dict[str, Tensor]) -> None:
-    if not adapter_state(critic):
-        critic.load_state_dict(state)
-        return
-    head = {name: state.pop(f"head.{name}") for name in ("weight", "bias")}
-    critic.head.load_state_dict(head)
-    load_adapter_state(critic, state)
+def _trained(critic: nn.Module) -> dict[str, Tensor]:
+    """All of a critic, or head and adapters where these are what is trained."""
+    state = critic.state_dict()
+    if not (adapters := adapter_state(critic)):
+        return state
+    head = {name: tensor for name, tensor in state.items() if name.startswith("head.")}
+    return {**adapters, **head}
 
 
 def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:

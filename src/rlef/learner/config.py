@@ -6,10 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
-Advantage = Literal["turn_critic", "token_critic", "grpo", "dr_grpo", "rloo", "reinforce++", "sft"]
-KLPlace = Literal[
-    "reward_turn_mean", "reward_turn_sum", "reward_token", "loss_k1", "loss_k2", "loss_k3", "none"
-]
+Advantage = Literal["turn_critic", "token_critic", "grpo", "dr_grpo", "rloo", "reinforce++"]
+KLPlace = Literal["reward_turn_mean", "reward_token", "loss_k2", "loss_k3", "none"]
 SaveDtype = Literal["float32", "bfloat16"]
 """Of the model in a checkpoint."""
 
@@ -37,25 +35,26 @@ class LearnerConfig(BaseModel):
     advantage: Advantage = "turn_critic"
     """With a critic per turn (the paper's) or per token (its ablation); or without one: compared
     with the other samples of the problem (``grpo``, ``dr_grpo``, ``rloo``; these need
-    ``rollout.per_problem``) or with the whole batch (``reinforce++``). ``sft`` is none at all: the
-    last answers of solved rollouts are imitated (rejection sampling, again with every batch)."""
+    ``rollout.per_problem``) or with the whole batch (``reinforce++``)."""
     kl: KLPlace = "reward_turn_mean"
-    """Where the KL penalty goes: into the reward of a turn as mean (the paper's) or sum over its
-    tokens, into the reward of each token, or into the loss by an estimator. ``none``: no penalty,
+    """Where the KL penalty goes: into the reward of a turn as the mean over its tokens (the
+    paper's), into the reward of each token, or into the loss by an estimator. ``none``: no penalty,
     and no pass of the reference."""
     beta: float = Field(0.05, ge=0)
     """Weight of the KL penalty."""
     ratio: Literal["token", "turn"] = "token"
     """Of what the clipped policy ratio is: of tokens (the paper's), or the product over a turn."""
-    importance: Literal["token", "turn", "none"] = "token"
-    """Truncated importance weight for stale rollouts: of each token (the paper's), of the whole
-    turn, or none."""
+    importance: Literal["whole", "decoupled", "none"] = "whole"
+    """How stale rollouts are corrected for: by a truncated weight π/π_b within the clipped ratio
+    (``whole``, the paper's), by one of π_old/π_b outside it (``decoupled``), or not at all."""
+    importance_cap: float = Field(2.0, ge=1)
+    """Where the weight of ``decoupled`` is truncated; that of ``whole`` is at 1."""
     gamma: float = Field(1.0, ge=0, le=1)
     lam: float = Field(1.0, ge=0, le=1)
     """Of generalised advantage estimation; like ``gamma`` per turn or per token, as the critic."""
     clip: float = Field(0.2, gt=0, lt=1)
     value_clip: float = Field(0.2, gt=0)
-    normalize: Literal["turns", "tokens", "none"] = "turns"
+    normalize: Literal["turns", "tokens"] = "turns"
     """Over what advantages are whitened (open): turns of the batch, each once or weighted by its
     tokens. Advantages of groups (``grpo``, ``dr_grpo``, ``rloo``) are left as they are."""
     entropy_bonus: float = Field(0.0, ge=0)
@@ -92,11 +91,6 @@ class LearnerConfig(BaseModel):
     """Less memory, about a third more time."""
 
     @property
-    def imitates(self) -> bool:
-        """Whether solved rollouts are imitated instead of reinforced."""
-        return self.advantage == "sft"
-
-    @property
     def has_critic(self) -> bool:
         """Whether a value network is trained."""
         return self.advantage in ("turn_critic", "token_critic")
@@ -107,31 +101,26 @@ class LearnerConfig(BaseModel):
         return self.advantage in ("grpo", "dr_grpo", "rloo")
 
     @property
+    def values_per_token(self) -> bool:
+        """Whether the critic values tokens rather than turns."""
+        return self.advantage == "token_critic"
+
+    @property
     def per_token(self) -> bool:
         """Whether rewards and advantages are those of tokens rather than of turns."""
-        return self.advantage == "token_critic" or self.kl == "reward_token"
+        return self.values_per_token or self.kl == "reward_token"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.kl == "reward_token" and self.advantage not in ("token_critic", "reinforce++"):
             raise ValueError(
                 f"kl is reward_token, but advantage {self.advantage} knows no rewards of tokens; "
-                "allowed: kl=reward_turn_sum, or advantage token_critic or reinforce++"
+                "allowed: kl=reward_turn_mean, or advantage token_critic or reinforce++"
             )
         if self.ratio == "turn" and self.per_token:
             raise ValueError(
                 f"ratio is turn, but advantage {self.advantage} with kl {self.kl} gives each token "
                 "its own; allowed: ratio=token, or one advantage per turn"
-            )
-        if self.imitates and self.kl.startswith("reward"):
-            raise ValueError(
-                f"kl is {self.kl}, but advantage sft knows no rewards; "
-                "allowed: kl=none, or a KL penalty in the loss"
-            )
-        if self.advantage == "reinforce++" and self.normalize == "none":
-            raise ValueError(
-                "normalize is none, but reinforce++ is normalised over the batch; "
-                "allowed: turns, tokens"
             )
         if not self.has_critic:
             for key, value, neutral in (

@@ -75,49 +75,17 @@ def _left_alone(model: nn.Module) -> list[str]:
 @contextmanager
 def adapters_off(model: nn.Module) -> Iterator[None]:
     """Within it, the model is what it was before it got adapters."""
-    layers = _adapted_layers(model)
-    for _, layer in layers:
+    # By attribute: to import peft takes seconds, and most models have no adapters.
+    layers: list[Any] = [layer for layer in model.modules() if hasattr(layer, "lora_A")]
+    for layer in layers:
         layer.enable_adapters(False)
     try:
         yield
     finally:
-        for _, layer in layers:
+        for layer in layers:
             layer.enable_adapters(True)
 
 
 def adapter_state(module: nn.Module) -> dict[str, Tensor]:
     """Returns the adapters' tensors by name."""
     return {name: tensor for name, tensor in module.state_dict().items() if _MARK in name}
-
-
-def load_adapter_state(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Takes over what ``adapter_state`` gave.
-
-    Raises:
-        ValueError: It is of other adapters.
-    """
-    ours = adapter_state(module)
-    if ours.keys() != state.keys():
-        raise ValueError(f"adapters: {len(state)} tensors, not the {len(ours)} of this model")
-    module.load_state_dict(state, strict=False)
-
-
-def merged(model: PreTrainedModel) -> PreTrainedModel:
-    """Returns a copy of a model with its adapters added to its weights: a model without adapters.
-
-    A model that has none is returned itself.
-    """
-    if not _adapted_layers(model):
-        return model
-    plain = copy.deepcopy(model)
-    # Innermost first: fused experts have an adapter around another one.
-    for name, layer in reversed(_adapted_layers(plain)):
-        layer.merge()
-        parent, _, own = name.rpartition(".")
-        setattr(plain.get_submodule(parent), own, layer.get_base_layer())
-    return plain.requires_grad_(True)
-
-
-def _adapted_layers(model: nn.Module) -> list[tuple[str, Any]]:
-    # By attribute: to import peft takes seconds, and most models have no adapters.
-    return [(name, layer) for name, layer in model.named_modules() if hasattr(layer, "lora_A")]

@@ -1,23 +1,24 @@
-"""Policy and critic: what is read from a language model's hidden states, and where.
+"""Policy, critic and reference: modules whose ``forward`` is the whole pass over a batch.
 
-Shapes: B rollouts, L tokens, U turns, H hidden size, V vocabulary, N action tokens of a batch.
+Shapes: B rollouts, L tokens, U turns, H hidden size, N action tokens of a batch.
 """
 
-from collections.abc import Callable
+import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import PreTrainedModel
 
 from rlef.algorithms import token_entropy
-from rlef.rollout import RolloutBatch
+from rlef.learner.config import LearnerConfig
+from rlef.learner.head import OutputHead, body, check_output_head
+from rlef.learner.lora import adapters_off, add_adapters, frozen_twin
+from rlef.learner.precision import checkpoint_activations
+from rlef.rollout import RolloutBatch, derive_seed
 
-_FLOAT32_ATTENTION = "rlef_float32_sdpa"
 _MAX_LOGITS = 2**25
 """Logits that exist at once; beyond, they are computed in chunks and again in the backward pass."""
 
@@ -32,50 +33,56 @@ class ActionLogprobs(NamedTuple):
     all 0 unless it was asked for."""
 
 
-def action_logprobs(
-    model: PreTrainedModel,
-    batch: RolloutBatch,
-    temperature: float = 1.0,
-    *,
-    with_entropy: bool = False,
-) -> ActionLogprobs:
-    """Returns log-probabilities and entropies of a batch's action tokens.
-
-    Logits exist for action tokens only, and for at most a few thousand of them at once.
+class Policy(nn.Module):
+    """A language model as a policy: log-probabilities of what was sampled.
 
     Args:
         model: A causal language model whose logits are what ``OutputHead`` makes of its last
-            hidden states (``check_output_head`` makes sure).
-        batch: The rollouts, on the model's device.
-        temperature: What sampling divided the logits by.
-        with_entropy: Also compute entropies, which costs about as much as the logits.
+            hidden states (``check_output_head`` makes sure). It is not copied.
+        temperature: What sampling divides the logits by.
     """
-    hidden = last_hidden_states(model, batch)
-    is_action = batch.action_mask
-    rows, columns = is_action.nonzero(as_tuple=True)
-    states = hidden[rows, columns - 1]  # (N, H): the state before a token predicts it
-    tokens = batch.token_ids[rows, columns]
-    head = OutputHead.of(model)
-    size = max(1, _MAX_LOGITS // head.vocabulary)
-    parts = []
-    for start in range(0, len(tokens), size):
-        piece = slice(start, start + size)
-        part = (states[piece], tokens[piece], head, temperature, with_entropy)
-        if len(tokens) > size and torch.is_grad_enabled():
-            parts.append(checkpoint(_token_logprobs, *part, use_reentrant=False))
-        else:
-            parts.append(_token_logprobs(*part))
-    logprobs = hidden.new_zeros(is_action.shape, dtype=torch.float32)
-    entropy = torch.zeros_like(logprobs)
-    if parts:
-        flat_logprobs, flat_entropy = (torch.cat(column) for column in zip(*parts, strict=True))
-        logprobs = logprobs.index_put((rows, columns), flat_logprobs)
-        entropy = entropy.index_put((rows, columns), flat_entropy)
-    return ActionLogprobs(logprobs, entropy)
+
+    def __init__(self, model: PreTrainedModel, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, batch: RolloutBatch, *, with_entropy: bool = False) -> ActionLogprobs:
+        """Returns log-probabilities and entropies of a batch's action tokens.
+
+        Logits exist for action tokens only, and for at most a few thousand of them at once.
+
+        Args:
+            batch: The rollouts, on the model's device.
+            with_entropy: Also compute entropies, which costs about as much as the logits.
+        """
+        # No mask: padding stands on the right, where causal attention never looks.
+        hidden = body(self.model)(input_ids=batch.token_ids, use_cache=False).last_hidden_state
+        is_action = batch.action_mask
+        rows, columns = is_action.nonzero(as_tuple=True)
+        states = hidden[rows, columns - 1]  # (N, H): the state before a token predicts it
+        tokens = batch.token_ids[rows, columns]
+        head = OutputHead.of(self.model)
+        size = max(1, _MAX_LOGITS // head.shape[0])
+        parts = []
+        for start in range(0, len(tokens), size):
+            piece = slice(start, start + size)
+            part = (states[piece], tokens[piece], head, self.temperature, with_entropy)
+            if len(tokens) > size and torch.is_grad_enabled():
+                parts.append(checkpoint(_token_logprobs, *part, use_reentrant=False))
+            else:
+                parts.append(_token_logprobs(*part))
+        logprobs = hidden.new_zeros(is_action.shape, dtype=torch.float32)
+        entropy = torch.zeros_like(logprobs)
+        if parts:
+            flat_logprobs, flat_entropy = (torch.cat(column) for column in zip(*parts, strict=True))
+            logprobs = logprobs.index_put((rows, columns), flat_logprobs)
+            entropy = entropy.index_put((rows, columns), flat_entropy)
+        return ActionLogprobs(logprobs, entropy)
 
 
 def _token_logprobs(
-    states: Tensor, tokens: Tensor, head: "OutputHead", temperature: float, with_entropy: bool
+    states: Tensor, tokens: Tensor, head: OutputHead, temperature: float, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
     logits = head.logits(states) / temperature
     logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
@@ -83,159 +90,18 @@ def _token_logprobs(
     return logprobs, entropy
 
 
-def body(model: PreTrainedModel) -> PreTrainedModel:
-    """Returns a model without its output embedding."""
-    base: Any = model.base_model
-    if base is model:  # Llama 4 has its body under another name than it says
-        base = model.model
-    found: PreTrainedModel = base
-    return found
+class WithoutAdapters(nn.Module):
+    """A policy as it was before it got adapters; all its weights are the policy's own."""
 
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
 
-def last_hidden_states(model: PreTrainedModel, batch: RolloutBatch) -> Tensor:
-    """Returns (B, L, H) hidden states after the last layer and its norm."""
-    # No mask: padding stands on the right, where causal attention never looks.
-    output = body(model)(input_ids=batch.token_ids, use_cache=False)
-    hidden: Tensor = output.last_hidden_state
-    return hidden
-
-
-@dataclass(frozen=True, slots=True)
-class OutputHead:
-    """From last hidden states to logits: the output embedding, then a scale, then a cap.
-
-    Attributes:
-        embedding: (..., H) to (..., V).
-        scale: what logits are multiplied by (Cohere, Granite, Falcon-H1).
-        cap: bound of the logits, ``cap * tanh(logits / cap)`` (Gemma); ``None``: none.
-    """
-
-    embedding: nn.Module
-    scale: float = 1.0
-    cap: float | None = None
-
-    @classmethod
-    def of(cls, model: PreTrainedModel) -> "OutputHead":
-        """Returns a model's head, as its settings have it."""
-        settings = model.config.get_text_config()
-        scale = 1.0
-        for name, power in (("logit_scale", 1), ("lm_head_multiplier", 1), ("logits_scaling", -1)):
-            factor = getattr(settings, name, None)
-            if isinstance(factor, int | float):
-                scale *= float(factor) ** power
-        cap = getattr(settings, "final_logit_softcapping", None)
-        embedding: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        return cls(embedding, scale, cap)
-
-    @property
-    def vocabulary(self) -> int:
-        """V, rows of the output embedding."""
-        return self._shape[0]
-
-    @property
-    def width(self) -> int:
-        """H, columns of the output embedding."""
-        return self._shape[1]
-
-    @property
-    def _shape(self) -> torch.Size:
-        weight = self.embedding.weight
-        assert isinstance(weight, Tensor)
-        return weight.shape
-
-    def logits(self, states: Tensor) -> Tensor:
-        """Returns float32 logits of (..., H) states."""
-        logits: Tensor = self.embedding(states).float()
-        if self.scale != 1:
-            logits = logits * self.scale
-        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
-
-
-@torch.no_grad()
-def check_output_head(model: PreTrainedModel) -> None:
-    """Makes sure that a model's logits are what ``OutputHead`` makes of its last hidden states.
-
-    Also of states a thousand times as large as its own, so that a cap shows in untrained models.
-
-    Raises:
-        ValueError: They are not.
-    """
-    head = OutputHead.of(model)
-    was_training = model.training
-    model.train(False)
-    try:
-        for gain in (1.0, 1000.0):
-            states, theirs = _enlarged(model, gain)
-            if not _agree(head, states, theirs):
-                raise ValueError(
-                    f"{type(model).__name__} makes other logits of its last hidden states than the "
-                    "learner does; allowed: models whose logits are the output embedding of these "
-                    "states, also scaled (as by Granite) or capped (as by Gemma)"
-                )
-    finally:
-        model.train(was_training)
-
-
-def _agree(head: OutputHead, states: Tensor | None, theirs: Tensor) -> bool:
-    if states is None or states.shape[-1] != head.width or theirs.shape[-1] != head.vocabulary:
-        return False
-    near = 1e-4 * float(theirs.abs().max())
-    return torch.allclose(head.logits(states), theirs, rtol=1e-4, atol=near)
-
-
-def _enlarged(model: PreTrainedModel, gain: float) -> tuple[Tensor | None, Tensor]:
-    """Returns last hidden states times ``gain``, and what logits the model itself makes of them.
-
-    States are ``None`` where they cannot be reached.
-    """
-    states: list[Tensor] = []
-
-    def enlarge(_module: nn.Module, _words: object, output: Any) -> Any:
-        output.last_hidden_state = output.last_hidden_state * gain
-        states.append(output.last_hidden_state)
-        return output
-
-    ids = torch.arange(1, 9, device=model.device)[None] % model.config.get_text_config().vocab_size
-    inner = body(model)
-    parts = [inner, *(part for name, part in inner.named_children() if name == "decoder")]  # OPT
-    hooks = [part.register_forward_hook(enlarge) for part in parts]
-    try:
-        logits: Tensor = model(input_ids=ids, use_cache=False).logits.float()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return states[-1] if states else None, logits
-
-
-def multiplies_fast_in_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster there than in float32."""
-    if device.type == "cpu":
-        capabilities: Callable[[], dict[str, object]]
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)  # not in all versions
-        able = capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def use_float32_attention(model: PreTrainedModel) -> None:
-    """Keeps attention in float32 under autocast, where torch's own is slower in bfloat16: on CPUs.
-
-    Its backward pass takes twice as long there as in float32 (torch 2.13), while matrix products
-    are two to three times as fast. Models with another attention than ``sdpa`` are left alone.
-    """
-    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
-        AttentionInterface.register(_FLOAT32_ATTENTION, _float32_attention)
-        AttentionMaskInterface.register(_FLOAT32_ATTENTION, sdpa_mask)
-        model.set_attn_implementation(_FLOAT32_ATTENTION)
-
-
-def _float32_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
-) -> tuple[Tensor, None]:
-    with torch.autocast(query.device.type, enabled=False):
-        return sdpa_attention_forward(
-            module, query.float(), key.float(), value.float(), *args, **kwargs
-        )
+    def forward(self, batch: RolloutBatch) -> ActionLogprobs:
+        """As ``Policy.forward``."""
+        with adapters_off(self.policy):
+            found: ActionLogprobs = self.policy(batch)
+        return found
 
 
 class Critic(nn.Module):
@@ -265,7 +131,7 @@ class Critic(nn.Module):
 
         Of turns: (B, U), V(c_t) at the last token of turn t's prompt. Of tokens: (B, L), before
         each action token, that is at the token in front of it; so the first one of a turn has
-        the turn's value. What stands after the last of these is not run: no value depends on it.
+        the turn's value. Tokens after the last of these are not run: no value depends on them.
         """
         is_action = batch.action_mask
         last = is_action.nonzero()[:, 1].max() - 1 if self.per_token else batch.prompt_ends.max()
@@ -285,9 +151,58 @@ class Critic(nn.Module):
         return (states.float() * self.head.weight[0]).sum(-1) + self.head.bias
 
 
-def turn_values(values: Tensor, batch: RolloutBatch) -> Tensor:
-    """Returns what was found before each turn's first token, (B, U), of (B, L) or (B, U) itself."""
-    if values.shape == batch.turn_mask.shape:
-        return values
-    first = (batch.prompt_ends + 1).clamp(max=values.shape[1] - 1)
-    return torch.where(batch.turn_mask, values.gather(1, first), torch.zeros_like(first).float())
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The networks of an update.
+
+    Attributes:
+        policy: What is trained.
+        critic: A copy of the policy's first weights with a random head; ``None`` without one.
+        reference: The policy as it was at first; ``None`` without a KL penalty.
+    """
+
+    policy: Policy
+    critic: Critic | None
+    reference: Policy | WithoutAdapters | None
+
+
+def build_models(
+    model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float
+) -> Models:
+    """Makes all networks of an update from one model, on its device.
+
+    No weight is read here but those that are copied, and each network comes to be in one place:
+    a version that shards makes them on the meta device there, and shards and loads the modules
+    that are returned.
+
+    Args:
+        model: The policy's first weights, float32. It becomes the policy: it is not copied, and
+            is changed in place.
+        config: Which networks there are, and whether they are adapters on the model's weights.
+        seed: Of the critic's head and of adapters.
+        temperature: What sampling divides the logits by.
+
+    Raises:
+        ValueError: The model's logits are not its output embedding of its hidden states, or
+            ``peft`` is needed and not there.
+    """
+    check_output_head(model)
+    policy, lora = Policy(model, temperature), config.lora
+    reference: Policy | WithoutAdapters | None = None
+    critic = None
+    if config.kl != "none":
+        frozen = None if lora else copy.deepcopy(policy).requires_grad_(False)
+        reference = frozen or WithoutAdapters(policy)
+    if config.has_critic:
+        twin = frozen_twin(model) if lora else copy.deepcopy(model)
+        critic = Critic(twin, seed, per_token=config.values_per_token)
+    if lora is not None:
+        model.requires_grad_(False)
+        add_adapters(model, lora, derive_seed(seed, "policy adapters"))
+        if critic is not None:
+            add_adapters(critic.backbone, lora, derive_seed(seed, "critic adapters"))
+    if config.gradient_checkpointing:
+        checkpoint_activations(model)
+        if critic is not None:
+            checkpoint_activations(critic.backbone)
+    return Models(policy, critic, reference)

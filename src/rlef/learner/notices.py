@@ -4,25 +4,28 @@ from collections.abc import Mapping
 
 from transformers import PreTrainedModel
 
-from rlef.engines.check import gap_limit
+from rlef.engines.fresh import gap_limit
 
 
 def gap_alarm(metrics: Mapping[str, float]) -> str | None:
     """Returns a line if sampler and learner disagree more than rounding explains, else ``None``.
 
-    The learner computes anew the log-probabilities of what was sampled with the same weights; what
-    they are apart becomes a wrong policy ratio.
+    The learner computes anew the log-probabilities of what was sampled with the same weights
+    (``logprob_gap``), and the engine those of a few tokens after it was given new weights
+    (``engine_gap``); what they are apart becomes a wrong policy ratio.
 
     Args:
-        metrics: Of ``PPOLearner.update``.
+        metrics: Of a batch; without these two, or without an update, there is nothing to say.
     """
-    gap, limit = metrics["logprob_gap"], gap_limit(float32=not metrics["bfloat16"])
-    if gap <= limit:
+    limit = gap_limit(float32=not metrics.get("bfloat16"))
+    gaps = [metrics[name] for name in ("logprob_gap", "engine_gap") if name in metrics]
+    gap = next((gap for gap in gaps if not gap <= limit), None)  # NaN is no agreement
+    if gap is None or "bfloat16" not in metrics:
         return None
     return (
         f"WARNING: sampler and learner disagree: log-probabilities of the sampled tokens are "
         f"{gap:.2g} nats per token apart (rounding explains {limit:g}), so this run does not learn "
-        "from its own samples; logprob_gap in metrics.jsonl shows each batch"
+        "from its own samples; logprob_gap and engine_gap in metrics.jsonl show each batch"
     )
 
 

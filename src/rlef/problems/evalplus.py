@@ -23,7 +23,7 @@ from rlef.problems.literals import (
 from rlef.problems.mbpp import assert_tests, mbpp_statement
 from rlef.problems.options import Options
 from rlef.problems.records import Record, kind_name
-from rlef.problems.reference import RESULT, Reference, run_references
+from rlef.problems.reference import RESULT, Reference
 from rlef.problems.syntax import parse_code
 from rlef.problems.tuples import with_tuples
 from rlef.problems.types import Problem, Test
@@ -209,7 +209,7 @@ def _results(
 ) -> list[list[Any] | None]:
     """What is expected of each input; what is not known is what the solution returns."""
     unknown = [i for i, (_, given) in enumerate(rows) if given.results is None]
-    made = run_references([_reference(*rows[i]) for i in unknown], options.odd)
+    made = options.run([_reference(*rows[i]) for i in unknown], options.odd)
     results = [given.results for _, given in rows]
     for i, values in zip(unknown, made, strict=True):
         results[i] = values

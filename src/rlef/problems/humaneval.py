@@ -9,7 +9,7 @@ from rlef.problems.asserts import Assertion
 from rlef.problems.literals import arguments_input, check_output, literal_value, python_output
 from rlef.problems.options import Options
 from rlef.problems.records import Record
-from rlef.problems.reference import RESULT, Reference, run_references
+from rlef.problems.reference import RESULT, Reference
 from rlef.problems.syntax import parse_code, parse_expression
 from rlef.problems.types import Problem, Test
 
@@ -45,7 +45,7 @@ def humaneval_problems(
             row = Row.read(record)
             rows.append((row, _check_function(row)))
     looped = [i for i, (_, check) in enumerate(rows) if not _is_flat(check)]
-    noted = run_references([rows[i][0].recorder() for i in looped], options.odd)
+    noted = options.run([rows[i][0].recorder() for i in looped], options.odd)
     calls = dict(zip(looped, noted, strict=True))
     for i, (row, check) in enumerate(rows):
         noted_calls = calls.get(i, [])

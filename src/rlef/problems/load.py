@@ -23,6 +23,7 @@ from rlef.problems.mbpp import mbpp_problems
 from rlef.problems.odd import OddRows
 from rlef.problems.options import Options
 from rlef.problems.records import Record, unique_problems
+from rlef.problems.reference import RunReferences, run_in_sandbox
 from rlef.problems.types import Problem
 
 _log = logging.getLogger("rlef.problems")
@@ -115,7 +116,7 @@ DATA_SETS = {
 SCHEMES = (*(f"{name}:PATH[:SPLIT]" for name in DATA_SETS), "mini:train|valid|dev|test")
 
 
-def load_problems(spec: str) -> list[Problem]:
+def load_problems(spec: str, *, run: RunReferences = run_in_sandbox) -> list[Problem]:
     """Loads the problems that a specification names.
 
     Example:
@@ -126,6 +127,7 @@ def load_problems(spec: str) -> list[Problem]:
             ``.jsonl.gz``, ``.json``, ``.parquet``), a folder of them, ``hub`` or the id of a data
             set on the Hugging Face hub; or ``mini:SPLIT``, the generated problems that come with
             rlef. The sets, their splits and options: ``docs/data.md``.
+        run: Runs the set's own solutions, where what they return is what is expected.
 
     Raises:
         ProblemError: The specification or the data are wrong; one line says where and what.
@@ -145,7 +147,7 @@ def load_problems(spec: str) -> list[Problem]:
     if not place:
         allowed = ", ".join(name for name in SCHEMES if name.startswith(f"{scheme}:"))
         raise ProblemError(f"no path in {spec!r}; allowed: {allowed}")
-    options = _options(spec, query, split)
+    options = replace(_options(spec, query, split), run=run)
     options.check(data.options)
     made = data.problems(_rows(data, place, options), options)
     if options.values.get("untested", data.untested) == "skip":

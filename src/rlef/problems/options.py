@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from rlef.problems.checker_names import wrong_checker
 from rlef.problems.errors import ProblemError
 from rlef.problems.odd import OddRows
+from rlef.problems.reference import RunReferences, run_in_sandbox
 from rlef.problems.types import Problem
 
 _FIELDS = (
@@ -24,12 +25,14 @@ class Options:
         values: ``key=value`` pairs of its query.
         split: The split that it names.
         odd: What becomes of rows that no problem can be made of.
+        run: Runs the data set's own solutions where what they return is expected.
     """
 
     spec: str
     values: dict[str, str] = field(default_factory=dict)
     split: str | None = None
     odd: OddRows = field(default_factory=OddRows)
+    run: RunReferences = run_in_sandbox
 
     def error(self, what: str) -> ProblemError:
         """Makes the error for this specification."""

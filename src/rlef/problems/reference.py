@@ -1,29 +1,17 @@
-"""What reference solutions return: run in the sandbox once, then kept.
+"""Programs of a data set whose values are expected values: named here, run by who loads.
 
-The one place where this layer uses the one above it: the expected values of EvalPlus, and of the
-loops in a few checks of HumanEval, are defined by what their own solutions return.
+EvalPlus, and the loops in a few checks of HumanEval, define what is expected by what their own
+solutions return. This layer runs no program; ``rlef.curation.expected`` does.
 """
 
-import contextlib
-import hashlib
-import json
-import os
-import sys
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from rlef.problems.errors import ProblemError
 from rlef.problems.odd import OddRows
 from rlef.problems.records import Record
-from rlef.problems.types import Test
 
-if TYPE_CHECKING:
-    from rlef.sandbox import JudgeReport
-
-_LONG_INTEGERS = "import sys; sys.set_int_max_str_digits(0)"
-"""Inputs of many digits stand in the program."""
 RESULT = "rlef_result"
 """Name of the function without arguments whose value is wanted."""
 
@@ -37,75 +25,13 @@ class Reference:
     program: str
 
 
-def run_references(references: Sequence[Reference], odd: OddRows) -> list[list[Any] | None]:
-    """Returns what ``rlef_result()`` of each program returns, a list of plain values.
-
-    Results are kept in ``$XDG_CACHE_HOME/rlef/expected``, else ``~/.cache``, by a hash of the
-    program and of the version of Python.
-
-    Args:
-        references: The programs.
-        odd: What becomes of rows whose program fails; ``None`` stands for what it returns.
-
-    Raises:
-        ProblemError: A program fails, or this machine cannot run programs safely.
-    """
-    from rlef.sandbox.values import read_result
-
-    paths = [_kept(reference.program) for reference in references]
-    texts = {path: path.read_bytes() for path in paths if path.exists()}
-    missing = [i for i, path in enumerate(paths) if path not in texts]
-    if missing:
-        made = _judged([references[i] for i in missing])
-        for i, report in zip(missing, made, strict=True):
-            with odd.row():
-                text = _returned(references[i], report)
-                texts[paths[i]] = text.encode()
-                with contextlib.suppress(OSError):  # no place to keep it: made again next time
-                    _keep(paths[i], text)
-    values = [read_result(texts[path]) if path in texts else None for path in paths]
-    return [value if isinstance(value, list) else None for value in values]
+RunReferences = Callable[[Sequence[Reference], OddRows], list[list[Any] | None]]
+"""Returns what ``rlef_result()`` of each program returns; ``None``: the row is left out."""
 
 
-def _judged(references: list[Reference]) -> "list[JudgeReport]":
-    from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, usable_cores
-
-    limits = Limits(cpu_s=120.0, memory_mb=4096, output_kb=256 * 1024)
-    jobs = [
-        JudgeJob(
-            source=reference.program,
-            prelude=_LONG_INTEGERS,
-            tests=(Test("[]", '"rlef: any value"'),),
-            mode="function",
-            entry_point=RESULT,
-            limits=limits,
-        )
-        for reference in references
-    ]
-    try:
-        with Sandbox(workers=usable_cores()) as sandbox:
-            return sandbox.judge_many(jobs)
-    except SandboxError as error:
-        raise ProblemError(f"expected values cannot be made: {error}") from None
-
-
-def _returned(reference: Reference, report: "JudgeReport") -> str:
-    test = report.tests[0]
-    if test.verdict != "WA":  # nothing is equal to what was expected
-        last = test.message.strip().rpartition("\n")[2]
-        raise reference.record.error(reference.field, f"the reference solution fails: {last}")
-    return test.stdout
-
-
-def _kept(program: str) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    words = json.dumps([version, program]).encode()
-    return Path(base) / "rlef" / "expected" / hashlib.sha256(words).hexdigest()
-
-
-def _keep(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+def run_in_sandbox(references: Sequence[Reference], odd: OddRows) -> list[list[Any] | None]:
+    """Runs programs where the installed package does, found by name when there are any."""
+    if not references:
+        return []
+    run = cast(RunReferences, pkgutil.resolve_name("rlef.curation.expected:run_references"))
+    return run(references, odd)

@@ -31,7 +31,7 @@ _STAGES = (
     _Series("random_feedback", "after, random feedback", "#e69f00"),
     _Series("after", "after", "#0072b2"),
 )
-_STYLE: Any = {
+PLOT_STYLE: Any = {
     "font.size": 9.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -60,7 +60,7 @@ def learning_figure(run: RunFolder, path: Path) -> None:
     """
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(PLOT_STYLE):
         figure = _draw(read_summary(run), read_metrics(run))
         figure.savefig(path, dpi=160, facecolor="white")
 

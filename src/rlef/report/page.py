@@ -28,18 +28,20 @@ Record = Mapping[str, Any]
 
 SHOWN_ROLLOUTS = 20
 
-_STYLE = """
-:root { color-scheme: light; --ink: #20262d; --dim: #66707a; --line: #dde2e7; --soft: #f5f7f9;
-  --good: #0a7d4f; --bad: #b3391f; }
+_EVERY_PAGE = """
+:root { color-scheme: light; --ink: #20262d; --dim: #66707a; --line: #dde2e7; }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px;
   margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.35rem; margin: 0 0 .2rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-img { width: 100%; } .dim { color: var(--dim); font-size: .9rem; margin: .2rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block;
-  overflow-x: auto; max-width: 100%; }
+h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; } img { width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
+th:first-child, td:first-child { text-align: left; }
+""".strip()
+_STYLE = """
+:root { --soft: #f5f7f9; --good: #0a7d4f; --bad: #b3391f; }
+h1 { margin: 0 0 .2rem; } .dim { color: var(--dim); font-size: .9rem; margin: .2rem 0; }
+table { display: block; overflow-x: auto; max-width: 100%; } th { font-weight: 600; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; margin: .3rem 0;
   padding: .6rem .8rem; overflow-x: auto; font: 13px/1.45 ui-monospace, monospace;
   white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -82,19 +84,33 @@ def write_report(run: RunFolder, out: Path | None = None) -> Path:
         parts += _timing(summary) + _statistics(summary)
     parts += _dialogues(run)
     parts += ["<h2>Config</h2>", f"<pre>{escape(run.read_config())}</pre>"]
-    body = "\n".join(parts)
-    # Lone surrogates of a model's output are no UTF-8.
-    page = (
+    path = out or run.report_path
+    write_page(path, html_page(run.path.name, _STYLE, parts))
+    return path
+
+
+def html_page(title: str, style: str, parts: Sequence[str]) -> str:
+    """An HTML file of its own.
+
+    Args:
+        title: As text.
+        style: CSS after that of every page.
+        parts: The body, as HTML.
+    """
+    return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(run.path.name)}</title>\n<style>{_STYLE}</style></head>\n"
-        f"<body>\n{body}\n</body></html>\n"
-    ).encode("utf-8", "replace")
-    path = out or run.report_path
+        f"<title>{escape(title)}</title>\n<style>{_EVERY_PAGE}\n{style}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes a file in one step. Lone surrogates of a model's output, no UTF-8, become ``?``."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(page)
+    temporary.write_bytes(text.encode("utf-8", "replace"))
     temporary.replace(path)
-    return path
 
 
 def _figure(run: RunFolder) -> str:
@@ -122,7 +138,12 @@ def _timing(summary: Record) -> list[str]:
         Row(phase, (f"{seconds:.1f}", percent(seconds / total, digits=0)))
         for phase, seconds in sorted(timing.items(), key=lambda item: -item[1])
     ]
-    return ["<h2>Where the time went</h2>", _table(["", "seconds", "%"], rows)]
+    shares = ", ".join(
+        f"{side} {percent(share, digits=0)} %"
+        for side, share in (summary.get("idle") or {}).items()
+    )
+    idle = [f"<p>Idle while training: {shares}.</p>"] if shares else []
+    return ["<h2>Where the time went</h2>", _table(["", "seconds", "%"], rows), *idle]
 
 
 def _statistics(summary: Record) -> list[str]:
@@ -147,35 +168,39 @@ def _plain(value: object) -> str:
 
 
 def _dialogues(run: RunFolder) -> list[str]:
-    names = run.rollout_names()
-    training = [name for name in names if name.startswith("train-")]
-    evaluations = [name for name in ("eval-after", "eval") if name in names]
-    chosen = [*evaluations, *reversed(training), *reversed(names)]
-    if not chosen:
+    path, records = _episodes(run)
+    if path is None:
         return []
-    records = _episodes(run, chosen[0])
     shown = choose_rollouts(records, SHOWN_ROLLOUTS)
     dialogues = [_dialogue(record, number) for number, record in enumerate(shown, start=1)]
     return [
         "<h2>Dialogues</h2>",
         f'<p class="dim">{len(shown)} of {len(records)} episodes in '
-        f"{escape(str(run.rollout_path(chosen[0])))}, chosen to show repaired, failed and "
+        f"{escape(str(path))}, chosen to show repaired, failed and "
         "at once solved ones alike: not a fair sample</p>",
         *dialogues,
     ]
 
 
-def _episodes(run: RunFolder, name: str) -> list[Record]:
-    """The lines of rollouts, each known to hold an episode."""
-    records: list[Record] = []
-    for number, record in enumerate(run.read_rollouts(name), start=1):
+def _episodes(run: RunFolder) -> tuple[Path | None, Sequence[Record]]:
+    """A file of the run and its episodes: of the last policy, of training, or what there is."""
+    names = run.rollout_names()
+    evaluations = [name for name in ("eval-after", "eval") if name in names]
+    path: Path | None = None
+    records: Sequence[Record] = []
+    if not evaluations and run.has_training_rollouts():
+        from rlef.run.training import last_training_episodes  # pyarrow takes a while to load
+
+        path, records = last_training_episodes(run)
+    if not records and names:
+        chosen = evaluations[0] if evaluations else names[-1]
+        path, records = run.rollout_path(chosen), run.read_rollouts(chosen)
+    for number, record in enumerate(records, start=1):
         try:
             check_line(EpisodeLine, record)
         except ValueError as error:
-            where = f"{run.rollout_path(name)}:{number}"
-            raise RunDamagedError(f"{where} is damaged: {error}") from None
-        records.append(record)
-    return records
+            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
+    return path, records
 
 
 def choose_rollouts(records: Sequence[Record], count: int) -> list[Record]:

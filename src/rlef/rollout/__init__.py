@@ -1,18 +1,24 @@
 """Rollouts: many episodes at once, and the batch of tensors made of them.
 
-Start at ``worker.py``.
+Start at ``episode.py``.
 """
 
 from rlef.rollout.batch import RolloutBatch
-from rlef.rollout.running import EpisodeRequest, RolloutTiming
+from rlef.rollout.episode import EpisodeRequest, EpisodeSettings, run_episode
+from rlef.rollout.local import LocalRollouts, RolloutTiming
+from rlef.rollout.seeds import derive_seed
+from rlef.rollout.service import Rollouts, run_requests
 from rlef.rollout.types import Rollout
-from rlef.rollout.worker import RolloutWorker, derive_seed
 
 __all__ = [
     "EpisodeRequest",
+    "EpisodeSettings",
+    "LocalRollouts",
     "Rollout",
     "RolloutBatch",
     "RolloutTiming",
-    "RolloutWorker",
+    "Rollouts",
     "derive_seed",
+    "run_episode",
+    "run_requests",
 ]

@@ -5,6 +5,7 @@ Shapes: B rollouts, L tokens, U turns. Rows are padded on the right.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +21,12 @@ class RolloutBatch:
         token_ids: (B, L) int64, 0 where padded.
         token_mask: (B, L) bool, True = a token, False = padding.
         turn_ids: (B, L) int64, the turn of an action token, -1 elsewhere.
-        logprobs: (B, L) float32, behaviour log-probabilities of action tokens, 0 elsewhere.
+        behavior_logprobs: (B, L) float32, of action tokens when they were sampled, 0 elsewhere.
         prompt_ends: (B, U) int64, index of the last token of each turn's prompt, 0 where none.
         turn_mask: (B, U) bool, True = the turn exists.
         rewards: (B, U) float32, before any KL penalty, 0 where there is no turn.
+        versions: (B, U) int64, oldest policy version that sampled a token of the turn, 0 where
+            there is no turn.
         groups: (B,) int64, equal for rollouts of one problem, whatever the number.
         solved: (B,) bool, the last program passes all tests.
     """
@@ -31,10 +34,11 @@ class RolloutBatch:
     token_ids: Tensor
     token_mask: Tensor
     turn_ids: Tensor
-    logprobs: Tensor
+    behavior_logprobs: Tensor
     prompt_ends: Tensor
     turn_mask: Tensor
     rewards: Tensor
+    versions: Tensor
     groups: Tensor
     solved: Tensor
 
@@ -59,7 +63,7 @@ class RolloutBatch:
         """
         chosen = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
         length = int(chosen["token_mask"].sum(1).max()) if len(rows) else 0
-        for name in ("token_ids", "token_mask", "turn_ids", "logprobs"):
+        for name in ("token_ids", "token_mask", "turn_ids", "behavior_logprobs"):
             chosen[name] = chosen[name][:, :length]
         return RolloutBatch(**chosen)
 
@@ -88,22 +92,28 @@ class RolloutBatch:
                     f"turns and ended by {rollout.record.stop}; allowed: 1 to {num_turns} turns "
                     "and no infrastructure error"
                 )
-        length = max(len(rollout.token_ids) for rollout in rollouts)
-        counts = [len(rollout.prompt_ends) for rollout in rollouts]
+        lengths = torch.tensor([len(rollout.token_ids) for rollout in rollouts])
+        counts = torch.tensor([len(rollout.prompt_ends) for rollout in rollouts])
+        length = int(lengths.max())
         names = [rollout.record.problem for rollout in rollouts]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
         return cls(
             token_ids=_pad([r.token_ids for r in rollouts], length, 0, torch.int64),
-            token_mask=_pad([[True] * len(r.token_ids) for r in rollouts], length, 0, torch.bool),
+            token_mask=torch.arange(length) < lengths[:, None],
             turn_ids=_pad([r.turn_ids for r in rollouts], length, -1, torch.int64),
-            logprobs=_pad([r.logprobs for r in rollouts], length, 0, torch.float32),
+            behavior_logprobs=_pad([r.logprobs for r in rollouts], length, 0, torch.float32),
             prompt_ends=_pad([r.prompt_ends for r in rollouts], num_turns, 0, torch.int64),
-            turn_mask=_pad([[True] * count for count in counts], num_turns, 0, torch.bool),
+            turn_mask=torch.arange(num_turns) < counts[:, None],
             rewards=_pad([r.rewards for r in rollouts], num_turns, 0, torch.float32),
+            versions=_pad([r.policy_versions for r in rollouts], num_turns, 0, torch.int64),
             groups=torch.tensor([numbers[name] for name in names]),
             solved=torch.tensor([rollout.record.solved for rollout in rollouts]),
         )
 
 
-def _pad(rows: Sequence[Sequence[float]], length: int, filler: float, dtype: torch.dtype) -> Tensor:
-    return torch.tensor([[*row, *[filler] * (length - len(row))] for row in rows], dtype=dtype)
+def _pad(rows: Sequence[Any], length: int, filler: int, dtype: torch.dtype) -> Tensor:
+    """Puts sequences or arrays of numbers in the rows of a tensor, (len(rows), length)."""
+    padded = torch.full((len(rows), length), filler, dtype=dtype)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = torch.as_tensor(row, dtype=dtype)
+    return padded

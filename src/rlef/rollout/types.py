@@ -1,53 +1,47 @@
 """A rollout: one sampled episode with its tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rlef.environment import Conversation, EpisodeRecord, MessageConversation, StopReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rollout:
-    """One sampled episode; of an engine that answers in text, without tokens.
+    """One sampled episode of T tokens and U turns; of an engine that answers in text, T = U = 0.
 
     Attributes:
         record: what happened, as text and outcomes.
-        token_ids: all tokens from the first prompt to the last answer.
-        turn_ids: per token; its turn from 0 if it was sampled (an action token), else -1.
-        logprobs: per token; behaviour log-probability if it was sampled, else 0.
-        prompt_ends: per turn, the index of its prompt's last token.
-        rewards: per turn, before any KL penalty.
+        token_ids: (T,) int32, all tokens from the first prompt to the last answer.
+        turn_ids: (T,) int32, the turn from 0 of a sampled token (an action token), else -1.
+        logprobs: (T,) float32, behaviour log-probability of a sampled token, else 0.
+        prompt_ends: (U,) int32, index of the last token of each turn's prompt.
+        rewards: float32, before any KL penalty, one per turn of the record.
+        policy_versions: (U,) int64, the oldest version that sampled any token of the turn.
         seed: the episode's seed.
     """
 
     record: EpisodeRecord
-    token_ids: tuple[int, ...]
-    turn_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    prompt_ends: tuple[int, ...]
-    rewards: tuple[float, ...]
+    token_ids: NDArray[np.int32]
+    turn_ids: NDArray[np.int32]
+    logprobs: NDArray[np.float32]
+    prompt_ends: NDArray[np.int32]
+    rewards: NDArray[np.float32]
+    policy_versions: NDArray[np.int64]
     seed: int
 
     @property
     def trainable(self) -> bool:
         """Whether it says anything about the policy: it has tokens, and its judge did its work."""
-        return bool(self.prompt_ends) and self.record.stop is not StopReason.INFRA_ERROR
+        return len(self.prompt_ends) > 0 and self.record.stop is not StopReason.INFRA_ERROR
 
-    def after_first_turn(self) -> "Rollout":
-        """Returns the rollout as one whose first answer is part of its first prompt.
-
-        What is left of an episode of one turn has no prompt, and is not trainable.
-        """
-        return replace(
-            self,
-            turn_ids=tuple(max(turn - 1, -1) for turn in self.turn_ids),
-            logprobs=tuple(
-                logprob if turn > 0 else 0.0
-                for logprob, turn in zip(self.logprobs, self.turn_ids, strict=True)
-            ),
-            prompt_ends=self.prompt_ends[1:],
-            rewards=self.rewards[1:],
-        )
+    @property
+    def oldest_version(self) -> int | None:
+        """The oldest policy version that sampled any token; ``None`` where there is no token."""
+        return int(self.policy_versions.min()) if len(self.policy_versions) else None
 
     @classmethod
     def of(
@@ -55,32 +49,30 @@ class Rollout:
         record: EpisodeRecord,
         conversation: Conversation | MessageConversation,
         rewards: Sequence[float],
+        versions: Sequence[int],
         seed: int,
     ) -> "Rollout":
         """Joins an episode's record with its tokens; a prompt that got no answer is cut off."""
         if isinstance(conversation, MessageConversation):
-            return cls(
-                record=record,
-                token_ids=(),
-                turn_ids=(),
-                logprobs=(),
-                prompt_ends=(),
-                rewards=tuple(rewards),
-                seed=seed,
+            tokens: tuple[Sequence[float], ...] = ((), (), (), ())
+        else:
+            turns, end = len(record.turns), len(conversation.token_ids)
+            while end and conversation.turn_ids[end - 1] < 0:
+                end -= 1
+            tokens = (
+                conversation.token_ids[:end],
+                conversation.turn_ids[:end],
+                conversation.logprobs[:end],
+                conversation.prompt_ends[:turns],
             )
-        turns = len(record.turns)
-        end = len(conversation.token_ids)
-        if len(conversation.prompt_ends) > turns:
-            last_turn = max(
-                (i for i, sampled in enumerate(conversation.action_mask) if sampled), default=-1
-            )
-            end = last_turn + 1
+        token_ids, turn_ids, logprobs, prompt_ends = tokens
         return cls(
             record=record,
-            token_ids=tuple(conversation.token_ids[:end]),
-            turn_ids=tuple(conversation.turn_ids[:end]),
-            logprobs=tuple(conversation.logprobs[:end]),
-            prompt_ends=tuple(conversation.prompt_ends[:turns]),
-            rewards=tuple(rewards),
+            token_ids=np.array(token_ids, np.int32),
+            turn_ids=np.array(turn_ids, np.int32),
+            logprobs=np.array(logprobs, np.float32),
+            prompt_ends=np.array(prompt_ends, np.int32),
+            rewards=np.array(rewards, np.float32),
+            policy_versions=np.array(versions, np.int64),
             seed=seed,
         )

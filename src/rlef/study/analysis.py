@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -124,23 +124,9 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
         metrics[part.arm.name, part.seed] = read_metrics(run)
         for exam in map(part.arm.exam, part.arm.exams):
             if run.has_rollouts(exam_name(exam)):
-                found = read_episodes(run, exam_name(exam))
-                cut = [_cut(record, exam.turn_limit) for record, _ in found]
-                records[part.arm.name, part.seed, exam.name] = cut
+                found = [record for record, _ in read_episodes(run, exam_name(exam))]
+                records[part.arm.name, part.seed, exam.name] = found
     return Results(records=records, metrics=metrics)
-
-
-def _cut(record: EpisodeRecord, limit: int) -> EpisodeRecord:
-    """An episode of an exam that once had more turns, as if it had had so many."""
-    if len(record.turns) <= limit:
-        return record
-    return replace(
-        record,
-        turns=record.turns[:limit],
-        stop=StopReason.TURN_LIMIT,
-        solved=False,
-        final_verdict=None,
-    )
 
 
 def solve_rate(results: Results, side: Side) -> Rate | None:

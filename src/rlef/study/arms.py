@@ -55,6 +55,8 @@ class Arm:
         examples: Dialogues of the untrained model on training problems, solved after feedback,
             that stand before every problem.
         repairs: The arm whose policy gives first answers; this one learns to repair them.
+        imitates: Learns from the last answers of solved rollouts, without rewards.
+        frozen: Rollouts are the untrained model's, to the end.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Arm:
     is_trained: bool = True
     examples: int = 0
     repairs: str | None = None
+    imitates: bool = False
+    frozen: bool = False
 
     def exam(self, name: ExamName) -> Exam:
         """The exam as this arm takes it: only the main arms are asked beyond the trained turns."""
@@ -73,6 +77,9 @@ class Arm:
         return exam if self.main else replace(exam, turn_limit=min(exam.turn_limit, TRAINED_TURNS))
 
 
+_IMITATION = ("learner.kl=none", "learner.critic_warmup_updates=0")
+_IN_TURNS = "rollout.max_staleness=0"
+"""Where another policy samples too, which stays as it was: side by side all would be too old."""
 _NO_CRITIC = ("learner.lam=1", "learner.critic_warmup_updates=0")
 """For recipes that set these: they mean nothing without a critic, and are refused there."""
 
@@ -96,13 +103,16 @@ ARMS: dict[str, Arm] = {
         Arm(
             name="sft",
             title="fine-tuning on the untrained model's solved rollouts",
-            words=(*_NO_CRITIC, "learner.advantage=sft", "learner.kl=none", "rollout.frozen=true"),
+            words=(*_IMITATION, _IN_TURNS),
+            imitates=True,
+            frozen=True,
             main=True,
         ),
         Arm(
             name="sft-iterated",
             title="fine-tuning on solved rollouts, iterated",
-            words=(*_NO_CRITIC, "learner.advantage=sft", "learner.kl=none"),
+            words=_IMITATION,
+            imitates=True,
             main=True,
         ),
         Arm(
@@ -121,6 +131,7 @@ ARMS: dict[str, Arm] = {
         Arm(
             name="repair",
             title="single-turn RL and a repair model",
+            words=(_IN_TURNS,),
             repairs="single-turn",
         ),
         Arm(

@@ -1,6 +1,5 @@
 """The recipe of each arm, and what is wrong with the words of a study."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,14 +9,13 @@ from rlef.study.arms import ARMS, TRAINED_TURNS, Part
 from rlef.train.recipe import TrainConfig
 
 
-def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> TrainConfig:
+def arm_config(recipe: str, words: Sequence[str], part: Part) -> TrainConfig:
     """The recipe as the arm changes it.
 
     Args:
         recipe: A recipe's name or path.
         words: Settings for all arms.
         part: The arm and its seed.
-        out: Folder of the study, where the policy is that a repair model follows.
 
     Raises:
         ConfigError: A word is wrong, or the recipe cannot be changed so.
@@ -31,18 +29,28 @@ def arm_config(recipe: str, words: Sequence[str], part: Part, out: Path) -> Trai
     own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
     all_words = join_words(words, own)
     config = load_config(TrainConfig, recipe, all_words)
-    if part.arm.repairs is not None:
-        from rlef.train.loop import policy_path  # imports torch: only for those who ask
-
-        first = Part(ARMS[part.arm.repairs], part.seed)
-        path = policy_path(arm_config(recipe, words, first, out), RunFolder(first.folder(out)))
-        quoted = json.dumps(str(path.resolve()))
-        all_words = join_words(all_words, [f"rollout.first_model={quoted}"])
-        config = load_config(TrainConfig, recipe, all_words)
     if part.arm.rollouts == 1:
         return config
     more = config.updates * part.arm.rollouts
     return load_config(TrainConfig, recipe, join_words(all_words, [f"updates={more}"]))
+
+
+def first_policy(recipe: str, words: Sequence[str], part: Part, out: Path) -> str | None:
+    """Returns the folder of the policy that a repair arm follows; ``None`` for other arms.
+
+    Args:
+        recipe: As for ``arm_config``, as are the others.
+        words: Settings for all arms.
+        part: The repair arm and its seed.
+        out: Folder of the study.
+    """
+    if part.arm.repairs is None:
+        return None
+    from rlef.train.loop import policy_path  # imports torch: only for those who ask
+
+    first = Part(ARMS[part.arm.repairs], part.seed)
+    run = RunFolder(first.folder(out))
+    return str(policy_path(arm_config(recipe, words, first), run))
 
 
 def check_order(todo: Sequence[Part]) -> None:

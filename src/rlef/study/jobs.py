@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from transformers.utils import logging
 
+from rlef.sandbox import usable_cores
 from rlef.study.arms import Part
 from rlef.train.recipe import TrainConfig
 
@@ -35,6 +36,8 @@ class PartTask(NamedTuple):
     """Its run folder, which is there."""
     place: str
     """Among all, for the user."""
+    first_policy: str | None = None
+    """Folder of the policy whose answers a repair arm repairs."""
 
     @property
     def first(self) -> tuple[str, int] | None:
@@ -75,7 +78,7 @@ def run_tasks(
     if jobs == 1:
         return _run_all(tasks, lambda task: _done(_attempt(run, task, say)), jobs)
     context = multiprocessing.get_context("spawn")
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    threads = max(1, usable_cores() // jobs)
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(threads,)) as pool:
 

@@ -5,36 +5,20 @@ import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
+from rlef.report.figures import PLOT_STYLE
+from rlef.report.page import html_page, write_page
 from rlef.study.analysis import Results, to_json
 from rlef.study.sections import Block, Figure, Heading, Table, Text, study_blocks
 
 _STYLE = """
-:root { color-scheme: light; --ink: #20262d; --dim: #66707a; --line: #dde2e7; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px;
-  margin: 2rem auto; padding: 0 1.2rem; }
-h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-* { box-sizing: border-box; }
 div { overflow-x: auto; }
 code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
-img { width: 100%; max-width: 760px; } img.wide { max-width: 100%; }
+img { max-width: 760px; } img.wide { max-width: 100%; }
 p { color: var(--dim); font-size: .92rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6rem 0; }
-th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line);
-  vertical-align: top; }
-th:first-child, td:first-child, table.text th, table.text td { text-align: left; }
+table { margin: .6rem 0; } th, td { vertical-align: top; }
+table.text th, table.text td { text-align: left; }
 """.strip()
-_PLOT: Any = {
-    "font.size": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e7eb",
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-}
 
 
 def write_study(results: Results, out: Path, *, title: str, notes: Sequence[str]) -> Path:
@@ -55,10 +39,10 @@ def write_study(results: Results, out: Path, *, title: str, notes: Sequence[str]
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         _draw(figure, paths[name])
-    _write(out / "study.json", json.dumps(to_json(results), indent=1))
-    _write(out / "study.md", markdown(blocks, title=title, notes=notes))
+    write_page(out / "study.json", json.dumps(to_json(results), indent=1))
+    write_page(out / "study.md", markdown(blocks, title=title, notes=notes))
     page = out / "study.html"
-    _write(page, _html(blocks, paths, title, notes))
+    write_page(page, _html(blocks, paths, title, notes))
     return page
 
 
@@ -100,13 +84,7 @@ def _html(blocks: Sequence[Block], paths: dict[str, Path], title: str, notes: Se
                 rows = [_cells("th", block.headings), *(_cells("td", row) for row in block.rows)]
                 kind = ' class="text"' if block.is_text else ""
                 parts.append(f"<div><table{kind}>{''.join(rows)}</table></div>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
+    return html_page(title, _STYLE, parts)
 
 
 def _with_code(note: str) -> str:
@@ -125,16 +103,10 @@ def _draw(figure: Figure, path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    with matplotlib.rc_context(_PLOT):
+    with matplotlib.rc_context(PLOT_STYLE):
         count = len(figure.draw)
         canvas = Canvas(figsize=(7.2 if count == 1 else 4.2 * count, 4.0), layout="constrained")
         axes = canvas.subplots(1, count, squeeze=False)[0]
         for ax, draw in zip(axes, figure.draw, strict=True):
             draw(ax)
         canvas.savefig(path, dpi=150, facecolor="white")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

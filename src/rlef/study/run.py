@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
 from rlef.config import changed_keys, dump_config, load_config
-from rlef.engines import HFEngine, SamplingParams
-from rlef.engines.load import load_chat, load_model, resolve_device
+from rlef.engines import Engine, PolicyEngine, SamplingParams
+from rlef.engines.load import load_chat
 from rlef.environment import (
     ChatFormat,
     Exchange,
@@ -21,13 +21,15 @@ from rlef.environment import (
 )
 from rlef.evaluation.episodes import run_episodes, with_public_tests
 from rlef.problems import Problem, load_problems
-from rlef.rollout import RolloutWorker
+from rlef.rollout import EpisodeSettings, LocalRollouts
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import Sandbox
 from rlef.study.arms import Arm, Exam, Part
-from rlef.study.config import arm_config, check_order
+from rlef.study.config import arm_config, check_order, first_policy
 from rlef.study.jobs import Failure, PartTask, run_tasks
-from rlef.train.loop import first_engine, learn, limits
+from rlef.study.wrappers import first_turn_engine, variant_of, with_examples
+from rlef.train.loop import learn
+from rlef.train.parts import hf_engine, limits
 from rlef.train.recipe import TrainConfig
 
 EXAMPLE_PROBLEMS = 256
@@ -69,11 +71,17 @@ def run_study(
     """
     check_order(todo)
     tasks = [
-        PartTask(part, arm_config(recipe, words, part, out), part.folder(out), f"{n}/{len(todo)}")
+        PartTask(
+            part,
+            arm_config(recipe, words, part),
+            part.folder(out),
+            f"{n}/{len(todo)}",
+            first_policy(recipe, words, part, out),
+        )
         for n, part in enumerate(todo, start=1)
     ]  # wrong words end here
     for task in tasks:
-        _open(task.path, task.config, task.part.arm)
+        _open(task.path, task.config)
     return run_tasks(tasks, run_task, say, jobs)
 
 
@@ -89,8 +97,10 @@ def run_task(task: PartTask, say: Callable[[str], None]) -> None:
         with run.lock():
             policy = task.config.model
             if part.arm.is_trained:
-                policy = str(learn(task.config, run, _TrainingLines(task.config.updates, tell)))
-            _Examiner(task.config, policy, run, tell).take_all(part.arm)
+                lines = _TrainingLines(task.config.updates, tell)
+                variant = variant_of(part.arm, task.first_policy)
+                policy = str(learn(task.config, run, lines, variant))
+            _Examiner(task.config, policy, run, tell, task.first_policy).take_all(part.arm)
     except Exception:
         tell("failed")
         raise
@@ -128,22 +138,20 @@ def check_words(recipe: str, words: Sequence[str], todo: Sequence[Part], out: Pa
     for part in todo:
         run = RunFolder(part.folder(out))
         if run.is_run():
-            _check_same(run, arm_config(recipe, words, part, out), part.arm)
+            _check_same(run, arm_config(recipe, words, part))
 
 
-def _open(path: Path, config: TrainConfig, arm: Arm) -> RunFolder:
+def _open(path: Path, config: TrainConfig) -> RunFolder:
     run = RunFolder(path)
     if not run.is_run():
         return RunFolder.create(path, dump_config(config))
-    _check_same(run, config, arm)
+    _check_same(run, config)
     return RunFolder.open(path)
 
 
-def _check_same(run: RunFolder, config: TrainConfig, arm: Arm) -> None:
+def _check_same(run: RunFolder, config: TrainConfig) -> None:
     old = load_config(TrainConfig, run.config_path, [])
     changed = changed_keys(old, config)
-    if arm.repairs is not None and _in_study(old) == _in_study(config):
-        changed = [key for key in changed if key != "rollout.first_model"]
     if changed:
         raise RunError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "
@@ -151,24 +159,24 @@ def _check_same(run: RunFolder, config: TrainConfig, arm: Arm) -> None:
         )
 
 
-def _in_study(config: TrainConfig) -> tuple[str, ...]:
-    """Where the first model is in a study's folder, which may be moved."""
-    return Path(config.rollout.first_model or "").parts[-4:]
-
-
 class _Examiner:
     """Evaluates one policy; it is loaded for the first exam that is not on disk."""
 
     def __init__(
-        self, config: TrainConfig, policy: str, run: RunFolder, say: Callable[[str], None]
+        self,
+        config: TrainConfig,
+        policy: str,
+        run: RunFolder,
+        say: Callable[[str], None],
+        first_policy: str | None,
     ) -> None:
         self._config = config
         self._policy = policy
         self._run = run
         self._say = say
+        self._first_policy = first_policy
         problems = load_problems(config.data.test)[: config.eval.problems]
         self._problems = with_public_tests(problems, say)
-        self._first_engine: HFEngine | None = None
 
     def take_all(self, arm: Arm) -> None:
         exams = [arm.exam(name) for name in arm.exams]
@@ -177,27 +185,27 @@ class _Examiner:
             return
         config = self._config
         chat = load_chat(self._policy, config.rollout.today)
-        engine = HFEngine(  # its context is the model's own: there are more turns than in training
-            load_model(self._policy, resolve_device(config.device)),
-            stop_token_ids=chat.stop_token_ids,
-            max_batch=config.rollout.group,
-        )
-        self._first_engine = first_engine(config, chat)
-        with Sandbox(workers=config.rollout.judge_workers) as sandbox:
-            examples = self._examples(arm.examples, engine, chat, sandbox) if arm.examples else []
+        # its context is the model's own: there are more turns than in training
+        engine: PolicyEngine = hf_engine(config, chat, self._policy, max_context=None)
+        if self._first_policy is not None:
+            engine = first_turn_engine(config, chat, engine, self._first_policy)
+        with closing(engine), Sandbox(workers=config.rollout.judge_workers) as sandbox:
+            if arm.examples:
+                chat = with_examples(chat, self._examples(arm.examples, engine, chat, sandbox))
             for exam in missing:
-                self._take(exam, engine, chat, sandbox, examples)
+                self._take(exam, engine, chat, sandbox)
 
     def _examples(
-        self, count: int, engine: HFEngine, chat: ChatFormat, sandbox: Sandbox
+        self, count: int, engine: Engine, chat: ChatFormat, sandbox: Sandbox
     ) -> list[Exchange]:
         """Dialogues on training problems that the model solved after feedback."""
         config = self._config
         problems = load_problems(config.data.train)[:EXAMPLE_PROBLEMS]
-        feedback = config.feedback.build("full")
-        worker = self._worker(engine, chat, sandbox, config.rollout.turn_limit, feedback)
+        feedback = config.feedback.of_kind("full")
         seed = config.seed + 1  # other draws than those of the exams
-        records = run_episodes(worker, problems, 1, seed, self._run, "examples", _silent)
+        settings = self._settings(engine, config.rollout.turn_limit, feedback)
+        with LocalRollouts(engine, chat, sandbox, settings) as rollouts:
+            records = run_episodes(rollouts, problems, 1, seed, self._run, "examples", _silent)
         by_name = {problem.name: problem for problem in problems}
         return repair_dialogues(records, by_name, Prompts.load(config.rollout.prompts), count)
 
@@ -208,54 +216,48 @@ class _Examiner:
     def _take(
         self,
         exam: Exam,
-        engine: HFEngine,
+        engine: Engine,
         chat: ChatFormat,
         sandbox: Sandbox,
-        examples: Sequence[Exchange],
     ) -> None:
         config = self._config
         prompts = Prompts.load(config.rollout.prompts)
         kind = config.eval.feedback or config.feedback.kind
-        feedback = config.feedback.build("full" if kind == "private" else kind)
+        feedback = config.feedback.of_kind("full" if kind == "private" else kind)
         problems: Sequence[Problem] = self._problems
         if exam.feedback == "private":
             problems = [reveal_private_tests(problem) for problem in problems]
         elif exam.feedback == "random":
-            feedback = replace(feedback, kind="random")
+            feedback = feedback.of_kind("random")
         pool = None
         if feedback.kind == "random":
             pool = RandomFeedbackPool.build(
                 problems, sandbox, prompts, feedback, config.seed, limits=limits(config)
             )
-        worker = self._worker(engine, chat, sandbox, exam.turn_limit, feedback, pool, examples)
-        records = run_episodes(
-            worker,
-            problems,
-            exam.samples,
-            config.seed,
-            self._run,
-            exam_name(exam),
-            _silent,
-        )
+        settings = self._settings(engine, exam.turn_limit, feedback, pool)
+        with LocalRollouts(engine, chat, sandbox, settings) as rollouts:
+            records = run_episodes(
+                rollouts,
+                problems,
+                exam.samples,
+                config.seed,
+                self._run,
+                exam_name(exam),
+                _silent,
+            )
         counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
         solved = sum(record.solved for record in counted)
         self._say(f"exam {exam.name}: {solved} of {len(counted)} episodes solved")
 
-    def _worker(
+    def _settings(
         self,
-        engine: HFEngine,
-        chat: ChatFormat,
-        sandbox: Sandbox,
+        engine: Engine,
         turn_limit: int,
         feedback: FeedbackOptions,
         pool: RandomFeedbackPool | None = None,
-        examples: Sequence[Exchange] = (),
-    ) -> RolloutWorker:
+    ) -> EpisodeSettings:
         config = self._config
-        return RolloutWorker(
-            engine=engine,
-            chat=chat,
-            sandbox=sandbox,
+        return EpisodeSettings(
             sampling=SamplingParams(
                 temperature=config.eval.temperature,
                 top_p=config.eval.top_p,
@@ -265,12 +267,9 @@ class _Examiner:
             max_context=engine.max_context,
             prompts=Prompts.load(config.rollout.prompts),
             feedback=feedback,
-            rewards=config.reward.build(),
+            rewards=config.reward,
             limits=limits(config),
-            group_size=config.rollout.group,
             random_feedback=pool,
-            examples=examples,
-            first_engine=self._first_engine,
         )
 
 

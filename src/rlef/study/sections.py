@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rlef.evaluation import Interval
 from rlef.evaluation.statistics import mean
+from rlef.report.figures import running_mean
+from rlef.report.tables import percent
 from rlef.study.analysis import (
     ClaimResult,
     Rate,
@@ -141,7 +142,7 @@ def _main_table(results: Results) -> Iterator[Block]:
                 str(len(results.seeds(arm.name))),
                 _rate(one),
                 _rate(three),
-                _percent(three.spread) if three else "-",
+                percent(three.spread) if three else "-",
                 _rate_of(repair_rate(results, arm.name)),
                 _thousands(trained_tokens(results, arm.name)),
                 "-"
@@ -235,7 +236,7 @@ def _errors(results: Results) -> Iterator[Block]:
             if cause in fixed:
                 each = fixed[cause]
                 by_turn = each.by_turn[: TRAINED_TURNS - 1]
-                shares = [_percent(count / each.episodes) for count in by_turn]
+                shares = [percent(count / each.episodes) for count in by_turn]
                 shares += ["-"] * (TRAINED_TURNS - 1 - len(shares))
                 rows.append([title, cause, str(each.episodes), *shares])
     headings = [f"solved by turn {turn}, %" for turn in range(2, TRAINED_TURNS + 1)]
@@ -244,7 +245,7 @@ def _errors(results: Results) -> Iterator[Block]:
     yield Table(
         ["arm", "error", *(f"at turn {turn}, %" for turn in range(1, TRAINED_TURNS + 1))],
         [
-            [title, cause, *(_percent(share) for share in found[cause])]
+            [title, cause, *(percent(share) for share in found[cause])]
             for title, found in by_arm.items()
             for cause in _CAUSES
             if cause in found
@@ -266,8 +267,8 @@ def _changes(results: Results) -> Iterator[Block]:
             [
                 arm.title,
                 *(_number(x) for x in each.code_change[: TRAINED_TURNS - 1]),
-                *(_percent(x) for x in each.repeated_rate[: TRAINED_TURNS - 1]),
-                *(_percent(x) for x in each.invalid_rate[:1]),
+                *(percent(x) for x in each.repeated_rate[: TRAINED_TURNS - 1]),
+                *(percent(x) for x in each.invalid_rate[:1]),
             ]
         )
     pairs = [f"{turn} → {turn + 1}" for turn in range(1, TRAINED_TURNS)]
@@ -326,9 +327,14 @@ def _curves(results: Results) -> Iterator[Block]:
             for arm in trained:
                 colour = _colour(arm)
                 points = curve(results, arm.name, key)
-                if points and not (key == "solve_rate" and "rollout.frozen=true" in arm.words):
+                if points and not (key == "solve_rate" and arm.frozen):
                     xs, ys = zip(*points, strict=True)
-                    ax.plot(xs, [scale * y for y in _smooth(ys)], color=colour, label=arm.name)
+                    ax.plot(
+                        xs,
+                        [scale * y for y in running_mean(ys, max(1, len(ys) // 12))],
+                        color=colour,
+                        label=arm.name,
+                    )
             ax.set_xlabel("share of training")
             ax.set_title(title)
             ax.legend(fontsize=8)
@@ -397,12 +403,6 @@ def _calibration(results: Results) -> Iterator[Block]:
     )
 
 
-def _smooth(values: Sequence[float]) -> list[float]:
-    width = max(1, len(values) // 12)
-    windows = (values[max(0, i - width) : i + width + 1] for i in range(len(values)))
-    return [fmean(window) for window in windows]
-
-
 def _thousands(value: float) -> str:
     return "-" if math.isnan(value) else f"{value / 1000:.0f}"
 
@@ -416,10 +416,6 @@ def _rate(rate: Rate | None) -> str:
 def _rate_of(interval: Interval) -> str:
     half = (interval.high - interval.low) / 2
     return "-" if math.isnan(half) else f"{100 * interval.estimate:.1f} ±{100 * half:.1f}"
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def _explained(value: float) -> str:

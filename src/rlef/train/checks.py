@@ -43,7 +43,6 @@ def check_training(
         ("data.valid", check_spec, data.valid),
         ("data.test", check_spec, data.test),
         ("model", partial(check_model, ask_hub=ask_hub), config.model),
-        ("rollout.first_model", partial(check_model, ask_hub=ask_hub), rollout.first_model),
     ]
     found = {}
     for key, check, value in checks:
@@ -69,9 +68,8 @@ def check_training(
             f"{_place('rollout.max_new_tokens', places)} is {rollout.max_new_tokens}; allowed: "
             f"below rollout.max_context, {rollout.max_context}, where the prompts go too"
         )
-    for model in filter(None, (config.model, rollout.first_model)):
-        setting = _place("rollout.max_context", places)
-        check_known_context(model, rollout.max_context, setting)
+    setting = _place("rollout.max_context", places)
+    check_known_context(config.model, rollout.max_context, setting)
 
 
 def _place(key: str, places: Mapping[str, str] | None) -> str:

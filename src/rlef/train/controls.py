@@ -46,9 +46,9 @@ def build_controls(
     Raises:
         ValueError: There is too little to draw random feedback from.
     """
-    training = config.feedback.build()
+    training = config.feedback
     kind = config.eval.feedback
-    evaluation = config.feedback.build("full" if kind == "private" else kind)
+    evaluation = config.feedback.of_kind("full" if kind == "private" else kind)
 
     def pool(problems: Sequence[Problem]) -> RandomFeedbackPool:
         return RandomFeedbackPool.build(

@@ -28,31 +28,31 @@ class LeftOut:
     Attributes:
         no_room: the first prompt leaves no room for an answer in ``rollout.max_context``.
         infra: the judge could not do its work.
-        first_model: ``rollout.first_model`` alone made the episode.
+        nothing: what a study leaves of the rollout has no turn.
         total: rollouts of the batch.
     """
 
     no_room: int
     infra: int
-    first_model: int
+    nothing: int
     total: int
 
     @classmethod
-    def of(cls, rollouts: Sequence[Rollout], *, has_first_model: bool) -> "LeftOut":
+    def of(cls, rollouts: Sequence[Rollout]) -> "LeftOut":
         """Counts; each rollout has one cause at most."""
         judged = [r for r in rollouts if r.record.stop is not StopReason.INFRA_ERROR]
-        turns = [len(rollout.record.turns) for rollout in judged]
+        no_room = sum(not rollout.record.turns for rollout in judged)
         return cls(
-            no_room=turns.count(0),
+            no_room=no_room,
             infra=len(rollouts) - len(judged),
-            first_model=turns.count(1) if has_first_model else 0,
+            nothing=sum(not rollout.trainable for rollout in judged) - no_room,
             total=len(rollouts),
         )
 
     @property
     def trained(self) -> int:
         """Rollouts that are trained on."""
-        return self.total - self.no_room - self.infra - self.first_model
+        return self.total - self.no_room - self.infra - self.nothing
 
 
 def check_room(
@@ -103,10 +103,15 @@ class IdleWatch:
     Args:
         config: The recipe.
         say: Receives a line when a cause shows first, and each time its count has doubled.
+        why_idle: What it means that the policy learns nothing, and what to do; ``None``: what it
+            means for the recipe.
     """
 
-    def __init__(self, config: TrainConfig, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: TrainConfig, say: Callable[[str], None], why_idle: str | None = None
+    ) -> None:
         self._config = config
+        self._known_cause = why_idle
         self._say = say
         self._counts: dict[str, int] = {}
         self._told: dict[str, int] = {}
@@ -135,7 +140,7 @@ class IdleWatch:
         if self._empty >= EMPTY_BATCHES:
             causes = " and ".join(
                 f"{count} {self._words(cause)}"
-                for cause in ("no_room", "infra", "first_model")
+                for cause in ("no_room", "infra", "nothing")
                 if (count := getattr(left_out, cause))
             )
             return (
@@ -164,13 +169,13 @@ class IdleWatch:
             f"({self._config.rollout.max_context} tokens; a new run may have more, or shorter "
             "problems)",
             "infra": "could not be judged (what the judge needs shows: rlef env)",
-            "first_model": "left rollout.first_model nothing to repair",
+            "nothing": "left nothing to learn",
         }[cause]
 
     def _why_idle(self) -> str:
         learner = self._config.learner
-        if learner.imitates:
-            return "no rollout was solved, so there is none to imitate; try easier problems"
+        if self._known_cause is not None:
+            return self._known_cause
         if learner.compares_groups:
             return (
                 "all rollouts of a problem earned the same; try problems that are solved now and "

@@ -15,7 +15,6 @@ def absolute_paths(config: TrainConfig) -> TrainConfig:
     values = config.model_dump(mode="json")
     for section, key, change in (
         (values, "model", _absolute_folder),
-        (values.get("rollout", {}), "first_model", _absolute_folder),
         (values.get("rollout", {}), "prompts", _absolute_file),
         *((values.get("data", {}), key, absolute_spec) for key in ("train", "valid", "test")),
     ):

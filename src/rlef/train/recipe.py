@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.environment.conversation import TEMPLATE_DATE
 from rlef.learner.config import LearnerConfig, SaveDtype
@@ -21,48 +22,6 @@ class DataConfig(BaseModel):
     valid: str | None = None
     """The best policy on these is kept, where ``eval.every`` says how often to look."""
     test: str = "mini:test"
-
-
-class RewardSection(BaseModel):
-    """Rewards of a turn, before the KL penalty (RLEF, section 2.2); see ``RewardConfig``."""
-
-    model_config = _FROZEN
-
-    solved: float = 1.0
-    failed: float = -1.0
-    invalid: float = -0.2
-    graded: bool = False
-    """The end's reward by the share of all tests passed; every test is run then."""
-    discount: float = Field(1.0, ge=0, le=1)
-    """Of success, per turn that it took."""
-    potential: float = Field(0.0, ge=0)
-    """Weight of each turn's gain in the share of public tests passed."""
-
-    def build(self) -> RewardConfig:
-        """Returns the environment's own type."""
-        return RewardConfig(**self.model_dump())
-
-
-class FeedbackSection(BaseModel):
-    """What the model is told between turns, in training; see ``FeedbackKind``."""
-
-    model_config = _FROZEN
-
-    version: Literal[1] = 1
-    kind: FeedbackKind = "full"
-    max_chars: int = Field(1000, ge=1)
-    """Of each input, output and traceback."""
-    max_tests: int = Field(8, ge=1)
-    """Failed tests that are listed."""
-
-    def build(self, kind: FeedbackKind | None = None) -> FeedbackOptions:
-        """Returns the environment's own type, of another kind if one is given."""
-        return FeedbackOptions(
-            version=self.version,
-            kind=kind or self.kind,
-            max_field_chars=self.max_chars,
-            max_tests=self.max_tests,
-        )
 
 
 class RolloutConfig(BaseModel):
@@ -83,12 +42,13 @@ class RolloutConfig(BaseModel):
     today: date = TEMPLATE_DATE
     """What a chat template that asks for the date is told, in training and evaluation: always the
     same, so that prompts do not change from day to day."""
-    first_model: str | None = None
-    """A frozen policy that gives first answers, in training and evaluation; only later turns are
-    learnt: a repair model. Of the same tokenizer as ``model``."""
-    frozen: bool = False
-    """Rollouts of ``model`` as it was at first, not as it learns. Only for ``learner.advantage``
-    sft, which is then the paper's: rejection sampling once, not again with every batch."""
+    engine: Literal["hf", "vllm"] = "hf"
+    """What samples: ``transformers``, or vLLM in this process."""
+    vllm: VLLMSettings = VLLMSettings()
+    max_staleness: int = Field(0, ge=0)
+    """Batches that the policy of a rollout's oldest turn may be behind the one that learns from it.
+    0: sampler and learner take turns. Above 0 they run side by side, and what is older is dropped
+    and counted."""
     group: int = Field(64, ge=1)
     """Episodes that sample at once; another group is judged meanwhile."""
     judge_workers: int = Field(2, ge=1)
@@ -152,8 +112,9 @@ class TrainConfig(BaseModel):
     """Optimizer steps in all; a batch of rollouts gives ``rollout.batch / learner.minibatch``."""
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
-    reward: RewardSection = RewardSection()
-    feedback: FeedbackSection = FeedbackSection()
+    reward: RewardConfig = RewardConfig()
+    feedback: FeedbackOptions = FeedbackOptions()
+    """In training; evaluations take ``eval.feedback`` where that is set."""
     learner: LearnerConfig = LearnerConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint_every: int = Field(200, ge=1)
@@ -201,16 +162,11 @@ class TrainConfig(BaseModel):
                 f"learner.advantage is {learner.advantage}, which compares rollouts of one "
                 "problem, but rollout.per_problem is 1; allowed: 2 or more"
             )
-        if self.rollout.first_model is not None and self.rollout.turn_limit < 2:
+        if self.rollout.vllm.sleep and self.rollout.max_staleness:
             raise ValueError(
-                f"rollout.first_model gives first answers, but rollout.turn_limit is "
-                f"{self.rollout.turn_limit}, so there are no others; allowed: 2 or more"
-            )
-        if self.rollout.frozen and not learner.imitates:
-            raise ValueError(
-                "rollout.frozen is true, so rollouts are not the learner's own, but "
-                f"learner.advantage {learner.advantage} learns from its own; allowed: false, or "
-                "learner.advantage=sft"
+                f"rollout.vllm.sleep is true, but with rollout.max_staleness "
+                f"{self.rollout.max_staleness} the engine never rests; allowed: false, or "
+                "rollout.max_staleness=0"
             )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(

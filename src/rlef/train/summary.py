@@ -35,6 +35,13 @@ def summarize(
         sum(float(line[key]) for line in metrics)
         for key in ("generate_s", "judge_wait_s", "rollout_s", "update_s")
     )
+    rollouts_s = {
+        "sampling": generate,
+        "waiting for the judge": waiting,
+        "rest of rollouts": rollout - generate - waiting,
+    }
+    if config.rollout.max_staleness:  # sampling goes on beside the updates
+        rollouts_s = {"waiting for rollouts": rollout}
     return {
         "recipe": config.name,
         "seed": config.seed,
@@ -46,19 +53,16 @@ def summarize(
         "samples_per_problem": config.eval.samples,
         **main,
         **({"also": also[0]} if also else {}),
-        "timing_s": {
-            "sampling": generate,
-            "waiting for the judge": waiting,
-            "rest of rollouts": rollout - generate - waiting,
-            "updates": update,
-            "evaluation": evaluation_s,
+        "timing_s": {**rollouts_s, "updates": update, "evaluation": evaluation_s},
+        "idle": {
+            "sampler": max(0.0, 1 - generate / (rollout + update)),
+            "learner": rollout / (rollout + update),
         },
         "rollouts": len(metrics) * config.rollout.batch,
         "masked_infra": sum(int(line["masked_infra"]) for line in metrics),
         "masked_no_room": sum(int(line["masked_no_room"]) for line in metrics),
         "batches": len(metrics),
-        # lines of rlef 0.1 do not say whether the policy moved
-        "idle_batches": sum(not line.get("policy_moved", 1) for line in metrics),
+        "idle_batches": sum(not line["policy_moved"] for line in metrics),
     }
 
 

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 from rlef.algorithms import sft_loss
 from rlef.environment import ChatFormat, Conversation, Prompts
 from rlef.learner.microbatch import micro_batches
-from rlef.learner.models import action_logprobs
+from rlef.learner.models import Policy
 from rlef.problems.mini import fresh_specimens
 from rlef.rollout import RolloutBatch
 from rlef.run import check_free_folder
@@ -91,10 +91,11 @@ def _collate(rows: Sequence[_Sequence]) -> RolloutBatch:
         token_ids=padded,
         token_mask=pad_sequence(token_mask, batch_first=True),
         turn_ids=pad_sequence(turn_ids, batch_first=True, padding_value=-1),
-        logprobs=torch.zeros(padded.shape),
+        behavior_logprobs=torch.zeros(padded.shape),
         prompt_ends=none.long(),
         turn_mask=none.bool(),
         rewards=none,
+        versions=none.long(),
         groups=torch.arange(len(rows)),
         solved=torch.ones(len(rows), dtype=torch.bool),
     )
@@ -105,6 +106,7 @@ class _Trainer:
 
     def __init__(self, model: LlamaForCausalLM, config: WarmstartConfig, total_steps: int) -> None:
         self._model = model.train()
+        self._policy = Policy(model)
         self._clip = config.grad_clip
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=1.0, weight_decay=config.weight_decay, betas=(0.9, 0.95)
@@ -121,7 +123,7 @@ class _Trainer:
 
     def step(self, batch: RolloutBatch) -> float:
         """Takes one step; returns its loss."""
-        loss = sft_loss(action_logprobs(self._model, batch).logprobs, batch.action_mask)
+        loss = sft_loss(self._policy(batch).logprobs, batch.action_mask)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)

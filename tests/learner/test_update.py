@@ -12,29 +12,29 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rlef.engines import HFEngine, SamplingParams
-from rlef.learner.checkpoint import restore_learner, save_learner
+from rlef.learner.config import LearnerConfig
 from rlef.learner.microbatch import micro_batches
-from rlef.learner.models import action_logprobs
-from rlef.learner.ppo import LearnerConfig, PPOLearner
+from rlef.learner.models import Policy
+from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch, derive_seed
 
 CONFIG = LearnerConfig(lr=1e-2, minibatch=5, warmup_updates=0, beta=0.5, lam=0.9, gamma=0.95)
 
 
-def weights(learner: PPOLearner) -> list[Tensor]:
+def weights(learner: LocalLearner) -> list[Tensor]:
     return [*learner.policy.parameters(), *learner.critic.parameters()]
 
 
 def slow_gradients(config: LearnerConfig) -> tuple[list[Tensor], list[Tensor]]:
     """The gradients of one step from the formulas, rollout by rollout and turn by turn."""
     policy, batch = make_model(), make_batch()
-    learner = PPOLearner(policy, config, seed=0)
+    learner = LocalLearner(policy, config, seed=0)
     torch.manual_seed(1)
     with torch.no_grad():  # so that policy and reference differ
         for p in policy.parameters():
             p.add_(0.02 * torch.randn_like(p))
     logprobs = slow_logprobs(policy, batch, 1.0)
-    reference = slow_logprobs(learner.reference, batch, 1.0).detach()
+    reference = slow_logprobs(learner.reference.model, batch, 1.0).detach()
     values = learner.critic(batch)
     turns, advantages, returns = [], [], []
     for row in range(len(batch)):
@@ -59,7 +59,7 @@ def slow_gradients(config: LearnerConfig) -> tuple[list[Tensor], list[Tensor]]:
     whitened = (whitened - whitened.mean()) / whitened.std(correction=0)
     policy_loss, value_loss, count = torch.zeros(()), torch.zeros(()), 0
     for (row, t, tokens), advantage, target in zip(turns, whitened, returns, strict=True):
-        now, behavior = logprobs[row][tokens], batch.logprobs[row][tokens]
+        now, behavior = logprobs[row][tokens], batch.behavior_logprobs[row][tokens]
         ratio = (now - now.detach()).exp() * (now.detach() - behavior).exp().clamp(max=1)
         clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
         policy_loss = policy_loss - torch.minimum(ratio * advantage, clipped * advantage).sum()
@@ -78,13 +78,13 @@ def test_gradients_equal_a_slow_reference(
     config = CONFIG.model_copy(update={"grad_clip": 1e9, "micro_batch_tokens": micro_batch_tokens})
     wanted = slow_gradients(config)
     policy = make_model()
-    learner = PPOLearner(policy, config, seed=0)
+    learner = LocalLearner(policy, config, seed=0)
     torch.manual_seed(1)
     with torch.no_grad():
         for p in policy.parameters():
             p.add_(0.02 * torch.randn_like(p))
     seen: list[list[Tensor]] = []
-    for optimizer in (learner.policy_optimizer, learner.critic_optimizer):
+    for optimizer in (learner.policy_descent.optimizer, learner.critic_descent.optimizer):
         parameters = optimizer.param_groups[0]["params"]
         monkeypatch.setattr(
             optimizer,
@@ -153,14 +153,21 @@ def slow_update(
             for turn in range(int(batch.turn_mask[row].sum())):
                 advantage = (advantages[row, turn] - mean) / deviation
                 for t in (batch.turn_ids[row] == turn).nonzero()[:, 0].tolist():
-                    weight = min(1.0, float((now[row, t] - batch.logprobs[row, t]).detach().exp()))
-                    ratio = weight * (now[row, t] - old[row, t]).exp()
+                    inner, outer, behavior = 1.0, 1.0, batch.behavior_logprobs[row, t]
+                    if config.importance == "whole":
+                        weight = float((now[row, t] - behavior).detach().exp())
+                        inner = min(1.0, weight)
+                    else:
+                        weight = float((old[row, t] - behavior).exp())
+                        outer = min(config.importance_cap, weight)
+                    if weight > inner * outer:
+                        clips.add("weight")
+                    ratio = inner * (now[row, t] - old[row, t]).exp()
                     clipped = ratio.clamp(1 - config.clip, 1 + config.clip)
                     if clipped * advantage < ratio * advantage:
                         clips.add("ratio")
-                    policy_loss = policy_loss - torch.minimum(
-                        ratio * advantage, clipped * advantage
-                    )
+                    surrogate = torch.minimum(ratio * advantage, clipped * advantage)
+                    policy_loss = policy_loss - outer * surrogate
                     tokens_seen += 1
                 v, was, goal = values[row, turn], float(old_values[row, turn]), returns[row, turn]
                 near = v.clamp(was - config.value_clip, was + config.value_clip)
@@ -175,17 +182,21 @@ def slow_update(
     return clips
 
 
+@pytest.mark.parametrize("importance", ["whole", "decoupled"])
 @pytest.mark.parametrize("micro_batch_tokens", [24, 10_000])
-def test_three_steps_and_three_more_equal_a_slow_reference(micro_batch_tokens: int) -> None:
+def test_three_steps_and_three_more_equal_a_slow_reference(
+    micro_batch_tokens: int, importance: str
+) -> None:
     """Ratios leave their clip and values theirs, as weights move between the steps."""
     config = CONFIG.model_copy(
         update={
             **{"micro_batch_tokens": micro_batch_tokens, "critic_lr": 0.003, "lam": 0.9},
             **{"weight_decay": 0.1, "grad_clip": 1.0, "warmup_updates": 0, "value_clip": 0.02},
+            **{"importance": importance, "importance_cap": 1.2},
         }
     )
     policy = make_model()
-    learner = PPOLearner(policy, config, seed=3)
+    learner = LocalLearner(policy, config, seed=3)
     slow_policy, slow_critic = copy.deepcopy(policy), copy.deepcopy(learner.critic)
     reference = copy.deepcopy(policy)
     optimizers = [
@@ -194,9 +205,11 @@ def test_three_steps_and_three_more_equal_a_slow_reference(micro_batch_tokens: i
     ]
     batch = make_batch()
     # samples of the policy as it is, but for noise: so weights are on both sides of 1
-    noise = 0.3 * torch.randn(batch.logprobs.shape, generator=torch.Generator().manual_seed(0))
+    noise = 0.3 * torch.randn(
+        batch.behavior_logprobs.shape, generator=torch.Generator().manual_seed(0)
+    )
     own = slow_logprobs(policy, batch, 1.0).detach()
-    batch = replace(batch, logprobs=(own + noise).clamp(max=0) * batch.action_mask)
+    batch = replace(batch, behavior_logprobs=(own + noise).clamp(max=0) * batch.action_mask)
     for first in (0, 3):
         generator = torch.Generator().manual_seed(derive_seed(3, "minibatches", first))
         order = torch.randperm(5, generator=generator).tolist()
@@ -204,7 +217,7 @@ def test_three_steps_and_three_more_equal_a_slow_reference(micro_batch_tokens: i
             slow_policy, reference, slow_critic, optimizers, config, batch,
             [order[:2], order[2:4], order[4:]],
         )  # fmt: skip
-        assert clips == {"ratio", "value"}
+        assert clips == {"ratio", "value", "weight"}
         learner.update(batch, steps=3)
         for ours, theirs in ((policy, slow_policy), (learner.critic, slow_critic)):
             for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -215,7 +228,7 @@ def test_micro_batches_do_not_change_an_update() -> None:
     results = []
     for tokens in (1, 10_000):
         config = CONFIG.model_copy(update={"micro_batch_tokens": tokens})
-        learner = PPOLearner(make_model(), config, seed=0)
+        learner = LocalLearner(make_model(), config, seed=0)
         learner.update(make_batch(), steps=2)
         results.append(weights(learner))
     for a, b in zip(*results, strict=True):
@@ -223,12 +236,12 @@ def test_micro_batches_do_not_change_an_update() -> None:
 
 
 def test_the_reference_stays_and_the_critic_is_its_own() -> None:
-    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    learner = LocalLearner(make_model(), CONFIG, seed=0)
     first = copy.deepcopy(learner.reference.state_dict())
     learner.update(make_batch(), steps=2)
     for name, tensor in learner.reference.state_dict().items():
         assert torch.equal(tensor, first[name])
-    ours = dict(learner.policy.base_model.named_parameters())
+    ours = dict(learner.policy.model.base_model.named_parameters())
     for name, tensor in learner.critic.backbone.named_parameters():
         assert tensor.data_ptr() != ours[name].data_ptr()
         assert not torch.equal(tensor, ours[name])
@@ -236,69 +249,95 @@ def test_the_reference_stays_and_the_critic_is_its_own() -> None:
 
 def test_one_step_makes_solved_rollouts_likelier_and_failed_ones_less_likely() -> None:
     config = CONFIG.model_copy(update={"beta": 0.0, "lr": 1e-3})
-    learner = PPOLearner(make_model(), config, seed=0)
+    learner = LocalLearner(make_model(), config, seed=0)
     torch.nn.init.zeros_(learner.critic.head.weight)
     batch = make_batch()
     solved = batch.rewards.sum(1) > 0
-    before = slow_logprobs(learner.policy, batch, 1.0).detach()
-    learner.update(replace(batch, logprobs=before), steps=1)
-    gains = (slow_logprobs(learner.policy, batch, 1.0) - before).sum(1)
+    before = slow_logprobs(learner.policy.model, batch, 1.0).detach()
+    learner.update(replace(batch, behavior_logprobs=before), steps=1)
+    gains = (slow_logprobs(learner.policy.model, batch, 1.0) - before).sum(1)
     assert gains[solved].min() > 0 > gains[~solved].max()
 
 
 def test_the_critic_learns_the_returns() -> None:
-    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    learner = LocalLearner(make_model(), CONFIG, seed=0)
     explained = [learner.update(make_batch(), steps=1)["explained_variance"] for _ in range(40)]
     assert explained[-1] > 0.9 > explained[0]
 
 
 def test_warm_up_is_linear() -> None:
-    learner = PPOLearner(make_model(), CONFIG.model_copy(update={"warmup_updates": 4}), seed=0)
+    learner = LocalLearner(make_model(), CONFIG.model_copy(update={"warmup_updates": 4}), seed=0)
     rates = []
     for _ in range(6):
         learner.update(make_batch(), steps=1)
-        rates.append(learner.policy_optimizer.param_groups[0]["lr"])
+        rates.append(learner.policy_descent.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
 
 
 def test_the_learning_rate_falls_linearly_to_its_final_share() -> None:
     config = CONFIG.model_copy(update={"final_lr_share": 0.5})
-    learner = PPOLearner(make_model(), config, seed=0, total_updates=4)
+    learner = LocalLearner(make_model(), config, seed=0, total_updates=4)
     rates = []
     for _ in range(6):
         learner.update(make_batch(), steps=1)
-        rates.append(learner.policy_optimizer.param_groups[0]["lr"])
+        rates.append(learner.policy_descent.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.01, 0.00875, 0.0075, 0.00625, 0.005, 0.005])
 
 
-def test_a_gradient_that_is_not_finite_names_the_update() -> None:
-    learner = PPOLearner(make_model(), CONFIG, seed=0)
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted() -> None:
+    learner = LocalLearner(make_model(), CONFIG, seed=0)
+    learner.update(make_batch(), steps=1)  # so that the optimizers have momentum
+    before = [p.detach().clone() for p in weights(learner)]
+    count = len(list(learner.policy.parameters()))
+    moments = copy.deepcopy(learner.policy_descent.optimizer.state_dict())
+    good = make_batch()
+    spoiled = good.behavior_logprobs.where(~good.action_mask, torch.nan)
+    metrics = learner.update(replace(good, behavior_logprobs=spoiled), steps=2)
+    assert metrics["skipped_steps"] == 2 and metrics["policy_steps"] == 0
+    assert "grad_norm/policy" not in metrics and metrics["grad_norm/critic"] > 0
+    assert learner.version == 3 and not learner.policy_moved
+    after = weights(learner)
+    assert all(map(torch.equal, before[:count], after[:count]))
+    assert not all(map(torch.equal, before[count:], after[count:]))
+    found = learner.policy_descent.optimizer.state_dict()
+    assert str(found["state"]) == str(moments["state"])
+    metrics = learner.update(good, steps=2)  # two in a row are forgotten
+    assert metrics["skipped_steps"] == 0 and metrics["policy_steps"] == 2
+    assert not torch.equal(before[0], weights(learner)[0])
+    assert learner.update(replace(good, behavior_logprobs=spoiled), steps=2)["skipped_steps"] == 2
+
+
+def test_gradients_that_stay_not_finite_stop_the_run_and_name_the_update() -> None:
+    learner = LocalLearner(make_model(), CONFIG, seed=0)
     with torch.no_grad():
-        learner.policy.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="update 1: the gradient norm of the policy"):
+        learner.policy.model.lm_head.weight.fill_(float("nan"))
+    assert learner.update(make_batch(), steps=2)["skipped_steps"] == 4  # the KL penalty is NaN too
+    with pytest.raises(
+        FloatingPointError, match=r"^update 3: the gradient norm of the policy is nan, for the 3rd"
+    ):
         learner.update(make_batch(), steps=1)
 
 
 def test_more_steps_than_rollouts_leave_no_empty_minibatch() -> None:
-    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    learner = LocalLearner(make_model(), CONFIG, seed=0)
     steps = []
-    step = learner.policy_optimizer.step
-    learner.policy_optimizer.step = lambda: steps.append(step())
+    step = learner.policy_descent.optimizer.step
+    learner.policy_descent.optimizer.step = lambda: steps.append(step())
     learner.update(make_batch().select(torch.tensor([0, 1])), steps=4)
     assert len(steps) == 2
-    assert learner.updates == 4  # the clock of the run goes by batches
+    assert learner.version == 4  # the clock of the run goes by batches
 
 
 def test_a_restored_learner_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(BPE()))
-    learner = PPOLearner(make_model(), CONFIG, seed=0)
+    learner = LocalLearner(make_model(), CONFIG, seed=0, tokenizer=tokenizer)
     learner.update(make_batch(), steps=2)
-    save_learner(learner, tokenizer, tmp_path)
-    other = PPOLearner(make_model(), CONFIG, seed=0)
-    restore_learner(other, tmp_path)
+    learner.save(tmp_path)
+    other = LocalLearner(make_model(), CONFIG, seed=0)
+    other.restore(tmp_path)
     for one in (learner, other):
         one.update(make_batch(), steps=2)
-    assert other.updates == learner.updates == 4
+    assert other.version == learner.version == 4
     for a, b in zip(weights(learner), weights(other), strict=True):
         assert torch.equal(a, b)
 
@@ -314,19 +353,19 @@ def test_micro_batches_hold_every_row_once_within_the_limit() -> None:
 def test_bfloat16_products_leave_attention_in_float32(tmp_path: Path) -> None:
     exact, rounded = make_model(), make_model()
     engines = [HFEngine(model, stop_token_ids=(1,), max_context=32) for model in (exact, rounded)]
-    learner = PPOLearner(rounded, replace_config(precision="bfloat16"), seed=0)
+    learner = LocalLearner(rounded, replace_config(precision="bfloat16"), seed=0)
     seen: list[torch.dtype] = []
     layer = rounded.model.layers[0].self_attn
     layer.o_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0].dtype))
     batch = make_batch()
     with torch.no_grad(), learner.autocast():
-        found = action_logprobs(rounded, batch).logprobs
+        found = Policy(rounded)(batch).logprobs
     assert seen == [torch.float32]
-    assert torch.allclose(found, action_logprobs(exact, batch).logprobs, atol=0.05)
-    assert not torch.equal(found, action_logprobs(exact, batch).logprobs)
+    assert torch.allclose(found, Policy(exact)(batch).logprobs, atol=0.05)
+    assert not torch.equal(found, Policy(exact)(batch).logprobs)
     params = SamplingParams(temperature=1.0, max_new_tokens=8)
     prompts = [(5, 6, 7), (9, 4, 3, 8, 2)]
-    ours, theirs = (engine.generate(prompts, params, [1, 2]) for engine in engines)
+    ours, theirs = (engine.generate_batch(prompts, params, [1, 2]) for engine in engines)
     assert ours == theirs  # sampling is not touched
     rounded.save_pretrained(tmp_path)
     assert LlamaForCausalLM.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
@@ -339,7 +378,7 @@ def replace_config(**changes: object) -> LearnerConfig:
 def test_automatic_precision_asks_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for able, dtype in (({"amx_bf16": True}, torch.bfloat16), ({}, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
-        learner = PPOLearner(make_model(), replace_config(precision="auto"), seed=0)
+        learner = LocalLearner(make_model(), replace_config(precision="auto"), seed=0)
         with learner.autocast():
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype is dtype

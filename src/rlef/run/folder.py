@@ -1,50 +1,30 @@
-"""The run folder: the only writer and reader of a run's files.
-
-::
-
-    config.yaml           the resolved config
-    metrics.jsonl         one line per update
-    rollouts/             train-000012.jsonl, eval-before.jsonl, ...: one line per episode
-    checkpoints/          update-000012/, ...
-    summary.json          what the run came to
-    report.html           made from the above
-
-Whatever stands under its final name is whole, except that the last line of a file that grows may
-be torn when its writer is killed: such a line is never read, and cut before the next is added.
-NaN and infinities are written as null.
-"""
+"""Paths and files of a run, but for the columns of its training rollouts (``training.py``)."""
 
 import fcntl
 import json
-import math
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Record = dict[str, Any]
+from rlef.run.files import (
+    Record,
+    RunBusyError,
+    RunDamagedError,
+    RunError,
+    append_lines,
+    dump_lines,
+    json_value,
+    read_lines,
+    replace_file,
+    sync,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CHECKPOINT = re.compile(r"update-(\d{6,})")
-
-
-class RunError(ValueError):
-    """A path or a name cannot be used for a run. One line: which, why, and what is allowed."""
-
-
-class RunBusyError(RuntimeError):
-    """Another process writes to the run. One line: which, and what to do."""
-
-
-class RunWriteError(RuntimeError):
-    """A file of the run cannot be written, as on a full disk. One line: which, and why."""
-
-
-class RunDamagedError(RuntimeError):
-    """A file of the run cannot be read. One line: which, and where."""
 
 
 class Checkpoint(NamedTuple):
@@ -71,6 +51,7 @@ class RunFolder:
         self.config_path = self.path / "config.yaml"
         self.metrics_path = self.path / "metrics.jsonl"
         self.rollouts_path = self.path / "rollouts"
+        self.training_path = self.rollouts_path / "train"
         self.checkpoints_path = self.path / "checkpoints"
         self.summary_path = self.path / "summary.json"
         self.report_path = self.path / "report.html"
@@ -175,7 +156,7 @@ class RunFolder:
 
     def write_config(self, config: str) -> None:
         """Writes the config, YAML text."""
-        _replace(self.config_path, config)
+        replace_file(self.config_path, config.encode())
 
     def read_config(self) -> str:
         """The config as YAML text (``load_config(type, run.config_path, [])`` parses it)."""
@@ -183,11 +164,12 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Writes what the run came to."""
-        _replace(self.summary_path, json.dumps(json_value(summary), indent=2) + "\n")
+        text = json.dumps(json_value(summary), indent=2) + "\n"
+        replace_file(self.summary_path, text.encode())
 
     def write_text(self, name: str, text: str) -> Path:
         """Writes a further file of the folder, such as ``summary.md``, whole. Returns its path."""
-        _replace(self.path / name, text)
+        replace_file(self.path / name, text.encode())
         return self.path / name
 
     def read_summary(self) -> Record | None:
@@ -206,7 +188,7 @@ class RunFolder:
 
     def append_metrics(self, metrics: Mapping[str, object]) -> None:
         """Adds one line, on disk when the call returns."""
-        _append(self.metrics_path, [metrics])
+        append_lines(self.metrics_path, [metrics])
 
     def read_metrics(self) -> list[Record]:
         """All lines in order; none where there is no file.
@@ -214,7 +196,7 @@ class RunFolder:
         Raises:
             RunDamagedError: A line is damaged.
         """
-        return _read_lines(self.metrics_path)
+        return read_lines(self.metrics_path)
 
     def truncate_metrics_after(self, update: int) -> None:
         """Drops the lines of later updates, which a run that goes on will write again."""
@@ -224,20 +206,20 @@ class RunFolder:
                 raise RunDamagedError(f"{self.metrics_path}:{number} is damaged: no update")
         kept = [line for line in lines if line["update"] <= update]
         if len(kept) < len(lines):
-            _replace(self.metrics_path, _dump_lines(kept))
+            replace_file(self.metrics_path, dump_lines(kept))
 
     # --- rollouts ---
 
     def write_rollouts(self, name: str, records: Iterable[Mapping[str, object]]) -> None:
         """Writes ``rollouts/NAME.jsonl`` whole, in place of an older one."""
-        _replace(self.rollout_path(name), _dump_lines(records))
+        replace_file(self.rollout_path(name), dump_lines(records))
 
     def append_rollouts(self, name: str, records: Iterable[Mapping[str, object]]) -> None:
         """Adds to ``rollouts/NAME.jsonl``.
 
         Such a file exists from its first record on: whether it is complete, its length must say.
         """
-        _append(self.rollout_path(name), records)
+        append_lines(self.rollout_path(name), records)
 
     def read_rollouts(self, name: str) -> list[Record]:
         """The records of ``rollouts/NAME.jsonl``; none where there is no file.
@@ -245,15 +227,20 @@ class RunFolder:
         Raises:
             RunDamagedError: A line is damaged.
         """
-        return _read_lines(self.rollout_path(name))
+        return read_lines(self.rollout_path(name))
 
     def has_rollouts(self, name: str) -> bool:
         """Whether ``rollouts/NAME.jsonl`` exists."""
         return self.rollout_path(name).is_file()
 
     def rollout_names(self) -> list[str]:
-        """Names of all rollout files, sorted."""
+        """Names of all files of rollouts but those of training, sorted."""
         return sorted(path.stem for path in self.rollouts_path.glob("*.jsonl"))
+
+    def has_training_rollouts(self) -> bool:
+        """Whether a training has finished any episode (``rlef.run.training`` reads them)."""
+        folder = self.training_path
+        return folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir())
 
     def rollout_path(self, name: str) -> Path:
         """The file of the rollouts of this name.
@@ -327,11 +314,11 @@ class RunFolder:
     def _commit(self, tmp_dir: Path, path: Path) -> Path:
         for file in tmp_dir.rglob("*"):
             if file.is_file():
-                _sync(file)
+                sync(file)
         if path.exists():
             self._drop_checkpoint(path)
         tmp_dir.rename(path)
-        _sync(self.checkpoints_path)
+        sync(self.checkpoints_path)
         return path
 
     def _drop_checkpoint(self, path: Path) -> None:
@@ -359,102 +346,3 @@ def check_free_folder(path: Path) -> None:
         raise RunError(f"{path} is in use; {allowed}")
     if not os.access(path, os.W_OK | os.X_OK):
         raise RunError(f"{path} is not writable; {allowed}")
-
-
-@contextmanager
-def writing(path: Path, *more: type[Exception]) -> Iterator[None]:
-    """Turns an error of the disk into one that names the file.
-
-    Args:
-        path: What is written.
-        more: Exceptions other than ``OSError`` that mean the same.
-
-    Raises:
-        RunWriteError: It cannot be written.
-    """
-    errors: tuple[type[Exception], ...] = (OSError, *more)
-    try:
-        yield
-    except errors as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise RunWriteError(
-            f"{path} cannot be written ({reason}); what was finished is kept"
-        ) from error
-
-
-def json_value(value: object) -> object:
-    """Returns the value with null for what JSON has no number for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: json_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(item) for item in value]
-    return value
-
-
-def _dump_lines(records: Iterable[Mapping[str, object]]) -> str:
-    # ASCII only: lone surrogates of a model's output and U+2028 survive any reader.
-    return "".join(json.dumps(json_value(record)) + "\n" for record in records)
-
-
-def _append(path: Path, records: Iterable[Mapping[str, object]]) -> None:
-    data = _dump_lines(records).encode("ascii")
-    with writing(path), path.open("a+b") as file:
-        whole = _length_of_whole_lines(path)
-        if whole < file.seek(0, os.SEEK_END):
-            file.truncate(whole)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _length_of_whole_lines(path: Path) -> int:
-    """Bytes up to the end of the last line that was written whole."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                return start + newline + 1
-            end = start
-    return 0
-
-
-def _read_lines(path: Path) -> list[Record]:
-    if not path.is_file():
-        return []
-    records: list[Record] = []
-    *lines, _torn = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
-        if not isinstance(record, dict):
-            raise RunDamagedError(f"{path}:{number} is damaged: not a JSON object")
-        records.append(record)
-    return records
-
-
-def _replace(path: Path, text: str) -> None:
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file or folder is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer on the work that ``rlef bench train`` gives it. Run by a Python that has TRL.
+"""TRL's GRPOTrainer on the work that ``trl_compare.py`` gives it. Run by a Python that has TRL.
 
 usage: python trl_peer.py SETTINGS.json
 

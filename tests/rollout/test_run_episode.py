@@ -1,8 +1,6 @@
-import dataclasses
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from scripted import (
     DOUBLE,
@@ -13,10 +11,12 @@ from scripted import (
     WRONG,
     ScriptedEngine,
     make_chat,
+    plain,
+    requests,
+    run,
 )
-from scripted import make_worker as make
+from some_rollouts import there_and_back
 
-import rlef.rollout.worker
 from rlef.environment import (
     ChatFormat,
     FeedbackOptions,
@@ -26,8 +26,7 @@ from rlef.environment import (
     reveal_private_tests,
 )
 from rlef.problems import Problem, Test
-from rlef.rollout import EpisodeRequest, Rollout, RolloutWorker, derive_seed
-from rlef.rollout.records import rollout_from_json, rollout_to_json
+from rlef.rollout import derive_seed
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport, Verdict
 from rlef.sandbox.verdicts import summed
 
@@ -41,10 +40,6 @@ def chat() -> ChatFormat:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(workers=1) as running:
         yield running
-
-
-def run(worker: RolloutWorker, count: int = 1) -> list[Rollout]:
-    return worker.run([EpisodeRequest(problem=DOUBLE, seed=seed) for seed in range(count)])
 
 
 @pytest.mark.parametrize(
@@ -67,8 +62,8 @@ def test_episodes_end_and_are_rewarded_as_the_paper_says(
     solved: bool,
 ) -> None:
     engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
-    [rollout] = run(make(engine, sandbox))
-    assert rollout.rewards == rewards
+    [rollout] = run(engine, sandbox)
+    assert rollout.rewards.tolist() == np.float32(rewards).tolist()
     assert (rollout.record.stop, rollout.record.solved) == (stop, solved)
     assert [turn.response for turn in rollout.record.turns] == answers
     assert rollout.trainable
@@ -79,7 +74,7 @@ def test_tokens_masks_and_logprobs_are_those_of_the_engine(
 ) -> None:
     answers = [WRONG, NO_CODE, RIGHT]
     engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
-    [rollout] = run(make(engine, sandbox))
+    [rollout] = run(engine, sandbox)
     for turn, call in enumerate(engine.calls):
         [(prompt, _)] = call
         assert list(rollout.token_ids[: len(prompt)]) == prompt
@@ -89,14 +84,14 @@ def test_tokens_masks_and_logprobs_are_those_of_the_engine(
         ids = [rollout.token_ids[i] for i in sampled]
         assert chat.decode(ids) == answers[turn] and ids[-1] == chat.end_of_turn
         logprobs = [rollout.logprobs[i] for i in sampled]
-        assert logprobs == [-0.01 * (i + 1) for i in range(len(ids))]
+        assert logprobs == [np.float32(-0.01 * (i + 1)) for i in range(len(ids))]
     assert "Expected output:\n4\nYour output:\n5" in chat.decode(engine.calls[1][0][0])
     assert "14" not in chat.decode(engine.calls[2][0][0])
 
 
 def test_more_episodes_than_a_group_come_back_in_order(chat: ChatFormat, sandbox: Sandbox) -> None:
-    engine = ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn])
-    rollouts = run(make(engine, sandbox, group_size=3), count=11)
+    engine = ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn], concurrency=3)
+    rollouts = run(engine, sandbox, 11)
     assert [rollout.seed for rollout in rollouts] == list(range(11))
     assert all(rollout.record.solved for rollout in rollouts)
     assert max(map(len, engine.calls)) == 3
@@ -108,19 +103,19 @@ def test_an_episode_without_room_for_an_answer_ends_there(
     chat: ChatFormat, sandbox: Sandbox
 ) -> None:
     engine = ScriptedEngine(chat, lambda _, turn: WRONG)
-    [whole] = run(make(engine, sandbox))
+    [whole] = run(engine, sandbox)
     limit = whole.prompt_ends[1] + 1
-    [rollout] = run(make(engine, sandbox, max_context=limit))
+    [rollout] = run(engine, sandbox, max_context=limit)
     assert rollout.record.stop is StopReason.CONTEXT_LIMIT
-    assert rollout.rewards == (-1.0,) and len(rollout.record.turns) == 1
-    assert rollout.token_ids == whole.token_ids[: len(rollout.token_ids)]
+    assert rollout.rewards.tolist() == [-1] and len(rollout.record.turns) == 1
+    assert (rollout.token_ids == whole.token_ids[: len(rollout.token_ids)]).all()
     assert rollout.turn_ids[-1] == 0
 
 
 def test_a_first_prompt_that_does_not_fit_gives_no_training_signal(
     chat: ChatFormat, sandbox: Sandbox
 ) -> None:
-    [rollout] = run(make(ScriptedEngine(chat, lambda _, turn: RIGHT), sandbox, max_context=5))
+    [rollout] = run(ScriptedEngine(chat, lambda _, turn: RIGHT), sandbox, max_context=5)
     assert rollout.record.stop is StopReason.CONTEXT_LIMIT
     assert not rollout.trainable and not rollout.record.solved
 
@@ -140,9 +135,9 @@ class BrokenSandbox:
 
 
 def test_an_infrastructure_error_is_masked_not_punished(chat: ChatFormat) -> None:
-    [rollout] = run(make(ScriptedEngine(chat, lambda _, turn: RIGHT), BrokenSandbox()))
+    [rollout] = run(ScriptedEngine(chat, lambda _, turn: RIGHT), BrokenSandbox())
     assert rollout.record.stop is StopReason.INFRA_ERROR
-    assert rollout.rewards == (0.0,) and not rollout.trainable
+    assert rollout.rewards.tolist() == [0] and not rollout.trainable
 
 
 class FickleSandbox:
@@ -168,8 +163,8 @@ class FickleSandbox:
 def test_each_test_runs_once(chat: ChatFormat, graded: bool, problem: Problem) -> None:
     fickle = FickleSandbox()
     engine = ScriptedEngine(chat, lambda _, turn: RIGHT)
-    worker = make(engine, fickle, rewards=RewardConfig(graded=graded))
-    [rollout] = worker.run([EpisodeRequest(problem=problem, seed=0)])
+    rewards = RewardConfig(graded=graded)
+    [rollout] = run(engine, fickle, requests(1, problem), rewards=rewards)
     assert rollout.record.solved and rollout.record.passed_share == (1.0 if graded else None)
     assert fickle.judged == list(DOUBLE.all_tests)
 
@@ -179,7 +174,7 @@ def test_random_feedback_shows_another_problem_and_ends_by_the_true_tests(
 ) -> None:
     pool = RandomFeedbackPool(messages={"other": ("Strange.",)}, families={"other": None})
     engine = ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn])
-    [rollout] = run(make(engine, sandbox, random_feedback=pool))
+    [rollout] = run(engine, sandbox, random_feedback=pool)
     assert rollout.record.turns[0].feedback == "Strange."
     assert rollout.record.solved and len(rollout.record.turns) == 2
 
@@ -202,28 +197,27 @@ def test_graded_rewards_run_all_tests_of_the_last_program(
     rewards: tuple[float, ...],
 ) -> None:
     engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
-    [rollout] = run(make(engine, sandbox, rewards=RewardConfig(graded=True)))
+    [rollout] = run(engine, sandbox, rewards=RewardConfig(graded=True))
     assert rollout.record.passed_share == share
-    assert rollout.rewards == rewards
-    text = json.dumps(rollout_to_json(rollout))
-    assert rollout_from_json(json.loads(text)) == rollout
+    assert rollout.rewards.tolist() == np.float32(rewards).tolist()
+    assert plain(there_and_back([rollout])) == plain([rollout])
 
 
 def test_graded_rewards_where_the_context_is_full(chat: ChatFormat, sandbox: Sandbox) -> None:
     engine = ScriptedEngine(chat, lambda _, turn: ONLY_PRIVATE)
     graded = RewardConfig(graded=True)
-    [whole] = run(make(engine, sandbox, rewards=graded))
+    [whole] = run(engine, sandbox, rewards=graded)
     limit = whole.prompt_ends[1] + 1
-    [rollout] = run(make(engine, sandbox, rewards=graded, max_context=limit))
+    [rollout] = run(engine, sandbox, rewards=graded, max_context=limit)
     assert rollout.record.stop is StopReason.CONTEXT_LIMIT
-    assert (rollout.record.passed_share, rollout.rewards) == (0.5, (0.0,))
+    assert (rollout.record.passed_share, rollout.rewards.tolist()) == (0.5, [0])
 
 
 def test_without_feedback_all_turns_are_taken(chat: ChatFormat, sandbox: Sandbox) -> None:
     answers = [RIGHT, NO_CODE, RIGHT]
     engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
-    [rollout] = run(make(engine, sandbox, feedback=FeedbackOptions(kind="none")))
-    assert rollout.record.solved and rollout.rewards == (0.0, -0.2, 1.0)
+    [rollout] = run(engine, sandbox, feedback=FeedbackOptions(kind="none"))
+    assert rollout.record.solved and rollout.rewards.tolist() == [0, np.float32(-0.2), 1]
     feedback = [turn.feedback for turn in rollout.record.turns]
     assert feedback == ["Try again.", "No code found.\nTry again.", None]
 
@@ -231,8 +225,7 @@ def test_without_feedback_all_turns_are_taken(chat: ChatFormat, sandbox: Sandbox
 def test_feedback_from_private_tests(chat: ChatFormat, sandbox: Sandbox) -> None:
     answers = [ONLY_PUBLIC, RIGHT]
     engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
-    request = EpisodeRequest(problem=reveal_private_tests(DOUBLE), seed=0)
-    [rollout] = make(engine, sandbox).run([request])
+    [rollout] = run(engine, sandbox, requests(1, reveal_private_tests(DOUBLE)))
     assert rollout.record.solved and len(rollout.record.turns) == 2
     assert "Input:\n7\nExpected output:\n14" in (rollout.record.turns[0].feedback or "")
 
@@ -240,70 +233,20 @@ def test_feedback_from_private_tests(chat: ChatFormat, sandbox: Sandbox) -> None
 def test_random_feedback_without_a_pool_is_refused(chat: ChatFormat, sandbox: Sandbox) -> None:
     engine = ScriptedEngine(chat, lambda _, turn: RIGHT)
     with pytest.raises(ValueError, match="needs a feedback_override"):
-        run(make(engine, sandbox, feedback=FeedbackOptions(kind="random")))
+        run(engine, sandbox, feedback=FeedbackOptions(kind="random"))
 
 
-def test_rollouts_come_back_from_json_as_they_were(chat: ChatFormat, sandbox: Sandbox) -> None:
+def test_rollouts_come_back_from_rows_as_they_were(chat: ChatFormat, sandbox: Sandbox) -> None:
     answers = [WRONG, NO_CODE, RIGHT]
     engine = ScriptedEngine(chat, lambda _, turn: answers[turn])
-    [rollout] = run(make(engine, sandbox))
-    text = json.dumps(rollout_to_json(rollout))
-    assert rollout_from_json(json.loads(text)) == rollout
+    [rollout] = run(engine, sandbox)
+    assert plain(there_and_back([rollout])) == plain([rollout])
     assert [turn.prompt_tokens for turn in rollout.record.turns] == [
         end + 1 for end in rollout.prompt_ends
     ]
     assert [turn.completion_tokens for turn in rollout.record.turns] == [
-        rollout.turn_ids.count(turn) for turn in range(3)
+        rollout.turn_ids.tolist().count(turn) for turn in range(3)
     ]
-    assert dataclasses.asdict(rollout.record)["problem"] in text
-
-
-def test_rollouts_from_before_tokens_were_counted_are_read(
-    chat: ChatFormat, sandbox: Sandbox
-) -> None:
-    [rollout] = run(make(ScriptedEngine(chat, lambda _, turn: RIGHT), sandbox))
-    data = json.loads(json.dumps(rollout_to_json(rollout)))
-    for name in ("prompt_tokens", "completion_tokens"):
-        del data["turns"][0][name]
-    [turn] = rollout_from_json(data).record.turns
-    assert (turn.prompt_tokens, turn.completion_tokens) == (None, None)
-    assert turn.program == rollout.record.turns[0].program
-
-
-class InlinePool:
-    """Judges at once, as a fast judge may."""
-
-    def __init__(self, *args: object, **words: object) -> None:
-        pass
-
-    def __enter__(self) -> "InlinePool":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def submit(self, function: Callable[..., None], *args: object) -> Future[None]:
-        future: Future[None] = Future()
-        future.set_result(function(*args))
-        return future
-
-
-def test_each_rollout_comes_once_however_fast_the_judge_is(
-    chat: ChatFormat, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rlef.rollout.worker, "ThreadPoolExecutor", InlinePool)
-    worker = make(ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn]), sandbox)
-    requests = [EpisodeRequest(problem=DOUBLE, seed=seed) for seed in range(10)]
-    places = [place for ended in worker.stream(requests) for place, _ in ended]
-    assert sorted(places) == list(range(10))
-
-
-def test_the_same_request_twice_is_refused(chat: ChatFormat, sandbox: Sandbox) -> None:
-    worker = make(ScriptedEngine(chat, lambda _, turn: RIGHT), sandbox)
-    request = EpisodeRequest(problem=DOUBLE, seed=0)
-    with pytest.raises(ValueError, match="stands twice"):
-        worker.run([request, request])
-    assert worker.run([]) == []
 
 
 def test_seeds_of_different_draws_differ() -> None:

@@ -1,0 +1,90 @@
+"""Gradient descent of one network: AdamW, its learning rate, and gradients that are no numbers."""
+
+import math
+
+import torch
+from torch import nn
+
+from rlef.learner.config import LearnerConfig
+
+MAX_SKIPPED = 3
+"""Steps in a row without a finite gradient, after which a run stops."""
+
+
+class Descent:
+    """Takes the optimizer steps of a network.
+
+    Args:
+        name: Of the network, for the user.
+        network: Its parameters that require a gradient are trained.
+        config: The settings.
+        lr: The learning rate after warm-up.
+        begins_at: The version at which the network begins to learn, and its warm-up.
+        total_updates: Optimizer steps of the run, for ``final_lr_share``; ``None``: not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        config: LearnerConfig,
+        lr: float,
+        *,
+        begins_at: int = 0,
+        total_updates: int | None = None,
+    ) -> None:
+        self.name = name
+        self._skipped_in_a_row = 0
+        self._config = config
+        self._lr = lr
+        self._begins_at = begins_at
+        self._total_updates = total_updates
+        self._parameters = [p for p in network.parameters() if p.requires_grad]
+        betas = (config.adam_beta1, config.adam_beta2)
+        self.optimizer = torch.optim.AdamW(
+            self._parameters, lr=lr, betas=betas, weight_decay=config.weight_decay
+        )
+
+    def step(self, version: int) -> float | None:
+        """Takes a step along the gradient and clears it.
+
+        Args:
+            version: Updates that the run has behind it.
+
+        Returns:
+            The gradient's norm before clipping; ``None`` if it is not finite: then weights and
+            optimizer stay as they are.
+
+        Raises:
+            FloatingPointError: It was not finite ``MAX_SKIPPED`` times in a row.
+        """
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip))
+        if not math.isfinite(norm):
+            self.clear()
+            self._skipped_in_a_row += 1
+            if self._skipped_in_a_row == MAX_SKIPPED:
+                raise FloatingPointError(
+                    f"update {version + 1}: the gradient norm of the {self.name} is {norm}, for "
+                    f"the {MAX_SKIPPED}rd time in a row; try a lower learner.lr, or precision "
+                    "float32"
+                )
+            return None
+        self._skipped_in_a_row = 0
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr * self._share(version)
+        self.optimizer.step()
+        self.clear()
+        return norm
+
+    def clear(self) -> None:
+        """Drops the gradient."""
+        self.optimizer.zero_grad()
+
+    def _share(self, version: int) -> float:
+        """Returns the share of the learning rate for the update after ``version`` others."""
+        warmup_updates = max(1, self._config.warmup_updates)
+        warmup = min(1.0, (version - self._begins_at + 1) / warmup_updates)
+        if self._total_updates is None:
+            return warmup
+        progress = min(1.0, version / self._total_updates)
+        return warmup * (1 - (1 - self._config.final_lr_share) * progress)

@@ -1,0 +1,68 @@
+"""What the training loop knows of a learner."""
+
+from pathlib import Path
+from typing import Protocol
+
+from rlef.algorithms import CalibrationBin
+from rlef.engines.types import Weights
+from rlef.rollout import RolloutBatch
+
+Metrics = dict[str, float]
+"""Of an update, by the names of ``docs/metrics.md``; what is undefined is NaN."""
+
+
+class Learner(Protocol):
+    """Learns from batches of rollouts: in this process, or in others."""
+
+    @property
+    def version(self) -> int:
+        """Optimizer steps that the batches so far stand for: the only counter of updates of a run.
+
+        By it learning rates rise and fall, checkpoints are named and rollouts are stale. A batch
+        with fewer rollouts than steps, or with none, takes fewer steps than it stands for.
+        """
+        ...
+
+    @property
+    def policy_moved(self) -> bool:
+        """Whether the last batch had a gradient for the policy, or was not to have one."""
+        ...
+
+    @property
+    def calibration(self) -> tuple[CalibrationBin, ...]:
+        """Of the critic on the last batch, before it learnt from it; empty without one."""
+        ...
+
+    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+        """Learns from a batch of rollouts.
+
+        Args:
+            batch: The rollouts.
+            steps: Minibatches of equal size to cut it into; there are no empty ones. So many
+                updates the batch stands for.
+
+        Raises:
+            FloatingPointError: Gradients are not finite, step after step.
+        """
+        ...
+
+    def pass_over(self, steps: int) -> None:
+        """Lets the updates pass that a batch without any rollout to learn from stands for."""
+        ...
+
+    def weights(self) -> Weights:
+        """Returns the policy as it is, to sample from."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes what ``restore`` needs; the folder is also a model that anything loads."""
+        ...
+
+    def restore(self, folder: Path) -> None:
+        """Brings a new learner of the same model and settings to the state of ``save``.
+
+        Raises:
+            OSError, ValueError, KeyError, RuntimeError, SafetensorError: The folder does not hold
+                such a state.
+        """
+        ...

@@ -1,0 +1,252 @@
+"""One update of RLEF: PPO with a token-level policy and a turn-level critic.
+
+RLEF, section 2.2 and appendix A.1. ``LocalLearner.update`` is the whole of it. What may stand in
+place of the paper's parts is in ``ADVANTAGES`` and ``policy_loss``.
+
+Shapes: B rollouts, L tokens, U turns.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from rlef.algorithms import CalibrationBin, turn_kl_penalty
+from rlef.engines.types import Weights
+from rlef.learner.advantages import ADVANTAGES, Scored, describe, rewards_less_penalty
+from rlef.learner.checkpoint import restore_policy, restore_state, save_policy, save_state
+from rlef.learner.config import LearnerConfig, SaveDtype
+from rlef.learner.descent import Descent
+from rlef.learner.microbatch import micro_batches
+from rlef.learner.models import build_models
+from rlef.learner.objective import Minibatch, policy_loss, value_loss
+from rlef.learner.precision import autocast, resolve_precision, use_float32_attention
+from rlef.learner.service import Metrics
+from rlef.rollout import RolloutBatch, derive_seed
+
+
+class LocalLearner:
+    """Policy, critic and reference with their optimizers, in this process: a ``Learner``.
+
+    Args:
+        model: The policy's first weights, in float32, on its device. It is changed in place.
+        config: The settings.
+        seed: Of the critic's head, of adapters and of the order of minibatches.
+        tokenizer: Is saved beside the model.
+        temperature: What sampling divides the logits by.
+        total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
+        save_dtype: Of the model in a checkpoint.
+
+    Attributes:
+        policy, critic, reference: as ``Models`` has them.
+        precision: what ``config.precision`` came to.
+        version, policy_moved, calibration: see ``Learner``.
+
+    Raises:
+        ValueError: As ``build_models``.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        config: LearnerConfig,
+        seed: int,
+        *,
+        tokenizer: Any = None,
+        temperature: float = 1.0,
+        total_updates: int | None = None,
+        save_dtype: SaveDtype = "float32",
+    ) -> None:
+        self.config = config
+        self.precision = resolve_precision(config.precision, model.device)
+        if self.precision == "bfloat16":
+            use_float32_attention(model)
+        models = build_models(model, config, seed, temperature)
+        self.policy, self.critic, self.reference = models.policy, models.critic, models.reference
+        descent = partial(Descent, config=config, total_updates=total_updates)
+        begins_at, critic_lr = config.critic_warmup_updates, config.critic_lr or config.lr
+        self.policy_descent = descent("policy", self.policy, lr=config.lr, begins_at=begins_at)
+        self.critic_descent: Descent | None = None
+        if self.critic is not None:
+            self.critic_descent = descent("critic", self.critic, lr=critic_lr)
+        self.version = 0
+        self.policy_moved = False
+        self.calibration: tuple[CalibrationBin, ...] = ()
+        self._seed = seed
+        self._tokenizer = tokenizer
+        self._save_dtype: SaveDtype = save_dtype
+
+    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+        """Learns from a batch of rollouts, see ``Learner``.
+
+        Returns:
+            Metrics: means over rollouts (reward), turns (kl, value, return), action tokens
+            (entropy, logprob_gap, clipfrac, ratio ...) or the optimizer steps that were taken
+            (losses, grad_norm/...); ``bfloat16``: 1 where ``precision`` came to that, else 0.
+        """
+        started = time.perf_counter()
+        config, batch = self.config, batch.to(self.policy.model.device)
+        scored = self.score(batch)
+        rewards = rewards_less_penalty(config, batch, scored)
+        advantages, returns = ADVANTAGES[config.advantage](config, batch, rewards, scored)
+        metrics, self.calibration = describe(config, batch, scored, rewards, returns, self.version)
+        metrics["score_s"] = time.perf_counter() - started
+
+        scored = replace(scored, advantages=advantages, returns=returns)
+        minibatches, log = self.minibatches(batch, steps), StepLog()
+        end = self.version + steps
+        self.policy_moved = self.version + len(minibatches) <= config.critic_warmup_updates
+        has_moved_far = False
+        for minibatch in minibatches:
+            log.begin()
+            if self.version >= config.critic_warmup_updates and not has_moved_far:
+                for part, old in self.parts(batch, scored, minibatch):
+                    with self.autocast():
+                        now = self.policy(part, with_entropy=config.entropy_bonus > 0)
+                    loss, found = policy_loss(config, part, old, now, minibatch)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    log.add(found)
+                has_moved_far = log.step["approx_kl"] > (config.target_kl or math.inf)
+                if has_moved_far:
+                    self.policy_descent.clear()
+                else:
+                    norm = self.policy_descent.step(self.version)
+                    log.took_step("policy", norm)
+                    self.policy_moved |= bool(norm)
+            if self.critic is not None and self.critic_descent is not None:
+                for part, old in self.parts(batch, scored, minibatch):
+                    with self.autocast():
+                        values = self.critic(part)
+                    loss = value_loss(config, part, old, values, minibatch)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    log.add({"loss/value": loss})
+                log.took_step("critic", self.critic_descent.step(self.version))
+            self.version += 1
+        self.version = end
+        return metrics | log.means() | {"bfloat16": float(self.precision == "bfloat16")}
+
+    def pass_over(self, steps: int) -> None:
+        """Lets the updates pass that a batch without any rollout to learn from stands for."""
+        self.version += steps
+        self.policy_moved = False
+
+    def weights(self) -> Weights:
+        """Returns the policy as it is, to sample from."""
+        return Weights(version=self.version, model=self.policy.model)
+
+    def save(self, folder: Path) -> None:
+        """Writes what ``restore`` needs; the folder is also a model that anything loads."""
+        save_policy(self.policy.model, self._tokenizer, folder, self._save_dtype)
+        save_state(
+            folder, self._optimizers, self.critic, version=self.version, precision=self.precision
+        )
+
+    def restore(self, folder: Path) -> None:
+        """Brings a new learner of the same model and settings to the state of ``save``."""
+        restore_policy(self.policy.model, folder)
+        self.version = restore_state(folder, self._optimizers, self.critic)
+
+    @torch.no_grad()
+    def score(self, batch: RolloutBatch) -> Scored:
+        """Evaluates policy, reference and critic as they are."""
+        per_token, config = torch.zeros_like(batch.behavior_logprobs), self.config
+        old_logprobs, entropy, ref_logprobs = per_token, per_token.clone(), per_token.clone()
+        values = torch.zeros_like(per_token if config.values_per_token else batch.rewards)
+        for rows in micro_batches(batch.lengths, 2 * config.micro_batch_tokens):
+            part = batch.select(rows)
+            length = part.token_ids.shape[1]
+            with self.autocast():
+                ours = self.policy(part, with_entropy=True)
+                old_logprobs[rows, :length] = ours.logprobs
+                entropy[rows, :length] = ours.entropy
+                if self.reference is not None:
+                    ref_logprobs[rows, :length] = self.reference(part).logprobs
+                if self.critic is not None:
+                    found = self.critic(part)
+                    values[rows, : found.shape[1]] = found
+        penalty = turn_kl_penalty(
+            old_logprobs, ref_logprobs, batch.turn_ids, batch.turn_mask.shape[1]
+        )
+        return Scored(
+            old_logprobs=old_logprobs,
+            entropy=entropy,
+            ref_logprobs=None if self.reference is None else ref_logprobs,
+            penalty=None if self.reference is None else penalty,
+            old_values=None if self.critic is None else values,
+            values_per_token=config.values_per_token,
+        )
+
+    def minibatches(self, batch: RolloutBatch, steps: int) -> list[Minibatch]:
+        """Cuts a batch, in random order; all that steps count is counted here.
+
+        So the steps of several ranks agree once these counts do.
+        """
+        seed = derive_seed(self._seed, "minibatches", self.version)
+        order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
+        pieces = torch.tensor_split(order.to(batch.token_ids.device), min(steps, len(batch)))
+        return [Minibatch.of(batch, rows) for rows in pieces]
+
+    def parts(
+        self, batch: RolloutBatch, scored: Scored, minibatch: Minibatch
+    ) -> Iterator[tuple[RolloutBatch, Scored]]:
+        """Yields the micro-batches of a minibatch."""
+        lengths = batch.lengths[minibatch.rows]
+        for places in micro_batches(lengths, self.config.micro_batch_tokens):
+            rows = minibatch.rows[places]
+            part = batch.select(rows)
+            yield part, scored.select(rows, part.token_ids.shape[1])
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """In which forward passes run."""
+        return autocast(self.precision, self.policy.model.device)
+
+    @property
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        descents = (self.policy_descent, self.critic_descent)
+        return {one.name: one.optimizer for one in descents if one is not None}
+
+
+class StepLog:
+    """Adds metrics up over micro-batches (``step``), and takes their mean over optimizer steps."""
+
+    def __init__(self) -> None:
+        self.step: Metrics = {}
+        self._steps: list[Metrics] = []
+        self._policy_steps = self._skipped = 0
+
+    def begin(self) -> None:
+        """Begins a step."""
+        self.step = {}
+        self._steps.append(self.step)
+
+    def add(self, found: Mapping[str, Tensor]) -> None:
+        """Adds scalars of a micro-batch; the only wait for the device in it."""
+        values = torch.stack([value.detach() for value in found.values()]).tolist()
+        for name, value in zip(found, values, strict=True):
+            self.step[name] = self.step.get(name, 0.0) + value
+
+    def took_step(self, network: str, norm: float | None) -> None:
+        """Notes the norm that ``Descent.step`` returned."""
+        if norm is None:
+            self._skipped += 1
+            return
+        self.step[f"grad_norm/{network}"] = norm
+        self._policy_steps += network == "policy"
+
+    def means(self) -> Metrics:
+        """Returns the mean of each metric over the steps that have it, and counts of steps."""
+        found: dict[str, list[float]] = {}
+        for step in self._steps:
+            for name, value in step.items():
+                found.setdefault(name, []).append(value)
+        means = {name: sum(v / len(values) for v in values) for name, values in found.items()}
+        counts = {"policy_steps": self._policy_steps, "skipped_steps": self._skipped}
+        return means | {name: float(count) for name, count in counts.items()}

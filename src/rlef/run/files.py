@@ -1,0 +1,148 @@
+"""Files of a run: what can go wrong with them, and how they are written whole."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class RunError(ValueError):
+    """A path or a name cannot be used for a run. One line: which, why, and what is allowed."""
+
+
+class RunBusyError(RuntimeError):
+    """Another process writes to the run. One line: which, and what to do."""
+
+
+class RunWriteError(RuntimeError):
+    """A file of the run cannot be written, as on a full disk. One line: which, and why."""
+
+
+class RunDamagedError(RuntimeError):
+    """A file of the run cannot be read. One line: which, and where."""
+
+
+@contextmanager
+def writing(path: Path, *more: type[Exception]) -> Iterator[None]:
+    """Turns an error of the disk into one that names the file.
+
+    Args:
+        path: What is written.
+        more: Exceptions other than ``OSError`` that mean the same.
+
+    Raises:
+        RunWriteError: It cannot be written.
+    """
+    errors: tuple[type[Exception], ...] = (OSError, *more)
+    try:
+        yield
+    except errors as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise RunWriteError(
+            f"{path} cannot be written ({reason}); what was finished is kept"
+        ) from error
+
+
+def json_value(value: object) -> object:
+    """Returns the value with null for what JSON has no number for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    return value
+
+
+def dump_lines(records: Iterable[Mapping[str, object]]) -> bytes:
+    """One JSON object a line, in ASCII: lone surrogates and U+2028 survive any reader."""
+    return "".join(json.dumps(json_value(record)) + "\n" for record in records).encode("ascii")
+
+
+def append_lines(path: Path, records: Iterable[Mapping[str, object]]) -> None:
+    """Adds lines, on disk when the call returns; what a killed writer left of one is cut before.
+
+    Raises:
+        RunWriteError: They cannot be written.
+    """
+    data = dump_lines(records)
+    with writing(path), path.open("a+b") as file:
+        whole = _length_of_whole_lines(path)
+        if whole < file.seek(0, os.SEEK_END):
+            file.truncate(whole)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _length_of_whole_lines(path: Path) -> int:
+    """Bytes up to the end of the last line that was written whole."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 65536)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
+
+
+def read_lines(path: Path) -> list[Record]:
+    """The objects of a file of lines, but for a torn last one; none where there is no file.
+
+    Raises:
+        RunDamagedError: A line is damaged.
+    """
+    if not path.is_file():
+        return []
+    records: list[Record] = []
+    *lines, _torn = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
+        if not isinstance(record, dict):
+            raise RunDamagedError(f"{path}:{number} is damaged: not a JSON object")
+        records.append(record)
+    return records
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file whole, in place of an older one; on disk when the call returns.
+
+    Raises:
+        RunWriteError: It cannot be written.
+    """
+    with writing(path):
+        make_folder(path.parent)
+        temporary = path.with_name(f".{path.name}.tmp")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder that is not there, on disk when the call returns."""
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file or folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""Batches of rollouts: how many are asked for, which make up a batch, which are too old for one."""
+
+from itertools import islice
+
+from rlef.rollout import Rollout, Rollouts
+from rlef.rollout.ledger import Ledger, Taken
+from rlef.run import RunDamagedError
+from rlef.train.requests import RequestSource
+
+_WAIT_S = 1.0
+
+
+class Batches:
+    """Keeps rollouts coming and cuts them into batches.
+
+    At most ``size * (1 + max_staleness)`` rollouts are under way or wait to be taken. With
+    ``max_staleness`` 0 a batch is the next ``size`` indices, whatever ends first: all of them are
+    of the present policy. Above it a batch is the first ``size`` that end.
+
+    Args:
+        source: Says what an index stands for.
+        rollouts: Runs the episodes.
+        ledger: Remembers what has ended and what has been taken.
+        size: Rollouts of a batch.
+        total: Batches of the run.
+        max_staleness: Batches that the policy of a rollout's oldest turn may be behind.
+        updates_per_batch: Optimizer steps on each batch, the unit of policy versions.
+    """
+
+    def __init__(
+        self,
+        source: RequestSource,
+        rollouts: Rollouts,
+        ledger: Ledger,
+        *,
+        size: int,
+        total: int,
+        max_staleness: int,
+        updates_per_batch: int,
+    ) -> None:
+        self._source = source
+        self._rollouts = rollouts
+        self._ledger = ledger
+        self._size = size
+        self._total = total
+        self._max_staleness = max_staleness
+        self._updates_per_batch = updates_per_batch
+        self._unseen = ledger.unseen()
+        self._under_way = 0
+
+    def take(self, number: int) -> Taken:
+        """Returns a batch of rollouts: as the ledger has it, or as soon as there is one.
+
+        Args:
+            number: From 0; all before it have been taken.
+
+        Raises:
+            RunDamagedError: One before it is not there, or cannot be read.
+            EngineError: The engine cannot go on.
+        """
+        if number > self._ledger.batches:
+            raise RunDamagedError(
+                f"rollouts of batch {self._ledger.batches} are missing in the run's folder, but "
+                f"its checkpoint has learnt from {number} batches; put back rollouts/train"
+            )
+        if number < self._ledger.batches:
+            return self._ledger.batch(number)
+        while True:
+            self._ask(number)
+            self.collect(0.0)  # what has been asked for begins
+            taken = self._ledger.take(
+                self._size,
+                in_order=self._max_staleness == 0,
+                too_old=lambda rollout: self._is_too_old(rollout, number),
+            )
+            if taken is not None:
+                return taken
+            self.collect(_WAIT_S)
+
+    def settle(self) -> None:
+        """Waits for all that has been asked for, so that others may have the engine."""
+        while self._under_way:
+            self.collect(_WAIT_S)
+
+    def staleness(self, rollout: Rollout, number: int) -> int:
+        """Returns by how many batches the policy of its oldest turn is behind that of a batch."""
+        oldest = min(rollout.policy_versions, default=number * self._updates_per_batch)
+        return number - int(oldest) // self._updates_per_batch
+
+    def _is_too_old(self, rollout: Rollout, number: int) -> bool:
+        # in turns none is, even where a study samples a policy that stays as it was
+        behind = self._max_staleness and self.staleness(rollout, number)
+        return behind > self._max_staleness
+
+    def staleness_metrics(self, taken: Taken) -> dict[str, float]:
+        """Returns the mean staleness of a batch, its histogram, and how many were too old for it.
+
+        Nothing where all rollouts are of the present policy by construction.
+        """
+        if self._max_staleness == 0:
+            return {}
+        found = [self.staleness(rollout, taken.number) for rollout in taken.rollouts]
+        histogram = {f"staleness/{n}": found.count(n) for n in range(self._max_staleness + 1)}
+        return {
+            "staleness": sum(found) / len(found),
+            **histogram,
+            "dropped_stale": taken.dropped,
+        }
+
+    def _ask(self, number: int) -> None:
+        """Submits what may be asked for while batch ``number`` is the next to be taken."""
+        wanted = min(1 + self._max_staleness, self._total - number) * self._size
+        missing = wanted - self._under_way - len(self._ledger.pending)
+        for index in islice(self._unseen, max(0, missing)):
+            self._rollouts.submit(index, self._source.request(index))
+            self._under_way += 1
+
+    def collect(self, timeout_s: float) -> None:
+        """Puts rollouts that have ended on disk; waits up to ``timeout_s`` for the first."""
+        ended = self._rollouts.finished(timeout_s)
+        self._ledger.add(ended)
+        self._under_way -= len(ended)

@@ -1,0 +1,39 @@
+"""New weights for the real vLLM while it runs; see ``vllm_policy_checks.py``."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vllm_here import environment, vllm_python
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "close"), [("float32", 1e-4), ("bfloat16", 0.3)])
+def test_new_weights_while_vllm_runs(dtype: str, close: float, tmp_path: Path) -> None:
+    found = run("vllm_policy_checks.py", dtype, str(tmp_path))
+    print(f"{dtype}: a load takes {found['load_s']:.2f} s, gap {found['gap']:.1e}")
+    assert found["first_versions"] == [0] * 4 and found["versions"] == [4] * 4
+    # blocks of the old weights are dropped, and what is sampled is the new model's
+    assert all(found["cached"]) and not any(found["cached_after"])
+    assert found["gap"] < close / 10 and found["sampled_gap"] < close
+    assert found["fresh_engine"] < close / 100
+    assert found["grown_mb"] < 20 and found["unfinished"] == 0
+    assert "still samples from older weights after version 105 was loaded" in found["stale"]
+    assert "6 of its parameters got no weights" in found["partly"] == found["broken"]
+    # requests that run go on, and say that they are old
+    assert found["flight"] == [[0, 300]] * 4 and found["after_flight"] == [3] * 4
+
+
+@pytest.mark.slow
+def test_new_weights_for_two_workers() -> None:
+    gaps, shares = zip(*run("vllm_policy_checks.py", "two"), strict=True)
+    assert max(gaps) < 1e-5 and shares == pytest.approx([1] * 3, abs=1e-3)
+
+
+def run(script: str, *words: str) -> Any:
+    command = [vllm_python(), str(Path(__file__).with_name(script)), *words]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
