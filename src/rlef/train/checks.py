@@ -4,11 +4,12 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlef.config import ConfigError
-from rlef.engines.names import check_device, check_known_context, check_model
+from rlef.engines.names import VLLM_HINT, check_device, check_known_context, check_model
 from rlef.environment import Prompts
 from rlef.problems import load_problems
 from rlef.problems.load import DATA_SETS, MINI_SPLITS
@@ -44,6 +45,10 @@ def check_training(
         ("data.test", check_spec, data.test),
         ("model", partial(check_model, ask_hub=ask_hub), config.model),
     ]
+    if rollout.engine == "vllm" and find_spec("vllm") is None:
+        raise ConfigError(
+            f"{_place('rollout.engine', places)} is vllm, which is not installed; {VLLM_HINT}"
+        )
     found = {}
     for key, check, value in checks:
         if value is None or (key.startswith("data.") and not ask_hub):
