@@ -130,6 +130,27 @@ def test_what_was_asked_for_and_never_came_is_asked_for_first(folder: Path) -> N
     assert [next(asked) for _ in range(6)] == [0, 2, 3, 5, 7, 8]
 
 
+def test_an_unjudged_batch_without_too_old_ones_is_forgotten(folder: Path) -> None:
+    ledger = Ledger(folder)
+    add(ledger, 0, 1, stop=StopReason.INFRA_ERROR)
+    ledger.take(2, in_order=True)
+    ledger = Ledger(folder)
+    assert ledger.forget_unjudged() == 2
+    assert Ledger(folder).batches == 0 and Ledger(folder).pending == []
+
+
+def test_rows_of_a_forgotten_batch_are_not_pending_again(folder: Path) -> None:
+    ledger = Ledger(folder)
+    add(ledger, 0, 1, stop=StopReason.INFRA_ERROR)
+    add(ledger, 2, 3, 4, stop=StopReason.TURN_LIMIT)
+    ledger.take(2, in_order=False)  # too few to write the file of the others anew
+    ledger = Ledger(folder)
+    assert ledger.forget_unjudged() == 2
+    assert ledger.pending == Ledger(folder).pending == [2, 3, 4]
+    asked = ledger.unseen()
+    assert [next(asked) for _ in range(3)] == [0, 1, 5]
+
+
 def test_what_a_broken_judge_left_is_asked_for_again(folder: Path) -> None:
     ledger = Ledger(folder)
     assert ledger.forget_unjudged() == 0

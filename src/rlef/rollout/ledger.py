@@ -232,8 +232,10 @@ class Ledger:
         last = self.batch(self._count - 1) if self._count else None
         if last is not None and _is_unjudged(last.rollouts):
             rows = self._batch_rows(last.number)
-            if old := {row.index: row.rollout for row in rows if row.status == _TOO_OLD}:
-                self._append(old)
+            # the file may hold rows of this batch still: without it they would be pending again
+            self._rewrite(
+                {row.index: row.rollout for row in rows if row.status == _TOO_OLD} | self._pending
+            )
             path = batch_path(self._folder, last.number)
             with writing(path):
                 path.unlink()
@@ -253,14 +255,16 @@ class Ledger:
         if not left:
             with writing(self._pending_path):
                 os.truncate(self._pending_path, 0)
-            self._end = 0
+            self._end = self._stored = 0
         elif 2 * len(left) <= self._stored:
-            data = frame(to_rows([Row(index, rollout) for index, rollout in left.items()]))
-            replace_file(self._pending_path, data)
-            self._end = len(data)
-        else:
-            return
-        self._stored = len(left)
+            self._rewrite(left)
+
+    def _rewrite(self, left: Mapping[int, Rollout]) -> None:
+        """Makes these the only rows of the file of rollouts that are in no batch."""
+        rows = [Row(index, rollout) for index, rollout in left.items()]
+        data = frame(to_rows(rows)) if rows else b""
+        replace_file(self._pending_path, data)
+        self._end, self._stored = len(data), len(left)
 
     def _batch_rows(self, number: int) -> list[Row]:
         path = batch_path(self._folder, number)
