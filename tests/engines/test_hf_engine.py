@@ -15,7 +15,7 @@ from tiny_models import VOCAB, make_model
 from transformers import PreTrainedModel
 
 from rlef.engines.hf import HFEngine
-from rlef.engines.types import Completion, FinishReason, SamplingParams, Weights
+from rlef.engines.types import Completion, EngineError, FinishReason, SamplingParams, Weights
 from rlef.learner.config import LoraSettings
 from rlef.learner.lora import add_adapters
 
@@ -365,3 +365,10 @@ def test_sleep_forgets_and_a_cancelled_answer_stops_the_batch() -> None:
     assert time.monotonic() - started < 5 and not MODELS["llama"].training
     assert len(answer(engine, [5, 9, 3], new=2).token_ids) == 2
     engine.close()
+
+
+def test_weights_that_cannot_be_taken_are_said_by_the_next_batch() -> None:
+    engine = make_engine(make_model("llama"))
+    engine._take(3, {"no-such": torch.zeros(1)})
+    with pytest.raises(EngineError, match="could not take new weights"):
+        engine.generate_batch([[5, 9]], SamplingParams(max_new_tokens=2), [0])

@@ -70,6 +70,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
             ["rollout.vllm.sleep=true", "rollout.max_staleness=1"],
             "rollout.max_staleness 1 the engine never rests; allowed: false, or",
         ),
+        (
+            ["learner.advantage=rloo", "rollout.per_problem=2", "rollout.max_staleness=1"],
+            "parts of groups too; allowed: 0",
+        ),
         (["rollout.max_staleness=-1"], "rollout.max_staleness: must be greater than or equal to 0"),
         (["learner.advantage=grpo"], "but rollout.per_problem is 1; allowed: 2 or more"),
         (["rollout.per_problem=3"], "rollout.per_problem 3; allowed: a multiple"),

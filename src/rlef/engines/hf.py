@@ -34,6 +34,7 @@ from rlef.engines.kv_cache import (
 )
 from rlef.engines.types import (
     Completion,
+    EngineError,
     Generate,
     ModelError,
     SamplingParams,
@@ -101,6 +102,7 @@ class HFEngine:
         self._pads = can_pad(model.config)
         self._accepted = _accepted_words(model, padded=self._pads)
         self._busy = BusyClock()
+        self._broken: EngineError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
 
@@ -140,9 +142,12 @@ class HFEngine:
 
     @torch.no_grad()
     def _take(self, version: int, new: dict[str, Tensor]) -> None:
-        ours = self.model.state_dict()
-        for name, tensor in new.items():
-            ours[name].copy_(tensor)
+        try:
+            ours = self.model.state_dict()
+            for name, tensor in new.items():
+                ours[name].copy_(tensor)
+        except Exception as error:  # nobody waits here: the next batch says it
+            self._broken = EngineError(f"the sampler could not take new weights: {error}")
         self._memory.clear()
         self.version = version
 
@@ -179,9 +184,12 @@ class HFEngine:
             abandoned: Asked before each token whether nobody waits for the answers any more.
 
         Raises:
+            EngineError: It could not take the weights that it was given.
             SamplingStopped: Nobody does.
             ValueError: A prompt has no room for an answer, or an argument is out of range.
         """
+        if self._broken is not None:
+            raise self._broken
         check_params(params)
         rows = [tuple(prompt) for prompt in prompts]
         if len(rows) != len(seeds):

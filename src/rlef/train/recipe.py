@@ -162,6 +162,12 @@ class TrainConfig(BaseModel):
                 f"learner.advantage is {learner.advantage}, which compares rollouts of one "
                 "problem, but rollout.per_problem is 1; allowed: 2 or more"
             )
+        if learner.compares_groups and self.rollout.max_staleness:
+            raise ValueError(
+                f"learner.advantage is {learner.advantage}, which compares rollouts of one "
+                f"problem, but rollout.max_staleness is {self.rollout.max_staleness}, so a batch is what "
+                "ends first, parts of groups too; allowed: 0"
+            )
         if self.rollout.vllm.sleep and self.rollout.max_staleness:
             raise ValueError(
                 f"rollout.vllm.sleep is true, but with rollout.max_staleness "
