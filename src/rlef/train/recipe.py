@@ -165,8 +165,8 @@ class TrainConfig(BaseModel):
         if learner.compares_groups and self.rollout.max_staleness:
             raise ValueError(
                 f"learner.advantage is {learner.advantage}, which compares rollouts of one "
-                f"problem, but rollout.max_staleness is {self.rollout.max_staleness}, so a batch is what "
-                "ends first, parts of groups too; allowed: 0"
+                f"problem, but rollout.max_staleness is {self.rollout.max_staleness}, so a batch "
+                "is what ends first, parts of groups too; allowed: 0"
             )
         if self.rollout.vllm.sleep and self.rollout.max_staleness:
             raise ValueError(
