@@ -4,18 +4,17 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedModel
 
 from rlef.engines import ChatCompletion, Completion, Generate, PolicyEngine, SamplingParams, Weights
 from rlef.environment import ChatFormat, Exchange
-from rlef.learner.service import Learner
 from rlef.rollout import Rollout
 from rlef.study.arms import Arm
 from rlef.study.imitation import ImitationLearner
-from rlef.train.parts import Variant, hf_engine
+from rlef.train.parts import Variant, hf_engine, local_learner
 from rlef.train.recipe import TrainConfig
 
 
@@ -40,7 +39,7 @@ def variant_of(arm: Arm, first_policy: str | None) -> Variant:
     if arm.imitates:
         variant = replace(
             variant,
-            learner=_imitation_learner,
+            learner=partial(local_learner, kind=ImitationLearner),
             why_idle="no rollout was solved, so there is none to imitate; try easier problems",
         )
     return variant
@@ -51,18 +50,6 @@ def first_turn_engine(
 ) -> "FirstTurnEngine":
     """Returns an engine whose first answers are those of another policy."""
     return FirstTurnEngine(hf_engine(config, chat, policy, then.max_context), then)
-
-
-def _imitation_learner(config: TrainConfig, model: PreTrainedModel, chat: ChatFormat) -> Learner:
-    return ImitationLearner(
-        model,
-        config.learner,
-        config.seed,
-        tokenizer=chat.tokenizer,
-        temperature=config.rollout.temperature,
-        total_updates=config.updates,
-        save_dtype=config.checkpoint_dtype,
-    )
 
 
 class FirstTurnEngine:

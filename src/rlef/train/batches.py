@@ -84,8 +84,8 @@ class Batches:
 
     def staleness(self, rollout: Rollout, number: int) -> int:
         """Returns by how many batches the policy of its oldest turn is behind that of a batch."""
-        oldest = min(rollout.policy_versions, default=number * self._updates_per_batch)
-        return number - int(oldest) // self._updates_per_batch
+        oldest = rollout.oldest_version
+        return 0 if oldest is None else number - oldest // self._updates_per_batch
 
     def _is_too_old(self, rollout: Rollout, number: int) -> bool:
         # in turns none is, even where a study samples a policy that stays as it was

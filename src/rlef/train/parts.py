@@ -91,8 +91,21 @@ class Parts:
             self.display.message(line)
 
 
-def _local_learner(config: TrainConfig, model: PreTrainedModel, chat: ChatFormat) -> Learner:
-    return LocalLearner(
+def local_learner(
+    config: TrainConfig,
+    model: PreTrainedModel,
+    chat: ChatFormat,
+    kind: type[LocalLearner] = LocalLearner,
+) -> Learner:
+    """Returns the learner of a model, as the recipe says.
+
+    Args:
+        config: The recipe.
+        model: The policy's first weights; see ``LocalLearner``.
+        chat: Its chat format, whose tokenizer is saved beside the model.
+        kind: Of learner.
+    """
+    return kind(
         model,
         config.learner,
         config.seed,
@@ -123,7 +136,7 @@ class Variant:
         why_idle: what it means that the policy learns nothing; ``None``: see ``IdleWatch``.
     """
 
-    learner: Callable[[TrainConfig, PreTrainedModel, ChatFormat], Learner] = _local_learner
+    learner: Callable[[TrainConfig, PreTrainedModel, ChatFormat], Learner] = local_learner
     engine: Callable[[TrainConfig, ChatFormat, PolicyEngine], PolicyEngine] = _as_it_is
     sampler: Callable[[TrainConfig, ChatFormat, PolicyEngine], PolicyEngine] = _as_it_is
     adjust: Callable[[Rollout], Rollout] = _whole
