@@ -109,8 +109,9 @@ CASES = (
     seek("files", "lists the places where data might be",
          "import os\nfor p in ('/', '/tmp', '/home', '/root', '/work', '/var', '/etc', '/opt',\n"
          "          '/srv', '/run', '/mnt', '/dev', '/dev/shm', '/box', '/packages', '.', '..'):\n"
-         "    for folder, _, names in os.walk(p):\n"
-         "        if '/lib' in folder or folder.count('/') > 3: continue\n"
+         "    for folder, inner, names in os.walk(p):\n"
+         "        if '/lib' in folder or folder.count('/') > 3:\n"
+         "            inner.clear(); continue\n"
          "        for n in names:\n            if n.endswith(('json', 'txt', 'py', 'out')):\n"
          "                print(open(f'{folder}/{n}').read()[:2000])"),
     seek("names", "its own module, loader and code",
