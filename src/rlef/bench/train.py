@@ -171,7 +171,8 @@ policy = Policy(model)
 ids = torch.randint(0, V, (8, N // 8 + 1))
 turn_ids = torch.zeros_like(ids); turn_ids[:, 0] = -1
 none = torch.zeros((8, 0))
-batch = RolloutBatch(token_ids=ids, token_mask=ids >= 0, turn_ids=turn_ids,
+batch = RolloutBatch(token_ids=ids, token_mask=ids >= 0,
+    sequence_ids=torch.zeros_like(ids), turn_ids=turn_ids,
     behavior_logprobs=torch.zeros(ids.shape), prompt_ends=none.long(), turn_mask=none.bool(),
     rewards=none, versions=none.long(), groups=torch.arange(8),
     solved=torch.ones(8, dtype=torch.bool))

@@ -90,6 +90,9 @@ def _collate(rows: Sequence[_Sequence]) -> RolloutBatch:
     return RolloutBatch(
         token_ids=padded,
         token_mask=pad_sequence(token_mask, batch_first=True),
+        sequence_ids=pad_sequence(
+            [torch.zeros_like(row) for row in ids], batch_first=True, padding_value=-1
+        ),
         turn_ids=pad_sequence(turn_ids, batch_first=True, padding_value=-1),
         behavior_logprobs=torch.zeros(padded.shape),
         prompt_ends=none.long(),
