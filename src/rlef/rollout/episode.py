@@ -44,8 +44,8 @@ class EpisodeSettings:
     Attributes:
         sampling: how answers are drawn.
         max_turns: turn limit; RLEF: 3.
-        max_context: tokens of a whole conversation; an episode whose next prompt leaves no room for
-            an answer ends there. ``None``: the engine says when one is too long.
+        max_context: tokens of a prompt and its answer; an episode whose next prompt leaves no room
+            for an answer ends there. ``None``: the engine says when one is too long.
         prompts: templates.
         feedback: what feedback says; the kind ``random`` needs ``random_feedback``.
         rewards: rewards of the turns.
@@ -130,15 +130,13 @@ def _ask(
     """Appends the next message; False if that leaves no room for an answer."""
     message = episode.next_message
     assert message is not None  # the episode is not done, and its last report was observed
-    if isinstance(conversation, Conversation) and max_context is not None:
-        new = (
-            conversation.observation_ids(message)
-            if episode.turns
-            else conversation.chat.prompt_ids(message)
-        )
-        if len(conversation.token_ids) + len(new) >= max_context:
-            episode.stop_for_context_limit()
-            return False
+    if (
+        isinstance(conversation, Conversation)
+        and max_context is not None
+        and len(conversation.next_prompt(message)) >= max_context
+    ):
+        episode.stop_for_context_limit()
+        return False
     if episode.turns:
         conversation.add_observation(message)
     else:
@@ -149,7 +147,7 @@ def _ask(
 def _prompt(conversation: Conversation | MessageConversation) -> Any:
     if isinstance(conversation, MessageConversation):
         return list(conversation.messages)
-    return list(conversation.token_ids)
+    return conversation.prompt
 
 
 def _answer(
@@ -160,8 +158,8 @@ def _answer(
     """Takes the engine's answer; returns its program, if it has one."""
     if isinstance(completion, Completion):
         assert isinstance(conversation, Conversation)
-        text = conversation.chat.decode(completion.token_ids)
-        prompt_tokens: int | None = len(conversation.token_ids)
+        text = conversation.chat.answer_text(completion.token_ids)
+        prompt_tokens: int | None = len(conversation.prompt)
         sampled: int | None = len(completion.token_ids)
         conversation.add_action(completion.token_ids, completion.logprobs)
     else:
