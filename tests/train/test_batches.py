@@ -177,7 +177,7 @@ def test_a_sampler_that_keeps_its_old_weights_ends_the_run(tmp_path: Path) -> No
     batches, ledger = make(tmp_path, Scripted(), max_staleness=1, total=9)
     batches.take(0)
     batches.take(1)  # of version 0, as all that follow
-    with pytest.raises(EngineError, match="samples old weights: 4[0-9] rollouts that ended"):
+    with pytest.raises(EngineError, match=r"samples old weights: 4[0-9] rollouts that ended"):
         batches.take(2)
     assert ledger.batches == 2 and ledger.pending == []
 
