@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from rlef.algorithms import turn_kl_penalty, turn_sums
 from rlef.learner.advantages import ADVANTAGES, Scored, at_turn_starts, rewards_less_penalty
+from rlef.learner.attention import enable_packing
 from rlef.learner.checkpoint import restore_policy, save_policy
 from rlef.learner.config import LearnerConfig
 from rlef.learner.lora import add_adapters
@@ -339,7 +340,9 @@ def test_adapters_are_all_that_learns_and_share_what_they_stand_on() -> None:
 
 def test_without_its_adapters_a_policy_is_the_reference() -> None:
     batch = make_batch()
-    first = Policy(make_model())(batch).logprobs.detach()
+    plain = make_model()
+    enable_packing(plain)
+    first = Policy(plain)(batch).logprobs.detach()
     learner = LocalLearner(make_model(), settings(lora={"rank": 2}, lr=0.1), seed=0)
     assert learner.update(batch, steps=2)["kl"] == 0.0  # new adapters add nothing
     assert learner.reference is not None
