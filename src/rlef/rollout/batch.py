@@ -74,8 +74,10 @@ class RolloutBatch:
         return RolloutBatch(**chosen)
 
     def to(self, device: torch.device | str) -> "RolloutBatch":
-        """Returns the batch on a device."""
-        return RolloutBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        """Returns the batch on a device, without waiting for the copies where it is a GPU."""
+        to_gpu = torch.device(device).type != "cpu"
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return RolloutBatch(**{n: x.to(device, non_blocking=to_gpu) for n, x in values.items()})
 
     @classmethod
     def from_rollouts(cls, rollouts: Sequence[Rollout], num_turns: int) -> "RolloutBatch":
