@@ -17,6 +17,8 @@ from chat_tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
+from rlef.environment import ChatFormat
+
 PROGRAM = "```python\nprint(1)\n```"
 WRONG = "```python\nwrong\n```"
 THOUGHT = f"<think>\nPerhaps\n{WRONG}\n</think>\n\n"
@@ -372,3 +374,20 @@ FAMILIES = {
         auto="per_turn",
     ),
 }  # fmt: skip
+
+USERS = ("Double n.", "Wrong.\nTry again.", "Still wrong: é ✓")
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def chat_of(family: Family, turns: str = "auto") -> ChatFormat:
+    tokenizer = family.tokenizer()
+    ends = tokenizer.convert_tokens_to_ids(list(family.ends))
+    return ChatFormat(
+        tokenizer,
+        end_token_ids=ends,
+        template_arguments=family.arguments,
+        turns=turns,  # type: ignore[arg-type]
+    )

@@ -5,28 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from chat_families import FAMILIES, PROGRAM, WRONG, Family
+from chat_families import FAMILIES, PROGRAM, USERS, WRONG, chat_of, encode
 from chat_tokenizers import make_tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from rlef.environment import ChatFormat, Conversation, TemplateError, extract_program
-
-USERS = ("Double n.", "Wrong.\nTry again.", "Still wrong: é ✓")
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    return list(tokenizer.encode(text, add_special_tokens=False))
-
-
-def chat_of(family: Family, turns: str = "auto") -> ChatFormat:
-    tokenizer = family.tokenizer()
-    ends = tokenizer.convert_tokens_to_ids(list(family.ends))
-    return ChatFormat(
-        tokenizer,
-        end_token_ids=ends,
-        template_arguments=family.arguments,
-        turns=turns,  # type: ignore[arg-type]
-    )
 
 
 def converse(chat: ChatFormat, answer: str) -> list[list[int]]:
