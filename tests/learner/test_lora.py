@@ -18,6 +18,7 @@ from rlef.engines.load import end_token_ids, load_config, load_model, load_token
 from rlef.engines.names import check_known_context, check_model
 from rlef.engines.types import ModelError
 from rlef.engines.weights import merged_tensors
+from rlef.learner.attention import enable_packing
 from rlef.learner.checkpoint import restore_policy, save_policy
 from rlef.learner.config import LoraSettings
 from rlef.learner.frozen import freeze, frozen_copy
@@ -93,7 +94,9 @@ def test_the_critics_adapters_may_have_a_size_of_their_own() -> None:
 
 def test_without_its_adapters_a_policy_is_the_reference() -> None:
     batch = make_batch()
-    first = Policy(make_model())(batch).logprobs.detach()
+    plain = make_model()
+    enable_packing(plain)
+    first = Policy(plain)(batch).logprobs.detach()
     learner = LocalLearner(make_model(), settings(lora={"rank": 2}, lr=0.1), seed=0)
     assert learner.update(batch, steps=2)["kl"] == 0.0  # new adapters add nothing
     assert learner.reference is not None

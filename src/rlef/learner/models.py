@@ -9,20 +9,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from rlef.algorithms import token_entropy
+from rlef.learner.attention import can_pack, read
 from rlef.learner.config import LearnerConfig
 from rlef.learner.frozen import freeze, frozen_copy, frozen_dtype, frozen_twin
 from rlef.learner.head import OutputHead, body, check_output_head
+from rlef.learner.logprobs import token_logprobs
 from rlef.learner.lora import adapters_off, add_adapters
 from rlef.learner.offload import Resting
+from rlef.learner.packing import Packed
 from rlef.learner.precision import checkpoint_activations
 from rlef.rollout import RolloutBatch, derive_seed
-
-_MAX_LOGITS = 2**25
-"""Logits that exist at once; beyond, they are computed in chunks and again in the backward pass."""
 
 
 class ActionLogprobs(NamedTuple):
@@ -49,47 +47,28 @@ class Policy(nn.Module):
         self.model = model
         self.temperature = temperature
 
-    def forward(self, batch: RolloutBatch, *, with_entropy: bool = False) -> ActionLogprobs:
+    def forward(
+        self, batch: RolloutBatch, packed: Packed | None = None, *, with_entropy: bool = False
+    ) -> ActionLogprobs:
         """Returns log-probabilities and entropies of a batch's action tokens.
 
-        Logits exist for action tokens only, and for at most a few thousand of them at once.
-
         Args:
-            batch: The rollouts, on the model's device.
-            with_entropy: Also compute entropies, which costs about as much as the logits.
+            batch: The rollouts.
+            packed: What ``lay_out`` made of them, on the model's device; ``None``: it is made here.
+            with_entropy: Also compute entropies, which costs about half as much as the logits.
         """
-        # No mask: padding stands on the right, where causal attention never looks.
-        hidden = body(self.model)(input_ids=batch.token_ids, use_cache=False).last_hidden_state
-        is_action = batch.action_mask
-        rows, columns = is_action.nonzero(as_tuple=True)
-        states = hidden[rows, columns - 1]  # (N, H): the state before a token predicts it
-        tokens = batch.token_ids[rows, columns]
+        if packed is None:
+            packed = self.lay_out(batch).to(self.model.device)
+        states = read(body(self.model), packed).flatten(0, 1).index_select(0, packed.states)
         head = OutputHead.of(self.model)
-        size = max(1, _MAX_LOGITS // head.shape[0])
-        parts = []
-        for start in range(0, len(tokens), size):
-            piece = slice(start, start + size)
-            part = (states[piece], tokens[piece], head, self.temperature, with_entropy)
-            if len(tokens) > size and torch.is_grad_enabled():
-                parts.append(checkpoint(_token_logprobs, *part, use_reentrant=False))
-            else:
-                parts.append(_token_logprobs(*part))
-        logprobs = hidden.new_zeros(is_action.shape, dtype=torch.float32)
-        entropy = torch.zeros_like(logprobs)
-        if parts:
-            flat_logprobs, flat_entropy = (torch.cat(column) for column in zip(*parts, strict=True))
-            logprobs = logprobs.index_put((rows, columns), flat_logprobs)
-            entropy = entropy.index_put((rows, columns), flat_entropy)
-        return ActionLogprobs(logprobs, entropy)
+        found = token_logprobs(
+            states, packed.targets, head, self.temperature, with_entropy=with_entropy
+        )
+        return ActionLogprobs(packed.scatter(found.logprobs), packed.scatter(found.entropy))
 
-
-def _token_logprobs(
-    states: Tensor, tokens: Tensor, head: OutputHead, temperature: float, with_entropy: bool
-) -> tuple[Tensor, Tensor]:
-    logits = head.logits(states) / temperature
-    logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
-    entropy = token_entropy(logits) if with_entropy else torch.zeros_like(logprobs)
-    return logprobs, entropy
+    def lay_out(self, batch: RolloutBatch) -> Packed:
+        """Returns what the model has to read of a batch, on the CPU."""
+        return Packed.before_actions(batch, packs=can_pack(self.model))
 
 
 class WithoutAdapters(nn.Module):
@@ -99,10 +78,10 @@ class WithoutAdapters(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def forward(self, batch: RolloutBatch) -> ActionLogprobs:
+    def forward(self, batch: RolloutBatch, packed: Packed | None = None) -> ActionLogprobs:
         """As ``Policy.forward``."""
         with adapters_off(self.policy):
-            found: ActionLogprobs = self.policy(batch)
+            found: ActionLogprobs = self.policy(batch, packed)
         return found
 
 
@@ -128,24 +107,27 @@ class Critic(nn.Module):
             self.head.bias.zero_()
         self.head.to(backbone.device)
 
-    def forward(self, batch: RolloutBatch) -> Tensor:
+    def forward(self, batch: RolloutBatch, packed: Packed | None = None) -> Tensor:
         """Returns the values of a batch, float32, 0 where there is no turn or no action token.
 
         Of turns: (B, U), V(c_t) at the last token of turn t's prompt. Of tokens: (B, L), before
         each action token, that is at the token in front of it; so the first one of a turn has
-        the turn's value. Tokens after the last of these are not run: no value depends on them.
+        the turn's value. What comes after the last of these in a sequence is not run: no value
+        depends on it.
+
+        Args:
+            batch: The rollouts.
+            packed: What ``lay_out`` made of them, on the model's device; ``None``: it is made here.
         """
-        is_action = batch.action_mask
-        last = is_action.nonzero()[:, 1].max() - 1 if self.per_token else batch.prompt_ends.max()
-        length = int(last) + 1
-        output = self.backbone(input_ids=batch.token_ids[:, :length], use_cache=False)
-        if self.per_token:
-            rows, columns = is_action.nonzero(as_tuple=True)
-            found = self._values(output.last_hidden_state[rows, columns - 1])
-            return found.new_zeros(is_action.shape).index_put((rows, columns), found)
-        rows = torch.arange(len(batch), device=batch.token_ids.device)[:, None]
-        values = self._values(output.last_hidden_state[rows, batch.prompt_ends])
-        return torch.where(batch.turn_mask, values, torch.zeros_like(values))
+        if packed is None:
+            packed = self.lay_out(batch).to(self.head.weight.device)
+        states = read(self.backbone, packed).flatten(0, 1).index_select(0, packed.states)
+        return packed.scatter(self._values(states))
+
+    def lay_out(self, batch: RolloutBatch) -> Packed:
+        """Returns what the backbone has to read of a batch, on the CPU."""
+        needed = Packed.before_actions if self.per_token else Packed.at_prompt_ends
+        return needed(batch, packs=can_pack(self.backbone))
 
     def _values(self, states: Tensor) -> Tensor:
         """(..., H) to (...)."""

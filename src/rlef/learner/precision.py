@@ -47,14 +47,15 @@ def use_float32_attention(model: PreTrainedModel) -> None:
     are two to three times as fast. Models with another attention than ``sdpa`` are left alone.
     """
     if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
-        AttentionInterface.register(_FLOAT32_ATTENTION, _float32_attention)
+        AttentionInterface.register(_FLOAT32_ATTENTION, float32_attention)
         AttentionMaskInterface.register(_FLOAT32_ATTENTION, sdpa_mask)
         model.set_attn_implementation(_FLOAT32_ATTENTION)
 
 
-def _float32_attention(
+def float32_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
+    """That of ``transformers`` for ``sdpa``, in float32 also under autocast."""
     with torch.autocast(query.device.type, enabled=False):
         return sdpa_attention_forward(
             module, query.float(), key.float(), value.float(), *args, **kwargs
