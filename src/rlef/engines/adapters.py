@@ -76,7 +76,7 @@ def inject_adapters(model: "nn.Module", settings: Any, seed: int) -> Any:
         # peft sets these patterns itself for fused experts
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match")
         torch.manual_seed(seed)
-        adapted = LoraModel(model, settings, _NAME)  # type: ignore[arg-type]
+        adapted = LoraModel(model, settings, _NAME)
     for name, parameter in model.named_parameters():
         if ADAPTER_MARK in name:
             parameter.data = parameter.data.float()

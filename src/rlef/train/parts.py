@@ -190,6 +190,7 @@ def build_parts(
             ),
             max_turns=config.rollout.turn_limit,
             max_context=max_context,
+            min_new_tokens=config.rollout.min_new_tokens,
             prompts=prompts,
             feedback=controls.training,
             rewards=config.reward,
