@@ -35,6 +35,7 @@ def rollout(seed: int, *versions: int) -> Rollout:
             final_verdict=None,
         ),
         token_ids=np.zeros(2 * turns, np.int32),
+        sequence_starts=np.zeros(1, np.int32),
         turn_ids=np.array([t for turn in range(turns) for t in (-1, turn)], np.int32),
         logprobs=np.zeros(2 * turns, np.float32),
         prompt_ends=np.arange(0, 2 * turns, 2, dtype=np.int32),
