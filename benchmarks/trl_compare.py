@@ -18,7 +18,7 @@ import torch
 
 import rlef
 from rlef.bench.rows import Row, machine_facts, skipped
-from rlef.bench.train import Setting, train_batches
+from rlef.bench.train import Setting, trained_batches
 from rlef.cli.bench import print_table
 from rlef.cli.common import quiet_transformers
 from rlef.engines.load import model_path
@@ -37,7 +37,8 @@ def trl(setting: Setting, python: Path) -> list[Row]:
     target = f"{TIMES_TRL:g} or more"
     words = ["learner.advantage=grpo", "learner.kl=loss_k3", "rollout.turn_limit=1"]
     words += [f"rollout.per_problem={PER_PROBLEM}"]
-    lines, _, config = train_batches(setting, words, setting.batches)
+    with trained_batches(setting, words, setting.batches) as (_, lines, config):
+        pass
     ours = [line["action_tokens"] / (line["rollout_s"] + line["update_s"]) for line in lines]
     try:
         theirs = _trl_rates(setting, config, python)

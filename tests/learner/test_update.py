@@ -13,7 +13,6 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rlef.engines import HFEngine, SamplingParams
 from rlef.learner.config import LearnerConfig
-from rlef.learner.microbatch import micro_batches
 from rlef.learner.models import Policy
 from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch, derive_seed
@@ -340,14 +339,6 @@ def test_a_restored_learner_goes_on_as_if_nothing_had_happened(tmp_path: Path) -
     assert other.version == learner.version == 4
     for a, b in zip(weights(learner), weights(other), strict=True):
         assert torch.equal(a, b)
-
-
-def test_micro_batches_hold_every_row_once_within_the_limit() -> None:
-    lengths = torch.tensor([5, 30, 7, 7, 12, 1, 9])
-    parts = list(micro_batches(lengths, max_tokens=24))
-    assert sorted(torch.cat(parts).tolist()) == list(range(7))
-    for part in parts:
-        assert len(part) == 1 or len(part) * int(lengths[part].max()) <= 24
 
 
 def test_bfloat16_products_leave_attention_in_float32(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_a_batch_by_hand() -> None:
         [-1, -1, -1, 0, 0, -1, -1, -1],
         [-1, -1, -1, 0, -1, -1, -1, 1],
     ]
+    assert batch.sequence_ids.tolist() == [[0, 0, 0, 0, 0, -1, -1, -1], [0] * 8]
     assert batch.prompt_ends.tolist() == [[2, 0, 0], [2, 6, 0]]
     assert batch.turn_mask.tolist() == [[True, False, False], [True, True, False]]
     assert batch.rewards.tolist() == [[-1, 0, 0], [0, -1, 0]]

@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from rlef.engines.adapters import adapter_folders, merge_adapters
 from rlef.engines.names import MINI, check_device
 from rlef.engines.types import ModelError
 from rlef.environment import ChatFormat
@@ -32,7 +33,15 @@ _NATIVE = {"trust_remote_code": False}
 
 
 def model_path(name: str) -> str:
-    """Returns the folder of the packaged model for ``"mini"``, else the name itself."""
+    """Returns where a model's weights are: its name, but for ``"mini"`` and folders of adapters.
+
+    Raises:
+        ModelError: A folder of adapters does not say which model they are of.
+    """
+    return _own_path(adapter_folders(name)[0])
+
+
+def _own_path(name: str) -> str:
     return str(files("rlef") / "assets" / "mini") if name == MINI else name
 
 
@@ -60,10 +69,10 @@ def load_config(name: str) -> PreTrainedConfig:
 def load_model(
     name: str, device: torch.device | str, dtype: torch.dtype = torch.float32
 ) -> PreTrainedModel:
-    """Loads a causal language model.
+    """Loads a causal language model; adapters are added to its weights in the host's memory.
 
     Args:
-        name: ``"mini"``, a folder or a hub id.
+        name: ``"mini"``, a folder or a hub id; a folder of adapters needs the model they are of.
         device: Where its weights go.
         dtype: Of its weights.
 
@@ -81,7 +90,14 @@ def load_model(
             f"{name}: {len(missing)} weights of {type(model).__name__} are not there, "
             f"{missing[0]!r} for one; allowed: a model whose files hold all of its weights"
         )
-    loaded: PreTrainedModel = model.to(device)
+    loaded: PreTrainedModel = model
+    for folder in adapter_folders(name)[1]:
+        try:
+            merge_adapters(loaded, Path(folder))
+        except LOADING_ERRORS as error:
+            raise _model_error(folder, error) from None
+        loaded.name_or_path = folder  # of adapters on adapters these are the base
+    loaded.to(device)  # type: ignore[arg-type]
     loaded.train(False)
     return loaded
 
@@ -131,7 +147,7 @@ def load_tokenizer(name: str) -> Any:
         ModelError: It cannot be loaded, or has no chat template.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_path(name), **_NATIVE)
+        tokenizer = AutoTokenizer.from_pretrained(_own_path(name), **_NATIVE)
     except LOADING_ERRORS as error:
         raise _model_error(name, error) from None
     if not tokenizer.chat_template:

@@ -3,8 +3,9 @@
 from datetime import date
 from typing import TYPE_CHECKING
 
+from rlef.engines.adapters import adapter_folders
 from rlef.engines.names import DTYPES, check_engine
-from rlef.engines.types import Engine, ModelError
+from rlef.engines.types import Engine, ModelError, Weights
 
 if TYPE_CHECKING:
     from rlef.engines.vllm_settings import VLLMSettings
@@ -77,6 +78,14 @@ def open_engine(
             seed=seed,
             settings=vllm,
         )
+        if adapter_folders(model)[1]:
+            import torch
+
+            from rlef.engines.load import load_model
+
+            # vLLM began with what they stand on; its own kind of adapters fits fewer layers
+            merged = torch.float32 if dtype == "float32" else torch.bfloat16
+            sampler.load_weights(Weights(version=0, model=load_model(model, "cpu", merged)))
         return sampler, chat
     return _open_hf(model, chat, device, dtype, concurrency, max_context), chat
 

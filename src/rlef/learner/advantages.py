@@ -36,7 +36,7 @@ class Scored:
 
     Attributes:
         old_logprobs: (B, L) of the policy.
-        entropy: (B, L) of the policy, in nats.
+        entropy: (B, L) of the policy, in nats; NaN in rollouts where it was not measured.
         ref_logprobs: (B, L) of the reference; ``None`` without a KL penalty.
         penalty: (B, U) ``turn_kl_penalty`` of the two, wherever it goes; ``None`` without one.
         old_values: (B, U) of turns or (B, L) of tokens; ``None`` without a critic.
@@ -53,6 +53,16 @@ class Scored:
     values_per_token: bool
     advantages: Tensor | None = None
     returns: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Scored":
+        """Returns it on a device, without waiting for the copies."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
+        return Scored(**(values | moved))
 
     def select(self, rows: Tensor, length: int) -> "Scored":
         """Returns some rows and the first ``length`` tokens of each."""
@@ -160,13 +170,14 @@ def describe(
 ) -> tuple[dict[str, float], tuple[CalibrationBin, ...]]:
     """Returns metrics of a batch before it is learnt from, and the calibration of the critic.
 
-    ``logprob_gap`` is of the tokens that policy ``version``, the present one, sampled: older ones
-    differ by right. It is missing where there is none.
+    ``entropy`` is of the rollouts where it was measured; ``logprob_gap`` of the tokens that policy
+    ``version``, the present one, sampled: older ones differ by right. It is missing where there is
+    none.
     """
     mask, actions = batch.turn_mask, batch.action_mask
     metrics = {
         "reward": float(batch.rewards.sum() / len(batch)),
-        "entropy": float(masked_mean(scored.entropy, actions)),
+        "entropy": float(masked_mean(scored.entropy, actions & ~scored.entropy.isnan())),
         "action_tokens": float(actions.sum()),
     }
     fresh = actions & (turns_to_tokens(batch.versions, batch.turn_ids) == version)

@@ -48,15 +48,26 @@ class OutputHead:
         return cls(embedding, scale, cap)
 
     @property
-    def shape(self) -> torch.Size:
-        """(V, H) of the output embedding."""
+    def weight(self) -> Tensor:
+        """(V, H), of the output embedding."""
         weight = self.embedding.weight
         assert isinstance(weight, Tensor)
-        return weight.shape
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(V,), of the output embedding."""
+        bias = getattr(self.embedding, "bias", None)
+        return bias if isinstance(bias, Tensor) else None
+
+    @property
+    def shape(self) -> torch.Size:
+        """(V, H) of the output embedding."""
+        return self.weight.shape
 
     def logits(self, states: Tensor) -> Tensor:
         """Returns float32 logits of (..., H) states."""
-        logits: Tensor = self.embedding(states).float()
+        logits = nn.functional.linear(states, self.weight, self.bias).float()
         if self.scale != 1:
             logits = logits * self.scale
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)

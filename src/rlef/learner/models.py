@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from rlef.algorithms import token_entropy
+from rlef.learner.attention import can_pack, read
 from rlef.learner.config import LearnerConfig
+from rlef.learner.frozen import freeze, frozen_copy, frozen_dtype, frozen_twin
 from rlef.learner.head import OutputHead, body, check_output_head
-from rlef.learner.lora import adapters_off, add_adapters, frozen_twin
+from rlef.learner.logprobs import token_logprobs
+from rlef.learner.lora import adapters_off, add_adapters
+from rlef.learner.offload import Resting
+from rlef.learner.packing import Packed
 from rlef.learner.precision import checkpoint_activations
 from rlef.rollout import RolloutBatch, derive_seed
-
-_MAX_LOGITS = 2**25
-"""Logits that exist at once; beyond, they are computed in chunks and again in the backward pass."""
 
 
 class ActionLogprobs(NamedTuple):
@@ -47,47 +47,28 @@ class Policy(nn.Module):
         self.model = model
         self.temperature = temperature
 
-    def forward(self, batch: RolloutBatch, *, with_entropy: bool = False) -> ActionLogprobs:
+    def forward(
+        self, batch: RolloutBatch, packed: Packed | None = None, *, with_entropy: bool = False
+    ) -> ActionLogprobs:
         """Returns log-probabilities and entropies of a batch's action tokens.
 
-        Logits exist for action tokens only, and for at most a few thousand of them at once.
-
         Args:
-            batch: The rollouts, on the model's device.
-            with_entropy: Also compute entropies, which costs about as much as the logits.
+            batch: The rollouts.
+            packed: What ``lay_out`` made of them, on the model's device; ``None``: it is made here.
+            with_entropy: Also compute entropies, which costs about half as much as the logits.
         """
-        # No mask: padding stands on the right, where causal attention never looks.
-        hidden = body(self.model)(input_ids=batch.token_ids, use_cache=False).last_hidden_state
-        is_action = batch.action_mask
-        rows, columns = is_action.nonzero(as_tuple=True)
-        states = hidden[rows, columns - 1]  # (N, H): the state before a token predicts it
-        tokens = batch.token_ids[rows, columns]
+        if packed is None:
+            packed = self.lay_out(batch).to(self.model.device)
+        states = read(body(self.model), packed).flatten(0, 1).index_select(0, packed.states)
         head = OutputHead.of(self.model)
-        size = max(1, _MAX_LOGITS // head.shape[0])
-        parts = []
-        for start in range(0, len(tokens), size):
-            piece = slice(start, start + size)
-            part = (states[piece], tokens[piece], head, self.temperature, with_entropy)
-            if len(tokens) > size and torch.is_grad_enabled():
-                parts.append(checkpoint(_token_logprobs, *part, use_reentrant=False))
-            else:
-                parts.append(_token_logprobs(*part))
-        logprobs = hidden.new_zeros(is_action.shape, dtype=torch.float32)
-        entropy = torch.zeros_like(logprobs)
-        if parts:
-            flat_logprobs, flat_entropy = (torch.cat(column) for column in zip(*parts, strict=True))
-            logprobs = logprobs.index_put((rows, columns), flat_logprobs)
-            entropy = entropy.index_put((rows, columns), flat_entropy)
-        return ActionLogprobs(logprobs, entropy)
+        found = token_logprobs(
+            states, packed.targets, head, self.temperature, with_entropy=with_entropy
+        )
+        return ActionLogprobs(packed.scatter(found.logprobs), packed.scatter(found.entropy))
 
-
-def _token_logprobs(
-    states: Tensor, tokens: Tensor, head: OutputHead, temperature: float, with_entropy: bool
-) -> tuple[Tensor, Tensor]:
-    logits = head.logits(states) / temperature
-    logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(1)
-    entropy = token_entropy(logits) if with_entropy else torch.zeros_like(logprobs)
-    return logprobs, entropy
+    def lay_out(self, batch: RolloutBatch) -> Packed:
+        """Returns what the model has to read of a batch, on the CPU."""
+        return Packed.before_actions(batch, packs=can_pack(self.model))
 
 
 class WithoutAdapters(nn.Module):
@@ -97,10 +78,10 @@ class WithoutAdapters(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def forward(self, batch: RolloutBatch) -> ActionLogprobs:
+    def forward(self, batch: RolloutBatch, packed: Packed | None = None) -> ActionLogprobs:
         """As ``Policy.forward``."""
         with adapters_off(self.policy):
-            found: ActionLogprobs = self.policy(batch)
+            found: ActionLogprobs = self.policy(batch, packed)
         return found
 
 
@@ -126,24 +107,27 @@ class Critic(nn.Module):
             self.head.bias.zero_()
         self.head.to(backbone.device)
 
-    def forward(self, batch: RolloutBatch) -> Tensor:
+    def forward(self, batch: RolloutBatch, packed: Packed | None = None) -> Tensor:
         """Returns the values of a batch, float32, 0 where there is no turn or no action token.
 
         Of turns: (B, U), V(c_t) at the last token of turn t's prompt. Of tokens: (B, L), before
         each action token, that is at the token in front of it; so the first one of a turn has
-        the turn's value. Tokens after the last of these are not run: no value depends on them.
+        the turn's value. What comes after the last of these in a sequence is not run: no value
+        depends on it.
+
+        Args:
+            batch: The rollouts.
+            packed: What ``lay_out`` made of them, on the model's device; ``None``: it is made here.
         """
-        is_action = batch.action_mask
-        last = is_action.nonzero()[:, 1].max() - 1 if self.per_token else batch.prompt_ends.max()
-        length = int(last) + 1
-        output = self.backbone(input_ids=batch.token_ids[:, :length], use_cache=False)
-        if self.per_token:
-            rows, columns = is_action.nonzero(as_tuple=True)
-            found = self._values(output.last_hidden_state[rows, columns - 1])
-            return found.new_zeros(is_action.shape).index_put((rows, columns), found)
-        rows = torch.arange(len(batch), device=batch.token_ids.device)[:, None]
-        values = self._values(output.last_hidden_state[rows, batch.prompt_ends])
-        return torch.where(batch.turn_mask, values, torch.zeros_like(values))
+        if packed is None:
+            packed = self.lay_out(batch).to(self.head.weight.device)
+        states = read(self.backbone, packed).flatten(0, 1).index_select(0, packed.states)
+        return packed.scatter(self._values(states))
+
+    def lay_out(self, batch: RolloutBatch) -> Packed:
+        """Returns what the backbone has to read of a batch, on the CPU."""
+        needed = Packed.before_actions if self.per_token else Packed.at_prompt_ends
+        return needed(batch, packs=can_pack(self.backbone))
 
     def _values(self, states: Tensor) -> Tensor:
         """(..., H) to (...)."""
@@ -165,44 +149,68 @@ class Models:
     critic: Critic | None
     reference: Policy | WithoutAdapters | None
 
+    def resting_reference(self, config: LearnerConfig) -> Resting:
+        """Returns the reference's tensors, to rest off the device, where only it needs them.
+
+        Where adapters of the policy or the critic stand on them they stay.
+        """
+        ours = self.reference
+        alone = ours is not None and not config.lora and not config.critic_lora
+        rests = alone and config.offload != "none"
+        tensors = list(ours.parameters()) if ours is not None and rests else []
+        device = self.policy.model.device
+        return Resting(lambda: tensors, device, constant=True)
+
 
 def build_models(
     model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float
 ) -> Models:
     """Makes all networks of an update from one model, on its device.
 
-    No weight is read here but those that are copied, and each network comes to be in one place:
-    a version that shards makes them on the meta device there, and shards and loads the modules
-    that are returned.
+    No weight is read here but those that are copied or rounded, and each network comes to be in one
+    place: a version that shards makes them on the meta device there, and shards and loads the
+    modules that are returned.
 
     Args:
-        model: The policy's first weights, float32. It becomes the policy: it is not copied, and
-            is changed in place.
-        config: Which networks there are, and whether they are adapters on the model's weights.
+        model: The policy's first weights, float32; below adapters also bfloat16. It becomes the
+            policy: it is not copied, and is changed in place.
+        config: Which networks there are, and which of them are adapters on frozen weights.
         seed: Of the critic's head and of adapters.
         temperature: What sampling divides the logits by.
 
     Raises:
-        ValueError: The model's logits are not its output embedding of its hidden states, or
-            ``peft`` is needed and not there.
+        ValueError: The model's logits are not its output embedding of its hidden states, ``peft``
+            is needed and not there, or ``frozen_dtype`` cannot be had.
     """
     check_output_head(model)
-    policy, lora = Policy(model, temperature), config.lora
+    return join_models(model, config, seed, temperature)
+
+
+def join_models(
+    model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float
+) -> Models:
+    """As ``build_models``, of a model whose output head is known; its tensors need hold nothing."""
+    policy, lora, critic_lora = Policy(model, temperature), config.lora, config.critic_lora
+    dtype = frozen_dtype(config, model.device)
     reference: Policy | WithoutAdapters | None = None
     critic = None
-    if config.kl != "none":
-        frozen = None if lora else copy.deepcopy(policy).requires_grad_(False)
-        reference = frozen or WithoutAdapters(policy)
-    if config.has_critic:
-        twin = frozen_twin(model) if lora else copy.deepcopy(model)
-        critic = Critic(twin, seed, per_token=config.values_per_token)
     if lora is not None:
-        model.requires_grad_(False)
+        freeze(model, dtype)
+        first = model
+        reference = WithoutAdapters(policy)
+    elif config.kl != "none" or critic_lora is not None:
+        first = frozen_copy(model, dtype)
+        reference = Policy(first, temperature)
+    critic_lora = critic_lora or lora
+    if config.has_critic:
+        twin = copy.deepcopy(model) if critic_lora is None else frozen_twin(first)
+        critic = Critic(twin, seed, per_token=config.values_per_token)
+        if critic_lora is not None:
+            add_adapters(critic.backbone, critic_lora, derive_seed(seed, "critic adapters"))
+    if lora is not None:
         add_adapters(model, lora, derive_seed(seed, "policy adapters"))
-        if critic is not None:
-            add_adapters(critic.backbone, lora, derive_seed(seed, "critic adapters"))
     if config.gradient_checkpointing:
         checkpoint_activations(model)
         if critic is not None:
             checkpoint_activations(critic.backbone)
-    return Models(policy, critic, reference)
+    return Models(policy, critic, None if config.kl == "none" else reference)

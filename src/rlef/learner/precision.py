@@ -47,14 +47,15 @@ def use_float32_attention(model: PreTrainedModel) -> None:
     are two to three times as fast. Models with another attention than ``sdpa`` are left alone.
     """
     if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
-        AttentionInterface.register(_FLOAT32_ATTENTION, _float32_attention)
+        AttentionInterface.register(_FLOAT32_ATTENTION, float32_attention)
         AttentionMaskInterface.register(_FLOAT32_ATTENTION, sdpa_mask)
         model.set_attn_implementation(_FLOAT32_ATTENTION)
 
 
-def _float32_attention(
+def float32_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
+    """That of ``transformers`` for ``sdpa``, in float32 also under autocast."""
     with torch.autocast(query.device.type, enabled=False):
         return sdpa_attention_forward(
             module, query.float(), key.float(), value.float(), *args, **kwargs
@@ -62,10 +63,13 @@ def _float32_attention(
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Switches gradient checkpointing on, which transformers from 5.23 on calls otherwise."""
-    old_name = "gradient_checkpointing_enable"
-    name = "activation_checkpointing_enable"
-    getattr(model, name if hasattr(model, name) else old_name)()
+    """Switches gradient checkpointing on, which transformers from 5.23 on calls otherwise.
+
+    Not the reentrant kind: that gives no gradient to adapters on frozen embeddings.
+    """
+    kind = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    words = {f"{kind}_checkpointing_kwargs": {"use_reentrant": False}}
+    getattr(model, f"{kind}_checkpointing_enable")(**words)
     model.train()
     _switch_off_dropout(model)
 

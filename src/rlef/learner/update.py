@@ -22,15 +22,19 @@ from transformers import PreTrainedModel
 from rlef.algorithms import CalibrationBin, turn_kl_penalty
 from rlef.engines.types import Weights
 from rlef.learner.advantages import ADVANTAGES, Scored, describe, rewards_less_penalty
+from rlef.learner.attention import enable_packing
 from rlef.learner.checkpoint import restore_policy, restore_state, save_policy, save_state
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.learner.descent import Descent
-from rlef.learner.microbatch import micro_batches
-from rlef.learner.models import build_models
+from rlef.learner.models import Critic, Policy, build_models
 from rlef.learner.objective import Minibatch, policy_loss, value_loss
+from rlef.learner.packing import Packed
 from rlef.learner.precision import autocast, resolve_precision, use_float32_attention
 from rlef.learner.service import Metrics
 from rlef.rollout import RolloutBatch, derive_seed
+
+ENTROPY_EVERY = 8
+"""Micro-batches to one whose entropies are measured at the start of an update."""
 
 
 class LocalLearner:
@@ -67,10 +71,12 @@ class LocalLearner:
     ) -> None:
         self.config = config
         self.precision = resolve_precision(config.precision, model.device)
-        if self.precision == "bfloat16":
+        if not enable_packing(model, self.precision) and self.precision == "bfloat16":
             use_float32_attention(model)
         models = build_models(model, config, seed, temperature)
         self.policy, self.critic, self.reference = models.policy, models.critic, models.reference
+        self._reference = models.resting_reference(config)
+        self._reference.rest()
         descent = partial(Descent, config=config, total_updates=total_updates)
         begins_at, critic_lr = config.critic_warmup_updates, config.critic_lr or config.lr
         self.policy_descent = descent("policy", self.policy, lr=config.lr, begins_at=begins_at)
@@ -93,8 +99,9 @@ class LocalLearner:
             (losses, grad_norm/...); ``bfloat16``: 1 where ``precision`` came to that, else 0.
         """
         started = time.perf_counter()
-        config, batch = self.config, batch.to(self.policy.model.device)
-        scored = self.score(batch)
+        config, batch = self.config, batch.to("cpu")  # micro-batches go to the device one by one
+        with self._reference.awake():
+            scored = self.score(batch)
         rewards = rewards_less_penalty(config, batch, scored)
         advantages, returns = ADVANTAGES[config.advantage](config, batch, rewards, scored)
         metrics, self.calibration = describe(config, batch, scored, rewards, returns, self.version)
@@ -108,13 +115,13 @@ class LocalLearner:
         for minibatch in minibatches:
             log.begin()
             if self.version >= config.critic_warmup_updates and not has_moved_far:
-                for part, old in self.parts(batch, scored, minibatch):
+                for part, old, packed in self.parts(batch, scored, minibatch, self.policy):
                     with self.autocast():
-                        now = self.policy(part, with_entropy=config.entropy_bonus > 0)
+                        now = self.policy(part, packed, with_entropy=config.entropy_bonus > 0)
                     loss, found = policy_loss(config, part, old, now, minibatch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     log.add(found)
-                has_moved_far = log.step["approx_kl"] > (config.target_kl or math.inf)
+                has_moved_far = log.read()["approx_kl"] > (config.target_kl or math.inf)
                 if has_moved_far:
                     self.policy_descent.clear()
                 else:
@@ -122,12 +129,13 @@ class LocalLearner:
                     log.took_step("policy", norm)
                     self.policy_moved |= bool(norm)
             if self.critic is not None and self.critic_descent is not None:
-                for part, old in self.parts(batch, scored, minibatch):
+                for part, old, packed in self.parts(batch, scored, minibatch, self.critic):
                     with self.autocast():
-                        values = self.critic(part)
+                        values = self.critic(part, packed)
                     loss = value_loss(config, part, old, values, minibatch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     log.add({"loss/value": loss})
+                log.read()
                 log.took_step("critic", self.critic_descent.step(self.version))
             self.version += 1
         self.version = end
@@ -146,72 +154,95 @@ class LocalLearner:
         """Writes what ``restore`` needs; the folder is also a model that anything loads."""
         save_policy(self.policy.model, self._tokenizer, folder, self._save_dtype)
         save_state(
-            folder, self._optimizers, self.critic, version=self.version, precision=self.precision
+            folder, self._descents, self.critic, version=self.version, precision=self.precision
         )
 
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``."""
         restore_policy(self.policy.model, folder)
-        self.version = restore_state(folder, self._optimizers, self.critic)
+        self.version = restore_state(folder, self._descents, self.critic)
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> Scored:
-        """Evaluates policy, reference and critic as they are."""
-        per_token, config = torch.zeros_like(batch.behavior_logprobs), self.config
-        old_logprobs, entropy, ref_logprobs = per_token, per_token.clone(), per_token.clone()
-        values = torch.zeros_like(per_token if config.values_per_token else batch.rewards)
-        for rows in micro_batches(batch.lengths, 2 * config.micro_batch_tokens):
+        """Evaluates policy, reference and critic as they are.
+
+        Entropies are those of every eighth micro-batch, and NaN in others, since they cost half as
+        much again as log-probabilities; of all where there are fewer than eight.
+        """
+        config, device = self.config, self.policy.model.device
+        groups = self.policy.lay_out(batch).groups(2 * config.micro_batch_tokens)
+        measured = range(0, len(groups), 1 if len(groups) < ENTROPY_EVERY else ENTROPY_EVERY)
+        found: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for number, places in enumerate(groups):
+            rows = torch.tensor(places)
             part = batch.select(rows)
-            length = part.token_ids.shape[1]
+            packed = self.policy.lay_out(part).to(device)
             with self.autocast():
-                ours = self.policy(part, with_entropy=True)
-                old_logprobs[rows, :length] = ours.logprobs
-                entropy[rows, :length] = ours.entropy
+                ours = self.policy(part, packed, with_entropy=number in measured)
+                scores = {"old_logprobs": ours.logprobs}
+                if number in measured:
+                    scores["entropy"] = ours.entropy
                 if self.reference is not None:
-                    ref_logprobs[rows, :length] = self.reference(part).logprobs
+                    scores["ref_logprobs"] = self.reference(part, packed).logprobs
                 if self.critic is not None:
-                    found = self.critic(part)
-                    values[rows, : found.shape[1]] = found
-        penalty = turn_kl_penalty(
-            old_logprobs, ref_logprobs, batch.turn_ids, batch.turn_mask.shape[1]
-        )
+                    there = self.critic.lay_out(part).to(device)
+                    scores["old_values"] = self.critic(part, there)
+            found.append((rows, scores))
+        joined: dict[str, Tensor] = {}
+        for rows, scores in found:
+            for name, scored in scores.items():
+                filler = torch.nan if name == "entropy" else 0.0
+                of_turns = name == "old_values" and not config.values_per_token
+                like = batch.rewards if of_turns else batch.behavior_logprobs
+                whole = joined.setdefault(name, torch.full_like(like, filler))
+                whole[rows, : scored.shape[1]] = scored.cpu()
+        penalty = None
+        if self.reference is not None:
+            pair = joined["old_logprobs"], joined["ref_logprobs"]
+            penalty = turn_kl_penalty(*pair, batch.turn_ids, batch.turn_mask.shape[1])
         return Scored(
-            old_logprobs=old_logprobs,
-            entropy=entropy,
-            ref_logprobs=None if self.reference is None else ref_logprobs,
-            penalty=None if self.reference is None else penalty,
-            old_values=None if self.critic is None else values,
+            old_logprobs=joined["old_logprobs"],
+            entropy=joined["entropy"],
+            ref_logprobs=joined.get("ref_logprobs"),
+            penalty=penalty,
+            old_values=joined.get("old_values"),
             values_per_token=config.values_per_token,
         )
 
     def minibatches(self, batch: RolloutBatch, steps: int) -> list[Minibatch]:
-        """Cuts a batch, in random order; all that steps count is counted here.
+        """Cuts a batch, in random order; all that steps count is counted here, on the CPU.
 
         So the steps of several ranks agree once these counts do.
         """
         seed = derive_seed(self._seed, "minibatches", self.version)
         order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
-        pieces = torch.tensor_split(order.to(batch.token_ids.device), min(steps, len(batch)))
+        pieces = torch.tensor_split(order, min(steps, len(batch)))
         return [Minibatch.of(batch, rows) for rows in pieces]
 
     def parts(
-        self, batch: RolloutBatch, scored: Scored, minibatch: Minibatch
-    ) -> Iterator[tuple[RolloutBatch, Scored]]:
-        """Yields the micro-batches of a minibatch."""
-        lengths = batch.lengths[minibatch.rows]
-        for places in micro_batches(lengths, self.config.micro_batch_tokens):
+        self, batch: RolloutBatch, scored: Scored, minibatch: Minibatch, network: Policy | Critic
+    ) -> Iterator[tuple[RolloutBatch, Scored, Packed]]:
+        """Yields the micro-batches of a minibatch on the device, and what a network reads of each.
+
+        Nothing here or after waits for the device: sizes and places are worked out on the CPU.
+        """
+        device = self.policy.model.device
+        groups = network.lay_out(batch.select(minibatch.rows)).groups(
+            self.config.micro_batch_tokens
+        )
+        for places in groups:
             rows = minibatch.rows[places]
             part = batch.select(rows)
-            yield part, scored.select(rows, part.token_ids.shape[1])
+            old = scored.select(rows, part.token_ids.shape[1])
+            yield part.to(device), old.to(device), network.lay_out(part).to(device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """In which forward passes run."""
         return autocast(self.precision, self.policy.model.device)
 
     @property
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        descents = (self.policy_descent, self.critic_descent)
-        return {one.name: one.optimizer for one in descents if one is not None}
+    def _descents(self) -> list[Descent]:
+        return [one for one in (self.policy_descent, self.critic_descent) if one is not None]
 
 
 class StepLog:
@@ -220,6 +251,7 @@ class StepLog:
     def __init__(self) -> None:
         self.step: Metrics = {}
         self._steps: list[Metrics] = []
+        self._sums: dict[str, Tensor] = {}
         self._policy_steps = self._skipped = 0
 
     def begin(self) -> None:
@@ -228,10 +260,18 @@ class StepLog:
         self._steps.append(self.step)
 
     def add(self, found: Mapping[str, Tensor]) -> None:
-        """Adds scalars of a micro-batch; the only wait for the device in it."""
-        values = torch.stack([value.detach() for value in found.values()]).tolist()
-        for name, value in zip(found, values, strict=True):
-            self.step[name] = self.step.get(name, 0.0) + value
+        """Adds scalars of a micro-batch, on the device."""
+        for name, value in found.items():
+            before = self._sums.get(name)
+            self._sums[name] = value.detach() if before is None else before + value.detach()
+
+    def read(self) -> Metrics:
+        """Returns what the step has come to; waits for the device."""
+        if self._sums:
+            values = torch.stack(list(self._sums.values())).tolist()
+            self.step.update(zip(self._sums, values, strict=True))
+            self._sums.clear()
+        return self.step
 
     def took_step(self, network: str, norm: float | None) -> None:
         """Notes the norm that ``Descent.step`` returned."""

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rlef.rollout.types import Rollout
@@ -20,6 +22,9 @@ class RolloutBatch:
     Attributes:
         token_ids: (B, L) int64, 0 where padded.
         token_mask: (B, L) bool, True = a token, False = padding.
+        sequence_ids: (B, L) int64, the sequence of a token, from 0 in each row, -1 where padded.
+            Sequences of a row stand one after another. A token sees those of its own sequence
+            alone, and positions count from 0 in each.
         turn_ids: (B, L) int64, the turn of an action token, -1 elsewhere.
         behavior_logprobs: (B, L) float32, of action tokens when they were sampled, 0 elsewhere.
         prompt_ends: (B, U) int64, index of the last token of each turn's prompt, 0 where none.
@@ -33,6 +38,7 @@ class RolloutBatch:
 
     token_ids: Tensor
     token_mask: Tensor
+    sequence_ids: Tensor
     turn_ids: Tensor
     behavior_logprobs: Tensor
     prompt_ends: Tensor
@@ -63,13 +69,15 @@ class RolloutBatch:
         """
         chosen = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
         length = int(chosen["token_mask"].sum(1).max()) if len(rows) else 0
-        for name in ("token_ids", "token_mask", "turn_ids", "behavior_logprobs"):
+        for name in ("token_ids", "token_mask", "sequence_ids", "turn_ids", "behavior_logprobs"):
             chosen[name] = chosen[name][:, :length]
         return RolloutBatch(**chosen)
 
     def to(self, device: torch.device | str) -> "RolloutBatch":
-        """Returns the batch on a device."""
-        return RolloutBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        """Returns the batch on a device, without waiting for the copies where it is a GPU."""
+        to_gpu = torch.device(device).type != "cpu"
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return RolloutBatch(**{n: x.to(device, non_blocking=to_gpu) for n, x in values.items()})
 
     @classmethod
     def from_rollouts(cls, rollouts: Sequence[Rollout], num_turns: int) -> "RolloutBatch":
@@ -100,6 +108,7 @@ class RolloutBatch:
         return cls(
             token_ids=_pad([r.token_ids for r in rollouts], length, 0, torch.int64),
             token_mask=torch.arange(length) < lengths[:, None],
+            sequence_ids=_pad([_sequence_ids(r) for r in rollouts], length, -1, torch.int64),
             turn_ids=_pad([r.turn_ids for r in rollouts], length, -1, torch.int64),
             behavior_logprobs=_pad([r.logprobs for r in rollouts], length, 0, torch.float32),
             prompt_ends=_pad([r.prompt_ends for r in rollouts], num_turns, 0, torch.int64),
@@ -109,6 +118,13 @@ class RolloutBatch:
             groups=torch.tensor([numbers[name] for name in names]),
             solved=torch.tensor([rollout.record.solved for rollout in rollouts]),
         )
+
+
+def _sequence_ids(rollout: Rollout) -> NDArray[np.int64]:
+    """(T,) the sequence of each token."""
+    starts = getattr(rollout, "sequence_starts", (0,))
+    places = np.arange(len(rollout.token_ids))
+    return np.searchsorted(np.asarray(starts), places, side="right") - 1
 
 
 def _pad(rows: Sequence[Any], length: int, filler: int, dtype: torch.dtype) -> Tensor:

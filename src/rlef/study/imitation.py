@@ -33,7 +33,7 @@ class ImitationLearner(LocalLearner):
 
     def update(self, batch: RolloutBatch, steps: int) -> Metrics:
         """Takes a step for each minibatch that holds a solved rollout; metrics as of the base."""
-        batch = batch.to(self.policy.model.device)
+        batch = batch.to("cpu")
         scored = self.score(batch)
         metrics, _ = describe(self.config, batch, scored, batch.rewards, None, self.version)
         wanted = imitated_tokens(batch)
@@ -43,13 +43,14 @@ class ImitationLearner(LocalLearner):
             log.begin()
             count = wanted[minibatch.rows].sum()
             if count > 0:
-                for part, old in self.parts(batch, scored, minibatch):
+                for part, old, packed in self.parts(batch, scored, minibatch, self.policy):
                     with self.autocast():
-                        now = self.policy(part).logprobs
+                        now = self.policy(part, packed).logprobs
                     loss = sft_loss(now, imitated_tokens(part), count)
                     loss.backward()  # type: ignore[no-untyped-call]
                     moved = approx_kl(now, old.old_logprobs, part.action_mask, minibatch.tokens)
                     log.add({"loss/policy": loss, "approx_kl": moved})
+                log.read()
                 norm = self.policy_descent.step(self.version)
                 log.took_step("policy", norm)
                 self.policy_moved |= bool(norm)

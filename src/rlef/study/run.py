@@ -265,6 +265,7 @@ class _Examiner:
             ),
             max_turns=turn_limit,
             max_context=engine.max_context,
+            min_new_tokens=config.rollout.min_new_tokens,
             prompts=Prompts.load(config.rollout.prompts),
             feedback=feedback,
             rewards=config.reward,

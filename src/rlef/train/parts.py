@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from transformers import PreTrainedModel
 
 from rlef.engines import HFEngine, PolicyEngine, SamplingParams
@@ -14,6 +15,7 @@ from rlef.engines.load import load_chat, load_config, load_model, resolve_device
 from rlef.environment import ChatFormat, Prompts
 from rlef.evaluation.episodes import with_public_tests
 from rlef.learner.checkpoint import saved_precision
+from rlef.learner.frozen import loading_dtype
 from rlef.learner.notices import adapter_line
 from rlef.learner.precision import resolve_precision
 from rlef.learner.service import Learner
@@ -169,10 +171,11 @@ def build_parts(
     chat = load_chat(config.model, config.rollout.today)
     for key, found in problems.items():
         check_room(config, key, found, prompts, chat, display.message)
-    policy = load_model(config.model, resolve_device(config.device))
+    device = resolve_device(config.device)
+    settled = _with_settled_precision(config, run, device, display)
+    policy = load_model(config.model, device, loading_dtype(settled.learner, device))
     check_vocabulary(policy, chat, config.model)
     parameters = policy.num_parameters()
-    settled = _with_settled_precision(config, run, policy, display)
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
         engine = variant.engine(config, chat, _open_engine(settled, chat, policy))
@@ -187,6 +190,7 @@ def build_parts(
             ),
             max_turns=config.rollout.turn_limit,
             max_context=max_context,
+            min_new_tokens=config.rollout.min_new_tokens,
             prompts=prompts,
             feedback=controls.training,
             rewards=config.reward,
@@ -269,7 +273,7 @@ def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel)
 
 
 def _with_settled_precision(
-    config: TrainConfig, run: RunFolder, policy: PreTrainedModel, display: Progress
+    config: TrainConfig, run: RunFolder, device: torch.device, display: Progress
 ) -> TrainConfig:
     """Returns the recipe with ``precision: auto`` as it came out where the run began."""
     settings, last = config.learner, run.latest_checkpoint()
@@ -277,7 +281,7 @@ def _with_settled_precision(
         return config
     with reading(last.path):
         precision = saved_precision(last.path)
-    here = resolve_precision("auto", policy.device)
+    here = resolve_precision("auto", device)
     if precision == here:
         return config
     display.message(

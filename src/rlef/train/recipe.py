@@ -36,6 +36,9 @@ class RolloutConfig(BaseModel):
     turn_limit: int = Field(3, ge=1)
     temperature: float = Field(1.0, ge=0.01)
     max_new_tokens: int = Field(1024, ge=1)
+    min_new_tokens: int | None = Field(None, ge=1)
+    """Room without which no further answer is asked for: the episode ends, and has failed.
+    ``null``: a quarter of ``max_new_tokens``."""
     max_context: int = Field(8192, ge=16)
     """Tokens of a whole conversation."""
     prompts: str = "default"
@@ -140,6 +143,11 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"rollout.batch is {batch} and learner.minibatch {minibatch}; "
                 "allowed: a multiple of learner.minibatch"
+            )
+        if (least := self.rollout.min_new_tokens or 0) > self.rollout.max_new_tokens:
+            raise ValueError(
+                f"rollout.min_new_tokens is {least}; allowed: up to rollout.max_new_tokens, "
+                f"{self.rollout.max_new_tokens}"
             )
         for key, value in (
             ("updates", self.updates),

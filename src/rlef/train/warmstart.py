@@ -7,14 +7,13 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM
 
 from rlef.algorithms import sft_loss
 from rlef.environment import ChatFormat, Conversation, Prompts
-from rlef.learner.microbatch import micro_batches
 from rlef.learner.models import Policy
+from rlef.learner.packing import of_like_length
 from rlef.problems.mini import fresh_specimens
 from rlef.rollout import RolloutBatch
 from rlef.run import check_free_folder
@@ -53,7 +52,7 @@ def run_warmstart(config: WarmstartConfig, out: Path, say: Callable[[str], None]
     say(f"{sum(map(len, parts))} dialogues, {sum(map(len, plans))} steps")
     trainer = _Trainer(model, config, total_steps=sum(map(len, plans)))
     for i, (part, plan) in enumerate(zip(parts, plans, strict=True)):
-        losses = [trainer.step(_collate([part[j] for j in rows.tolist()])) for rows in plan]
+        losses = [trainer.step(_collate([part[j] for j in rows])) for rows in plan]
         say(f"part {i + 1}/{config.parts}: loss {sum(losses) / len(losses):.4f} nats per token")
     # Half the bytes; what is lost is far below what a step of training changes.
     out.mkdir(parents=True, exist_ok=True)
@@ -73,10 +72,10 @@ def _sequence(conversation: Conversation) -> _Sequence:
     return conversation.token_ids, conversation.turn_ids
 
 
-def _plan(part: Sequence[_Sequence], config: WarmstartConfig, number: int) -> Iterator[Tensor]:
+def _plan(part: Sequence[_Sequence], config: WarmstartConfig, number: int) -> Iterator[list[int]]:
     """Yields the rows of each step: similar lengths together, steps in random order."""
-    lengths = torch.tensor([len(ids) for ids, _ in part])
-    steps = list(micro_batches(lengths, config.batch_tokens))
+    lengths = [len(ids) for ids, _ in part]
+    steps = of_like_length(lengths, [1] * len(part), config.batch_tokens)
     Random(f"warmstart/{config.seed}/{number}").shuffle(steps)
     yield from steps
 
@@ -90,6 +89,9 @@ def _collate(rows: Sequence[_Sequence]) -> RolloutBatch:
     return RolloutBatch(
         token_ids=padded,
         token_mask=pad_sequence(token_mask, batch_first=True),
+        sequence_ids=pad_sequence(
+            [torch.zeros_like(row) for row in ids], batch_first=True, padding_value=-1
+        ),
         turn_ids=pad_sequence(turn_ids, batch_first=True, padding_value=-1),
         behavior_logprobs=torch.zeros(padded.shape),
         prompt_ends=none.long(),
