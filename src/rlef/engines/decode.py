@@ -181,6 +181,4 @@ class DecodedBatch:
 
     def held(self, answers: Sequence[Completion]) -> tuple[tuple[int, ...], ...]:
         """Returns the tokens of each row that were fed: all but the last one of its answer."""
-        return tuple(
-            (*self.prompts[place], *answers[place].token_ids[:-1]) for place in self.order
-        )
+        return tuple((*self.prompts[place], *answers[place].token_ids[:-1]) for place in self.order)

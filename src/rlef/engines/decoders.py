@@ -23,7 +23,7 @@ from rlef.engines.kv_cache import (
     recalled,
     shape_of,
 )
-from rlef.engines.row_attention import Forward, NotServed, forwarding, implementations, serving
+from rlef.engines.row_attention import Forward, NotServed, forwarding, kind_of_attention, serving
 from rlef.engines.types import ModelError
 
 Run = Callable[[Tensor, Tensor, Any], Tensor]
@@ -69,12 +69,12 @@ def row_shape(model: PreTrainedModel, run: Run, dtype: torch.dtype) -> RowShape 
     """
     if not is_keys_and_values(model.config):
         return None
-    kinds = implementations(model.config)
-    if len(kinds) > 1 or not kinds <= {"sdpa", "eager"}:
+    kind = kind_of_attention(model.config)
+    if kind is None:
         return None
     cache = probing_cache()
     positions = torch.arange(2, device=model.device).expand(2, -1)
-    forward = Forward(positions, 0, dtype, eager=kinds == {"eager"})
+    forward = Forward(positions, 0, dtype, eager=kind == "eager")
     try:
         with serving(model), forwarding(forward):
             run(torch.ones_like(positions), positions, cache)
@@ -153,10 +153,12 @@ class RowDecoder:
             begins = [length + start for length in known]
             pieces = [text[at : at + size] for text, at in zip(texts, begins, strict=True)]
             ids = [[*piece, *[0] * (size - len(piece))] for piece in pieces]
-            slots = min(max(begins) + size, self.cache.slots)
-            places = torch.tensor(begins, device=device)[:, None] + torch.arange(size, device=device)
+            slots = min(max(begins) + size, self.cache.slots) if any(begins) else 0
+            places = (
+                torch.arange(size, device=device) + torch.tensor(begins, device=device)[:, None]
+            )
             places = places.clamp(max=self.cache.slots - 1)
-            self._forward(torch.tensor(ids, device=device), places, slots if any(begins) else 0, cache)
+            self._forward(torch.tensor(ids, device=device), places, slots, cache)
 
     def feed(self, tokens: Tensor, positions: Tensor, slots: int) -> Tensor:
         """See ``Decoder``."""

@@ -27,7 +27,7 @@ class StepGraphs:
 
     def __init__(self, failed: Callable[[str], None]) -> None:
         self._failed = failed
-        self._pool: Any = torch.cuda.graph_pool_handle()  # type: ignore[no-untyped-call]
+        self._pool: Any = torch.cuda.graph_pool_handle()
         self._shapes: tuple[int, int] | None = None
         self._seen = 0
         self._graph: torch.cuda.CUDAGraph | None = None

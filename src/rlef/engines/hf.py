@@ -24,12 +24,11 @@ from rlef.engines.graphs import StepGraphs
 from rlef.engines.half import computing, halve
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.kv_cache import Memory, Remembered, RowCache, RowShape, check_cache
-from rlef.engines.row_attention import implementations, serving
+from rlef.engines.row_attention import kind_of_attention, serving
 from rlef.engines.types import (
     Completion,
     EngineError,
     Generate,
-    ModelError,
     SamplingParams,
     Weights,
     check_params,
@@ -83,8 +82,7 @@ class HFEngine:
             if number is not None and number < 1:
                 raise ValueError(f"{name} is {number}; allowed: 1 or more")
         check_cache(model.config)
-        if dtype != torch.float32:
-            halve(model, dtype)
+        self._heads = [] if dtype == torch.float32 else halve(model, dtype)
         self.model = model
         self.stop_token_ids = tuple(stop_token_ids)
         self.concurrency = max_batch
@@ -93,7 +91,7 @@ class HFEngine:
         self.settings = settings or HFSettings()
         self._memory = Memory()
         self._run = model_run(model, dtype)
-        self._eager = implementations(model.config) == {"eager"}
+        self._eager = kind_of_attention(model.config) == "eager"
         with torch.inference_mode():
             self._shape = row_shape(model, self._run, dtype)
         self.max_context = self._room() if max_context is None else max_context
@@ -142,7 +140,7 @@ class HFEngine:
                 if name not in ours or ours[name].shape != tensor.shape:
                     raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
                 new[name] = tensor.to(ours[name].device, ours[name].dtype, copy=True)
-            given = {id(ours[name]) for name in new}
+            given = {id(ours[name]) for name in new} | {id(head) for head, _ in self._heads}
             if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
                 raise ValueError(f"weights of another model: it has no {missing[0]}")
         self._thread.submit(self._take, weights.version, new)
@@ -153,6 +151,8 @@ class HFEngine:
             ours = self.model.state_dict()
             for name, tensor in new.items():
                 ours[name].copy_(tensor)
+            for head, embedding in self._heads:
+                head.copy_(embedding)
         except Exception as error:  # nobody waits here: the next batch says it
             self._broken = EngineError(f"the sampler could not take new weights: {error}")
         self._memory.clear()

@@ -281,7 +281,7 @@ class Memory:
             near = ((_common(keys[i], prompt), i) for i in (at - 1, at) if 0 <= i < len(keys))
             length, i = max(near, default=(0, 0))
             length = min(length, len(prompt) - 1)
-            worth = 0 < length and len(prompt) - 1 <= 2 * length
+            worth = length > 0 and len(prompt) - 1 <= 2 * length
             hits.append(Hit(self._groups[rows[i][1]], rows[i][2], length) if worth else None)
         used = {id(hit.group) for hit in hits if hit is not None}
         self._groups.sort(key=lambda group: id(group) in used)
@@ -351,4 +351,3 @@ def recalled(cache: RowCache, hits: Sequence[Hit | None], gone: set[int]) -> Non
             if key in gone:
                 empty = pair[0].new_empty(0)
                 group.layers[number] = empty, empty
-

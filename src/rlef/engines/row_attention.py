@@ -104,10 +104,15 @@ def present() -> Forward:
     return found
 
 
-def implementations(config: PreTrainedConfig) -> set[str]:
-    """Returns the kinds of attention that a model is configured to."""
+def kind_of_attention(config: PreTrainedConfig) -> str | None:
+    """Returns ``"sdpa"`` or ``"eager"`` if a model is configured to it alone, else ``None``.
+
+    The learner's kinds, ``rlef_..._sdpa`` and ``rlef_..._eager``, are of the same numbers.
+    """
     parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
-    return {part._attn_implementation for part in parts if part is not None}
+    names = {str(part._attn_implementation) for part in parts if part is not None}
+    kinds = {name.rpartition("_")[2] if name.startswith("rlef_") else name for name in names}
+    return kinds.pop() if kinds in ({"sdpa"}, {"eager"}) else None
 
 
 def _mask(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from rlef.engines.types import SamplingParams
 
-
 _BLOCK = 512
 
 
@@ -57,11 +56,13 @@ def invert_distribution(weights: Tensor, uniforms: Tensor, block: int = _BLOCK) 
     if weights.shape[-1] <= 8 * block:
         cumulative = weights.cumsum(-1, dtype=torch.float64)
         # right=True: the first that passes the target, so never one of weight 0
-        return torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[:, 0]
+        return torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[
+            :, 0
+        ]
     short = -weights.shape[-1] % block
     if short:
         weights = torch.nn.functional.pad(weights, (0, short))
-    blocks = weights.unflatten(-1, (-1, block))
+    blocks = weights.reshape(len(weights), -1, block)
     cumulative = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
     targets = uniforms[:, None] * cumulative[:, -1:]
     at = torch.searchsorted(cumulative, targets, right=True)
