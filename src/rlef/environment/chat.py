@@ -19,14 +19,15 @@ from rlef.environment.template_probes import (
     append_fault,
     assistant,
     between,
+    empty_answer,
     ending,
     extension_fault,
     keeps_all,
     keeps_reasoning,
     lead,
-    reasoning_field,
     rendering_fault,
     same_at_first,
+    shown_field,
     user,
 )
 
@@ -138,12 +139,15 @@ class ChatFormat:
         added = tokenizer.added_tokens_decoder.values()
         special.update(token.content for token in added if token.special)
         self._special = sorted(special, key=len, reverse=True)
-        self._field = reasoning_field(self._render)
+        self._field = shown_field(self._render)
+        if self._field is None and "reasoning_content" in _template_of(tokenizer):
+            self._field = "reasoning_content"  # that it may render beside tool calls only
         self._keeps_reasoning = keeps_reasoning(self._render)
         before = system_message(system)
         self.opened = opened_reasoning(self._render([*before, user("x")], True))
         self.turns, self.notice = self._resolve(turns, system)
         self._lead = lead(self._render, before)
+        self._empty = empty_answer(self._render, before)
         self._fault = cache(self._fault_with)
         self._find_ends(before, end_token_ids)
 
@@ -218,12 +222,13 @@ class ChatFormat:
         reasoning, answer = split_reasoning(text)
         if reasoning is None:
             plain = text.removeprefix(self._lead).removeprefix(self._lead.strip())
-            return assistant(self.plain(plain))
+            return assistant(self.plain(plain) or self._empty)
         if self._field is None and self._keeps_reasoning:
             pieces = by_marks(text)
             return assistant("".join(p if is_mark else self.plain(p) for p, is_mark in pieces))
         fields = {self._field: self.plain(reasoning.strip())} if self._field else {}
-        return assistant(self.plain(answer.lstrip().removeprefix(self._lead.strip())), **fields)
+        answer = answer.lstrip().removeprefix(self._lead.strip())
+        return assistant(self.plain(answer) or self._empty, **fields)
 
     def answer_text(self, token_ids: Sequence[int]) -> str:
         """Returns a sampled answer's text, behind ``opened``, without the token that ended it."""
@@ -284,9 +289,10 @@ class ChatFormat:
                 raise TemplateError(f"{in_turn}; allowed: {ANOTHER_TEMPLATE}")
             return "per_turn", None
         fault = extension_fault(self._render, before)
-        keeps = keeps_all(self._render, before, self._field)
-        if self._field is None:
-            keeps = self._keeps_reasoning and (keeps or fault is None)
+        if (field := shown_field(self._render)) is not None:
+            keeps = keeps_all(self._render, before, field)
+        else:
+            keeps = fault is None and self._keeps_reasoning
         if keeps:
             return "append", None
         if in_turn is None:
@@ -332,7 +338,7 @@ class ChatFormat:
         blanks, followed = self._special_run(ids, declared)
         _, last = self._special_run(self._encode(ending(self._render, before)), declared)
         common = followed[: same_at_first(followed, last)]
-        found = common or last or followed
+        found = common or [end for end in last if end in declared] or followed or last
         if not found:
             text = str(self.tokenizer.convert_ids_to_tokens(ids[0])) if ids else ""
             raise TemplateError(
@@ -368,6 +374,14 @@ class ChatFormat:
         return blanks, run
 
 
+def _template_of(tokenizer: Tokenizer) -> str:
+    """Returns the text of a tokenizer's template; empty where there is none."""
+    template = getattr(tokenizer, "chat_template", None)
+    if isinstance(template, dict):  # named templates
+        template = template.get("default")
+    return template if isinstance(template, str) else ""
+
+
 def _template_words(
     tokenizer: Tokenizer, arguments: Mapping[str, Any], today: date
 ) -> dict[str, Any]:
@@ -376,20 +390,16 @@ def _template_words(
     Raises:
         TemplateError: An argument is none of the template's.
     """
-    template = getattr(tokenizer, "chat_template", None)
-    if isinstance(template, dict):  # named templates
-        template = template.get("default")
+    template = _template_of(tokenizer)
     for name in arguments:
-        if name in _OWN_ARGUMENTS or (
-            isinstance(template, str) and not re.search(rf"\b{re.escape(name)}\b", template)
-        ):
+        if name in _OWN_ARGUMENTS or not re.search(rf"\b{re.escape(name)}\b", template):
             raise TemplateError(
                 f"the chat template reads no argument {name!r} (model.template_arguments; rlef "
                 "eval: --template-arg); allowed: those that it reads, such as enable_thinking in "
                 "many"
             )
     words = dict(arguments)
-    if isinstance(template, str) and "strftime_now" in template:
+    if "strftime_now" in template:
         words["chat_template"] = _date_macro(today) + template
     return words
 
