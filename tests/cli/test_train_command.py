@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from rlef.engines import EngineError
 from rlef.run import RunFolder
 
 RATE = {"mean": 0.5, "low": 0.4, "high": 0.6}
@@ -189,6 +190,19 @@ def test_failed_work_is_one_line_and_1(
     monkeypatch.setenv("RLEF_TRACEBACK", "1")
     with pytest.raises(KeyError):
         main(["train", "one"])
+
+
+def test_work_that_failed_on_the_way_names_the_command_that_goes_on(
+    rlef: Any, use_loop: Callable[[Train], None]
+) -> None:
+    def broken(config: TrainConfig, run: RunFolder, display: Any) -> None:
+        run.append_metrics({"update": 1})
+        raise EngineError("the engine is gone")
+
+    use_loop(broken)
+    code, _, err = rlef("train", "tiny.yaml", "--out", "one")
+    kept = "what was done is kept, go on with: rlef train one"
+    assert (code, err) == (1, f"rlef: the engine is gone; {kept}\n")
 
 
 def test_sigterm_stops_as_an_interrupt_does(rlef: Any, use_loop: Callable[[Train], None]) -> None:

@@ -77,6 +77,15 @@ def test_a_seed_decides(pool: RandomFeedbackPool) -> None:
     assert draws != [pool.draw("b", seed) for seed in range(30)]
 
 
+def test_a_message_that_is_too_long_gives_way_to_another() -> None:
+    texts = {"a": ("",), "b": ("short", "b" * 99), "c": ("c" * 99,)}
+    pool = RandomFeedbackPool(messages=texts, families=dict.fromkeys(texts))
+    for seed in range(30):
+        assert pool.draw("a", seed, lambda text: len(text) < 9) == "short"
+        fitting = pool.draw("a", seed, lambda text: len(text) < 100)
+        assert fitting == pool.draw("a", seed)
+
+
 def test_too_few_problems() -> None:
     with Sandbox(workers=1) as sandbox:
         for problems in (PROBLEMS[:1], [PROBLEMS[0], PROBLEMS[0]]):

@@ -100,6 +100,12 @@ def test_programs_and_responses() -> None:
     assert statistics.response_chars == pytest.approx((8 * 4 + 6 + 2 * 2) / 11)
 
 
+def test_episodes_without_room_for_another_answer() -> None:
+    full = dataclasses.replace(RECORDS[0], stop=StopReason.CONTEXT_LIMIT)
+    assert episode_statistics(RECORDS, 3).context_limit_rate == 0
+    assert episode_statistics([full, *RECORDS[1:]], 3).context_limit_rate == pytest.approx(1 / 6)
+
+
 def test_code_change_is_one_minus_chrf() -> None:
     before, after = "n = int(input())\nprint(n)", "n = int(input())\nprint(2 * n)"
     records = [episode("p", turn(before, WA), turn(after, WA))]
@@ -148,6 +154,7 @@ def test_undefined_is_nan_and_null_in_json() -> None:
         "repeated_rate": None,
         "code_change": None,
         "response_chars": None,
+        "context_limit_rate": None,
     }
     assert list(record) == [field.name for field in dataclasses.fields(Statistics)]
 

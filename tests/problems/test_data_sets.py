@@ -283,6 +283,26 @@ def test_mbpp(tmp_path: Path, sandbox: Sandbox) -> None:
     assert report.tests[0].message == "expected '(2, 1)', got '[2, 1]'"
 
 
+def test_mbpp_by_task_ids(tmp_path: Path) -> None:
+    found = [{**rows.MBPP, "task_id": number} for number in (2, 10, 11, 510, 511, 601, 974)]
+    path = jsonl(tmp_path / "mbpp.jsonl", *found)
+
+    def ids(spec: str) -> list[int]:
+        return [int(problem.name.partition("/")[2]) for problem in load_problems(spec)]
+
+    assert ids(f"mbpp:{path}:601-974") == ids(f"mbpp:{path}:train") == [601, 974]
+    assert ids(f"mbpp:{path}:11-510") == ids(f"mbpp:{path}:test") == [11, 510]
+    assert ids(f"mbpp:{path}:10-511?first=3") == [10, 11, 510]
+    assert ids(f"mbpp:{path}:510-510") == [510]
+    for split, lines in {"prompt": found[:2], "test": found[2:4], "train": found[5:]}.items():
+        jsonl(tmp_path / "mbpp" / f"{split}.jsonl", *lines)
+    assert ids(f"mbpp:{tmp_path / 'mbpp'}:10-500") == [10, 11]
+    assert ids(f"mbpp:{tmp_path / 'mbpp'}:700-974") == [974]
+    for wrong in ("0-5", "974-601", "601-975", "601-", "5", "1-2-3", "9-99999999999"):
+        with pytest.raises(ProblemError, match=rf"no split '{wrong}'; allowed: .*such as 601-974$"):
+            load_problems(f"mbpp:{path}:{wrong}")
+
+
 def test_sanitized_mbpp(tmp_path: Path, sandbox: Sandbox) -> None:
     path = tmp_path / "sanitized-mbpp.json"
     path.write_text(json.dumps([rows.SANITIZED]))

@@ -50,6 +50,8 @@ WRONG = "```python\nprint(5)\n```"
 ONLY_PUBLIC = "```python\nprint(4)\n```"
 ONLY_PRIVATE = "```python\nprint(14)\n```"
 NO_CODE = "I cannot."
+LEAST = 16
+"""Tokens of room without which ``make`` asks for no answer: a quarter of 64."""
 TOO_LONG = "too long"
 """A script's word for a prompt that a server does not take."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from scripted import (
     DOUBLE,
+    LEAST,
     NO_CODE,
     RIGHT,
     TOO_LONG,
@@ -235,7 +236,7 @@ def test_an_engine_without_weights_takes_none(chat: ChatFormat, sandbox: Sandbox
 
 def test_prompts_without_room_end_their_episode(chat: ChatFormat, sandbox: Sandbox) -> None:
     [whole] = run(ScriptedStream(chat, script), sandbox)
-    limit = int(whole.prompt_ends[1]) + 1
+    limit = int(whole.prompt_ends[0]) + whole.turn_ids.tolist().count(0) + LEAST
     rollouts = run(ScriptedStream(chat, script), sandbox, 3, max_context=limit)
     assert [rollout.record.stop for rollout in rollouts] == [StopReason.CONTEXT_LIMIT] * 3
     assert [len(rollout.record.turns) for rollout in rollouts] == [1] * 3

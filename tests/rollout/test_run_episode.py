@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scripted import (
     DOUBLE,
+    LEAST,
     NO_CODE,
     ONLY_PRIVATE,
     ONLY_PUBLIC,
@@ -26,9 +27,16 @@ from rlef.environment import (
     reveal_private_tests,
 )
 from rlef.problems import Problem, Test
-from rlef.rollout import derive_seed
+from rlef.rollout import Rollout, derive_seed
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport, Verdict
 from rlef.sandbox.verdicts import summed
+
+LOUD = "```python\nprint('9' * 5000)\n```"
+
+
+def after_first_answer(rollout: Rollout) -> int:
+    """Tokens of the first prompt and the first answer."""
+    return int(rollout.prompt_ends[0]) + 1 + rollout.turn_ids.tolist().count(0)
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +112,53 @@ def test_an_episode_without_room_for_an_answer_ends_there(
 ) -> None:
     engine = ScriptedEngine(chat, lambda _, turn: WRONG)
     [whole] = run(engine, sandbox)
-    limit = whole.prompt_ends[1] + 1
+    limit = after_first_answer(whole) + LEAST
     [rollout] = run(engine, sandbox, max_context=limit)
     assert rollout.record.stop is StopReason.CONTEXT_LIMIT
     assert rollout.rewards.tolist() == [-1] and len(rollout.record.turns) == 1
     assert (rollout.token_ids == whole.token_ids[: len(rollout.token_ids)]).all()
     assert rollout.turn_ids[-1] == 0
+
+
+def test_feedback_is_shortened_to_the_room_that_is_left(chat: ChatFormat, sandbox: Sandbox) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: [LOUD, WRONG, RIGHT][turn])
+    room_only = FeedbackOptions(max_tokens=None)
+    [whole] = run(engine, sandbox, feedback=room_only)
+    full = whole.record.turns[0].feedback or ""
+    assert "9" * 1000 + "… (4000 more characters)" in full
+    begun = after_first_answer(whole)
+    for room in (LEAST + 30, 130, 200, 300, 1200):
+        [rollout] = run(engine, sandbox, max_context=begun + room, feedback=room_only)
+        told = rollout.record.turns[0].feedback
+        prompt = rollout.record.turns[1].prompt_tokens or 0
+        assert told is not None
+        # An answer of 64 tokens fits beside it, or half of the room is the answer's; 16 always fit.
+        least = told == "A test failed.\nTry again."
+        assert prompt <= begun + room - (LEAST if least else min(64, -(-room // 2)))
+        if room > 300:
+            assert told == full
+        elif room > 200:  # as much as there is room for: digits are a token each
+            assert prompt >= begun + room - 64 - 12 and "9" * 8 + "… (" in told
+
+
+def test_feedback_has_a_budget_of_its_own(chat: ChatFormat, sandbox: Sandbox) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: [LOUD, RIGHT][turn])
+    for most in (120, 200):
+        [rollout] = run(engine, sandbox, feedback=FeedbackOptions(max_tokens=most))
+        told = rollout.record.turns[0].feedback or ""
+        count = len(chat.between_ids(told, -1)) - len(chat.between_ids("x", -1)) + 1
+        assert most - 10 < count <= most and "more characters)" in told
+    [rollout] = run(engine, sandbox, feedback=FeedbackOptions(max_tokens=1))
+    assert rollout.record.turns[0].feedback == "A test failed.\nTry again."  # the least there is
+    assert rollout.record.solved
+
+
+def test_an_answer_is_asked_for_only_with_room_for_one(chat: ChatFormat, sandbox: Sandbox) -> None:
+    engine = ScriptedEngine(chat, lambda _, turn: RIGHT)
+    prompt = len(chat.prompt_ids(DOUBLE.statement))
+    for limit, turns in ((prompt + 40, 1), (prompt + 39, 0)):
+        [rollout] = run(engine, sandbox, max_context=limit, min_new_tokens=40)
+        assert len(rollout.record.turns) == turns
 
 
 def test_a_first_prompt_that_does_not_fit_gives_no_training_signal(
@@ -207,7 +256,7 @@ def test_graded_rewards_where_the_context_is_full(chat: ChatFormat, sandbox: San
     engine = ScriptedEngine(chat, lambda _, turn: ONLY_PRIVATE)
     graded = RewardConfig(graded=True)
     [whole] = run(engine, sandbox, rewards=graded)
-    limit = whole.prompt_ends[1] + 1
+    limit = after_first_answer(whole) + LEAST
     [rollout] = run(engine, sandbox, rewards=graded, max_context=limit)
     assert rollout.record.stop is StopReason.CONTEXT_LIMIT
     assert (rollout.record.passed_share, rollout.rewards.tolist()) == (0.5, [0])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlef.engines import Weights
+from rlef.engines import EngineError, Weights
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.problems import Problem, Test
 from rlef.rollout import EpisodeRequest, Rollout
@@ -35,6 +35,7 @@ def rollout(seed: int, *versions: int) -> Rollout:
             final_verdict=None,
         ),
         token_ids=np.zeros(2 * turns, np.int32),
+        sequence_starts=np.zeros(1, np.int32),
         turn_ids=np.array([t for turn in range(turns) for t in (-1, turn)], np.int32),
         logprobs=np.zeros(2 * turns, np.float32),
         prompt_ends=np.arange(0, 2 * turns, 2, dtype=np.int32),
@@ -171,6 +172,15 @@ def test_what_is_too_old_by_its_oldest_turn_is_dropped_counted_and_asked_for_ane
     last = batches.take(3)
     assert not {*last.indices} & {*taken.indices, 8}
     assert len(rollouts.asked) == 16 + 1  # one more for the one that was dropped
+
+
+def test_a_sampler_that_keeps_its_old_weights_ends_the_run(tmp_path: Path) -> None:
+    batches, ledger = make(tmp_path, Scripted(), max_staleness=1, total=9)
+    batches.take(0)
+    batches.take(1)  # of version 0, as all that follow
+    with pytest.raises(EngineError, match=r"samples old weights: 4[0-9] rollouts that ended"):
+        batches.take(2)
+    assert ledger.batches == 2 and ledger.pending == []
 
 
 def test_a_run_that_goes_on_asks_for_the_missing_ones_only(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
 
 def _run_training(run: "RunFolder", config: "TrainConfig", again: str) -> None:
     from rlef.cli.display import Display
-    from rlef.train.idle import NothingToLearn
+    from rlef.run import RunBusyError, RunDamagedError, RunWriteError
     from rlef.train.loop import train as run_training
 
     quiet_transformers()
@@ -181,9 +181,11 @@ def _run_training(run: "RunFolder", config: "TrainConfig", again: str) -> None:
         run_training(
             config, run, Display(config.updates, cache(lambda: _evaluations_s(config, run)))
         )
-    except NothingToLearn as error:
+    except (RunBusyError, RunDamagedError, RunWriteError):
+        raise
+    except RuntimeError as error:  # of the engine, the judge, torch: what is on disk is whole
         after = "" if run.is_untouched() else f"; what was done is kept, go on with: {again}"
-        raise RuntimeError(f"{error}{after}") from None
+        raise RuntimeError(f"{error}{after}") from error
 
 
 def _evaluations_s(config: "TrainConfig", run: "RunFolder") -> float | None:

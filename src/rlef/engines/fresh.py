@@ -143,9 +143,12 @@ def _logprobs(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> np.ndarr
     """Returns a model's log-probabilities of the sampled tokens, (rows * _ANSWER,) float64."""
     was_training = model.training
     model.train(False)
+    # a frozen part in bfloat16 multiplies with adapters in float32 under autocast only
+    mixed = len({p.dtype for p in model.parameters() if p.ndim > 1}) > 1
     try:
         ids = torch.tensor(rows, device=model.device)
-        logits = model(input_ids=ids, use_cache=False).logits[:, _PROMPT - 1 : -1]
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=mixed):
+            logits = model(input_ids=ids, use_cache=False).logits[:, _PROMPT - 1 : -1]
     finally:
         model.train(was_training)
     found = logits.float().log_softmax(-1).gather(2, ids[:, _PROMPT:, None])

@@ -1,7 +1,6 @@
 """Models and tokenizers from a folder, the Hugging Face hub, or the package."""
 
 from contextlib import suppress
-from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from rlef.engines.names import MINI, check_device
+from rlef.engines.adapters import adapter_folders, merge_adapters
+from rlef.engines.names import MINI, check_device, read_template
 from rlef.engines.types import ModelError
-from rlef.environment import ChatFormat
-from rlef.environment.conversation import TEMPLATE_DATE
+from rlef.environment import ChatFormat, ChatSettings, TemplateError
 
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 """What transformers raises of a folder that is no model."""
@@ -32,7 +31,15 @@ _NATIVE = {"trust_remote_code": False}
 
 
 def model_path(name: str) -> str:
-    """Returns the folder of the packaged model for ``"mini"``, else the name itself."""
+    """Returns where a model's weights are: its name, but for ``"mini"`` and folders of adapters.
+
+    Raises:
+        ModelError: A folder of adapters does not say which model they are of.
+    """
+    return _own_path(adapter_folders(name)[0])
+
+
+def _own_path(name: str) -> str:
     return str(files("rlef") / "assets" / "mini") if name == MINI else name
 
 
@@ -60,10 +67,10 @@ def load_config(name: str) -> PreTrainedConfig:
 def load_model(
     name: str, device: torch.device | str, dtype: torch.dtype = torch.float32
 ) -> PreTrainedModel:
-    """Loads a causal language model.
+    """Loads a causal language model; adapters are added to its weights in the host's memory.
 
     Args:
-        name: ``"mini"``, a folder or a hub id.
+        name: ``"mini"``, a folder or a hub id; a folder of adapters needs the model they are of.
         device: Where its weights go.
         dtype: Of its weights.
 
@@ -81,7 +88,14 @@ def load_model(
             f"{name}: {len(missing)} weights of {type(model).__name__} are not there, "
             f"{missing[0]!r} for one; allowed: a model whose files hold all of its weights"
         )
-    loaded: PreTrainedModel = model.to(device)
+    loaded: PreTrainedModel = model
+    for folder in adapter_folders(name)[1]:
+        try:
+            merge_adapters(loaded, Path(folder))
+        except LOADING_ERRORS as error:
+            raise _model_error(folder, error) from None
+        loaded.name_or_path = folder  # of adapters on adapters these are the base
+    loaded.to(device)  # type: ignore[arg-type]
     loaded.train(False)
     return loaded
 
@@ -108,36 +122,53 @@ def end_token_ids(name: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(end for end in ends if isinstance(end, int)))
 
 
-def load_chat(name: str, today: date | None = None) -> ChatFormat:
+def load_chat(name: str, settings: ChatSettings | None = None) -> ChatFormat:
     """Loads a model's tokenizer and its chat format, with all ends of answers that it declares.
 
     Args:
         name: ``"mini"``, a folder or a hub id.
-        today: What the template is told where it asks for the date; ``None``: ``TEMPLATE_DATE``.
+        settings: How the chat template is used; ``None``: all as it is by default.
 
     Raises:
         ModelError: It cannot be loaded, or has no chat template.
-        TemplateError: The template cannot be extended token by token.
+        TemplateError: The template cannot be used so.
     """
-    return ChatFormat(
-        load_tokenizer(name), end_token_ids=end_token_ids(name), today=today or TEMPLATE_DATE
-    )
+    settings = settings or ChatSettings()
+    tokenizer = load_tokenizer(name, settings.chat_template)
+    try:
+        return ChatFormat(
+            tokenizer,
+            end_token_ids=end_token_ids(name),
+            template_arguments=settings.template_arguments,
+            system=settings.system,
+            today=settings.today,
+            turns=settings.turns,
+        )
+    except TemplateError as error:
+        raise TemplateError(f"{settings.chat_template or name}: {error}") from None
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
     """Loads a model's tokenizer.
 
+    Args:
+        name: ``"mini"``, a folder or a hub id.
+        chat_template: A file with the template that it gets; ``None``: it has its own.
+
     Raises:
         ModelError: It cannot be loaded, or has no chat template.
     """
+    template = None if chat_template is None else read_template(chat_template)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_path(name), **_NATIVE)
+        tokenizer = AutoTokenizer.from_pretrained(_own_path(name), **_NATIVE)
     except LOADING_ERRORS as error:
         raise _model_error(name, error) from None
+    if template is not None:
+        tokenizer.chat_template = template
     if not tokenizer.chat_template:
         raise ModelError(
             f"the tokenizer of {name!r} has no chat template; allowed: an instruction-tuned model, "
-            "or one with a chat_template.jinja beside its tokenizer"
+            "or a template of your own (model.chat_template, in rlef eval --chat-template)"
         )
     return tokenizer
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rlef.engines.adapters import adapter_folders, base_model
 from rlef.engines.types import ModelError
 
 MINI = "mini"
@@ -52,6 +53,22 @@ def check_engine(kind: str, dtype: str, device: str, base_url: str | None) -> No
         )
 
 
+def read_template(path: str) -> str:
+    """Returns a chat template.
+
+    Raises:
+        ModelError: There is no such file, or no text in it.
+    """
+    try:
+        template = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise ModelError(f"{path}: {why}; allowed: a file with a template in Jinja") from None
+    if not template.strip():
+        raise ModelError(f"{path}: empty; allowed: a file with a template in Jinja")
+    return template
+
+
 def check_device(name: str) -> None:
     """Raises ModelError for what is no device anywhere; whether it is here, torch must say."""
     if not _DEVICE.fullmatch(name):
@@ -74,6 +91,7 @@ def check_model(name: str, *, ask_hub: bool = True) -> None:
     if name and os.path.isdir(name):
         if not any(os.path.isfile(os.path.join(name, file)) for file in _CONFIGS):
             raise ModelError(f"{name}: a folder without config.json; allowed: that of a model")
+        _check_base(name, ask_hub)
         return
     if os.path.isfile(name):
         raise ModelError(f"{name}: a file; {allowed}")
@@ -82,6 +100,16 @@ def check_model(name: str, *, ask_hub: bool = True) -> None:
     reason = _not_on_hub(name) if ask_hub else ""
     if reason:
         raise ModelError(f"no folder {name!r}, and {reason}; {allowed}")
+
+
+def _check_base(name: str, ask_hub: bool) -> None:
+    base = base_model(name)
+    if base is None:
+        return
+    try:
+        check_model(base, ask_hub=ask_hub)
+    except ModelError as error:
+        raise ModelError(f"{name} holds adapters of another model: {error}") from None
 
 
 def check_installed(kind: str, base_url: str | None) -> None:
@@ -107,6 +135,7 @@ def check_known_context(name: str, wanted: int, setting: str) -> None:
 
 
 def _known_context(name: str) -> int | None:
+    name = adapter_folders(name)[0]
     folder = Path(str(files("rlef") / "assets" / "mini")) if name == MINI else Path(name)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -1,14 +1,14 @@
 """One way to open any engine by its name."""
 
-from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rlef.engines.adapters import adapter_folders
 from rlef.engines.names import DTYPES, check_engine
-from rlef.engines.types import Engine, ModelError
+from rlef.engines.types import Engine, ModelError, Weights
 
 if TYPE_CHECKING:
     from rlef.engines.vllm_settings import VLLMSettings
-    from rlef.environment import ChatFormat
+    from rlef.environment import ChatFormat, ChatSettings
 
 
 def open_engine(
@@ -21,7 +21,7 @@ def open_engine(
     concurrency: int = 16,
     max_context: int | None = None,
     seed: int = 0,
-    today: date | None = None,
+    chat_settings: "ChatSettings | None" = None,
     vllm: "VLLMSettings | None" = None,
 ) -> "tuple[Engine, ChatFormat | None]":
     """Opens an engine, with the chat format that a ``LocalRollouts`` needs beside it.
@@ -38,7 +38,8 @@ def open_engine(
         concurrency: Prompts that sample at once, at most.
         max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
         seed: Of the engine; each prompt brings its own.
-        today: What a chat template is told where it asks for the date; ``None``: always the same.
+        chat_settings: How the model's chat template is used; of a server only ``system`` and
+            ``template_arguments`` can be set, which go along with every request.
         vllm: More settings of ``"vllm"``.
 
     Returns:
@@ -46,7 +47,7 @@ def open_engine(
 
     Raises:
         ModelError: The model, the server or the engine's package cannot be used.
-        TemplateError: The model's chat template cannot be extended token by token.
+        TemplateError: The model's chat template cannot be used so.
         ValueError: The device cannot be used.
     """
     check_engine(kind, dtype, device, base_url)
@@ -55,7 +56,8 @@ def open_engine(
     if kind == "openai":
         from rlef.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(model, base_url=base_url, concurrency=concurrency), None
+        sent = _sent_to_server(chat_settings)
+        return OpenAIEngine(model, base_url=base_url, concurrency=concurrency, **sent), None
 
     from rlef.engines.context import check_context, context_limit
     from rlef.engines.load import load_chat, load_config
@@ -64,7 +66,7 @@ def open_engine(
     if max_context is None:
         max_context = context_limit(settings)
     check_context(settings, max_context, model, "max_context")
-    chat = load_chat(model, today)
+    chat = load_chat(model, chat_settings)
     if kind == "vllm":
         from rlef.engines.vllm import VLLMEngine
 
@@ -77,8 +79,35 @@ def open_engine(
             seed=seed,
             settings=vllm,
         )
+        if adapter_folders(model)[1]:
+            import torch
+
+            from rlef.engines.load import load_model
+
+            # vLLM began with what they stand on; its own kind of adapters fits fewer layers
+            merged = torch.float32 if dtype == "float32" else torch.bfloat16
+            sampler.load_weights(Weights(version=0, model=load_model(model, "cpu", merged)))
         return sampler, chat
     return _open_hf(model, chat, device, dtype, concurrency, max_context), chat
+
+
+def _sent_to_server(chat: "ChatSettings | None") -> dict[str, Any]:
+    """Returns what a server can be told of a chat template, which it has itself.
+
+    Raises:
+        ModelError: Something else is set.
+    """
+    if chat is None:
+        return {}
+    sent = {"system", "template_arguments"}
+    others = sorted(chat.model_fields_set - sent)
+    for name in others:
+        if getattr(chat, name) != type(chat).model_fields[name].default:
+            raise ModelError(
+                f"{name} is set, but a server has a chat template of its own; allowed with the "
+                "engine openai: system and template_arguments"
+            )
+    return {"system": chat.system, "template_arguments": chat.template_arguments}
 
 
 def _open_hf(

@@ -1,10 +1,12 @@
-"""A policy's tensors one by one, as an engine takes them over."""
+"""A policy's tensors one by one, as an engine takes them over and as files hold them."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
@@ -14,7 +16,8 @@ from transformers.core_model_loading import revert_weight_conversion
 def merged_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """Yields a model's parameters and saved buffers under the names that it has without adapters.
 
-    A weight with an adapter is added up when it is its turn, so that one copy is held at a time.
+    A weight with an adapter is added up when it is its turn, so that one copy is held at a time; in
+    float32, so that a weight in bfloat16 does not swallow a small adapter before the taker rounds.
     Tied weights come once. The others are the model's own: copy what is to stay.
     """
     adapted: defaultdict[int, list[Any]] = defaultdict(list)
@@ -30,7 +33,7 @@ def merged_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
         data = tensor.detach()
         for layer in adapted[id(tensor)]:
             for adapter in layer.active_adapters:
-                data = data + layer.get_delta_weight(adapter).to(data.dtype)
+                data = data.float() + layer.get_delta_weight(adapter).float()
         yield name.replace(".base_layer", ""), data
 
 
@@ -44,3 +47,28 @@ def checkpoint_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
         yield from merged_tensors(model)
     else:
         yield from revert_weight_conversion(model, dict(merged_tensors(model))).items()
+
+
+@torch.no_grad()
+def read_into(ours: Mapping[str, Tensor], files: Iterable[Path]) -> None:
+    """Copies tensors of files into those of the same names; every one of ours must be there.
+
+    Of a tensor with two names, one is enough. There is no second model in memory.
+
+    Raises:
+        OSError, ValueError, SafetensorError: The files do not hold such tensors.
+    """
+    missing = {tensor.data_ptr() for tensor in ours.values()}
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  # it is no mapping
+                if name not in ours:
+                    raise ValueError(f"{file.name}: {name} is no tensor of this model")
+                theirs = tensors.get_tensor(name)
+                if theirs.shape != ours[name].shape:
+                    sizes = f"{tuple(theirs.shape)}, not {tuple(ours[name].shape)}"
+                    raise ValueError(f"{file.name}: size mismatch of {name}: {sizes}")
+                ours[name].copy_(theirs)
+                missing.discard(ours[name].data_ptr())
+    if missing:
+        raise ValueError(f"{len(missing)} of {len(ours)} tensors of this model are not there")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from rlef.environment.extract import extract_program
 from rlef.environment.feedback import (
     FeedbackOptions,
+    Fits,
     check_public_report,
     first_message,
     write_feedback,
@@ -49,6 +50,8 @@ class Episode:
             its turn limit whatever the public tests say.
         feedback_override: Replaces the feedback on failed tests, for the random-feedback control
             (the kind ``random`` needs it). The message after an answer without code stays.
+        fits: Whether a message is short enough as the next one; see ``write_feedback``. ``None``:
+            any is.
 
     Raises:
         ValueError: ``max_turns`` is less than 1, the problem has no public tests, or feedback is
@@ -63,6 +66,7 @@ class Episode:
         prompts: Prompts | None = None,
         feedback_options: FeedbackOptions = _DEFAULT_OPTIONS,
         feedback_override: FeedbackOverride | None = None,
+        fits: Fits | None = None,
     ) -> None:
         if max_turns < 1:
             raise ValueError(f"max_turns is {max_turns}; allowed: 1 or more")
@@ -76,6 +80,7 @@ class Episode:
         self._words = language_words(problem.language)
         self._options = feedback_options
         self._override = feedback_override
+        self._fits = fits
         self._turns: list[TurnRecord] = []
         self._stop: StopReason | None = None
         self.first_message: str = first_message(problem, self._prompts)
@@ -244,7 +249,7 @@ class Episode:
             return self._prompts.try_again.format(**self._words)
         if self._override is not None:
             return self._override(self.problem.name, len(self._turns) - 1)
-        return write_feedback(self.problem, report, self._prompts, self._options)
+        return write_feedback(self.problem, report, self._prompts, self._options, self._fits)
 
     def _go_on(self, message: Callable[[], str]) -> None:
         """Sends a message, or ends the episode at the turn limit."""

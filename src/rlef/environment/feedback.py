@@ -5,6 +5,8 @@ Nothing here can see a private test: only ``PublicProblem`` comes in.
 
 import json
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +28,10 @@ FeedbackKind = Literal["full", "pass_fail", "no_traceback", "none", "random"]
 * ``random``: feedback on another problem, see ``RandomFeedbackPool``. The episode ends as it does
   with ``full``.
 """
+Fits = Callable[[str], bool]
+"""Whether a message is short enough to be sent."""
+_SHORT_FIELD = 40
+"""Characters of each field. A message that must be shorter still shows fewer tests."""
 _CPP_ERROR = re.compile(r"^.*: (?:fatal )?error: .*$", re.MULTILINE)
 """A compiler tells the first error first, an interpreter the last call last."""
 
@@ -44,6 +50,11 @@ class FeedbackOptions(BaseModel):
     """Of each input, output and traceback; the rest becomes a visible marker."""
     max_tests: int = Field(8, ge=1)
     """Failed tests that are listed. RLEF lists all; its problems have at most 7."""
+    max_tokens: int | None = Field(1024, ge=1)
+    """Of a whole message. What is longer gets shorter fields, the longest first, then fewer tests.
+    ``null``: what ``message_budget`` leaves, which holds in any case. The default lets three turns
+    fit into the default context of 8,192: three answers of 1,024, two messages, and 3,072 for the
+    problem. Not for engines that answer in text: nobody counts tokens there."""
 
     def of_kind(self, kind: FeedbackKind | None) -> "FeedbackOptions":
         """The same of another kind, if one is given."""
@@ -61,7 +72,11 @@ def first_message(problem: PublicProblem, prompts: Prompts) -> str:
 
 
 def write_feedback(
-    problem: PublicProblem, report: JudgeReport, prompts: Prompts, options: FeedbackOptions
+    problem: PublicProblem,
+    report: JudgeReport,
+    prompts: Prompts,
+    options: FeedbackOptions,
+    fits: Fits | None = None,
 ) -> str:
     """Returns the message that follows a program which failed public tests (RLEF section 2.1).
 
@@ -73,6 +88,9 @@ def write_feedback(
         report: The program's report on ``problem.public_tests``, in their order; it may end early.
         prompts: The templates.
         options: How much is said.
+        fits: Says whether a message is short enough. If the whole one is not, the longest fields
+            are shortened, down to 40 characters; then fewer tests are shown; then one, with fields
+            as short as need be; and in the end only that a test failed, whether that fits or not.
 
     Raises:
         ValueError: The report is of other tests, names no failure, or has an IE in it, which says
@@ -84,19 +102,23 @@ def write_feedback(
     if report.verdict in (Verdict.AC, Verdict.IE):
         raise ValueError(f"no feedback can be written on a report of {report.verdict}")
     words = language_words(problem.language)
+    least = prompts.feedback.format(failures=prompts.test_failed.format(), **words)
     if options.kind == "pass_fail":
-        return prompts.feedback.format(failures=prompts.test_failed.format(), **words)
-    failed = [(i, test) for i, test in enumerate(report.tests) if test.verdict is not Verdict.AC]
-    if failed[0][1].verdict is Verdict.CE:
-        failed = failed[:1]
-    entries = [
-        _entry(problem, number, test_report, prompts, options)
-        for number, test_report in failed[: options.max_tests]
-    ]
-    if len(failed) > options.max_tests:
-        entries.append(prompts.more_failures.format(count=len(failed) - options.max_tests))
+        return least
+    failures = _failures(problem, report, prompts, options)
+    shown = failures[: options.max_tests]
     separator = "\n\n" if "\n\n" in prompts.feedback else "\n"
-    return prompts.feedback.format(failures=separator.join(entries), **words)
+
+    def message(tests: int, chars: int) -> str:
+        entries = [failure.text(chars, prompts.empty.format()) for failure in shown[:tests]]
+        if tests < len(failures):
+            entries.append(prompts.more_failures.format(count=len(failures) - tests))
+        return prompts.feedback.format(failures=separator.join(entries), **words)
+
+    whole = message(len(shown), options.max_chars)
+    if fits is None or fits(whole):
+        return whole
+    return _shortened(message, len(shown), options.max_chars, fits) or least
 
 
 def check_public_report(problem: PublicProblem, report: JudgeReport) -> None:
@@ -112,13 +134,40 @@ def check_public_report(problem: PublicProblem, report: JudgeReport) -> None:
         )
 
 
-def _entry(
+_Cut = Callable[[str, int], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A failed test: its template, what stands there in full, and how each text is cut."""
+
+    number: int
+    template: str
+    fields: Mapping[str, tuple[str, _Cut]]
+
+    def text(self, chars: int, empty: str) -> str:
+        """What is said of it, with fields of so many characters at most."""
+        shown = {name: cut(text, chars) or empty for name, (text, cut) in self.fields.items()}
+        return self.template.format(number=self.number, **shown)
+
+
+def _failures(
+    problem: PublicProblem, report: JudgeReport, prompts: Prompts, options: FeedbackOptions
+) -> list[_Failure]:
+    """Returns the failed tests; a program that does not compile has one."""
+    failed = [(i, test) for i, test in enumerate(report.tests) if test.verdict is not Verdict.AC]
+    if failed[0][1].verdict is Verdict.CE:
+        failed = failed[:1]
+    return [_failure(problem, index, test, prompts, options) for index, test in failed]
+
+
+def _failure(
     problem: PublicProblem,
     index: int,
     report: TestReport,
     prompts: Prompts,
     options: FeedbackOptions,
-) -> str:
+) -> _Failure:
     templates = {
         Verdict.WA: prompts.wrong_answer,
         Verdict.RE: prompts.run_time_error,
@@ -128,22 +177,57 @@ def _entry(
         Verdict.CE: prompts.compile_error,
     }
     test = problem.public_tests[index]
-    limit = options.max_chars
-    values = {
-        "input": _head(_input(problem, test), limit),
-        "expected": _head(_output(problem, test.output), limit),
-        "observed": _head(_output(problem, report.stdout), limit),
-        "error": _tail(report.message, limit),
-        "error_line": _head(report.message.strip().rpartition("\n")[2], limit),
+    fields: dict[str, tuple[str, _Cut]] = {
+        "input": (_input(problem, test), _head),
+        "expected": (_output(problem, test.output), _head),
+        "observed": (_output(problem, report.stdout), _head),
+        "error": (report.message, _tail),
+        "error_line": (report.message.strip().rpartition("\n")[2], _head),
     }
     if problem.language == "cpp" and report.verdict is Verdict.CE:
         first = _CPP_ERROR.search(report.message)
-        values["error"] = _head(report.message, limit)
-        values["error_line"] = _head(first[0] if first else values["error_line"], limit)
+        fields["error"] = (report.message, _head)
+        if first:
+            fields["error_line"] = (first[0], _head)
     if options.kind == "no_traceback":
-        values |= dict.fromkeys(("error", "error_line"), prompts.not_shown.format())
-    shown = {name: value or prompts.empty.format() for name, value in values.items()}
-    return templates[report.verdict].format(number=index + 1, **shown)
+        told = prompts.not_shown.format()
+        fields |= dict.fromkeys(("error", "error_line"), (told, _whole))
+    return _Failure(index + 1, templates[report.verdict], fields)
+
+
+def _shortened(
+    message: Callable[[int, int], str], tests: int, chars: int, fits: Fits
+) -> str | None:
+    """Returns the fullest message that fits, or ``None`` if none about a test does.
+
+    Args:
+        message: Of so many tests, with fields of so many characters.
+        tests: At most.
+        chars: At most.
+        fits: Whether a message does.
+    """
+    short = min(_SHORT_FIELD, chars)
+    shown = _most(0, tests, lambda count: fits(message(count, short)))
+    if shown:
+        return message(shown, _most(short, chars, lambda limit: fits(message(shown, limit))))
+    limit = _most(0, short, lambda limit: fits(message(1, limit)))
+    return message(1, limit) if limit else None
+
+
+def _most(low: int, high: int, fits: Callable[[int], bool]) -> int:
+    """Returns the largest number up to ``high`` that fits, or one that is 6 % less at most.
+
+    Steps grow from ``low``, which is taken to fit: long messages are costly to count.
+    """
+    step, above = max(1, low), high + 1
+    while low < high and above > high:
+        probe = min(low + step, high)
+        low, above = (probe, above) if fits(probe) else (low, probe)
+        step *= 2
+    while above - low > 1 + low // 16:
+        middle = (low + above) // 2
+        low, above = (middle, above) if fits(middle) else (low, middle)
+    return low
 
 
 def _input(problem: PublicProblem, test: Test) -> str:
@@ -181,3 +265,7 @@ def _tail(text: str, limit: int) -> str:
     """The end of a traceback, which names the error."""
     rest = len(text) - limit
     return text if rest <= 0 else f"({rest} more characters) …{text[-limit:]}"
+
+
+def _whole(text: str, _limit: int) -> str:
+    return text

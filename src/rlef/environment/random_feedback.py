@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from rlef.environment.feedback import FeedbackOptions, write_feedback
+from rlef.environment.feedback import FeedbackOptions, Fits, write_feedback
 from rlef.environment.jobs import public_job
 from rlef.environment.templates import Prompts
 from rlef.problems import Problem
@@ -16,6 +16,7 @@ _FALLBACKS = {
     "cpp": '#include <stdexcept>\nint main() { throw std::logic_error("not implemented"); }\n',
 }
 _PER_PROBLEM = 8
+_TRIES = 4
 _DEFAULT_LIMITS = Limits()
 
 
@@ -73,15 +74,21 @@ class RandomFeedbackPool:
         families = {problem.name: problem.family for problem in problems}
         return cls(messages=messages, families=families)
 
-    def draw(self, problem_name: str, seed: int) -> str:
+    def draw(self, problem_name: str, seed: int, fits: Fits | None = None) -> str:
         """Returns a message of another problem, of another family if there is one.
 
         Args:
             problem_name: Whose feedback is to be replaced; it need not be in the pool.
             seed: The same name and seed give the same message.
+            fits: Whether one is short enough. If none of the first four is, the pool's shortest is
+                taken.
         """
         others = sorted(name for name in self.messages if name != problem_name)
         family = self.families.get(problem_name)
         foreign = [name for name in others if family is None or self.families[name] != family]
         stream = random.Random(f"{problem_name}:{seed}")
-        return stream.choice(self.messages[stream.choice(foreign or others)])
+        for _ in range(_TRIES):
+            message = stream.choice(self.messages[stream.choice(foreign or others)])
+            if fits is None or fits(message):
+                return message
+        return min((text for name in foreign or others for text in self.messages[name]), key=len)

@@ -54,6 +54,8 @@ class Statistics:
     consecutive programs."""
     response_chars: float
     """Mean length of a response in characters."""
+    context_limit_rate: float
+    """Share of episodes that ended because another answer had no room in the context."""
 
     def to_json(self) -> dict[str, object]:
         """All fields as JSON values, with null for NaN."""
@@ -133,6 +135,7 @@ def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Sta
         repeated_rate=repeated_rate(programs),
         code_change=code_change(programs),
         response_chars=mean([float(len(turn.response)) for turn in turns]),
+        context_limit_rate=mean([float(r.stop is StopReason.CONTEXT_LIMIT) for r in counted]),
     )
 
 

@@ -1,10 +1,12 @@
 """A learner's state on disk: the policy as a Hugging Face folder, the rest in a folder in it.
 
-vLLM and others read every ``*.safetensors`` of a model's folder, so nothing else may stand there.
+vLLM and others read every ``*.safetensors`` of a model's folder, so nothing else may stand there. A
+policy that is adapters is a folder of ``peft``: a model of 8 B parameters is not written again and
+again for the sake of a hundredth of it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +17,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rlef.engines.weights import merged_tensors
+from rlef.engines.adapters import adapter_state, restore_adapters, save_adapters
+from rlef.engines.weights import merged_tensors, read_into
 from rlef.learner.config import SaveDtype
-from rlef.learner.lora import adapter_state
+from rlef.learner.descent import Descent
 from rlef.learner.models import Critic
 from rlef.learner.precision import Precision
 
 STATE_FOLDER = "learner"
 """In a checkpoint: all that a run goes on from beside the model."""
-_ADAPTERS, _EXACT = "policy-lora.safetensors", "policy-float32.safetensors"
+_EXACT = "policy-float32.safetensors"
 _CRITIC, _STATE = "critic.safetensors", "learner.json"
 
 
 def save_state(
     folder: Path,
-    optimizers: Mapping[str, torch.optim.Optimizer],
+    descents: Sequence[Descent],
     critic: Critic | None,
     *,
     version: int,
@@ -42,17 +45,17 @@ def save_state(
     """
     inner = folder / STATE_FOLDER
     inner.mkdir(exist_ok=True)
-    for name, optimizer in optimizers.items():
-        save_file(_optimizer_tensors(optimizer), inner / f"{name}-adamw.safetensors")
+    for descent in descents:
+        tensors = _optimizer_tensors(descent.optimizer)
+        save_file(tensors, inner / f"{descent.name}-adamw.safetensors")
     if critic is not None:
         save_file(_contiguous(_trained(critic)), inner / _CRITIC)
-    state = _State(version=version, precision=precision)
+    skipped = {descent.name: descent.skipped_in_a_row for descent in descents}
+    state = _State(version=version, precision=precision, skipped_in_a_row=skipped)
     (inner / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
 
 
-def restore_state(
-    folder: Path, optimizers: Mapping[str, torch.optim.Optimizer], critic: Critic | None
-) -> int:
+def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | None) -> int:
     """Takes over what ``save_state`` wrote; returns the version.
 
     Raises:
@@ -60,11 +63,15 @@ def restore_state(
             a state.
     """
     inner = folder / STATE_FOLDER
-    for name, optimizer in optimizers.items():
-        _restore_optimizer(optimizer, load_file(inner / f"{name}-adamw.safetensors"))
+    state = _read_state(folder)
+    for descent in descents:
+        tensors = load_file(inner / f"{descent.name}-adamw.safetensors")
+        _restore_optimizer(descent.optimizer, tensors)
+        descent.skipped_in_a_row = state.skipped_in_a_row[descent.name]
+        descent.rest()
     if critic is not None:
-        _read_into(_trained(critic), [inner / _CRITIC])
-    return _read_state(folder).version
+        read_into(_trained(critic), [inner / _CRITIC])
+    return state.version
 
 
 def saved_precision(folder: Path) -> Precision:
@@ -79,60 +86,38 @@ def saved_precision(folder: Path) -> Precision:
 def save_policy(
     model: PreTrainedModel, tokenizer: Any, folder: Path, dtype: SaveDtype = "float32"
 ) -> None:
-    """Writes a model that anything of ``transformers`` loads, adapters added to its weights.
+    """Writes a model that anything of ``transformers`` loads, or its adapters where it has some.
 
-    What that rounds or renames stands in a folder beside it as well, in float32: the adapters where
-    there are some, else the weights.
+    What ``dtype`` rounds or files rename stands in a folder beside it as well, in float32.
     """
-    model.save_pretrained(folder, state_dict=_plain(model, dtype))
     tokenizer.save_pretrained(folder)
+    if adapter_state(model):
+        save_adapters(model, folder)
+        return
+    model.save_pretrained(folder, state_dict=_plain(model, dtype))
     if dtype == "bfloat16":
         _name_dtype(folder / "config.json", dtype)
-    exact, name = adapter_state(model), _ADAPTERS
-    if not exact and not _holds(folder, model.state_dict()):
-        exact, name = dict(model.named_parameters()), _EXACT
-    if exact:
+    if not _holds(folder, model.state_dict()):
         (folder / STATE_FOLDER).mkdir(exist_ok=True)
-        save_file(_contiguous(exact), folder / STATE_FOLDER / name)
+        exact = _contiguous(dict(model.named_parameters()))
+        save_file(exact, folder / STATE_FOLDER / _EXACT)
 
 
 def restore_policy(model: PreTrainedModel, folder: Path) -> None:
-    """Takes over the weights that ``save_policy`` wrote of a model with the same adapters or none.
+    """Takes over what ``save_policy`` wrote of a model with the same adapters or none.
 
     Tensor by tensor: there is no second model in memory.
 
     Raises:
         OSError, ValueError, SafetensorError: The folder does not hold such weights.
     """
-    inner = folder / STATE_FOLDER
-    if adapters := adapter_state(model):
-        _read_into(adapters, [inner / _ADAPTERS])
-    elif (inner / _EXACT).is_file():
-        _read_into(dict(model.named_parameters()), [inner / _EXACT])
+    exact = folder / STATE_FOLDER / _EXACT
+    if adapter_state(model):
+        restore_adapters(model, folder)
+    elif exact.is_file():
+        read_into(dict(model.named_parameters()), [exact])
     else:
-        _read_into(model.state_dict(), sorted(folder.glob("*.safetensors")))
-
-
-@torch.no_grad()
-def _read_into(ours: Mapping[str, Tensor], files: Iterable[Path]) -> None:
-    """Copies tensors of files into those of the same names; every one of ours must be there.
-
-    Of a tensor with two names, one is enough.
-    """
-    missing = {tensor.data_ptr() for tensor in ours.values()}
-    for file in files:
-        with safe_open(file, "pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  # it is no mapping
-                if name not in ours:
-                    raise ValueError(f"{file.name}: {name} is no tensor of this model")
-                theirs = tensors.get_tensor(name)
-                if theirs.shape != ours[name].shape:
-                    sizes = f"{tuple(theirs.shape)}, not {tuple(ours[name].shape)}"
-                    raise ValueError(f"{file.name}: size mismatch of {name}: {sizes}")
-                ours[name].copy_(theirs)
-                missing.discard(ours[name].data_ptr())
-    if missing:
-        raise ValueError(f"{len(missing)} of {len(ours)} tensors of this model are not there")
+        read_into(model.state_dict(), sorted(folder.glob("*.safetensors")))
 
 
 def _holds(folder: Path, ours: Mapping[str, Tensor]) -> bool:
@@ -153,6 +138,7 @@ class _State(BaseModel):
 
     version: int
     precision: Precision
+    skipped_in_a_row: dict[str, int]
 
 
 def _read_state(folder: Path) -> _State:
@@ -160,15 +146,15 @@ def _read_state(folder: Path) -> _State:
 
 
 def _plain(model: PreTrainedModel, dtype: SaveDtype) -> dict[str, Tensor]:
-    """A model's tensors with adapters added up and weights in ``dtype``.
+    """A model's tensors, weights in ``dtype``; what is rounded is so in the host's memory.
 
     Buffers stay as they are: some models read theirs in float32.
     """
-    weights = {name.replace(".base_layer", "") for name, _ in model.named_parameters()}
     tensors = dict(merged_tensors(model))
     if dtype == "float32":
         return tensors
-    return {n: x.to(torch.bfloat16) if n in weights else x for n, x in tensors.items()}
+    weights = {name for name, _ in model.named_parameters()}
+    return {n: x.to("cpu", torch.bfloat16) if n in weights else x for n, x in tensors.items()}
 
 
 def _name_dtype(config: Path, dtype: str) -> None:

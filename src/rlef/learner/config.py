@@ -15,9 +15,8 @@ SaveDtype = Literal["float32", "bfloat16"]
 class LoraSettings(BaseModel):
     """Low-rank adapters in place of full fine-tuning (arXiv 2106.09685), through ``peft``.
 
-    Every linear layer that ``peft`` finds, but the output embedding, gets one, in the policy and in
-    the critic; fused experts of some models are none, and a run says what got none. All
-    other weights are frozen and shared by the two; the reference is the policy without adapters.
+    Every linear layer that ``peft`` finds, but the output embedding, gets one; fused experts of
+    some models are none, and a run says what got none. All other weights are frozen.
     """
 
     model_config = _FROZEN
@@ -70,7 +69,11 @@ class LearnerConfig(BaseModel):
     critic_warmup_updates: int = Field(0, ge=0)
     """Optimizer steps at the beginning in which only the critic learns."""
     lora: LoraSettings | None = None
-    """``null``: full fine-tuning."""
+    """Adapters in the policy, and in the critic, on the same frozen weights; the reference is the
+    policy without them. ``null``: full fine-tuning."""
+    critic_lora: LoraSettings | None = None
+    """Adapters in the critic alone, beside a policy that is trained whole: it then stands on the
+    reference's weights. With ``lora``: another size of the critic's. ``null``: as the policy."""
 
     lr: float = Field(2e-7, gt=0, le=1)
     critic_lr: float | None = Field(None, gt=0, le=1)
@@ -94,6 +97,12 @@ class LearnerConfig(BaseModel):
     that where the device is fast at it, else float32."""
     gradient_checkpointing: bool = False
     """Less memory, about a third more time."""
+    frozen_dtype: Literal["float32", "bfloat16", "auto"] = "auto"
+    """Of weights that are never trained: the reference, and what adapters stand on. ``auto``:
+    bfloat16 on a GPU where products are in bfloat16 (``precision``), else float32."""
+    offload: Literal["none", "reference", "all"] = "reference"
+    """What waits in host memory while it is not needed: the reference but for scoring; ``all``:
+    also the optimizers' states but for their own steps. No word on a CPU, nor for results."""
 
     @property
     def has_critic(self) -> bool:
@@ -127,14 +136,22 @@ class LearnerConfig(BaseModel):
                 f"ratio is turn, but advantage {self.advantage} with kl {self.kl} gives each token "
                 "its own; allowed: ratio=token, or one advantage per turn"
             )
+        if self.frozen_dtype == "bfloat16" and self.precision == "float32":
+            raise ValueError(
+                "frozen_dtype is bfloat16, but precision is float32, in which nothing multiplies "
+                "it; allowed: frozen_dtype auto or float32, or precision bfloat16 or auto"
+            )
         if not self.has_critic:
-            for key, value, neutral in (
+            neutrals: tuple[tuple[str, object, object], ...] = (
                 ("lam", self.lam, 1),
                 ("critic_warmup_updates", self.critic_warmup_updates, 0),
-            ):
+                ("critic_lora", self.critic_lora, None),
+            )
+            for key, value, neutral in neutrals:
                 if value != neutral:
                     raise ValueError(
-                        f"{key} is {value}, but advantage {self.advantage} has no critic; "
-                        f"allowed: {neutral}"
+                        f"{key} is {'set' if neutral is None else value}, but advantage "
+                        f"{self.advantage} has no critic; allowed: "
+                        f"{'null' if neutral is None else neutral}"
                     )
         return self

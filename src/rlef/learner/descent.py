@@ -3,9 +3,10 @@
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rlef.learner.config import LearnerConfig
+from rlef.learner.offload import Resting
 
 MAX_SKIPPED = 3
 """Steps in a row without a finite gradient, after which a run stops."""
@@ -21,6 +22,9 @@ class Descent:
         lr: The learning rate after warm-up.
         begins_at: The version at which the network begins to learn, and its warm-up.
         total_updates: Optimizer steps of the run, for ``final_lr_share``; ``None``: not known.
+
+    Attributes:
+        skipped_in_a_row: the last steps that were not taken.
     """
 
     def __init__(
@@ -34,16 +38,22 @@ class Descent:
         total_updates: int | None = None,
     ) -> None:
         self.name = name
-        self._skipped_in_a_row = 0
+        self.skipped_in_a_row = 0
         self._config = config
         self._lr = lr
         self._begins_at = begins_at
         self._total_updates = total_updates
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         betas = (config.adam_beta1, config.adam_beta2)
+        device = self._parameters[0].device
         self.optimizer = torch.optim.AdamW(
-            self._parameters, lr=lr, betas=betas, weight_decay=config.weight_decay
+            self._parameters,
+            lr=lr,
+            betas=betas,
+            weight_decay=config.weight_decay,
+            fused=True if device.type == "cuda" else None,  # no copies of all weights on the way
         )
+        self._states = Resting(self._state_tensors, device) if config.offload == "all" else None
 
     def step(self, version: int) -> float | None:
         """Takes a step along the gradient and clears it.
@@ -61,24 +71,36 @@ class Descent:
         norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip))
         if not math.isfinite(norm):
             self.clear()
-            self._skipped_in_a_row += 1
-            if self._skipped_in_a_row == MAX_SKIPPED:
+            self.skipped_in_a_row += 1
+            if self.skipped_in_a_row == MAX_SKIPPED:
                 raise FloatingPointError(
                     f"update {version + 1}: the gradient norm of the {self.name} is {norm}, for "
                     f"the {MAX_SKIPPED}rd time in a row; try a lower learner.lr, or precision "
                     "float32"
                 )
             return None
-        self._skipped_in_a_row = 0
+        self.skipped_in_a_row = 0
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr * self._share(version)
-        self.optimizer.step()
+        if self._states is None:
+            self.optimizer.step()
+        else:
+            with self._states.awake():
+                self.optimizer.step()
         self.clear()
         return norm
+
+    def rest(self) -> None:
+        """Sends states that were loaded to where they rest."""
+        if self._states is not None:
+            self._states.rest()
 
     def clear(self) -> None:
         """Drops the gradient."""
         self.optimizer.zero_grad()
+
+    def _state_tensors(self) -> list[Tensor]:
+        return [tensor for values in self.optimizer.state.values() for tensor in values.values()]
 
     def _share(self, version: int) -> float:
         """Returns the share of the learning rate for the update after ``version`` others."""

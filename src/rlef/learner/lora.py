@@ -1,25 +1,13 @@
 """Low-rank adapters through ``peft``, in place, so that a model keeps its class and its names."""
 
-import copy
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import nn
 
+from rlef.engines.adapters import inject_adapters
 from rlef.learner.config import LoraSettings
-
-_MARK = ".lora_"
-
-
-def frozen_twin(model: PreTrainedModel) -> PreTrainedModel:
-    """Freezes a model and returns another one on the same tensors, for adapters of its own."""
-    model.requires_grad_(False)
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in model.parameters()}
-    return copy.deepcopy(model, shared)
 
 
 def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
@@ -29,7 +17,7 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
     Neither do layers that do not work with one, see ``_left_alone``.
 
     Args:
-        model: Changed in place; only the adapters are trainable afterwards.
+        model: Changed in place; only the adapters, float32, are trainable afterwards.
         settings: Their size.
         seed: Of their random halves.
 
@@ -37,7 +25,7 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
         ValueError: ``peft`` is not installed.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig
     except ImportError:
         raise ValueError(
             "learner.lora needs the package peft; install it by: pip install peft, or set "
@@ -45,15 +33,16 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
         ) from None
     wanted = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # peft divides it; any number will do
+        lora_alpha=_plain_number(settings.alpha),  # type: ignore[arg-type]  # peft only divides it
         target_modules="all-linear",
         exclude_modules=_left_alone(model) or None,
     )
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        # peft sets these patterns itself for fused experts
-        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match")
-        torch.manual_seed(seed)
-        inject_adapter_in_model(wanted, model)
+    inject_adapters(model, wanted, seed)
+
+
+def _plain_number(value: float) -> float:
+    """As other readers of the adapters' settings expect it: whole where it is."""
+    return int(value) if value.is_integer() else value
 
 
 def _left_alone(model: nn.Module) -> list[str]:
@@ -84,8 +73,3 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.enable_adapters(True)
-
-
-def adapter_state(module: nn.Module) -> dict[str, Tensor]:
-    """Returns the adapters' tensors by name."""
-    return {name: tensor for name, tensor in module.state_dict().items() if _MARK in name}

@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 
 from rlef.learner.attention import can_pack, read
 from rlef.learner.config import LearnerConfig
+from rlef.learner.frozen import freeze, frozen_copy, frozen_dtype, frozen_twin
 from rlef.learner.head import OutputHead, body, check_output_head
 from rlef.learner.logprobs import token_logprobs
-from rlef.learner.lora import adapters_off, add_adapters, frozen_twin
+from rlef.learner.lora import adapters_off, add_adapters
+from rlef.learner.offload import Resting
 from rlef.learner.packing import Packed
 from rlef.learner.precision import checkpoint_activations
 from rlef.rollout import RolloutBatch, derive_seed
@@ -147,44 +149,68 @@ class Models:
     critic: Critic | None
     reference: Policy | WithoutAdapters | None
 
+    def resting_reference(self, config: LearnerConfig) -> Resting:
+        """Returns the reference's tensors, to rest off the device, where only it needs them.
+
+        Where adapters of the policy or the critic stand on them they stay.
+        """
+        ours = self.reference
+        alone = ours is not None and not config.lora and not config.critic_lora
+        rests = alone and config.offload != "none"
+        tensors = list(ours.parameters()) if ours is not None and rests else []
+        device = self.policy.model.device
+        return Resting(lambda: tensors, device, constant=True)
+
 
 def build_models(
     model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float
 ) -> Models:
     """Makes all networks of an update from one model, on its device.
 
-    No weight is read here but those that are copied, and each network comes to be in one place:
-    a version that shards makes them on the meta device there, and shards and loads the modules
-    that are returned.
+    No weight is read here but those that are copied or rounded, and each network comes to be in one
+    place: a version that shards makes them on the meta device there, and shards and loads the
+    modules that are returned.
 
     Args:
-        model: The policy's first weights, float32. It becomes the policy: it is not copied, and
-            is changed in place.
-        config: Which networks there are, and whether they are adapters on the model's weights.
+        model: The policy's first weights, float32; below adapters also bfloat16. It becomes the
+            policy: it is not copied, and is changed in place.
+        config: Which networks there are, and which of them are adapters on frozen weights.
         seed: Of the critic's head and of adapters.
         temperature: What sampling divides the logits by.
 
     Raises:
-        ValueError: The model's logits are not its output embedding of its hidden states, or
-            ``peft`` is needed and not there.
+        ValueError: The model's logits are not its output embedding of its hidden states, ``peft``
+            is needed and not there, or ``frozen_dtype`` cannot be had.
     """
     check_output_head(model)
-    policy, lora = Policy(model, temperature), config.lora
+    return join_models(model, config, seed, temperature)
+
+
+def join_models(
+    model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float
+) -> Models:
+    """As ``build_models``, of a model whose output head is known; its tensors need hold nothing."""
+    policy, lora, critic_lora = Policy(model, temperature), config.lora, config.critic_lora
+    dtype = frozen_dtype(config, model.device)
     reference: Policy | WithoutAdapters | None = None
     critic = None
-    if config.kl != "none":
-        frozen = None if lora else copy.deepcopy(policy).requires_grad_(False)
-        reference = frozen or WithoutAdapters(policy)
-    if config.has_critic:
-        twin = frozen_twin(model) if lora else copy.deepcopy(model)
-        critic = Critic(twin, seed, per_token=config.values_per_token)
     if lora is not None:
-        model.requires_grad_(False)
+        freeze(model, dtype)
+        first = model
+        reference = WithoutAdapters(policy)
+    elif config.kl != "none" or critic_lora is not None:
+        first = frozen_copy(model, dtype)
+        reference = Policy(first, temperature)
+    critic_lora = critic_lora or lora
+    if config.has_critic:
+        twin = copy.deepcopy(model) if critic_lora is None else frozen_twin(first)
+        critic = Critic(twin, seed, per_token=config.values_per_token)
+        if critic_lora is not None:
+            add_adapters(critic.backbone, critic_lora, derive_seed(seed, "critic adapters"))
+    if lora is not None:
         add_adapters(model, lora, derive_seed(seed, "policy adapters"))
-        if critic is not None:
-            add_adapters(critic.backbone, lora, derive_seed(seed, "critic adapters"))
     if config.gradient_checkpointing:
         checkpoint_activations(model)
         if critic is not None:
             checkpoint_activations(critic.backbone)
-    return Models(policy, critic, reference)
+    return Models(policy, critic, None if config.kl == "none" else reference)

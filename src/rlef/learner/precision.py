@@ -63,10 +63,13 @@ def float32_attention(
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Switches gradient checkpointing on, which transformers from 5.23 on calls otherwise."""
-    old_name = "gradient_checkpointing_enable"
-    name = "activation_checkpointing_enable"
-    getattr(model, name if hasattr(model, name) else old_name)()
+    """Switches gradient checkpointing on, which transformers from 5.23 on calls otherwise.
+
+    Not the reentrant kind: that gives no gradient to adapters on frozen embeddings.
+    """
+    kind = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    words = {f"{kind}_checkpointing_kwargs": {"use_reentrant": False}}
+    getattr(model, f"{kind}_checkpointing_enable")(**words)
     model.train()
     _switch_off_dropout(model)
 

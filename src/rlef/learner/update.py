@@ -81,6 +81,8 @@ class LocalLearner:
             use_float32_attention(model)
         models = build_models(model, config, seed, temperature)
         self.policy, self.critic, self.reference = models.policy, models.critic, models.reference
+        self._reference = models.resting_reference(config)
+        self._reference.rest()
         descent = partial(Descent, config=config, total_updates=total_updates)
         begins_at, critic_lr = config.critic_warmup_updates, config.critic_lr or config.lr
         self.policy_descent = descent("policy", self.policy, lr=config.lr, begins_at=begins_at)
@@ -105,7 +107,8 @@ class LocalLearner:
         """
         started = time.perf_counter()
         config, batch = self.config, batch.to("cpu")  # micro-batches go to the device one by one
-        scored = self.score(batch)
+        with self._reference.awake():
+            scored = self.score(batch)
         rewards = rewards_less_penalty(config, batch, scored)
         scored = self._with_bias(batch, rewards, scored)
         advantages, returns = ADVANTAGES[config.advantage](config, batch, rewards, scored)
@@ -159,13 +162,13 @@ class LocalLearner:
         """Writes what ``restore`` needs; the folder is also a model that anything loads."""
         save_policy(self.policy.model, self._tokenizer, folder, self._save_dtype)
         save_state(
-            folder, self._optimizers, self.critic, version=self.version, precision=self.precision
+            folder, self._descents, self.critic, version=self.version, precision=self.precision
         )
 
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``."""
         restore_policy(self.policy.model, folder)
-        self.version = restore_state(folder, self._optimizers, self.critic)
+        self.version = restore_state(folder, self._descents, self.critic)
         self._critic_is_new = False
 
     @torch.no_grad()
@@ -258,9 +261,8 @@ class LocalLearner:
         return autocast(self.precision, self.policy.model.device)
 
     @property
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        descents = (self.policy_descent, self.critic_descent)
-        return {one.name: one.optimizer for one in descents if one is not None}
+    def _descents(self) -> list[Descent]:
+        return [one for one in (self.policy_descent, self.critic_descent) if one is not None]
 
 
 class StepLog:

@@ -19,7 +19,7 @@ from rlef.problems.humaneval import humaneval_problems
 from rlef.problems.integers import long_integers
 from rlef.problems.jsonl import jsonl_problems
 from rlef.problems.livecodebench import RELEASES, livecodebench_problems
-from rlef.problems.mbpp import mbpp_problems
+from rlef.problems.mbpp import mbpp_problems, mbpp_splits
 from rlef.problems.odd import OddRows
 from rlef.problems.options import Options
 from rlef.problems.records import Record, unique_problems
@@ -43,8 +43,8 @@ class DataSet:
     """Where it lies on the Hub."""
     options: tuple[str, ...] = ()
     """Options of its own."""
-    splits_by_id: bool = False
-    """Whether one file holds all splits."""
+    splits: Callable[[Options], tuple[str | None, ...]] | None = None
+    """Where one file holds all splits: those that hold what is asked for, for it may be a part."""
     untested: str = "error"
     """What becomes of a problem without any test: ``error`` or ``skip``."""
     rename: bool = True
@@ -102,7 +102,7 @@ DATA_SETS = {
         untested="skip",
     ),
     "livecodebench": DataSet(livecodebench_problems, _livecodebench_hub, options=("release",)),
-    "mbpp": DataSet(mbpp_problems, _mbpp_hub, options=("form",), splits_by_id=True),
+    "mbpp": DataSet(mbpp_problems, _mbpp_hub, options=("form",), splits=mbpp_splits),
     "mbppplus": DataSet(mbppplus_problems, _files("evalplus/mbppplus", test="data/test-*.parquet")),
     "humaneval": DataSet(
         humaneval_problems,
@@ -209,12 +209,19 @@ def _without_split(where: str) -> tuple[str, str | None]:
 
 def _rows(data: DataSet, place: str, options: Options) -> _Rows:
     path, split = Path(place), options.split
-    if path.is_dir():
-        yield from read_folder(path, split, options.odd)
-    elif path.exists() or not (place == "hub" or _is_hub_name(place)):
-        if split is not None and not data.splits_by_id:
+    if not path.is_dir() and (path.exists() or not (place == "hub" or _is_hub_name(place))):
+        if split is not None and data.splits is None:
             raise ProblemError(f"{path}: is one file without splits; leave out :{split}")
         yield from read_file(path, options.odd)
+        return
+    for name in (split,) if data.splits is None else data.splits(options):
+        yield from _rows_of_split(data, place, options, name)
+
+
+def _rows_of_split(data: DataSet, place: str, options: Options, split: str | None) -> _Rows:
+    path = Path(place)
+    if path.is_dir():
+        yield from read_folder(path, split, options.odd)
     elif data.hub is not None and place in ("hub", data.hub(options).name):
         yield from read_hub(data.hub(options), split)
     elif place == "hub":

@@ -1,6 +1,7 @@
 """MBPP (Austin et al. 2021): small functions, each with three asserts."""
 
 import ast
+import re
 from collections.abc import Iterator
 
 from rlef.problems.asserts import Assertion, called_name
@@ -17,6 +18,8 @@ SPLITS = {
     "train": range(601, 975),
 }
 """Task ids of each split; the ten of ``prompt`` are for few-shot examples."""
+_IDS = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+_LAST = 974
 
 
 def mbpp_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
@@ -25,9 +28,7 @@ def mbpp_problems(records: Iterator[Record], options: Options) -> Iterator[tuple
     The first assert is public and stands in the statement, as in RLEF (section C.5); the others
     and the challenge asserts are private.
     """
-    wanted = None if options.split is None else SPLITS.get(canonical_split(options.split))
-    if options.split is not None and wanted is None:
-        raise options.error(f"no split {options.split!r}; allowed: {', '.join(SPLITS)}")
+    wanted = _task_ids(options)
     for record in records:
         with options.odd.row():
             number = record.get("task_id", (int,))
@@ -53,6 +54,34 @@ def mbpp_problems(records: Iterator[Record], options: Options) -> Iterator[tuple
                     solutions=(code,),
                 ),
             )
+
+
+def mbpp_splits(options: Options) -> tuple[str | None, ...]:
+    """Returns the splits that hold what is asked for: the one that is named, or those with its ids.
+
+    Raises:
+        ProblemError: There is no such split.
+    """
+    if options.split is None or not options.split[:1].isdigit():
+        return (options.split,)
+    wanted = _task_ids(options)
+    assert wanted is not None  # a split is given
+    return tuple(name for name, ids in SPLITS.items() if ids[0] in wanted or wanted[0] in ids)
+
+
+def _task_ids(options: Options) -> range | None:
+    """Task ids of a split: its own, or those it names, first and last, such as ``601-974``."""
+    if options.split is None:
+        return None
+    if (named := SPLITS.get(canonical_split(options.split))) is not None:
+        return named
+    ends = _IDS.fullmatch(options.split)
+    if ends is None or not 1 <= int(ends[1]) <= int(ends[2]) <= _LAST:
+        raise options.error(
+            f"no split {options.split!r}; allowed: {', '.join(SPLITS)}, or the first and the last "
+            f"task id, 1-{_LAST} at most, such as 601-974"
+        )
+    return range(int(ends[1]), int(ends[2]) + 1)
 
 
 def mbpp_statement(text: str, asserts: tuple[str, ...]) -> str:

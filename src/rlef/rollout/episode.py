@@ -1,5 +1,6 @@
 """One episode from its first message to its rollout: where sampling and judging meet."""
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from rlef.environment import (
     public_job,
     turn_rewards,
 )
+from rlef.environment.feedback import Fits
+from rlef.environment.room import least_answer, message_budget
 from rlef.problems import Problem
 from rlef.rollout.seeds import derive_seed
 from rlef.rollout.types import Rollout
@@ -44,8 +47,9 @@ class EpisodeSettings:
     Attributes:
         sampling: how answers are drawn.
         max_turns: turn limit; RLEF: 3.
-        max_context: tokens of a whole conversation; an episode whose next prompt leaves no room for
-            an answer ends there. ``None``: the engine says when one is too long.
+        max_context: tokens of a prompt and its answer; an episode whose next prompt leaves no room
+            for the least answer ends there. ``None``: the engine says when one is too long.
+        min_new_tokens: the least answer, see ``least_answer``.
         prompts: templates.
         feedback: what feedback says; the kind ``random`` needs ``random_feedback``.
         rewards: rewards of the turns.
@@ -56,11 +60,17 @@ class EpisodeSettings:
     sampling: SamplingParams
     max_turns: int
     max_context: int | None
+    min_new_tokens: int | None = None
     prompts: Prompts
     feedback: FeedbackOptions = field(default_factory=FeedbackOptions)
     rewards: RewardConfig = field(default_factory=RewardConfig)
     limits: Limits = field(default_factory=Limits)
     random_feedback: RandomFeedbackPool | None = None
+
+    @property
+    def least_new_tokens(self) -> int:
+        """Tokens of room without which no answer is asked for."""
+        return least_answer(self.sampling.max_new_tokens, self.min_new_tokens)
 
 
 async def run_episode(
@@ -84,17 +94,19 @@ async def run_episode(
         SandboxError: There is no verdict.
     """
     problem = request.problem
+    conversation = MessageConversation() if chat is None else Conversation(chat)
+    fits = _Room(conversation, settings).fits if isinstance(conversation, Conversation) else None
     episode = Episode(
         problem.public,
         max_turns=settings.max_turns,
         prompts=settings.prompts,
         feedback_options=settings.feedback,
-        feedback_override=_random_feedback(settings.random_feedback, request.seed),
+        feedback_override=_random_feedback(settings.random_feedback, request.seed, fits),
+        fits=fits,
     )
-    conversation = MessageConversation() if chat is None else Conversation(chat)
     versions: list[int] = []
     report: JudgeReport | None = None
-    while not episode.done and _ask(episode, conversation, settings.max_context):
+    while not episode.done and _ask(episode, conversation, settings):
         seed = derive_seed(request.seed, "answer", len(episode.turns))
         completion = await sample(_prompt(conversation), settings.sampling, seed)
         if isinstance(completion, Completion):
@@ -118,25 +130,57 @@ async def run_episode(
     return Rollout.of(record, conversation, rewards, versions, request.seed)
 
 
-def _random_feedback(pool: RandomFeedbackPool | None, seed: int) -> FeedbackOverride | None:
+class _Room:
+    """What is left of a conversation's context.
+
+    Args:
+        conversation: Whose; it may grow.
+        settings: How much a message and an answer may have.
+    """
+
+    def __init__(self, conversation: Conversation, settings: EpisodeSettings) -> None:
+        self._conversation = conversation
+        self._settings = settings
+        self._turns = 0
+        self._most: float = math.inf
+
+    def fits(self, message: str) -> bool:
+        """Whether a message after an answer has no more tokens than it may have."""
+        turns = len(self._conversation.prompt_ends)
+        if turns != self._turns:
+            self._turns, self._most = turns, self._longest_prompt()
+        return len(self._conversation.next_prompt(message)) <= self._most
+
+    def _longest_prompt(self) -> float:
+        settings = self._settings
+        without = len(self._conversation.next_prompt("x")) - 1
+        max_context = settings.max_context
+        budget = message_budget(
+            math.inf if max_context is None else max_context - without,
+            max_new_tokens=settings.sampling.max_new_tokens,
+            least_new_tokens=settings.least_new_tokens,
+            max_tokens=settings.feedback.max_tokens,
+        )
+        return without + budget
+
+
+def _random_feedback(
+    pool: RandomFeedbackPool | None, seed: int, fits: Fits | None
+) -> FeedbackOverride | None:
     if pool is None:
         return None
-    return lambda name, turn: pool.draw(name, derive_seed(seed, "feedback", turn))
+    return lambda name, turn: pool.draw(name, derive_seed(seed, "feedback", turn), fits)
 
 
 def _ask(
-    episode: Episode, conversation: Conversation | MessageConversation, max_context: int | None
+    episode: Episode, conversation: Conversation | MessageConversation, settings: EpisodeSettings
 ) -> bool:
     """Appends the next message; False if that leaves no room for an answer."""
     message = episode.next_message
     assert message is not None  # the episode is not done, and its last report was observed
-    if isinstance(conversation, Conversation) and max_context is not None:
-        new = (
-            conversation.observation_ids(message)
-            if episode.turns
-            else conversation.chat.prompt_ids(message)
-        )
-        if len(conversation.token_ids) + len(new) >= max_context:
+    if isinstance(conversation, Conversation) and settings.max_context is not None:
+        tokens = len(conversation.next_prompt(message)) + settings.least_new_tokens
+        if tokens > settings.max_context:
             episode.stop_for_context_limit()
             return False
     if episode.turns:
@@ -149,7 +193,7 @@ def _ask(
 def _prompt(conversation: Conversation | MessageConversation) -> Any:
     if isinstance(conversation, MessageConversation):
         return list(conversation.messages)
-    return list(conversation.token_ids)
+    return conversation.prompt
 
 
 def _answer(
@@ -160,8 +204,8 @@ def _answer(
     """Takes the engine's answer; returns its program, if it has one."""
     if isinstance(completion, Completion):
         assert isinstance(conversation, Conversation)
-        text = conversation.chat.decode(completion.token_ids)
-        prompt_tokens: int | None = len(conversation.token_ids)
+        text = conversation.chat.answer_text(completion.token_ids)
+        prompt_tokens: int | None = len(conversation.prompt)
         sampled: int | None = len(completion.token_ids)
         conversation.add_action(completion.token_ids, completion.logprobs)
     else:

@@ -103,6 +103,11 @@ class Ledger:
         """How many batches have been taken: their numbers are those below."""
         return self._count
 
+    @property
+    def too_old(self) -> int:
+        """How many rollouts were too old for the next batch so far."""
+        return len(self._too_old)
+
     def has(self, index: int) -> bool:
         """Whether a rollout of this index has ever been added."""
         return self._is_claimed(index) or index in self._pending or index in self._too_old

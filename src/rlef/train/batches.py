@@ -2,12 +2,15 @@
 
 from itertools import islice
 
+from rlef.engines import EngineError
 from rlef.rollout import Rollout, Rollouts
 from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError
 from rlef.train.requests import RequestSource
 
 _WAIT_S = 1.0
+_TOO_OLD_FACTOR = 4
+"""How many times what may be under way can be too old for one batch before a run stops."""
 
 
 class Batches:
@@ -56,7 +59,7 @@ class Batches:
 
         Raises:
             RunDamagedError: One before it is not there, or cannot be read.
-            EngineError: The engine cannot go on.
+            EngineError: The engine cannot go on, or goes on with old weights.
         """
         if number > self._ledger.batches:
             raise RunDamagedError(
@@ -65,9 +68,9 @@ class Batches:
             )
         if number < self._ledger.batches:
             return self._ledger.batch(number)
+        self._ask(number)
+        self.collect(0.0)  # what has been asked for begins
         while True:
-            self._ask(number)
-            self.collect(0.0)  # what has been asked for begins
             taken = self._ledger.take(
                 self._size,
                 in_order=self._max_staleness == 0,
@@ -75,6 +78,8 @@ class Batches:
             )
             if taken is not None:
                 return taken
+            self._refuse_a_sampler_that_stands_still(number)
+            self._ask(number)
             self.collect(_WAIT_S)
 
     def settle(self) -> None:
@@ -106,6 +111,18 @@ class Batches:
             **histogram,
             "dropped_stale": taken.dropped,
         }
+
+    def _refuse_a_sampler_that_stands_still(self, number: int) -> None:
+        """Raises EngineError where rollouts keep coming and all of them are too old.
+
+        Of those under way when weights came, a batch's worth for each step of staleness may be.
+        """
+        if self._ledger.too_old > _TOO_OLD_FACTOR * self._size * (1 + self._max_staleness):
+            raise EngineError(
+                f"the engine samples old weights: {self._ledger.too_old} rollouts that ended after "
+                f"batch {number} are all more than rollout.max_staleness = {self._max_staleness} "
+                "batches old; allowed: an engine that takes new weights"
+            )
 
     def _ask(self, number: int) -> None:
         """Submits what may be asked for while batch ``number`` is the next to be taken."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlef.environment import ChatFormat, Episode, Prompts, StopReason
+from rlef.environment.room import least_answer
 from rlef.problems import Problem
 from rlef.rollout import Rollout
 from rlef.train.recipe import TrainConfig
@@ -63,7 +64,7 @@ def check_room(
     chat: ChatFormat,
     say: Callable[[str], None],
 ) -> None:
-    """Says how many first prompts leave no room for an answer in ``rollout.max_context``.
+    """Says how many first prompts leave no room for the least answer in ``rollout.max_context``.
 
     Args:
         config: The recipe.
@@ -76,21 +77,22 @@ def check_room(
     Raises:
         NothingToLearn: None leaves any.
     """
-    limit = config.rollout.max_context
+    rollout = config.rollout
+    limit = rollout.max_context - least_answer(rollout.max_new_tokens, rollout.min_new_tokens)
     # A token stands for a byte or more, so that most prompts need no tokenizer.
     around = 2 * len(chat.prompt_ids("x")) + 16
 
     def has_room(problem: Problem) -> bool:
         message = Episode(problem.public, max_turns=1, prompts=prompts).next_message or ""
-        if len(message.encode("utf-8", "replace")) + around < limit:
+        if len(message.encode("utf-8", "replace")) + around <= limit:
             return True
-        return len(chat.prompt_ids(message)) < limit
+        return len(chat.prompt_ids(message)) <= limit
 
     count = sum(not has_room(problem) for problem in problems)
     if count:
         line = (
             f"{count} of {len(problems)} problems of {key} leave no room for an answer in "
-            f"rollout.max_context ({limit} tokens)"
+            f"rollout.max_context ({rollout.max_context} tokens)"
         )
         if count == len(problems):
             raise NothingToLearn(f"{line}; allowed: a larger one, or shorter problems")

@@ -16,4 +16,5 @@ def solve_metrics(rollouts: Sequence[Rollout], turn_limit: int) -> dict[str, flo
         "repair_rate": statistics.repair_rate,
         "invalid_rate": statistics.invalid_rate,
         "repeated_rate": statistics.repeated_rate,
+        "context_limit_rate": statistics.context_limit_rate,
     }

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from transformers import PreTrainedModel
 
 from rlef.engines import HFEngine, PolicyEngine, SamplingParams
@@ -14,6 +15,7 @@ from rlef.engines.load import load_chat, load_config, load_model, resolve_device
 from rlef.environment import ChatFormat, Prompts
 from rlef.evaluation.episodes import with_public_tests
 from rlef.learner.checkpoint import saved_precision
+from rlef.learner.frozen import loading_dtype
 from rlef.learner.notices import adapter_line
 from rlef.learner.precision import resolve_precision
 from rlef.learner.service import Learner
@@ -82,11 +84,13 @@ class Parts:
         """Says what is about to run."""
         config = self.config
         self.display.message(
-            f"{config.name}: {config.model}, {self.parameters / 1e6:.2f} M parameters, "
+            f"{config.name}: {config.model.name}, {self.parameters / 1e6:.2f} M parameters, "
             f"{len(self.train_problems)} training and {len(self.test_problems)} test problems, "
             f"{config.updates // config.updates_per_batch} batches of {config.rollout.batch} "
             f"rollouts; run folder {self.run.path}"
         )
+        if self.chat.notice is not None:
+            self.display.message(self.chat.notice)
         if (line := adapter_line(self.learner.weights().model)) is not None:
             self.display.message(line)
 
@@ -165,14 +169,16 @@ def build_parts(
     problems = _load_problems(config, display)
     prompts = Prompts.load(config.rollout.prompts)
     max_context = config.rollout.max_context
-    check_context(load_config(config.model), max_context, config.model, "rollout.max_context")
-    chat = load_chat(config.model, config.rollout.today)
+    name = config.model.name
+    check_context(load_config(name), max_context, name, "rollout.max_context")
+    chat = load_chat(name, config.model)
     for key, found in problems.items():
         check_room(config, key, found, prompts, chat, display.message)
-    policy = load_model(config.model, resolve_device(config.device))
-    check_vocabulary(policy, chat, config.model)
+    device = resolve_device(config.device)
+    settled = _with_settled_precision(config, run, device, display)
+    policy = load_model(name, device, loading_dtype(settled.learner, device))
+    check_vocabulary(policy, chat, name)
     parameters = policy.num_parameters()
-    settled = _with_settled_precision(config, run, policy, display)
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
         engine = variant.engine(config, chat, _open_engine(settled, chat, policy))
@@ -187,6 +193,7 @@ def build_parts(
             ),
             max_turns=config.rollout.turn_limit,
             max_context=max_context,
+            min_new_tokens=config.rollout.min_new_tokens,
             prompts=prompts,
             feedback=controls.training,
             rewards=config.reward,
@@ -241,7 +248,7 @@ def _hf_engine(
         max_context=max_context,
         max_batch=config.rollout.group,
     )
-    check_engine(engine, config.model)
+    check_engine(engine, config.model.name)
     return engine
 
 
@@ -255,7 +262,7 @@ def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel)
         from rlef.engines.vllm import VLLMEngine
 
         return VLLMEngine(
-            config.model,
+            config.model.name,
             stop_token_ids=chat.stop_token_ids,
             dtype=resolve_precision(config.learner.precision, policy.device),
             max_context=rollout.max_context,
@@ -264,12 +271,12 @@ def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel)
             settings=rollout.vllm,
         )
     if rollout.max_staleness:
-        return hf_engine(config, chat, config.model, rollout.max_context)
+        return hf_engine(config, chat, config.model.name, rollout.max_context)
     return _hf_engine(config, chat, policy, rollout.max_context)
 
 
 def _with_settled_precision(
-    config: TrainConfig, run: RunFolder, policy: PreTrainedModel, display: Progress
+    config: TrainConfig, run: RunFolder, device: torch.device, display: Progress
 ) -> TrainConfig:
     """Returns the recipe with ``precision: auto`` as it came out where the run began."""
     settings, last = config.learner, run.latest_checkpoint()
@@ -277,7 +284,7 @@ def _with_settled_precision(
         return config
     with reading(last.path):
         precision = saved_precision(last.path)
-    here = resolve_precision("auto", policy.device)
+    here = resolve_precision("auto", device)
     if precision == here:
         return config
     display.message(

@@ -1,16 +1,22 @@
 """What a recipe may set: the model, the problems, the rollouts, the update, the evaluation."""
 
-from datetime import date
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rlef.config import NamedSection
 from rlef.engines.vllm_settings import VLLMSettings
-from rlef.environment import FeedbackKind, FeedbackOptions, RewardConfig
-from rlef.environment.conversation import TEMPLATE_DATE
+from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(ChatSettings, NamedSection):
+    """The model, and how its chat template is used; a plain word stands for its name."""
+
+    name: str = "mini"
+    """``mini``, a Hugging Face folder or a hub id."""
 
 
 class DataConfig(BaseModel):
@@ -36,12 +42,13 @@ class RolloutConfig(BaseModel):
     turn_limit: int = Field(3, ge=1)
     temperature: float = Field(1.0, ge=0.01)
     max_new_tokens: int = Field(1024, ge=1)
+    min_new_tokens: int | None = Field(None, ge=1)
+    """Room without which no further answer is asked for: the episode ends, and has failed.
+    ``null``: a quarter of ``max_new_tokens``."""
     max_context: int = Field(8192, ge=16)
-    """Tokens of a whole conversation."""
+    """Tokens of a whole conversation; of one prompt and its answer where ``model.turns`` comes to
+    ``per_turn``."""
     prompts: str = "default"
-    today: date = TEMPLATE_DATE
-    """What a chat template that asks for the date is told, in training and evaluation: always the
-    same, so that prompts do not change from day to day."""
     engine: Literal["hf", "vllm"] = "hf"
     """What samples: ``transformers``, or vLLM in this process."""
     vllm: VLLMSettings = VLLMSettings()
@@ -105,8 +112,7 @@ class TrainConfig(BaseModel):
 
     name: str = "run"
     seed: int = Field(0, ge=0, lt=2**63)
-    model: str = "mini"
-    """``mini``, a Hugging Face folder or a hub id."""
+    model: ModelConfig = ModelConfig()
     device: str = "auto"
     updates: int = Field(12_000, ge=1)
     """Optimizer steps in all; a batch of rollouts gives ``rollout.batch / learner.minibatch``."""
@@ -140,6 +146,11 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"rollout.batch is {batch} and learner.minibatch {minibatch}; "
                 "allowed: a multiple of learner.minibatch"
+            )
+        if (least := self.rollout.min_new_tokens or 0) > self.rollout.max_new_tokens:
+            raise ValueError(
+                f"rollout.min_new_tokens is {least}; allowed: up to rollout.max_new_tokens, "
+                f"{self.rollout.max_new_tokens}"
             )
         for key, value in (
             ("updates", self.updates),
