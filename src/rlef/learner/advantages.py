@@ -36,7 +36,7 @@ class Scored:
 
     Attributes:
         old_logprobs: (B, L) of the policy.
-        entropy: (B, L) of the policy, in nats; NaN in rollouts where it was not measured.
+        entropy: (B, L) of the policy, in nats; NaN where it was not measured.
         ref_logprobs: (B, L) of the reference; ``None`` without a KL penalty.
         penalty: (B, U) ``turn_kl_penalty`` of the two, wherever it goes; ``None`` without one.
         old_values: (B, U) of turns or (B, L) of tokens; ``None`` without a critic.
