@@ -143,7 +143,7 @@ class ChatFormat:
         before = system_message(system)
         self.opened = opened_reasoning(self._render([*before, user("x")], True))
         self.turns, self.notice = self._resolve(turns, system)
-        self._lead = lead(self._render, before).strip()
+        self._lead = lead(self._render, before)
         self._fault = cache(self._fault_with)
         self._find_ends(before, end_token_ids)
 
@@ -217,12 +217,13 @@ class ChatFormat:
         """Returns the text of an answer as the message that the template expects."""
         reasoning, answer = split_reasoning(text)
         if reasoning is None:
-            return assistant(self.plain(text.removeprefix(self._lead)))
+            plain = text.removeprefix(self._lead).removeprefix(self._lead.strip())
+            return assistant(self.plain(plain))
         if self._field is None and self._keeps_reasoning:
             pieces = by_marks(text)
             return assistant("".join(p if is_mark else self.plain(p) for p, is_mark in pieces))
         fields = {self._field: self.plain(reasoning.strip())} if self._field else {}
-        return assistant(self.plain(answer.lstrip().removeprefix(self._lead)), **fields)
+        return assistant(self.plain(answer.lstrip().removeprefix(self._lead.strip())), **fields)
 
     def answer_text(self, token_ids: Sequence[int]) -> str:
         """Returns a sampled answer's text, behind ``opened``, without the token that ended it."""
@@ -284,7 +285,9 @@ class ChatFormat:
             return "per_turn", None
         fault = extension_fault(self._render, before)
         keeps = keeps_all(self._render, before, self._field)
-        if keeps or (fault is None and self._field is None and self._keeps_reasoning):
+        if self._field is None:
+            keeps = self._keeps_reasoning and (keeps or fault is None)
+        if keeps:
             return "append", None
         if in_turn is None:
             return "per_turn", self._notice(fault or "", before)
