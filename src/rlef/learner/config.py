@@ -61,6 +61,11 @@ class LearnerConfig(BaseModel):
     target_kl: float | None = Field(None, gt=0)
     """The policy takes no more steps on a batch once ``approx_kl`` exceeds this, in nats per
     token; the critic goes on. ``null``: never."""
+    critic_bias: Literal["zero", "mean_return"] = "zero"
+    """Of the new critic's head, whose weights are random: 0, or what makes its mean value the mean
+    return of the first batch. A random head adds a constant that says nothing, as large as the last
+    hidden states are (up to 9 for Qwen2.5-Coder-0.5B, with returns from -1 to 1), and a batch moves
+    values by little more than ``value_clip``."""
     critic_warmup_updates: int = Field(0, ge=0)
     """Optimizer steps at the beginning in which only the critic learns."""
     lora: LoraSettings | None = None
