@@ -60,6 +60,7 @@ def make(number: int, turns: int = TURNS, prompt: int = PROMPT, answer: int = AN
     return Rollout(
         record=record,
         token_ids=(draw.zipf(1.2, len(turn_ids)) % 150_000).astype(np.int32),
+        sequence_starts=np.zeros(1, np.int32),
         turn_ids=turn_ids.astype(np.int32),
         logprobs=logprobs.astype(np.float32),
         prompt_ends=(np.arange(turns) * (prompt + answer) + prompt - 1).astype(np.int32),

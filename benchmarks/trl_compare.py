@@ -72,7 +72,7 @@ def _trl_rates(setting: Setting, config: TrainConfig, python: Path) -> list[floa
         path.write_text(
             json.dumps(
                 {
-                    "model": str(model_path(config.model)),
+                    "model": str(model_path(config.model.name)),
                     "data": config.data.train,
                     "prompts": [(p.name, first_message(p.public, prompts)) for p in problems],
                     "batch": config.rollout.batch,

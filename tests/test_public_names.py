@@ -69,6 +69,7 @@ PUBLIC = {
     ],
     "rlef.environment": [
         "ChatFormat",
+        "ChatSettings",
         "Conversation",
         "Episode",
         "EpisodeRecord",

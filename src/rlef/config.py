@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -32,6 +32,14 @@ _MAX_DIGITS = 400
 
 class ConfigError(ValueError):
     """A recipe or an override is wrong. One line: where, what, and what is allowed instead."""
+
+
+class NamedSection(BaseModel):
+    """A section that a plain word may stand for: ``model: mini`` means ``model: {name: mini}``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
 
 
 class Setting(NamedTuple):
@@ -67,7 +75,7 @@ def load_config(model_type: type[T], recipe: Path | str | None, overrides: Seque
     Raises:
         ConfigError: Anything the user wrote is wrong.
     """
-    draft = _read(recipe, overrides)
+    draft = _read(model_type, recipe, overrides)
     try:
         # As JSON, strict mode knows lists for tuples and strings for paths and enums, while
         # "3" for 3 or true for 1 stay errors.
@@ -85,7 +93,7 @@ def sources(
         ConfigError: Anything the user wrote is wrong.
     """
     config = load_config(model_type, recipe, overrides)
-    where = _read(recipe, overrides).where
+    where = _read(model_type, recipe, overrides).where
     return [
         Setting(key, value, where.get(key, "default"))
         for key, value in _leaves(config.model_dump(mode="json"))
@@ -260,8 +268,13 @@ def _parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
 # --- what the user wrote --------------------------------------------------------------------------
 
 
-def _read(recipe: Path | str | None, overrides: Sequence[str]) -> _Draft:
+def _read(
+    model_type: type[BaseModel], recipe: Path | str | None, overrides: Sequence[str]
+) -> _Draft:
     draft = _Draft({}, {}, _COMMAND_LINE) if recipe is None else _read_recipe(recipe)
+    named = set(_named_sections(model_type))
+    for key in named & draft.where.keys():
+        _name(draft, key)
     seen: set[str] = set()
     for word in overrides:
         key, equals, text = word.partition("=")
@@ -269,12 +282,35 @@ def _read(recipe: Path | str | None, overrides: Sequence[str]) -> _Draft:
         if not equals or not all(key.split(".")):
             raise ConfigError(f"{_COMMAND_LINE}: {word!r} is no setting; allowed: key=value")
         value, _ = _parse_yaml(text, f"{_COMMAND_LINE}: {key}")
-        for leaf, leaf_value in _leaves(value, key):
+        for written, leaf_value in _leaves(value, key):
+            is_name = written in named and not isinstance(leaf_value, dict | None)
+            leaf = f"{written}.name" if is_name else written
             if leaf in seen:
                 raise ConfigError(f"{_COMMAND_LINE}: {leaf} is given twice; allowed: once")
             seen.add(leaf)
             _set(draft, leaf, leaf_value)
     return draft
+
+
+def _named_sections(model_type: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The key of each section that a plain word may stand for."""
+    for name, field in model_type.model_fields.items():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, NamedSection):
+                yield prefix + name
+            elif isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _named_sections(part, f"{prefix}{name}.")
+
+
+def _name(draft: _Draft, key: str) -> None:
+    """Makes a section of the plain word that stands for it."""
+    *parents, last = key.split(".")
+    values: Any = draft.values
+    for parent in parents:
+        values = values.get(parent) if isinstance(values, dict) else None
+    if isinstance(values, dict) and not isinstance(values[last], dict | None):
+        values[last] = {"name": values[last]}
+        draft.where[f"{key}.name"] = draft.where[key]
 
 
 def _read_recipe(recipe: Path | str) -> _Draft:

@@ -44,6 +44,7 @@ class _Stage(BaseModel, strict=True):
     solve_rate_by_turn: list[_Estimate]
     repair_rate: _Estimate
     hidden: dict[str, _Estimate] = {}
+    independent: dict[str, _Estimate] = {}
     statistics: dict[str, Any] = {}
 
 

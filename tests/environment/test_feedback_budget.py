@@ -127,7 +127,7 @@ def test_tokens_are_counted_as_they_are(
     problem = of_tests(*[(given_input, expected)] * len(tests))
 
     def tokens(text: str) -> int:
-        return len(CHAT.next_ids(text))
+        return len(CHAT.between_ids(text, -1))
 
     report, options = make_report(*tests), FeedbackOptions()
     whole = write_feedback(problem, report, DEFAULT, options)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
@@ -48,3 +50,32 @@ def test_a_stage_by_hand() -> None:
 
 def test_problems_without_hidden_details_have_no_such_rows() -> None:
     assert stage_summary([make_record("a", 1, solved=True)], turn_limit=3)["hidden"] == {}
+
+
+def test_as_many_independent_answers_by_hand() -> None:
+    records = [
+        # a: of three first answers one is right and one passes the public tests only
+        make_record("a", 1, solved=True),
+        replace(make_record("a", 1, solved=True), solved=False),
+        make_record("a", 3, solved=True),
+        # b: no first answer is right, two episodes are repaired
+        make_record("b", 2, solved=True),
+        make_record("b", 3, solved=False),
+        make_record("b", 3, solved=True),
+        make_record("b", 1, solved=False, infra=True),
+    ]
+    found = stage_summary(records, turn_limit=3)["independent"]
+    # a: of the two that pass the public tests one is right; b: none
+    assert found["solve"]["mean"] == pytest.approx((1 / 2 + 0) / 2)
+    # with turns: a 2 of 3, b 2 of 3
+    assert found["difference"]["mean"] == pytest.approx((2 / 3 - 1 / 2 + 2 / 3) / 2)
+    assert found["difference"]["low"] == pytest.approx(2 / 3 - 1 / 2)
+    assert found["difference"]["high"] == pytest.approx(2 / 3)
+
+
+def test_independent_answers_need_an_episode_per_turn() -> None:
+    records = [make_record("a", 1, solved=True)] * 2
+    assert stage_summary(records, turn_limit=3)["independent"] == {}
+    assert stage_summary(records, turn_limit=1)["independent"] == {}
+    assert stage_summary(records, turn_limit=2)["independent"]["solve"]["mean"] == 1
+    assert stage_summary([], turn_limit=3)["independent"] == {}

@@ -49,6 +49,7 @@ def make_rollout(turns: list[tuple[int, int]], seed: int, solved: bool = True) -
     return Rollout(
         record=record,
         token_ids=np.array(token_ids, np.int32),
+        sequence_starts=np.zeros(1, np.int32),
         turn_ids=np.array(turn_ids, np.int32),
         logprobs=np.array(logprobs, np.float32),
         prompt_ends=np.array(ends, np.int32),

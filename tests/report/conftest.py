@@ -18,6 +18,7 @@ def without_tokens(record: EpisodeRecord) -> Rollout:
     return Rollout(
         record=record,
         token_ids=ints,
+        sequence_starts=ints,
         turn_ids=ints,
         logprobs=floats,
         prompt_ends=ints,

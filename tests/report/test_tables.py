@@ -54,6 +54,15 @@ def test_summary_rows(summary: dict[str, Any]) -> None:
     assert rows["repair rate"] == ("9.6 ±2.0", "41.3 ±2.0", "2.0 ±2.0")
 
 
+def test_independent_answers_have_rows_where_they_are_known(summary: dict[str, Any]) -> None:
+    found = {"mean": 0.3, "low": 0.28, "high": 0.32}
+    less = {"mean": 0.335, "low": 0.3, "high": 0.37}
+    summary["after"]["independent"] = {"solve": found, "difference": less}
+    rows = {row.label: row.cells for row in summary_rows(summary)}
+    assert rows["3 independent answers"] == ("-", "30.0 ±2.0", "-")
+    assert rows["turns less these"] == ("-", "33.5 ±3.5", "-")
+
+
 def test_what_was_not_evaluated_is_a_dash(summary: dict[str, Any]) -> None:
     del summary["random_feedback"]
     for key in ("before", "after"):

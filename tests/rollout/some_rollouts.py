@@ -13,7 +13,10 @@ TEXTS = (
     *("```python\nprint(1)\n```", "", "\ud800", "half \udfff of it \ud83d\ude00", "\U0001f600 é"),
     *("\U0010ffff", "\U0010ffff00d800", "\U0010ffff\udc80", "a\0b\u2028\r\n", "\ufffe\uffff"),
 )
-ARRAYS = ("rewards", "policy_versions", "prompt_ends", "turn_ids", "token_ids", "logprobs")
+ARRAYS = (
+    *("rewards", "policy_versions", "prompt_ends", "sequence_starts"),
+    *("turn_ids", "token_ids", "logprobs"),
+)
 
 
 def make_rollout(
@@ -30,6 +33,9 @@ def make_rollout(
         "rewards": draw.normal(size=turns).astype(np.float32),
         "policy_versions": draw.integers(0, 2**40, turns),
         "prompt_ends": np.arange(turns, dtype=np.int32) * 2 * tokens + tokens - 1,
+        "sequence_starts": np.arange(turns, dtype=np.int32)[: turns if number % 2 else 1]
+        * 2
+        * tokens,
         "turn_ids": turn_ids.astype(np.int32),
         "token_ids": draw.integers(0, 150_000, length).astype(np.int32),
         "logprobs": logprobs,

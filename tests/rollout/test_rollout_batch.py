@@ -23,6 +23,7 @@ def make_rollout(
     return Rollout(
         record=record,
         token_ids=np.arange(first, first + len(turn_ids), dtype=np.int32),
+        sequence_starts=np.zeros(1, np.int32),
         turn_ids=np.array(turn_ids, np.int32),
         logprobs=np.array([-1.0 if t >= 0 else 0.0 for t in turn_ids], np.float32),
         prompt_ends=np.array([2 + (3 + tail) * t for t in range(turns)], np.int32),

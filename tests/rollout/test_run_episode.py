@@ -146,7 +146,7 @@ def test_feedback_has_a_budget_of_its_own(chat: ChatFormat, sandbox: Sandbox) ->
     for most in (120, 200):
         [rollout] = run(engine, sandbox, feedback=FeedbackOptions(max_tokens=most))
         told = rollout.record.turns[0].feedback or ""
-        count = len(chat.next_ids(told)) - len(chat.next_ids("x")) + 1
+        count = len(chat.between_ids(told, -1)) - len(chat.between_ids("x", -1)) + 1
         assert most - 10 < count <= most and "more characters)" in told
     [rollout] = run(engine, sandbox, feedback=FeedbackOptions(max_tokens=1))
     assert rollout.record.turns[0].feedback == "A test failed.\nTry again."  # the least there is

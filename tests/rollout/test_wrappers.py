@@ -9,7 +9,7 @@ from test_rollout_batch import make_rollout
 from rlef.environment import ChatFormat
 from rlef.rollout import RolloutBatch, derive_seed
 from rlef.sandbox import Sandbox
-from rlef.study.wrappers import FirstTurnEngine, after_first_turn, with_examples
+from rlef.study.wrappers import FirstTurnEngine, after_first_turn
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_an_episode_that_the_first_engine_ends_leaves_both(
 
 
 def test_examples_stand_before_the_first_message(chat: ChatFormat, sandbox: Sandbox) -> None:
-    told = with_examples(chat, [("One?", "1."), ("Two?", "2.")])
+    told = chat.with_examples([("One?", "1."), ("Two?", "2.")])
     engine = ScriptedEngine(told, lambda _, turn: [WRONG, RIGHT][turn - 2])
     [rollout] = run(engine, sandbox)
     [(prompt, _)] = engine.calls[0]

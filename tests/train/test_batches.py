@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ def rollout(seed: int, *versions: int) -> Rollout:
             final_verdict=None,
         ),
         token_ids=np.zeros(2 * turns, np.int32),
+        sequence_starts=np.zeros(1, np.int32),
         turn_ids=np.array([t for turn in range(turns) for t in (-1, turn)], np.int32),
         logprobs=np.zeros(2 * turns, np.float32),
         prompt_ends=np.arange(0, 2 * turns, 2, dtype=np.int32),
@@ -180,6 +182,34 @@ def test_a_sampler_that_keeps_its_old_weights_ends_the_run(tmp_path: Path) -> No
     with pytest.raises(EngineError, match=r"samples old weights: 4[0-9] rollouts that ended"):
         batches.take(2)
     assert ledger.batches == 2 and ledger.pending == []
+
+
+def test_what_ends_meanwhile_goes_to_disk_and_an_interrupt_waits_for_nothing(
+    tmp_path: Path,
+) -> None:
+    rollouts = Scripted([0, 1, 2, 3])
+    batches, ledger = make(tmp_path, rollouts, max_staleness=1, total=4)
+    batches.take(0)
+    ended = Event()
+
+    def finished(timeout_s: float) -> list[tuple[int, Rollout]]:
+        ended.set()
+        return [(i, rollout(i, 0)) for i in sorted(rollouts.under_way) if rollouts.under_way.pop(i)]
+
+    rollouts.finished = finished  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt), batches.collecting():
+        assert ended.wait(10)
+        raise KeyboardInterrupt
+    assert ledger.pending == [4, 5, 6, 7] == list(Ledger(tmp_path).pending)
+
+    def broken(timeout_s: float) -> list[tuple[int, Rollout]]:
+        ended.set()
+        raise EngineError("gone")
+
+    rollouts.finished = broken  # type: ignore[method-assign]
+    ended.clear()
+    with pytest.raises(EngineError, match="gone"), batches.collecting():
+        assert ended.wait(10)
 
 
 def test_a_run_that_goes_on_asks_for_the_missing_ones_only(tmp_path: Path) -> None:

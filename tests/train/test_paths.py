@@ -51,13 +51,17 @@ def test_a_config_means_the_same_from_another_folder(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["data.train=jsonl:data/a:b.jsonl?first=2", "rollout.prompts=p.txt"]
-    words += ["model=models/own"]
+    words += ["model=models/own", "model.chat_template=t.jinja"]
+    (here / "t.jinja").write_text("x")
     typed = load_config(TrainConfig, "mini", words)
     kept = absolute_paths(typed)
-    assert set(changed_keys(typed, kept)) == {"model", "data.train", "rollout.prompts"}
-    assert kept.data.test == typed.data.test and kept.model == str(here / "models" / "own")
+    assert set(changed_keys(typed, kept)) == {
+        *("model.name", "model.chat_template", "data.train", "rollout.prompts")
+    }
+    assert kept.data.test == typed.data.test and kept.model.name == str(here / "models" / "own")
+    assert kept.model.chat_template == str(here / "t.jinja")
     shipped = absolute_paths(load_config(TrainConfig, "mini", []))
-    assert shipped.model == "mini"  # whatever is here
+    assert shipped.model.name == "mini"  # whatever is here
     assert absolute_paths(kept) == kept
     monkeypatch.chdir(here / "models")
     assert [problem.name for problem in load_problems(kept.data.train)] == ["p0", "p1"]

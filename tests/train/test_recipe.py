@@ -2,13 +2,27 @@ from pathlib import Path
 
 import pytest
 
-from rlef.config import ConfigError, dump_config, load_config
+from rlef.config import ConfigError, dump_config, load_config, recipe_names
 from rlef.train.recipe import TrainConfig
 
 
-@pytest.mark.parametrize("recipe", ["mini", "mini-study", "paper-8b", "paper-70b"])
+@pytest.mark.parametrize("recipe", recipe_names())
 def test_shipped_recipes_load(recipe: str) -> None:
     assert load_config(TrainConfig, recipe, []).name == recipe
+
+
+def test_what_is_trained_on_chosen_on_and_told_is_apart() -> None:
+    for recipe in ("qwen2.5-coder-0.5b-mbpp", "qwen2.5-coder-1.5b-lora"):
+        config = load_config(TrainConfig, recipe, [])
+        data, rollout = config.data, config.rollout
+        splits = [spec.rpartition(":")[2] for spec in (data.train, data.valid or "", data.test)]
+        assert splits == ["train", "valid", "test"]
+        assert config.eval.samples >= rollout.turn_limit  # so that independent answers are told
+        assert config.learner.critic_lr and config.learner.critic_warmup_updates
+        # Three full answers, two full messages, and some hundred tokens for the problem.
+        told = config.feedback.max_tokens or 0
+        rest = rollout.max_context - rollout.turn_limit * rollout.max_new_tokens
+        assert rest - (rollout.turn_limit - 1) * told >= 500
 
 
 @pytest.mark.parametrize(("recipe", "updates"), [("paper-8b", 12_000), ("paper-70b", 8_000)])

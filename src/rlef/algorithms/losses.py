@@ -19,7 +19,7 @@ Importance = Literal["whole", "decoupled", "none"]
 
 
 class PolicyLoss(NamedTuple):
-    """The policy loss and what to log of it: scalars, all over the same denominator."""
+    """The policy loss and what to log of it: scalars."""
 
     loss: Tensor
     """To be minimised; the only field with a gradient."""
@@ -88,6 +88,32 @@ def ppo_policy_loss(
         advantages=advantages,
         loss_mask=loss_mask,
     )
+    loss, clipfrac, ratio, weight = _surrogate(
+        logprobs,
+        old_logprobs,
+        behavior_logprobs,
+        advantages,
+        loss_mask,
+        (clip, denominator, importance, cap),
+    )
+    moved = approx_kl(logprobs.detach(), old_logprobs, loss_mask, denominator)
+    return PolicyLoss(loss, clipfrac, moved, ratio, weight)
+
+
+_Bounds = tuple[float, Tensor | float | None, Importance, float]
+"""Clip, denominator, importance and cap."""
+
+
+def _surrogate(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    behavior_logprobs: Tensor,
+    advantages: Tensor,
+    loss_mask: Tensor,
+    bounds: _Bounds,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Loss, share of clipped ones, mean ratio and mean weight, of tokens or of turns."""
+    clip, denominator, importance, cap = bounds
     logprobs = keep(logprobs, loss_mask)
     old_logprobs = keep(old_logprobs.detach(), loss_mask)
     behavior_logprobs = keep(behavior_logprobs.detach(), loss_mask)
@@ -104,12 +130,11 @@ def ppo_policy_loss(
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
     ratio = ratio.detach()
-    return PolicyLoss(
-        loss=masked_mean(-surrogate, loss_mask, denominator),
-        clipfrac=masked_mean((ratio - 1).abs() > clip, loss_mask, denominator),
-        approx_kl=approx_kl(logprobs, old_logprobs, loss_mask, denominator),
-        ratio=masked_mean(ratio, loss_mask, denominator),
-        importance_weight=masked_mean(weight, loss_mask, denominator),
+    return (
+        masked_mean(-surrogate, loss_mask, denominator),
+        masked_mean((ratio - 1).abs() > clip, loss_mask, denominator),
+        masked_mean(ratio, loss_mask, denominator),
+        masked_mean(weight, loss_mask, denominator),
     )
 
 
@@ -125,6 +150,7 @@ def turn_policy_loss(
     *,
     importance: Importance = "whole",
     cap: float = 2.0,
+    tokens: Tensor | float | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate of whole turns: the response is the action.
 
@@ -146,9 +172,10 @@ def turn_policy_loss(
         denominator: What to divide sums by; by default the number of turns that count.
         importance: As in ``ppo_policy_loss``.
         cap: Likewise.
+        tokens: Denominator of ``approx_kl``; by default the number of action tokens.
 
     Returns:
-        Scalars, float32 or wider; means are over turns, ``approx_kl`` is in nats per turn.
+        Scalars, float32 or wider; means are over turns, ``approx_kl`` over tokens.
 
     Raises:
         ValueError: Shapes differ, or a turn id is not below U.
@@ -165,17 +192,16 @@ def turn_policy_loss(
     now = log_ratio_to_old(logprobs)
     behavior = log_ratio_to_old(behavior_logprobs.detach())
     # A turn is one action here, so the loss of tokens applies to turns as it stands.
-    return ppo_policy_loss(
+    loss, clipfrac, ratio, weight = _surrogate(
         now,
         torch.zeros_like(now),
         behavior,
         advantages,
         turn_mask,
-        clip,
-        denominator,
-        importance=importance,
-        cap=cap,
+        (clip, denominator, importance, cap),
     )
+    moved = approx_kl(logprobs.detach(), old, is_action, tokens)
+    return PolicyLoss(loss, clipfrac, moved, ratio, weight)
 
 
 def turn_value_loss(

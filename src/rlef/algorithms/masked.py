@@ -43,10 +43,11 @@ def turn_sums(x: Tensor, turn_ids: Tensor, num_turns: int) -> Tensor:
         (B, U), float32 or wider; 0 for turns without action tokens.
 
     Raises:
-        ValueError: Shapes differ, or a turn id is not below ``num_turns``.
+        ValueError: Shapes differ, or a turn id is not below ``num_turns``; of that only a CPU is
+            asked, since the answer of a GPU would have to be waited for.
     """
     check_same_shape(x=x, turn_ids=turn_ids)
-    if turn_ids.numel() and int(turn_ids.max()) >= num_turns:
+    if turn_ids.device.type == "cpu" and turn_ids.numel() and int(turn_ids.max()) >= num_turns:
         raise ValueError(
             f"turn_ids has turn {int(turn_ids.max())}, but num_turns is {num_turns}: "
             f"allowed are -1 to {num_turns - 1}"

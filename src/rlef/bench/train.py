@@ -195,7 +195,7 @@ print((after - before) / 1024, N * V * 4 / 2**20)
 def compiled(setting: Setting) -> list[Row]:
     """What ``torch.compile`` would save of forward and backward passes, and what it costs first."""
     config = load_config(TrainConfig, setting.recipe, setting.words)
-    model = load_model(config.model, resolve_device(config.device))
+    model = load_model(config.model.name, resolve_device(config.device))
     precision = resolve_precision(config.learner.precision, model.device)
     vocabulary = int(model.config.get_text_config().vocab_size)
     lengths = (240, 200, 300, 150, 260)

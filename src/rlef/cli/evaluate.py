@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlef.cli.chat_options import read_chat_options
 from rlef.cli.common import (
     INTERRUPTED,
     dropped_if_unused,
@@ -112,6 +113,42 @@ def evaluate(
             min=1, metavar="N", help="Tokens of a whole conversation. Default: the model's."
         ),
     ] = None,
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A chat template in Jinja in place of the tokenizer's own.",
+            show_default=False,
+        ),
+    ] = None,
+    template_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="What the chat template is told, such as enable_thinking=false; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The system message.", show_default=False),
+    ] = None,
+    today: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="What a chat template that asks for the date is told. Default: 2024-07-26.",
+            show_default=False,
+        ),
+    ] = None,
+    turns_as: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="auto; append: a dialogue stays as it was sampled; "
+            "per_turn: the chat template renders it anew at each turn.",
+        ),
+    ] = "auto",
     dtype: Annotated[
         str, typer.Option(metavar="NAME", help="auto, float32, bfloat16 or float16.")
     ] = "auto",
@@ -142,6 +179,9 @@ def evaluate(
     """Evaluate a model on problems, with execution feedback between its turns."""
     if samples_file is None:
         _refuse(missing_failed=missing_failed or None)
+    if samples_file is not None or compare is not None:
+        _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
+        _refuse(turns_as=None if turns_as == "auto" else turns_as)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
         _compare(compare, metrics, as_json)
@@ -177,6 +217,7 @@ def evaluate(
         check_params(sampling)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    chat_settings = read_chat_options(chat_template, template_arg or (), system, today, turns_as)
     check_engine(engine, dtype, device, base_url)
     check_installed(engine, base_url)
     path = out or new_run_path("eval")
@@ -196,10 +237,13 @@ def evaluate(
         base_url=base_url,
         concurrency=concurrency,
         max_context=max_context,
+        chat_settings=chat_settings,
     )
     options = {"model": model, "data": data, "turns": chosen["turns"], "samples": chosen["samples"]}
     options |= {"limit": limit, **asdict(sampling), "seed": seed, "prompts": prompts}
     options |= {"preset": preset, "engine": engine, "dtype": dtype, "max_context": max_context}
+    of_chat = chat_settings.model_dump(mode="json")
+    options |= {"turns_as": of_chat.pop("turns"), **of_chat}
     quiet_transformers()
     with (
         _open_or_create(path, options) as run,

@@ -17,9 +17,11 @@ def ls() -> None:
     """List the shipped recipes with the first line of each."""
     from rlef.config import recipe_names, recipe_text
 
-    for name in recipe_names():
+    names = recipe_names()
+    width = max(map(len, names))
+    for name in names:
         first = recipe_text(name).splitlines()[0]
-        show(f"{name:<16} {first.removeprefix('#').strip()}")
+        show(f"{name:<{width}} {first.removeprefix('#').strip()}")
 
 
 @app.command("cp", epilog="Example: rlef recipe cp mini my.yaml")

@@ -34,7 +34,7 @@ def check_vocabulary(model: PreTrainedModel, chat: "ChatFormat", name: str) -> N
     tokenizer: Any = chat.tokenizer
     special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     used = {*tokenizer.get_vocab().values()} - special
-    used |= {*chat.prompt_ids("x"), *chat.next_ids("x")}
+    used |= chat.template_ids()
     if max(used) >= rows:
         token = tokenizer.convert_ids_to_tokens(max(used))
         raise ModelError(

@@ -1,7 +1,6 @@
 """Models and tokenizers from a folder, the Hugging Face hub, or the package."""
 
 from contextlib import suppress
-from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from rlef.engines.adapters import adapter_folders, merge_adapters
-from rlef.engines.names import MINI, check_device
+from rlef.engines.names import MINI, check_device, read_template
 from rlef.engines.types import ModelError
-from rlef.environment import ChatFormat
-from rlef.environment.conversation import TEMPLATE_DATE
+from rlef.environment import ChatFormat, ChatSettings, TemplateError
 
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 """What transformers raises of a folder that is no model."""
@@ -124,36 +122,53 @@ def end_token_ids(name: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(end for end in ends if isinstance(end, int)))
 
 
-def load_chat(name: str, today: date | None = None) -> ChatFormat:
+def load_chat(name: str, settings: ChatSettings | None = None) -> ChatFormat:
     """Loads a model's tokenizer and its chat format, with all ends of answers that it declares.
 
     Args:
         name: ``"mini"``, a folder or a hub id.
-        today: What the template is told where it asks for the date; ``None``: ``TEMPLATE_DATE``.
+        settings: How the chat template is used; ``None``: all as it is by default.
 
     Raises:
         ModelError: It cannot be loaded, or has no chat template.
-        TemplateError: The template cannot be extended token by token.
+        TemplateError: The template cannot be used so.
     """
-    return ChatFormat(
-        load_tokenizer(name), end_token_ids=end_token_ids(name), today=today or TEMPLATE_DATE
-    )
+    settings = settings or ChatSettings()
+    tokenizer = load_tokenizer(name, settings.chat_template)
+    try:
+        return ChatFormat(
+            tokenizer,
+            end_token_ids=end_token_ids(name),
+            template_arguments=settings.template_arguments,
+            system=settings.system,
+            today=settings.today,
+            turns=settings.turns,
+        )
+    except TemplateError as error:
+        raise TemplateError(f"{settings.chat_template or name}: {error}") from None
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, chat_template: str | None = None) -> Any:
     """Loads a model's tokenizer.
 
+    Args:
+        name: ``"mini"``, a folder or a hub id.
+        chat_template: A file with the template that it gets; ``None``: it has its own.
+
     Raises:
         ModelError: It cannot be loaded, or has no chat template.
     """
+    template = None if chat_template is None else read_template(chat_template)
     try:
         tokenizer = AutoTokenizer.from_pretrained(_own_path(name), **_NATIVE)
     except LOADING_ERRORS as error:
         raise _model_error(name, error) from None
+    if template is not None:
+        tokenizer.chat_template = template
     if not tokenizer.chat_template:
         raise ModelError(
             f"the tokenizer of {name!r} has no chat template; allowed: an instruction-tuned model, "
-            "or one with a chat_template.jinja beside its tokenizer"
+            "or a template of your own (model.chat_template, in rlef eval --chat-template)"
         )
     return tokenizer
 

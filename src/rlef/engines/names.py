@@ -53,6 +53,22 @@ def check_engine(kind: str, dtype: str, device: str, base_url: str | None) -> No
         )
 
 
+def read_template(path: str) -> str:
+    """Returns a chat template.
+
+    Raises:
+        ModelError: There is no such file, or no text in it.
+    """
+    try:
+        template = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise ModelError(f"{path}: {why}; allowed: a file with a template in Jinja") from None
+    if not template.strip():
+        raise ModelError(f"{path}: empty; allowed: a file with a template in Jinja")
+    return template
+
+
 def check_device(name: str) -> None:
     """Raises ModelError for what is no device anywhere; whether it is here, torch must say."""
     if not _DEVICE.fullmatch(name):

@@ -1,7 +1,6 @@
 """One way to open any engine by its name."""
 
-from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlef.engines.adapters import adapter_folders
 from rlef.engines.names import DTYPES, check_engine
@@ -10,7 +9,7 @@ from rlef.engines.types import Engine, ModelError, Weights
 if TYPE_CHECKING:
     from rlef.engines.hf_settings import HFSettings
     from rlef.engines.vllm_settings import VLLMSettings
-    from rlef.environment import ChatFormat
+    from rlef.environment import ChatFormat, ChatSettings
 
 
 def open_engine(
@@ -23,7 +22,7 @@ def open_engine(
     concurrency: int = 16,
     max_context: int | None = None,
     seed: int = 0,
-    today: date | None = None,
+    chat_settings: "ChatSettings | None" = None,
     hf: "HFSettings | None" = None,
     vllm: "VLLMSettings | None" = None,
 ) -> "tuple[Engine, ChatFormat | None]":
@@ -42,7 +41,8 @@ def open_engine(
         max_context: Tokens of prompt and answer together; ``None``: what the model was made for,
             with ``"hf"`` as far as there is memory for one such text.
         seed: Of the engine; each prompt brings its own.
-        today: What a chat template is told where it asks for the date; ``None``: always the same.
+        chat_settings: How the model's chat template is used; of a server only ``system`` and
+            ``template_arguments`` can be set, which go along with every request.
         hf: More settings of ``"hf"``.
         vllm: More settings of ``"vllm"``.
 
@@ -51,7 +51,7 @@ def open_engine(
 
     Raises:
         ModelError: The model, the server or the engine's package cannot be used.
-        TemplateError: The model's chat template cannot be extended token by token.
+        TemplateError: The model's chat template cannot be used so.
         ValueError: The device cannot be used.
     """
     check_engine(kind, dtype, device, base_url)
@@ -60,14 +60,15 @@ def open_engine(
     if kind == "openai":
         from rlef.engines.openai import OpenAIEngine
 
-        return OpenAIEngine(model, base_url=base_url, concurrency=concurrency), None
+        sent = _sent_to_server(chat_settings)
+        return OpenAIEngine(model, base_url=base_url, concurrency=concurrency, **sent), None
 
     from rlef.engines.context import check_context, context_limit
     from rlef.engines.load import load_chat, load_config
 
     config = load_config(model)
     check_context(config, max_context or context_limit(config), model, "max_context")
-    chat = load_chat(model, today)
+    chat = load_chat(model, chat_settings)
     if kind == "vllm":
         from rlef.engines.vllm import VLLMEngine
 
@@ -90,6 +91,25 @@ def open_engine(
             sampler.load_weights(Weights(version=0, model=load_model(model, "cpu", merged)))
         return sampler, chat
     return _open_hf(model, chat, device, dtype, concurrency, max_context, hf), chat
+
+
+def _sent_to_server(chat: "ChatSettings | None") -> dict[str, Any]:
+    """Returns what a server can be told of a chat template, which it has itself.
+
+    Raises:
+        ModelError: Something else is set.
+    """
+    if chat is None:
+        return {}
+    sent = {"system", "template_arguments"}
+    others = sorted(chat.model_fields_set - sent)
+    for name in others:
+        if getattr(chat, name) != type(chat).model_fields[name].default:
+            raise ModelError(
+                f"{name} is set, but a server has a chat template of its own; allowed with the "
+                "engine openai: system and template_arguments"
+            )
+    return {"system": chat.system, "template_arguments": chat.template_arguments}
 
 
 def _open_hf(

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -58,6 +58,9 @@ class OpenAIEngine:
 
     Args:
         model: The server's name of it.
+        system: Stands before all messages, as the system's; ``None``: there is none.
+        template_arguments: What the server's chat template is told, as ``chat_template_kwargs``,
+            which vLLM and SGLang take.
         base_url: Usually ends in ``/v1``; ``None``: ``OPENAI_BASE_URL``, else OpenAI's own.
         api_key: ``None``: ``OPENAI_API_KEY``; not needed with a ``base_url``.
         concurrency: Requests at once, at most.
@@ -73,6 +76,8 @@ class OpenAIEngine:
         self,
         model: str,
         *,
+        system: str | None = None,
+        template_arguments: Mapping[str, Any] | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
         concurrency: int = 16,
@@ -85,6 +90,8 @@ class OpenAIEngine:
         self._retries = retries
         self._limit_name = "max_tokens"
         self._sends_plain = True
+        self._before = [] if system is None else [{"role": "system", "content": system}]
+        self._template_arguments = dict(template_arguments or {})
         self._words = _client_words(base_url, api_key, timeout_s)
         self._busy = BusyClock()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
@@ -205,15 +212,17 @@ class OpenAIEngine:
     ) -> dict[str, Any]:
         words = {
             "model": self.model,
-            "messages": messages,
+            "messages": [*self._before, *messages],
             "temperature": params.temperature,
             "top_p": params.top_p,
             "seed": seed % _MAX_SEED,
             self._limit_name: params.max_new_tokens,
         }
-        extra: dict[str, float] = dict(_PLAIN) if plain else {}
+        extra: dict[str, Any] = dict(_PLAIN) if plain else {}
         if params.top_k:
             extra["top_k"] = params.top_k
+        if self._template_arguments:
+            extra["chat_template_kwargs"] = self._template_arguments
         return words | ({"extra_body": extra} if extra else {})
 
     def _refused(self, error: Any) -> EngineError:

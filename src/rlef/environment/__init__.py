@@ -3,15 +3,9 @@
 Needs no torch. Start at ``episode.py``.
 """
 
-from rlef.environment.conversation import (
-    ChatFormat,
-    Conversation,
-    Exchange,
-    MessageConversation,
-    TemplateError,
-    Tokenizer,
-    stop_token_ids,
-)
+from rlef.environment.chat import ChatFormat, Exchange, Tokenizer, stop_token_ids
+from rlef.environment.chat_settings import ChatSettings
+from rlef.environment.conversation import Conversation, MessageConversation
 from rlef.environment.episode import Episode, FeedbackOverride
 from rlef.environment.extract import extract_program
 from rlef.environment.feedback import FeedbackKind, FeedbackOptions, write_feedback
@@ -26,11 +20,13 @@ from rlef.environment.jobs import (
 )
 from rlef.environment.random_feedback import RandomFeedbackPool
 from rlef.environment.reward import RewardConfig, turn_rewards
+from rlef.environment.template_probes import TemplateError
 from rlef.environment.templates import Prompts
 from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
 
 __all__ = [
     "ChatFormat",
+    "ChatSettings",
     "Conversation",
     "Episode",
     "EpisodeRecord",

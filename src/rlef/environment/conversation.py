@@ -3,208 +3,25 @@
 And as messages, for servers that show no ids.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import date
-from typing import Any, Protocol
+from collections.abc import Sequence
 
-from jinja2 import TemplateError as JinjaError
-
-Exchange = tuple[str, str]
-"""A user message and the answer to it."""
-_ANSWER = "rlef-probe-answer"
-TEMPLATE_DATE = date(2024, 7, 26)
-"""What a chat template that asks for today's date is told, so that prompts stay the same from day
-to day; it is what the template of Llama 3 itself says where it knows no date."""
-
-_DATE_CODES = ("-d", "-m", "-e", "-j", *"aAbBdejmyYDFxcuwUWVGHIMSpTX")
-"""Of ``strftime``."""
-
-
-class TemplateError(ValueError):
-    """A chat template that cannot be extended token by token."""
-
-
-class Tokenizer(Protocol):
-    """What is needed of a ``transformers`` tokenizer."""
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """Id of the end-of-sequence token."""
-        ...
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """Named special tokens."""
-        ...
-
-    @property
-    def added_tokens_decoder(self) -> dict[int, Any]:
-        """Added tokens by id; each has ``content`` and ``special``."""
-        ...
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Text to ids; special tokens in the text are recognised."""
-        ...
-
-    def decode(self, token_ids: list[int], *, clean_up_tokenization_spaces: bool) -> Any:
-        """Ids to text, special tokens among them."""
-        ...
-
-    def convert_ids_to_tokens(self, ids: int) -> str | list[str]:
-        """Text of one token."""
-        ...
-
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, str]],
-        *,
-        tokenize: bool,
-        add_generation_prompt: bool,
-        **words: Any,
-    ) -> Any:
-        """Messages to text; ``chat_template`` may be among the words."""
-        ...
-
-
-class ChatFormat:
-    """A tokenizer's chat template, checked once and then cut into what stands between answers.
-
-    The check: text built message by message, without touching what stands before, must equal what
-    the template renders of the whole conversation. A template that drops the reasoning of earlier
-    answers fails it, for instance.
-
-    Args:
-        tokenizer: Whose template it is.
-        end_token_ids: Further ids that end an answer: those that the model's files name.
-        today: What the template is told where it asks for the date.
-
-    Attributes:
-        tokenizer: as given.
-        end_of_turn: id of the special token that ends an answer.
-        stop_token_ids: ids that end a sampled answer, each once: ``end_of_turn``, the tokenizer's
-            end of sequence and, where it names one, end of turn, and ``end_token_ids``.
-
-    Raises:
-        TemplateError: There is no template, or it fails the check.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        *,
-        end_token_ids: Sequence[int] = (),
-        today: date = TEMPLATE_DATE,
-    ) -> None:
-        self.tokenizer = tokenizer
-        template = getattr(tokenizer, "chat_template", None)
-        if isinstance(template, dict):  # named templates
-            template = template.get("default")
-        self._words: dict[str, Any] = {}
-        if isinstance(template, str) and "strftime_now" in template:
-            self._words["chat_template"] = _date_macro(today) + template
-        special = {str(token) for token in tokenizer.all_special_tokens}
-        added = tokenizer.added_tokens_decoder.values()
-        special.update(token.content for token in added if token.special)
-        self._special = sorted(special, key=len, reverse=True)
-        self._checked: set[str | None] = set()
-        self._check(None)
-        ids = self._encode(self._suffix("x"))
-        text = str(tokenizer.convert_ids_to_tokens(ids[0]))
-        if text not in special:
-            raise TemplateError(
-                f"the chat template ends an answer with {text!r}; it must be a special token"
-            )
-        self.end_of_turn = ids[0]
-        own = (tokenizer.eos_token_id, getattr(tokenizer, "eot_token_id", None))
-        ends = (ids[0], *(end for end in own if end is not None), *end_token_ids)
-        self.stop_token_ids = tuple(dict.fromkeys(ends))
-
-    def prompt_ids(
-        self, message: str, system: str | None = None, examples: Sequence[Exchange] = ()
-    ) -> list[int]:
-        """Returns the first prompt, up to where the first answer begins.
-
-        Args:
-            message: The first user message.
-            system: The system message; ``None``: whatever the template does without one.
-            examples: What was said before: few-shot prompting.
-
-        Raises:
-            TemplateError: The template does not take a system message, or fails the check with it.
-        """
-        self._check(system)
-        before = _exchanges((self._plain(asked), answer) for asked, answer in examples)
-        return self._encode(self._render([*_system(system), *before, _user(self._plain(message))]))
-
-    def next_ids(self, message: str) -> list[int]:
-        """Returns what stands between one answer and the next; begins with ``end_of_turn``."""
-        return self._encode(self._suffix(self._plain(message)))
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Returns the text of a sampled answer, without the token that ended it."""
-        ids = list(token_ids)
-        if ids and ids[-1] in self.stop_token_ids:
-            ids.pop()
-        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-
-    def _plain(self, message: str) -> str:
-        """Breaks up special tokens, so that a program's output cannot pose as another speaker."""
-        for token in self._special:
-            if len(token) > 1:
-                message = message.replace(token, f"{token[0]} {token[1:]}")
-        return message
-
-    def _suffix(self, message: str) -> str:
-        messages = [_user("x"), _assistant(_ANSWER), _user(message)]
-        return self._render(messages).partition(_ANSWER)[2]
-
-    def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def _render(self, messages: list[dict[str, str]]) -> str:
-        try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True, **self._words
-                )
-            )
-        except JinjaError as error:
-            raise TemplateError(f"the chat template failed: {error}") from None
-        except ValueError as error:  # what transformers raises where there is no template
-            raise TemplateError(str(error).partition("\n")[0]) from None
-
-    def _check(self, system: str | None) -> None:
-        if system in self._checked:
-            return
-        answers = ("Yes.", "<think>\nWell.\n</think>\n\n```python\nprint(1)\n```", "No.")
-        messages = [*_system(system), _user("First.")]
-        text = self._render(messages)
-        for number, answer in enumerate(answers, start=1):
-            message = f"Message\n{number}."
-            messages += [_assistant(answer), _user(message)]
-            text += answer + self._suffix(message)
-            whole = self._render(messages)
-            if text != whole:
-                at = next(
-                    (i for i, (a, b) in enumerate(zip(text, whole, strict=False)) if a != b),
-                    min(len(text), len(whole)),
-                )
-                raise TemplateError(
-                    f"the chat template cannot be extended: with {number + 1} user messages it "
-                    f"renders {whole[at : at + 40]!r} where {text[at : at + 40]!r} stood before"
-                )
-        self._checked.add(system)
+from rlef.environment.chat import ChatFormat, Exchange, Tokenizer, exchanges, system_message
+from rlef.environment.template_probes import Message, assistant, user
 
 
 class Conversation:
     """One conversation in token ids: a prompt, an answer, the next prompt and so on.
+
+    Where the format's ``turns`` is ``append`` all is one sequence. Where it is ``per_turn`` each
+    prompt is whole and begins a sequence: tokens of different sequences know nothing of each other.
 
     Example::
 
         conversation = Conversation(tokenizer)
         prompt = conversation.start("Say 1.")          # sample an answer to these ids
         conversation.add_action(ids, logprobs)         # as sampled, end-of-turn token included
-        conversation.add_observation("Say 2.")         # only new ids; sample again
+        conversation.add_observation("Say 2.")         # sample again, from ...
+        prompt = conversation.prompt                   # ... these ids
 
     Args:
         chat: A tokenizer, or its ``ChatFormat``, which spares the check of the template.
@@ -215,6 +32,8 @@ class Conversation:
         logprobs: per token, as given to ``add_action``; 0.0 for tokens that were not sampled.
         turn_ids: per token; its turn from 0 if it was sampled, else -1.
         prompt_ends: per turn, the index of its prompt's last token, where the critic reads.
+        sequence_starts: per sequence, the index of its first token.
+        messages: where each turn is a sequence, all messages so far as the template is given them.
 
     Raises:
         TemplateError: See ``ChatFormat``.
@@ -227,11 +46,24 @@ class Conversation:
         self.logprobs: list[float] = []
         self.turn_ids: list[int] = []
         self.prompt_ends: list[int] = []
+        self.sequence_starts: list[int] = []
+        self.messages: list[Message] = []
+        self._system: str | None = None
+
+    @property
+    def prompt(self) -> list[int]:
+        """The ids that the next answer follows."""
+        return self.token_ids[self.sequence_starts[-1] :] if self.sequence_starts else []
 
     def start(
         self, message: str, system: str | None = None, examples: Sequence[Exchange] = ()
     ) -> list[int]:
         """Begins with a user message, after a system message and examples if given.
+
+        Args:
+            message: The message.
+            system: The system message; ``None``: the format's own.
+            examples: What was said before, behind the format's own examples.
 
         Returns:
             The prompt's ids.
@@ -242,7 +74,9 @@ class Conversation:
         """
         if self.token_ids:
             raise RuntimeError("the conversation has begun; use add_observation")
-        return self._add_prompt(self.chat.prompt_ids(message, system, examples))
+        self._system = self.chat.system if system is None else system
+        self.messages = self.chat.first_messages(message, system, examples)
+        return self._add_prompt(self.chat.rendered_ids(self.messages))
 
     def add_action(self, token_ids: Sequence[int], logprobs: Sequence[float]) -> None:
         """Appends a sampled answer, with its end-of-turn token if that was sampled.
@@ -263,32 +97,48 @@ class Conversation:
         self.logprobs += logprobs
         self.action_mask += [True] * len(token_ids)
         self.turn_ids += [len(self.prompt_ends) - 1] * len(token_ids)
+        if self.chat.turns == "per_turn":
+            self.messages.append(self.chat.answer_message(token_ids))
 
-    def observation_ids(self, message: str) -> list[int]:
-        """Returns what ``add_observation`` would append, to see whether it fits.
+    def next_prompt(self, message: str) -> list[int]:
+        """Returns the whole prompt that a message would make, to see whether it fits.
 
         Raises:
             RuntimeError: No message is due.
         """
-        if not self.token_ids or not self.action_mask[-1]:
-            raise RuntimeError("no message is due")
-        ids = self.chat.next_ids(message)
-        return ids[1:] if self.token_ids[-1] == self.chat.end_of_turn else ids
+        if not self.token_ids:
+            return self.chat.prompt_ids(message)
+        ids = self._observation_ids(message)
+        return ids if self.chat.turns == "per_turn" else [*self.prompt, *ids]
 
     def add_observation(self, message: str) -> list[int]:
         """Appends a user message after an answer.
 
-        An answer that was cut off gets its end-of-turn token here, as an observation.
+        In one sequence an answer that was cut off gets its end-of-turn token here, as an
+        observation.
 
         Returns:
-            The new ids only: what ends the answer, the message, what begins the next answer.
+            The new ids only: what ends the answer, the message, what begins the next answer; or the
+            whole prompt, where each turn is a sequence.
 
         Raises:
             RuntimeError: No message is due.
         """
-        return self._add_prompt(self.observation_ids(message))
+        ids = self._observation_ids(message)
+        if self.chat.turns == "per_turn":
+            self.messages.append(user(self.chat.plain(message)))
+        return self._add_prompt(ids)
+
+    def _observation_ids(self, message: str) -> list[int]:
+        if not self.token_ids or not self.action_mask[-1]:
+            raise RuntimeError("no message is due")
+        if self.chat.turns == "per_turn":
+            return self.chat.rendered_ids([*self.messages, user(self.chat.plain(message))])
+        return self.chat.between_ids(message, self.token_ids[-1], self._system)
 
     def _add_prompt(self, ids: list[int]) -> list[int]:
+        if self.chat.turns == "per_turn" or not self.sequence_starts:
+            self.sequence_starts.append(len(self.token_ids))
         self.token_ids += ids
         self.logprobs += [0.0] * len(ids)
         self.action_mask += [False] * len(ids)
@@ -305,7 +155,7 @@ class MessageConversation:
     """
 
     def __init__(self) -> None:
-        self.messages: list[dict[str, str]] = []
+        self.messages: list[Message] = []
 
     def start(
         self, message: str, system: str | None = None, examples: Sequence[Exchange] = ()
@@ -317,7 +167,7 @@ class MessageConversation:
         """
         if self.messages:
             raise RuntimeError("the conversation has begun; use add_observation")
-        self.messages += [*_system(system), *_exchanges(examples), _user(message)]
+        self.messages += [*system_message(system), *exchanges(examples), user(message)]
 
     def add_action(self, text: str) -> None:
         """Appends an answer.
@@ -327,7 +177,7 @@ class MessageConversation:
         """
         if not self.messages or self.messages[-1]["role"] != "user":
             raise RuntimeError("no answer is due")
-        self.messages.append(_assistant(text))
+        self.messages.append(assistant(text))
 
     def add_observation(self, message: str) -> None:
         """Appends a user message after an answer.
@@ -337,39 +187,4 @@ class MessageConversation:
         """
         if not self.messages or self.messages[-1]["role"] != "assistant":
             raise RuntimeError("no message is due")
-        self.messages.append(_user(message))
-
-
-def stop_token_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Returns the ids that end an answer: the template's end of turn, and end of sequence.
-
-    Raises:
-        TemplateError: See ``ChatFormat``.
-    """
-    return ChatFormat(tokenizer).stop_token_ids
-
-
-def _date_macro(today: date) -> str:
-    """Returns the beginning of a template in which ``strftime_now`` tells of a fixed day.
-
-    transformers lets no function through to a template, so it is a macro: it replaces each code.
-    """
-    codes = [f"%{code}" for code in _DATE_CODES]
-    told = "".join(f"|replace({code!r},{today.strftime(code)!r})" for code in codes)
-    return "{%- macro strftime_now(format) -%}{{- format" + told + " -}}{%- endmacro -%}"
-
-
-def _system(text: str | None) -> list[dict[str, str]]:
-    return [] if text is None else [{"role": "system", "content": text}]
-
-
-def _exchanges(pairs: Iterable[Exchange]) -> list[dict[str, str]]:
-    return [message for asked, answer in pairs for message in (_user(asked), _assistant(answer))]
-
-
-def _user(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
-
-
-def _assistant(text: str) -> dict[str, str]:
-    return {"role": "assistant", "content": text}
+        self.messages.append(user(message))

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from rlef.environment.reasoning import begins_with_end, skip_reasoning
+from rlef.environment.reasoning import begins_with_end, skip_reasoning, without_begin
 from rlef.problems.syntax import parse_code
 
 _TOKEN = r"</?[^<>\s]{1,40}>|\[/?[A-Z][A-Z ]{1,30}\]"
@@ -53,8 +53,33 @@ def finished_blocks(answer: str, language: str) -> list[Block]:
         answer: The model's answer.
         language: Of the program.
     """
-    lines = answer.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return _Reader(lines, language).read()
+    return _Reader(_lines(answer), language).read()
+
+
+def split_reasoning(answer: str) -> tuple[str | None, str]:
+    r"""Returns the reasoning of an answer without its marks, and what stands behind it.
+
+    The two meet where ``finished_blocks`` begins to look. Reasoning that never ends is all of the
+    answer; ``None``: there is none.
+
+    Example:
+        >>> split_reasoning("<think>\nHm.\n</think>\n\nYes."), split_reasoning("Yes.")
+        (('\nHm.\n', '\n\nYes.'), (None, 'Yes.'))
+    """
+    lines = _lines(answer)
+    reader = _Reader(lines, "python")
+    reader.read()
+    if reader.within is not None:
+        return without_begin("\n".join(lines)), ""
+    if reader.answer is None:
+        return None, answer
+    number, (start, stop) = reader.answer
+    reasoning = "\n".join([*lines[:number], lines[number][:start]])
+    return without_begin(reasoning), "\n".join([lines[number][stop:], *lines[number + 1 :]])
+
+
+def _lines(answer: str) -> list[str]:
+    return answer.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 class _Reader:
@@ -63,19 +88,25 @@ class _Reader:
         self._language = language
         self._blocks: list[Block] = []
         self._steps, self._tries = _LONGER_LINES, _LONGER_TRIES
+        self.answer: tuple[int, tuple[int, int]] | None = None
+        """The line in which reasoning ended last, and where in it the mark stands."""
+        self.within: str | None = None
+        """As ``Answered.within``, at the end."""
 
     def read(self) -> list[Block]:
-        i, within = 0, None
+        i = 0
         while i < len(self._lines):
-            line, within, begins = skip_reasoning(self._lines[i], within)
+            line, self.within, begins, ended = skip_reasoning(self._lines[i], self.within)
             if begins:
                 self._blocks.clear()
-            fence = self._opening(line) if within is None else None
+            if ended is not None:
+                self.answer = i, ended
+            fence = self._opening(line) if self.within is None else None
             if fence is None or _tag(fence.info) in _MARKDOWN:
                 i += 1  # a block of Markdown: what counts is in it
             else:
                 i = self._block(i, fence)
-        return self._blocks if within is None else []
+        return self._blocks if self.within is None else []
 
     def _opening(self, line: str) -> _Fence | None:
         """The fence that a line opens outside of blocks, perhaps behind some words."""

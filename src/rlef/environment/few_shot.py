@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from rlef.environment.conversation import Exchange
+from rlef.environment.chat import Exchange
 from rlef.environment.feedback import first_message
 from rlef.environment.templates import Prompts
 from rlef.environment.types import EpisodeRecord

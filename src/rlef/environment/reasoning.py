@@ -1,6 +1,7 @@
 """The marks by which models set their reasoning apart from the answer."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _ANY_TAG = r"(?:\w{1,20}[:_])?(?:think|thinking|thought|thoughts|reason|reasoning)"
@@ -41,6 +42,9 @@ _MARK = re.compile(
     re.I,
 )
 _END = re.compile("|".join(end for _, end in MARKS.values()), re.I)
+_BEGINS = "|".join(begin for begin, _ in MARKS.values() if begin)
+_BEGIN = re.compile(rf"\s*(?:{_BEGINS})(?:[^<\n]{{0,40}}<\|message\|>)?", re.I)
+_OPENED = re.compile(rf"(?:{_BEGINS})\s*\Z", re.I)
 _BLANK = re.compile(r"\s*")
 _QUOTES = ("``", "''", '""')
 _SPECIAL = ("<|", "◁")
@@ -56,6 +60,8 @@ class Answered(NamedTuple):
     """Name of the mark that would end the reasoning at the line's end; ``None``: it is over."""
     begins: bool
     """Whether all before was reasoning: it ended here without having begun."""
+    ended: tuple[int, int] | None
+    """Where in the line the last mark stands that ended reasoning: start and stop."""
 
 
 def skip_reasoning(line: str, within: str | None) -> Answered:
@@ -68,19 +74,46 @@ def skip_reasoning(line: str, within: str | None) -> Answered:
         line: The line.
         within: As ``Answered.within`` of the line before.
     """
-    at, begins = 0, False
+    at, begins, ended = 0, False, None
     for mark in _MARK.finditer(line):
         name = str(mark.lastgroup)
         if mark.start() and line[mark.start() - 1] + line[mark.end() :][:1] in _QUOTES:
             continue
         if within is not None:
             if name == within:
-                at, within = mark.end(), None
+                at, within, ended = mark.end(), None, mark.span()
         elif name.startswith("end"):
-            at, begins = mark.end(), True
+            at, begins, ended = mark.end(), True, mark.span()
         elif mark[0].startswith(_SPECIAL) or _end_of_blanks(line, at) == mark.start():
             at, within = mark.end(), name.replace("begin", "end")
-    return Answered(line[at:], within, begins)
+    return Answered(line[at:], within, begins, ended)
+
+
+def opened_reasoning(prompt: str) -> str:
+    r"""Returns the mark, and blanks behind it, by which a prompt has begun the answer's reasoning.
+
+    Example:
+        >>> opened_reasoning("<|assistant|><think>\n"), opened_reasoning("<think>\n</think>\n")
+        ('<think>\n', '')
+    """
+    mark = _OPENED.search(prompt)
+    return mark[0] if mark else ""
+
+
+def without_begin(reasoning: str) -> str:
+    """Returns reasoning without the mark that begins it."""
+    mark = _BEGIN.match(reasoning)
+    return reasoning[mark.end() :] if mark else reasoning
+
+
+def by_marks(text: str) -> Iterator[tuple[str, bool]]:
+    """Yields a text piece by piece, and of each whether it is a mark."""
+    at = 0
+    for mark in _MARK.finditer(text):
+        yield text[at : mark.start()], False
+        yield mark[0], True
+        at = mark.end()
+    yield text[at:], False
 
 
 def begins_with_end(line: str) -> bool:

@@ -1,11 +1,11 @@
 """Evaluating a model on problems: episodes appended to a run folder, then numbers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rlef.engines import SamplingParams
 from rlef.engines.open import open_engine
-from rlef.environment import Prompts, StopReason
+from rlef.environment import ChatSettings, Prompts, StopReason
 from rlef.evaluation.episodes import run_episodes, total_wall_s, with_public_tests
 from rlef.evaluation.progress import Progress
 from rlef.evaluation.results import write_results
@@ -27,6 +27,7 @@ class EngineChoice:
     base_url: str | None = None
     concurrency: int = 16
     max_context: int | None = None
+    chat_settings: ChatSettings = field(default_factory=ChatSettings)
 
 
 def evaluate(
@@ -87,7 +88,10 @@ def evaluate(
         concurrency=engine.concurrency,
         max_context=engine.max_context,
         seed=seed,
+        chat_settings=engine.chat_settings,
     )
+    if chat is not None and chat.notice is not None:
+        say(chat.notice)
     try:
         settings = EpisodeSettings(
             sampling=sampling,

@@ -5,7 +5,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from rlef.environment import EpisodeRecord, StopReason
-from rlef.evaluation.bootstrap import Interval, bootstrap_interval, ratio_interval
+from rlef.evaluation.bootstrap import (
+    Interval,
+    bootstrap_interval,
+    paired_difference_interval,
+    ratio_interval,
+)
+from rlef.evaluation.specs import MetricSpec, values_by_problem
 from rlef.evaluation.statistics import (
     episode_statistics,
     is_known,
@@ -38,7 +44,32 @@ def stage_summary(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str
         }
         if hidden
         else {},
+        "independent": _independent(records, turn_limit),
         "statistics": episode_statistics(records, turn_limit).to_json(),
+    }
+
+
+def _independent(records: Sequence[EpisodeRecord], turn_limit: int) -> dict[str, object]:
+    """What as many first answers as there are turns come to, drawn without feedback.
+
+    The same number of answers at most is paid for, and one of them submitted: of the first answers
+    one that passes the public tests. Empty where a problem has fewer episodes than turns.
+
+    Returns:
+        ``solve``: 1@n of independent answers. ``difference``: 1@n of turns with feedback less that.
+    """
+    spec = MetricSpec(1, turn_limit)
+    try:
+        first_answers = values_by_problem(records, spec, 1)
+    except ValueError:  # too few episodes of a problem
+        return {}
+    if turn_limit == 1 or not first_answers:
+        return {}
+    turns = values_by_problem(records, spec, turn_limit)
+    in_turns = {name: turns[name] for name in first_answers}
+    return {
+        "solve": _json(bootstrap_interval(first_answers)),
+        "difference": _json(paired_difference_interval(first_answers, in_turns)),
     }
 
 

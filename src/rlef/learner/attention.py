@@ -197,7 +197,7 @@ def enable_packing(model: PreTrainedModel, precision: Precision = "float32") -> 
     name = OWN.get(before)
     if name is None or not getattr(model, "_can_set_attn_implementation", lambda: True)():
         return can_pack(model)
-    _register()
+    register()
     was_training = model.training
     model.train(False)
     try:
@@ -209,7 +209,8 @@ def enable_packing(model: PreTrainedModel, precision: Precision = "float32") -> 
         model.train(was_training)
 
 
-def _register() -> None:
+def register() -> None:
+    """Makes the functions of ``OWN`` known to ``transformers``."""
     for own, attend, mask in (("sdpa", _sdpa, sdpa_mask), ("eager", _eager, eager_mask)):
         AttentionInterface.register(OWN[own], _by_sequence(attend, additive=own == "eager"))
         AttentionMaskInterface.register(OWN[own], mask)

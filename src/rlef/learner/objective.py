@@ -9,7 +9,6 @@ from torch import Tensor
 
 from rlef.algorithms import (
     KLEstimator,
-    approx_kl,
     kl_estimates,
     masked_mean,
     ppo_policy_loss,
@@ -87,9 +86,8 @@ def policy_loss(
             minibatch.turns,
             importance=config.importance,
             cap=config.importance_cap,
+            tokens=tokens,
         )
-        per_token = approx_kl(now.logprobs, old.old_logprobs, mask, tokens)
-        surrogate = surrogate._replace(approx_kl=per_token)
     loss, metrics = surrogate.loss, surrogate._asdict()
     metrics["loss/policy"] = metrics.pop("loss")
     if config.kl in _ESTIMATORS and old.ref_logprobs is not None:

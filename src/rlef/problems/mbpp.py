@@ -70,7 +70,7 @@ def mbpp_splits(options: Options) -> tuple[str | None, ...]:
 
 
 def _task_ids(options: Options) -> range | None:
-    """The task ids of a split: by its name, or its first and last one, such as ``601-974``."""
+    """Task ids of a split: its own, or those it names, first and last, such as ``601-974``."""
     if options.split is None:
         return None
     if (named := SPLITS.get(canonical_split(options.split))) is not None:

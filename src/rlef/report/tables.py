@@ -94,6 +94,7 @@ def stage_rows(stages: Sequence[Summary], turn_limit: int) -> list[Row]:
 
     by_turn = [stage.get("solve_rate_by_turn") or [] for stage in stages]
     hidden = [stage.get("hidden") or {} for stage in stages]
+    independent = [stage.get("independent") or {} for stage in stages]
     rows = [
         row(f"1@{turn_limit}", [stage.get("solve") for stage in stages]),
         *(
@@ -102,6 +103,11 @@ def stage_rows(stages: Sequence[Summary], turn_limit: int) -> list[Row]:
         ),
         row("repair rate", [stage.get("repair_rate") for stage in stages]),
     ]
+    if any(independent):
+        rows += [
+            row(f"{turn_limit} independent answers", [one.get("solve") for one in independent]),
+            row("turns less these", [one.get("difference") for one in independent]),
+        ]
     if any(hidden):
         rows += [
             row(f"hidden detail 1@{turn_limit}", [part.get("solve") for part in hidden]),

@@ -122,9 +122,8 @@ class RolloutBatch:
 
 def _sequence_ids(rollout: Rollout) -> NDArray[np.int64]:
     """(T,) the sequence of each token."""
-    starts = getattr(rollout, "sequence_starts", (0,))
     places = np.arange(len(rollout.token_ids))
-    return np.searchsorted(np.asarray(starts), places, side="right") - 1
+    return np.searchsorted(rollout.sequence_starts, places, side="right") - 1
 
 
 def _pad(rows: Sequence[Any], length: int, filler: int, dtype: torch.dtype) -> Tensor:

@@ -47,8 +47,8 @@ class EpisodeSettings:
     Attributes:
         sampling: how answers are drawn.
         max_turns: turn limit; RLEF: 3.
-        max_context: tokens of a whole conversation; an episode whose next prompt leaves no room for
-            the least answer ends there. ``None``: the engine says when one is too long.
+        max_context: tokens of a prompt and its answer; an episode whose next prompt leaves no room
+            for the least answer ends there. ``None``: the engine says when one is too long.
         min_new_tokens: the least answer, see ``least_answer``.
         prompts: templates.
         feedback: what feedback says; the kind ``random`` needs ``random_feedback``.
@@ -149,11 +149,11 @@ class _Room:
         turns = len(self._conversation.prompt_ends)
         if turns != self._turns:
             self._turns, self._most = turns, self._longest_prompt()
-        return _prompt_tokens(self._conversation, message) <= self._most
+        return len(self._conversation.next_prompt(message)) <= self._most
 
     def _longest_prompt(self) -> float:
         settings = self._settings
-        without = _prompt_tokens(self._conversation, "x") - 1
+        without = len(self._conversation.next_prompt("x")) - 1
         max_context = settings.max_context
         budget = message_budget(
             math.inf if max_context is None else max_context - without,
@@ -162,13 +162,6 @@ class _Room:
             max_tokens=settings.feedback.max_tokens,
         )
         return without + budget
-
-
-def _prompt_tokens(conversation: Conversation, message: str) -> int:
-    """Tokens of the prompt that a message would make."""
-    if not conversation.token_ids:
-        return len(conversation.chat.prompt_ids(message))
-    return len(conversation.token_ids) + len(conversation.observation_ids(message))
 
 
 def _random_feedback(
@@ -186,7 +179,7 @@ def _ask(
     message = episode.next_message
     assert message is not None  # the episode is not done, and its last report was observed
     if isinstance(conversation, Conversation) and settings.max_context is not None:
-        tokens = _prompt_tokens(conversation, message) + settings.least_new_tokens
+        tokens = len(conversation.next_prompt(message)) + settings.least_new_tokens
         if tokens > settings.max_context:
             episode.stop_for_context_limit()
             return False
@@ -200,7 +193,7 @@ def _ask(
 def _prompt(conversation: Conversation | MessageConversation) -> Any:
     if isinstance(conversation, MessageConversation):
         return list(conversation.messages)
-    return list(conversation.token_ids)
+    return conversation.prompt
 
 
 def _answer(
@@ -211,8 +204,8 @@ def _answer(
     """Takes the engine's answer; returns its program, if it has one."""
     if isinstance(completion, Completion):
         assert isinstance(conversation, Conversation)
-        text = conversation.chat.decode(completion.token_ids)
-        prompt_tokens: int | None = len(conversation.token_ids)
+        text = conversation.chat.answer_text(completion.token_ids)
+        prompt_tokens: int | None = len(conversation.prompt)
         sampled: int | None = len(completion.token_ids)
         conversation.add_action(completion.token_ids, completion.logprobs)
     else:

@@ -14,7 +14,10 @@ from rlef.rollout.types import Rollout
 from rlef.run.training import SCHEMA, escape_text, unescaped
 from rlef.sandbox import Verdict
 
-_ARRAYS = ("rewards", "policy_versions", "prompt_ends", "turn_ids", "token_ids", "logprobs")
+_ARRAYS = (
+    *("rewards", "policy_versions", "prompt_ends", "sequence_starts"),
+    *("turn_ids", "token_ids", "logprobs"),
+)
 """Fields of a rollout that are columns of numbers."""
 
 
@@ -95,6 +98,7 @@ def _check_lengths(
     rewards: NDArray[Any],
     versions: NDArray[Any],
     ends: NDArray[Any],
+    starts: NDArray[Any],
     turns: NDArray[Any],
     tokens: NDArray[Any],
     logprobs: NDArray[Any],
@@ -103,6 +107,10 @@ def _check_lengths(
         raise ValueError("numbers of tokens or turns differ")
     if ends.max(initial=-1) >= len(tokens) or turns.max(initial=-1) >= len(ends):
         raise ValueError("turns beyond its tokens")
+    if len(tokens) and (not len(starts) or starts[0] != 0):
+        raise ValueError("its first sequence does not begin with its first token")
+    if np.any(np.diff(starts) <= 0) or starts.max(initial=-1) >= len(tokens):
+        raise ValueError("sequences out of order, or beyond its tokens")
 
 
 def _escaped(text: str | None) -> str | None:

@@ -13,9 +13,13 @@ from rlef.environment import Conversation, EpisodeRecord, MessageConversation, S
 class Rollout:
     """One sampled episode of T tokens and U turns; of an engine that answers in text, T = U = 0.
 
+    Its tokens are S sequences one after the other: one, or where each turn is rendered anew
+    (``ChatFormat.turns``) the prompt and answer of each turn.
+
     Attributes:
         record: what happened, as text and outcomes.
         token_ids: (T,) int32, all tokens from the first prompt to the last answer.
+        sequence_starts: (S,) int32, index of each sequence's first token.
         turn_ids: (T,) int32, the turn from 0 of a sampled token (an action token), else -1.
         logprobs: (T,) float32, behaviour log-probability of a sampled token, else 0.
         prompt_ends: (U,) int32, index of the last token of each turn's prompt.
@@ -26,6 +30,7 @@ class Rollout:
 
     record: EpisodeRecord
     token_ids: NDArray[np.int32]
+    sequence_starts: NDArray[np.int32]
     turn_ids: NDArray[np.int32]
     logprobs: NDArray[np.float32]
     prompt_ends: NDArray[np.int32]
@@ -54,7 +59,7 @@ class Rollout:
     ) -> "Rollout":
         """Joins an episode's record with its tokens; a prompt that got no answer is cut off."""
         if isinstance(conversation, MessageConversation):
-            tokens: tuple[Sequence[float], ...] = ((), (), (), ())
+            tokens: tuple[Sequence[float], ...] = ((), (), (), (), ())
         else:
             turns, end = len(record.turns), len(conversation.token_ids)
             while end and conversation.turn_ids[end - 1] < 0:
@@ -64,11 +69,13 @@ class Rollout:
                 conversation.turn_ids[:end],
                 conversation.logprobs[:end],
                 conversation.prompt_ends[:turns],
+                [start for start in conversation.sequence_starts if start < end],
             )
-        token_ids, turn_ids, logprobs, prompt_ends = tokens
+        token_ids, turn_ids, logprobs, prompt_ends, starts = tokens
         return cls(
             record=record,
             token_ids=np.array(token_ids, np.int32),
+            sequence_starts=np.array(starts, np.int32),
             turn_ids=np.array(turn_ids, np.int32),
             logprobs=np.array(logprobs, np.float32),
             prompt_ends=np.array(prompt_ends, np.int32),

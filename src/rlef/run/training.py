@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         "rewards": pa.list_(pa.float32()),
         "policy_versions": pa.list_(pa.int64()),
         "prompt_ends": pa.list_(pa.int32()),
+        "sequence_starts": pa.list_(pa.int32()),
         "turn_ids": pa.list_(pa.int32()),
         "token_ids": pa.list_(pa.int32()),
         "logprobs": pa.list_(pa.float32()),

@@ -27,7 +27,7 @@ from rlef.sandbox import Sandbox
 from rlef.study.arms import Arm, Exam, Part
 from rlef.study.config import arm_config, check_order, first_policy
 from rlef.study.jobs import Failure, PartTask, run_tasks
-from rlef.study.wrappers import first_turn_engine, variant_of, with_examples
+from rlef.study.wrappers import first_turn_engine, variant_of
 from rlef.train.loop import learn
 from rlef.train.parts import hf_engine, limits
 from rlef.train.recipe import TrainConfig
@@ -95,7 +95,7 @@ def run_task(task: PartTask, say: Callable[[str], None]) -> None:
 
     try:
         with run.lock():
-            policy = task.config.model
+            policy = task.config.model.name
             if part.arm.is_trained:
                 lines = _TrainingLines(task.config.updates, tell)
                 variant = variant_of(part.arm, task.first_policy)
@@ -184,14 +184,14 @@ class _Examiner:
         if not missing:
             return
         config = self._config
-        chat = load_chat(self._policy, config.rollout.today)
+        chat = load_chat(self._policy, config.model)
         # its context is the model's own: there are more turns than in training
         engine: PolicyEngine = hf_engine(config, chat, self._policy, max_context=None)
         if self._first_policy is not None:
             engine = first_turn_engine(config, chat, engine, self._first_policy)
         with closing(engine), Sandbox(workers=config.rollout.judge_workers) as sandbox:
             if arm.examples:
-                chat = with_examples(chat, self._examples(arm.examples, engine, chat, sandbox))
+                chat = chat.with_examples(self._examples(arm.examples, engine, chat, sandbox))
             for exam in missing:
                 self._take(exam, engine, chat, sandbox)
 

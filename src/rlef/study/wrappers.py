@@ -1,7 +1,6 @@
 """What only a study changes about training: first answers, frozen samplers, imitation, examples."""
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rlef.engines import ChatCompletion, Completion, Generate, PolicyEngine, SamplingParams, Weights
-from rlef.environment import ChatFormat, Exchange
+from rlef.environment import ChatFormat
 from rlef.rollout import Rollout
 from rlef.study.arms import Arm
 from rlef.study.imitation import ImitationLearner
@@ -110,14 +109,18 @@ class FirstTurnEngine:
 def after_first_turn(rollout: Rollout) -> Rollout:
     """Returns a rollout as one whose first answer is part of its first prompt.
 
-    What is left of an episode of one turn has no prompt, and is not trainable.
+    Where each turn is a sequence the first one goes away. What is left of an episode of one turn
+    has no prompt, and is not trainable.
     """
-    later = rollout.turn_ids > 0
+    later, starts = rollout.turn_ids > 0, rollout.sequence_starts
+    cut = starts[1] if len(starts) > 1 else 0
     return replace(
         rollout,
-        turn_ids=np.where(later, rollout.turn_ids - 1, -1).astype(np.int32),
-        logprobs=np.where(later, rollout.logprobs, 0).astype(np.float32),
-        prompt_ends=rollout.prompt_ends[1:],
+        token_ids=rollout.token_ids[cut:] if cut else rollout.token_ids,
+        sequence_starts=(starts[1:] if cut else starts) - cut,
+        turn_ids=np.where(later, rollout.turn_ids - 1, -1)[cut:].astype(np.int32),
+        logprobs=np.where(later, rollout.logprobs, 0)[cut:].astype(np.float32),
+        prompt_ends=rollout.prompt_ends[1:] - cut,
         rewards=rollout.rewards[1:],
         policy_versions=rollout.policy_versions[1:],
     )
@@ -125,28 +128,10 @@ def after_first_turn(rollout: Rollout) -> Rollout:
 
 def frozen_engine(config: TrainConfig, chat: ChatFormat) -> PolicyEngine:
     """Returns an engine that goes on sampling the model that the recipe begins with."""
-    engine = hf_engine(config, chat, config.model, config.rollout.max_context)
+    engine = hf_engine(config, chat, config.model.name, config.rollout.max_context)
 
     def stay(weights: Weights) -> None:
         """Keeps the weights, whatever the learner's are."""
 
     engine.load_weights = stay  # type: ignore[method-assign]
     return engine
-
-
-def with_examples(chat: ChatFormat, examples: Sequence[Exchange]) -> ChatFormat:
-    """Returns a chat format that puts examples before the first message: few-shot prompting.
-
-    Args:
-        chat: The model's.
-        examples: Exchanges, the first one first.
-    """
-
-    def prompt_ids(
-        message: str, system: str | None = None, more: Sequence[Exchange] = ()
-    ) -> list[int]:
-        return chat.prompt_ids(message, system, (*examples, *more))
-
-    told = copy.copy(chat)
-    told.prompt_ids = prompt_ids  # type: ignore[method-assign, assignment]
-    return told

@@ -1,6 +1,10 @@
 """Batches of rollouts: how many are asked for, which make up a batch, which are too old for one."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
+from threading import Event
 
 from rlef.engines import EngineError
 from rlef.rollout import Rollout, Rollouts
@@ -9,6 +13,8 @@ from rlef.run import RunDamagedError
 from rlef.train.requests import RequestSource
 
 _WAIT_S = 1.0
+_COLLECT_S = 0.2
+"""So often what has ended during an update goes to disk."""
 _TOO_OLD_FACTOR = 4
 """How many times what may be under way can be too old for one batch before a run stops."""
 
@@ -131,6 +137,27 @@ class Batches:
         for index in islice(self._unseen, max(0, missing)):
             self._rollouts.submit(index, self._source.request(index))
             self._under_way += 1
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Within it, what ends goes to disk by itself, while the caller does something else.
+
+        Raises:
+            EngineError, RunWriteError: As ``collect``, at the end.
+        """
+        done = Event()
+
+        def collect() -> None:
+            while not done.wait(_COLLECT_S):
+                self.collect(0.0)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="rlef-collecting") as thread:
+            collector = thread.submit(collect)
+            try:
+                yield
+            finally:
+                done.set()
+        collector.result()
 
     def collect(self, timeout_s: float) -> None:
         """Puts rollouts that have ended on disk; waits up to ``timeout_s`` for the first."""

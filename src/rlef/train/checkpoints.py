@@ -54,8 +54,8 @@ class Checkpoints:
             raise
         except Exception as error:  # transformers and peft raise all sorts of what they cannot do
             raise ValueError(
-                f"{self._config.model}: a checkpoint of it cannot be written and read again, so it "
-                f"is not trained: {type(error).__name__}: {str(error)[:200]}"
+                f"{self._config.model.name}: a checkpoint of it cannot be written and read again, "
+                f"so it is not trained: {type(error).__name__}: {str(error)[:200]}"
             ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlef.config import ConfigError
-from rlef.engines.names import VLLM_HINT, check_device, check_known_context, check_model
+from rlef.engines.names import (
+    VLLM_HINT,
+    check_device,
+    check_known_context,
+    check_model,
+    read_template,
+)
 from rlef.environment import Prompts
 from rlef.problems import load_problems
 from rlef.problems.load import DATA_SETS, MINI_SPLITS
@@ -43,7 +49,8 @@ def check_training(
         ("data.train", check_spec, data.train),
         ("data.valid", check_spec, data.valid),
         ("data.test", check_spec, data.test),
-        ("model", partial(check_model, ask_hub=ask_hub), config.model),
+        ("model.chat_template", read_template, config.model.chat_template),
+        ("model.name", partial(check_model, ask_hub=ask_hub), config.model.name),
     ]
     if rollout.engine == "vllm" and find_spec("vllm") is None:
         raise ConfigError(
@@ -74,7 +81,7 @@ def check_training(
             f"below rollout.max_context, {rollout.max_context}, where the prompts go too"
         )
     setting = _place("rollout.max_context", places)
-    check_known_context(config.model, rollout.max_context, setting)
+    check_known_context(config.model.name, rollout.max_context, setting)
 
 
 def _place(key: str, places: Mapping[str, str] | None) -> str:

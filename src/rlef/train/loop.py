@@ -8,7 +8,6 @@ what is missing.
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,6 @@ from rlef.train.parts import Parts, Progress, Variant, build_parts
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
 from rlef.train.summary import summarize
-
-_COLLECT_S = 0.2
-"""So often what has ended during an update goes to disk."""
 
 
 def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
@@ -198,11 +194,8 @@ class Trainer:
         if self.config.rollout.max_staleness == 0:
             self.parts.engine.sleep()  # the learner may need the memory
             return self.learner.update(batch, steps)
-        with ThreadPoolExecutor(1, thread_name_prefix="rlef-learning") as thread:
-            update = thread.submit(self.learner.update, batch, steps)
-            while not wait([update], _COLLECT_S).done:
-                self.batches.collect(0.0)
-        return update.result()
+        with self.batches.collecting():
+            return self.learner.update(batch, steps)
 
     def _validate(self) -> dict[str, float]:
         """Looks at the validation problems where it is time to, and keeps the best policy."""

@@ -84,11 +84,13 @@ class Parts:
         """Says what is about to run."""
         config = self.config
         self.display.message(
-            f"{config.name}: {config.model}, {self.parameters / 1e6:.2f} M parameters, "
+            f"{config.name}: {config.model.name}, {self.parameters / 1e6:.2f} M parameters, "
             f"{len(self.train_problems)} training and {len(self.test_problems)} test problems, "
             f"{config.updates // config.updates_per_batch} batches of {config.rollout.batch} "
             f"rollouts; run folder {self.run.path}"
         )
+        if self.chat.notice is not None:
+            self.display.message(self.chat.notice)
         if (line := adapter_line(self.learner.weights().model)) is not None:
             self.display.message(line)
 
@@ -167,14 +169,15 @@ def build_parts(
     problems = _load_problems(config, display)
     prompts = Prompts.load(config.rollout.prompts)
     max_context = config.rollout.max_context
-    check_context(load_config(config.model), max_context, config.model, "rollout.max_context")
-    chat = load_chat(config.model, config.rollout.today)
+    name = config.model.name
+    check_context(load_config(name), max_context, name, "rollout.max_context")
+    chat = load_chat(name, config.model)
     for key, found in problems.items():
         check_room(config, key, found, prompts, chat, display.message)
     device = resolve_device(config.device)
     settled = _with_settled_precision(config, run, device, display)
-    policy = load_model(config.model, device, loading_dtype(settled.learner, device))
-    check_vocabulary(policy, chat, config.model)
+    policy = load_model(name, device, loading_dtype(settled.learner, device))
+    check_vocabulary(policy, chat, name)
     parameters = policy.num_parameters()
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
@@ -253,7 +256,7 @@ def _hf_engine(
         dtype=dtype,
         settings=config.rollout.hf,
     )
-    check_engine(engine, config.model)
+    check_engine(engine, config.model.name)
     return engine
 
 
@@ -269,7 +272,7 @@ def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel)
         from rlef.engines.vllm import VLLMEngine
 
         return VLLMEngine(
-            config.model,
+            config.model.name,
             stop_token_ids=chat.stop_token_ids,
             dtype=precision,
             max_context=rollout.max_context,
@@ -278,7 +281,7 @@ def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel)
             settings=rollout.vllm,
         )
     if rollout.max_staleness or precision == "bfloat16":
-        return hf_engine(config, chat, config.model, rollout.max_context)
+        return hf_engine(config, chat, config.model.name, rollout.max_context)
     return _hf_engine(config, chat, policy, rollout.max_context)
 
 

@@ -14,7 +14,8 @@ def absolute_paths(config: TrainConfig) -> TrainConfig:
     """
     values = config.model_dump(mode="json")
     for section, key, change in (
-        (values, "model", _absolute_folder),
+        (values.get("model", {}), "name", _absolute_folder),
+        (values.get("model", {}), "chat_template", _absolute_template),
         (values.get("rollout", {}), "prompts", _absolute_file),
         *((values.get("data", {}), key, absolute_spec) for key in ("train", "valid", "test")),
     ):
@@ -27,6 +28,10 @@ def _absolute_folder(name: str) -> str:
     # "mini" is the model that comes with rlef, whatever lies here under this name
     is_folder = name not in ("", "mini") and Path(name).is_dir()
     return str(Path(name).absolute()) if is_folder else name
+
+
+def _absolute_template(name: str) -> str:
+    return str(Path(name).absolute()) if Path(name).is_file() else name
 
 
 def _absolute_file(name: str) -> str:

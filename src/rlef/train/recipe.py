@@ -1,17 +1,23 @@
 """What a recipe may set: the model, the problems, the rollouts, the update, the evaluation."""
 
-from datetime import date
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rlef.config import NamedSection
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.vllm_settings import VLLMSettings
-from rlef.environment import FeedbackKind, FeedbackOptions, RewardConfig
-from rlef.environment.conversation import TEMPLATE_DATE
+from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(ChatSettings, NamedSection):
+    """The model, and how its chat template is used; a plain word stands for its name."""
+
+    name: str = "mini"
+    """``mini``, a Hugging Face folder or a hub id."""
 
 
 class DataConfig(BaseModel):
@@ -41,11 +47,9 @@ class RolloutConfig(BaseModel):
     """Room without which no further answer is asked for: the episode ends, and has failed.
     ``null``: a quarter of ``max_new_tokens``."""
     max_context: int = Field(8192, ge=16)
-    """Tokens of a whole conversation."""
+    """Tokens of a whole conversation; of one prompt and its answer where ``model.turns`` comes to
+    ``per_turn``."""
     prompts: str = "default"
-    today: date = TEMPLATE_DATE
-    """What a chat template that asks for the date is told, in training and evaluation: always the
-    same, so that prompts do not change from day to day."""
     engine: Literal["hf", "vllm"] = "hf"
     """What samples: ``transformers``, or vLLM in this process."""
     hf: HFSettings = HFSettings()
@@ -110,8 +114,7 @@ class TrainConfig(BaseModel):
 
     name: str = "run"
     seed: int = Field(0, ge=0, lt=2**63)
-    model: str = "mini"
-    """``mini``, a Hugging Face folder or a hub id."""
+    model: ModelConfig = ModelConfig()
     device: str = "auto"
     updates: int = Field(12_000, ge=1)
     """Optimizer steps in all; a batch of rollouts gives ``rollout.batch / learner.minibatch``."""

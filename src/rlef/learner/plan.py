@@ -1,0 +1,280 @@
+"""What an update takes in memory, phase by phase: arithmetic on counts of weights and passes.
+
+Shapes: H hidden size, V vocabulary, T tokens of a micro-batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig
+
+from rlef.learner.config import LearnerConfig
+from rlef.learner.logprobs import LOGIT_BYTES
+from rlef.learner.models import Models, join_models
+from rlef.learner.passes import PassBytes, Target, count_passes, shaped_model
+from rlef.learner.precision import resolve_precision
+
+SCORED_AT_ONCE = 2
+"""Micro-batches of the scoring pass in one; see ``LocalLearner.score``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What is in memory at the fullest moment of a part of the loop.
+
+    Attributes:
+        name: of the part.
+        parts: bytes by what takes them.
+    """
+
+    name: str
+    parts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Bytes together."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Weights of the networks.
+
+    Attributes:
+        policy, critic, reference: bytes; what several share counts for the first of them.
+        policy_trained, critic_trained: numbers of parameters that learn.
+        embedding: bytes of the float32 gradient of the embeddings, where they learn with the
+            policy; the critic's are as many where it learns whole.
+        critic_embedding: the same of the critic.
+        tied: whether input and output embeddings are one.
+        head: (V, H).
+        largest: bytes in float32 of the largest weight.
+    """
+
+    policy: int
+    critic: int
+    reference: int
+    policy_trained: int
+    critic_trained: int
+    embedding: int
+    critic_embedding: int
+    tied: bool
+    head: tuple[int, int]
+    largest: int
+
+
+def settled(learner: LearnerConfig, target: Target) -> LearnerConfig:
+    """Returns the settings with all that is ``auto`` as it comes out on a device."""
+    on_gpu = target == "cuda"
+    precision = learner.precision
+    if precision == "auto":
+        precision = "bfloat16" if on_gpu else resolve_precision("auto", torch.device("cpu"))
+    dtype = learner.frozen_dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if precision == "bfloat16" and on_gpu else "float32"
+    return learner.model_copy(update={"precision": precision, "frozen_dtype": dtype})
+
+
+def count_weights(config: PreTrainedConfig, learner: LearnerConfig) -> Sizes:
+    """Counts the weights of all networks, made as the learner makes them but without memory.
+
+    Args:
+        config: Of the model.
+        learner: As ``settled`` returns it.
+
+    Raises:
+        ValueError: ``peft`` is needed and not there.
+    """
+    model = shaped_model(config)
+    models: Models = join_models(model, learner, 0, 1.0)
+    seen: set[int] = set()
+
+    def own(network: nn.Module | None) -> int:
+        new = [] if network is None else [p for p in network.parameters() if id(p) not in seen]
+        seen.update(id(p) for p in new)
+        return sum(p.nbytes for p in new)
+
+    def trained(network: nn.Module | None) -> int:
+        parameters = [] if network is None else network.parameters()
+        return sum(p.numel() for p in parameters if p.requires_grad)
+
+    def learning(network: nn.Module | None) -> int:
+        parts = [] if network is None else network.modules()
+        weights = [part.weight for part in parts if isinstance(part, nn.Embedding)]
+        return max((4 * w.numel() for w in weights if w.requires_grad), default=0)
+
+    head = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
+    inputs = model.get_input_embeddings().weight  # type: ignore[no-untyped-call]
+    return Sizes(
+        policy=own(models.policy),
+        reference=own(models.reference),
+        critic=own(models.critic),
+        policy_trained=trained(models.policy),
+        critic_trained=trained(models.critic),
+        embedding=learning(models.policy),
+        critic_embedding=learning(models.critic),
+        tied=head is inputs,
+        head=(int(head.shape[0]), int(head.shape[1])),
+        largest=max(4 * p.numel() for p in models.policy.parameters()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerPlan:
+    """An update, ready to be asked what it takes.
+
+    Attributes:
+        learner: the settings, as ``settled`` returns them.
+        target: for what kind of device.
+        sizes: of the networks.
+        policy, critic: what their passes take by tokens; ``None``: no critic, or not to be counted.
+    """
+
+    learner: LearnerConfig
+    target: Target
+    sizes: Sizes
+    policy: Callable[[int], PassBytes] | None
+    critic: Callable[[int], PassBytes] | None
+
+    @classmethod
+    def of(cls, config: PreTrainedConfig, learner: LearnerConfig, target: Target) -> "LearnerPlan":
+        """Counts a model.
+
+        Args:
+            config: Of the model.
+            learner: The settings; ``auto`` is settled here.
+            target: For what kind of device.
+
+        Raises:
+            ValueError: ``peft`` is needed and not there.
+        """
+        learner = settled(learner, target)
+        sizes = count_weights(config, learner)
+        try:
+            policy = count_passes(config, learner, "policy", target)
+            critic = policy
+            whole = learner.lora is None and learner.critic_lora is None
+            if learner.has_critic and not whole:
+                critic = count_passes(config, learner, "critic", target)
+        except Exception:  # of any kind: it is the model's own code, run without values
+            return cls(learner, target, sizes, None, None)
+        return cls(learner, target, sizes, policy, critic if learner.has_critic else None)
+
+    def with_settings(self, learner: LearnerConfig) -> "LearnerPlan":
+        """Returns the plan with other settings of those that change no pass and no weight."""
+        return replace(self, learner=settled(learner, self.target))
+
+    def resident(self) -> dict[str, int]:
+        """Returns what is on the device at all times."""
+        sizes, learner = self.sizes, self.learner
+        parts = {"policy weights": sizes.policy, "critic weights": sizes.critic}
+        if not self.reference_rests:
+            parts["reference weights"] = sizes.reference
+        if not self.states_rest:
+            trained = sizes.policy_trained + (sizes.critic_trained if learner.has_critic else 0)
+            parts["optimizer states"] = 8 * trained
+        return parts
+
+    @property
+    def reference_rests(self) -> bool:
+        """Whether the reference is off the device but for scoring."""
+        alone = self.learner.lora is None and self.learner.critic_lora is None
+        return alone and self.learner.offload != "none" and self.target == "cuda"
+
+    @property
+    def states_rest(self) -> bool:
+        """Whether optimizer states are off the device but for their own steps."""
+        return self.learner.offload == "all" and self.target == "cuda"
+
+    @property
+    def host_bytes(self) -> int:
+        """What rests in host memory."""
+        sizes = self.sizes
+        trained = sizes.policy_trained + sizes.critic_trained
+        return sizes.reference * self.reference_rests + 8 * trained * self.states_rest
+
+    def scoring(self, tokens: int) -> Phase:
+        """Returns the scoring pass of a micro-batch of so many tokens."""
+        parts = self.resident() | {"reference weights": self.sizes.reference}
+        trunk = logits = 0
+        if self.policy is not None:
+            first = self.policy(tokens)
+            forward, _ = head_bytes(self, tokens, entropy=True)
+            moments = [(first.scoring, 0), (first.casts, forward)]
+            if self.critic is not None:
+                second = self.critic(tokens)
+                moments.append((first.casts + second.scoring, 0))
+            trunk, logits = max(moments, key=sum)
+        return Phase("scoring", parts | {"activations": trunk, "logits": logits})
+
+    def policy_step(self, tokens: int) -> Phase:
+        """Returns the policy's part of an optimizer step, in micro-batches of so many tokens."""
+        sizes = self.sizes
+        moments = []
+        if self.policy is not None:
+            found = self.policy(tokens)
+            trained_head = self.learner.lora is None
+            forward, backward = head_bytes(
+                self, tokens, entropy=self.learner.entropy_bonus > 0, trained=trained_head
+            )
+            # The gradient of a tied embedding waits for the other end of the backward pass.
+            waits = sizes.embedding if sizes.tied else 0
+            moments = [
+                (found.forward, 0),
+                (found.kept, forward),
+                (found.saved, backward),
+                (found.backward, waits),
+                (0, sizes.embedding + waits),
+            ]
+        return self._step("policy step", sizes.policy_trained, moments)
+
+    def critic_step(self, tokens: int) -> Phase:
+        """Returns the critic's part of an optimizer step."""
+        moments = []
+        if self.critic is not None:
+            found = self.critic(tokens)
+            moments = [(found.forward, 0), (found.backward, 0), (self.sizes.critic_embedding, 0)]
+        return self._step("critic step", self.sizes.critic_trained, moments)
+
+    def _step(self, name: str, trained: int, moments: list[tuple[int, int]]) -> Phase:
+        """Either passes or the optimizer's own step, whichever takes more."""
+        parts = self.resident()
+        parts["gradients"] = 4 * trained
+        passes = max(moments, key=sum, default=(0, 0))
+        states = 8 * trained if self.states_rest else 0
+        own = 0 if self.target == "cuda" else 2 * self.sizes.largest  # no fused step: two copies
+        if states + own > sum(passes):
+            parts["optimizer states"] = parts.get("optimizer states", 0) + states
+            passes = (own, 0)
+        return Phase(name, parts | {"activations": passes[0], "logits": passes[1]})
+
+
+def head_bytes(
+    plan: LearnerPlan, tokens: int, *, entropy: bool, trained: bool = False
+) -> tuple[int, int]:
+    """Returns what the output head takes beside the layers' states, see ``learner.logprobs``.
+
+    Args:
+        plan: Whose head.
+        tokens: Whose logits are needed.
+        entropy: Whether entropies are.
+        trained: Whether the head gets a gradient.
+
+    Returns:
+        Bytes in the forward pass and in the backward pass.
+    """
+    vocabulary, hidden = plan.sizes.head
+    rows = max(1, LOGIT_BYTES[plan.target] // (4 * vocabulary))
+    logits = 4 * vocabulary * min(rows, tokens)
+    weight = vocabulary * hidden
+    narrow = plan.target == "cuda" and plan.learner.precision == "bfloat16"
+    rounded_before = plan.learner.lora is not None and plan.learner.frozen_dtype == "bfloat16"
+    cast = 2 * weight if narrow and not rounded_before else 0
+    forward = cast + (3 if entropy else 2) * logits
+    slopes = logits // 2 if narrow else (logits if tokens > rows else 0)
+    backward = cast + logits + slopes + 4 * tokens * hidden + (logits if entropy else 0)
+    if trained:
+        backward += 4 * weight * (2 if narrow else 1)
+    return forward, backward
