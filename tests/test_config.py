@@ -1,3 +1,4 @@
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from rlef.config import (
     ConfigError,
+    NamedSection,
     changed_keys,
     dump_config,
     load_config,
@@ -240,3 +242,47 @@ def test_an_error_between_settings_is_placed_where_the_command_line_took_part(
 ) -> None:
     recipe = write(tmp_path, "seed: 1\nlimit: 4\n")
     assert error_of(recipe, "limit=13") == "command line: limit must not be 13"
+
+
+class Net(NamedSection):
+    name: str = "small"
+    layers: int = 2
+
+
+class WithNet(Section):
+    net: Net = Net()
+
+
+def test_a_plain_word_stands_for_the_name_of_a_section(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("net: big\n")
+    assert load_config(WithNet, path, []) == WithNet(net=Net(name="big"))
+    assert load_config(WithNet, path, ["net=tiny"]).net.name == "tiny"
+    assert load_config(WithNet, path, ["net.layers=3"]).net == Net(name="big", layers=3)
+    path.write_text("net:\n  name: big\n  layers: 5\n")
+    changed = load_config(WithNet, path, ["net=tiny"])
+    assert changed.net == Net(name="tiny", layers=5)  # the rest of the recipe holds
+    places = {key: place for key, _, place in sources(WithNet, path, ["net=tiny"])}
+    assert places == {"net.name": "command line", "net.layers": f"{path}:3"}
+    path.write_text(dump_config(changed))
+    assert load_config(WithNet, path, []) == changed
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "error"),
+    [
+        ("net: 3\n", [], ":1: net.name: must be a valid string, not 3"),
+        ("net: [a]\n", [], ':1: net.name: must be a valid string, not ["a"]'),
+        ("net:\n", [], ":1: net: must be a mapping, not null"),
+        ("net: {nam: x}\n", [], ":1: unknown key net.nam (did you mean net.name?)"),
+        ("net: x\n", ["net=a", "net.name=b"], "command line: net.name is given twice"),
+        ("net: x\n", ["net={layers: a}"], "command line: net.layers: must be a valid integer"),
+    ],
+)
+def test_what_is_wrong_with_a_named_section(
+    tmp_path: Path, text: str, words: list[str], error: str
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(error)):
+        load_config(WithNet, path, words)

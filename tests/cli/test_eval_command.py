@@ -1,10 +1,12 @@
 import gzip
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rlef.environment import ChatSettings
 from rlef.evaluation import evaluate as module
 from rlef.run import RunFolder
 
@@ -48,6 +50,44 @@ def test_words_reach_the_library(rlef: Any, problems: str, calls: list[dict[str,
     assert out.splitlines()[1].split() == ["1@2", "50.0", "±10.0"]
     assert "1@2     50.0  40.0 to 60.0" in out
     assert [spec.name for spec in call["metrics"]] == ["1@1", "1@2"]
+
+
+def test_words_about_the_chat_template_reach_the_library(
+    rlef: Any, problems: str, calls: list[dict[str, Any]]
+) -> None:
+    Path("t.jinja").write_text("{{ x }}")
+    words = ["eval", "m", "--data", problems, "--out", "e", "--chat-template", "t.jinja"]
+    words += ["--template-arg", "enable_thinking=false", "--template-arg", "effort=low"]
+    words += ["--system", "Be: brief", "--today", "2031-12-01", "--turns-as", "per_turn"]
+    assert rlef(*words).code == rlef(*words).code == 0
+    assert calls[0]["engine"].chat_settings == ChatSettings(
+        chat_template=str(Path("t.jinja").absolute()),
+        template_arguments={"enable_thinking": False, "effort": "low"},
+        system="Be: brief",
+        today=date(2031, 12, 1),
+        turns="per_turn",
+    )
+    RunFolder.open("e").append_rollouts("eval", [{"place": 0}])
+    code, _, err = rlef(*words[:-1], "append")
+    assert code == 2 and "begun with other values of turns_as" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--turns-as", "each"], "--turns-as: must be 'auto', 'append' or 'per_turn', not"),
+        (["--template-arg", "thinking"], "--template-arg: 'thinking'; allowed: KEY=VALUE"),
+        (["--template-arg", "a=1", "--template-arg", "a=2"], "--template-arg is given twice"),
+        (["--today", "soon"], "--today: must be a valid date"),
+        (["--chat-template", "no.jinja"], "no.jinja: No such file or directory; allowed: a file"),
+    ],
+)
+def test_wrong_words_about_the_chat_template(
+    rlef: Any, problems: str, calls: list[dict[str, Any]], words: list[object], message: str
+) -> None:
+    code, out, err = rlef("eval", "m", "--data", problems, *words)
+    assert (code, out) == (2, "") and calls == []
+    assert message in " ".join(err.split())
 
 
 def test_json_is_the_result(rlef: Any, problems: str, calls: list[dict[str, Any]]) -> None:

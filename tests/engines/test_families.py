@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from rlef.engines import Completion, HFEngine, ModelError, SamplingParams
 from rlef.engines.check import check_engine
 from rlef.engines.context import check_context, context_limit
+from rlef.engines.row_attention import Forward
 from rlef.learner.head import OutputHead, body, check_output_head
 
 ALWAYS = ("mistral", "gemma2", "llama4", "mpt", "gpt-oss", "mamba", "qwen3-next")
@@ -39,10 +40,10 @@ def whole_logprobs(model: PreTrainedModel, ids: Sequence[int]) -> torch.Tensor:
 
 
 def three_turns(
-    model: PreTrainedModel, temperature: float, max_cached_tokens: int
+    model: PreTrainedModel, temperature: float, *, remember: bool = True
 ) -> list[tuple[list[int], Completion]]:
     """Prompt and answer of every turn: answers end at different times, feedback differs too."""
-    engine = HFEngine(model, stop_token_ids=STOP, max_cached_tokens=max_cached_tokens)
+    engine = HFEngine(model, stop_token_ids=STOP)
     params = SamplingParams(temperature=temperature, max_new_tokens=16)
     longest = min(engine.max_context, 512)
     rng = np.random.default_rng(0)
@@ -51,6 +52,8 @@ def three_turns(
     for turn in range(3):
         rows = [row for row in rows if len(row) < longest]
         seeds = [10 * turn + i for i in range(len(rows))]
+        if not remember:
+            engine.clear_cache()
         for i, done in enumerate(engine.generate_batch(rows, params, seeds)):
             found.append((rows[i], done))
             feedback = rng.integers(11, 300, 1 + (9 * i + 4 * turn) % 23).tolist()
@@ -61,12 +64,12 @@ def three_turns(
 @of_every_family(ALWAYS)
 def test_three_turns_are_sampled_as_whole_sequences_say(name: str) -> None:
     model = make_family(name)
-    turns = three_turns(model, 1.0, 2**17)
+    turns = three_turns(model, 1.0)
     assert len({len(done.token_ids) for _, done in turns}) > 2
     for prompt, done in turns:
         wanted = whole_logprobs(model, [*prompt, *done.token_ids])[len(prompt) - 1 :]
         torch.testing.assert_close(torch.tensor(done.logprobs), wanted, atol=2e-4, rtol=0)
-    with_memory, without = (three_turns(model, 0.0, slots) for slots in (2**17, 0))
+    with_memory, without = (three_turns(model, 0.0, remember=word) for word in (True, False))
     assert [done.token_ids for _, done in with_memory] == [done.token_ids for _, done in without]
 
 
@@ -134,13 +137,11 @@ def test_the_self_check_finds_attention_that_looks_ahead() -> None:
         check_engine(HFEngine(bert, stop_token_ids=STOP), "B")
 
 
-def test_the_self_check_finds_a_mask_that_counts_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_self_check_finds_a_mask_that_lets_all_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_family("llama")
     engine = HFEngine(model, stop_token_ids=STOP)
-    forward = engine.forward
-    monkeypatch.setattr(
-        engine, "forward", lambda ids, filled, *rest: forward(ids, filled | True, *rest)
-    )
+    mask = Forward.mask
+    monkeypatch.setattr(Forward, "mask", lambda *words: mask(*words).clamp(min=0))
     with pytest.raises(ModelError, match="gives other log-probabilities token by token"):
         check_engine(engine, "M")
 

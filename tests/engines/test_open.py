@@ -1,12 +1,16 @@
 import builtins
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from rlef.engines import HFEngine, ModelError, SamplingParams
+from rlef.engines.load import load_chat
 from rlef.engines.open import open_engine
+from rlef.environment import ChatSettings, TemplateError
 
 
 def test_hf_by_name_samples_as_ever() -> None:
@@ -20,7 +24,7 @@ def test_hf_by_name_samples_as_ever() -> None:
     )
     assert 1 <= len(completion.token_ids) <= 4
     lower, _ = open_engine("hf", "mini", device="cpu", dtype="bfloat16")
-    assert isinstance(lower, HFEngine) and str(lower.model.dtype) == "torch.bfloat16"
+    assert isinstance(lower, HFEngine) and lower.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -70,3 +74,30 @@ def test_no_engine_is_imported_before_it_is_opened() -> None:
     words: Sequence[str] = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+FORGETS = (
+    "{% for m in messages %}{% set text = m.content.split('</think>')[-1] %}"
+    "{{ '<|' + m.role + '|>' + text + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    "{% if brief is defined and brief %}{{ 'So: ' }}{% endif %}"
+)
+
+
+def test_a_template_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "own.jinja"
+    path.write_text(FORGETS)
+    chat = load_chat("mini", ChatSettings(chat_template=str(path)))
+    assert chat.turns == "per_turn" and chat.tokenizer.chat_template == FORGETS  # type: ignore[attr-defined]
+    settings = ChatSettings(
+        chat_template=str(path), turns="append", template_arguments={"brief": True}
+    )
+    chat = load_chat("mini", settings)
+    assert chat.turns == "append" and chat.decode(chat.prompt_ids("x")).endswith("So: ")
+    path.write_text("{% for m in messages %}")
+    with pytest.raises(TemplateError, match=r"own\.jinja: the chat template failed: line 1: "):
+        load_chat("mini", ChatSettings(chat_template=str(path)))
+    with pytest.raises(ModelError, match=r"nope: No such file or directory; allowed: a file"):
+        load_chat("mini", ChatSettings(chat_template="nope"))
+    with pytest.raises(TemplateError, match="mini: the chat template failed: roles: user, assis"):
+        load_chat("mini", ChatSettings(system="Be brief."))

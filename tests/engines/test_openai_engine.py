@@ -19,6 +19,7 @@ from rlef.engines import (
 )
 from rlef.engines.open import open_engine
 from rlef.engines.openai import OpenAIEngine
+from rlef.environment import ChatSettings
 
 pytest.importorskip("openai", reason="pip install -e '.[openai]'")
 PARAMS = SamplingParams(temperature=0.3, top_p=0.9, max_new_tokens=20)
@@ -320,3 +321,19 @@ def test_a_server_without_a_list_of_models_is_taken(models: Reply) -> None:
         assert completion.text == "Hi."
         engine.close()
         engine.close()
+
+
+def test_the_system_message_and_arguments_of_the_template_go_along() -> None:
+    with serving(lambda *_: answer("Hi.")) as server:
+        settings = ChatSettings(system="Be brief.", template_arguments={"enable_thinking": False})
+        engine, _ = open_engine("openai", "m", base_url=server.url, chat_settings=settings)
+        asyncio.run(ask_all(engine, [ASK]))  # type: ignore[arg-type]
+    [request] = server.requests
+    assert request["messages"] == [{"role": "system", "content": "Be brief."}, *ASK]
+    assert request["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_what_a_server_cannot_be_told_is_refused() -> None:
+    for name, value in (("chat_template", "f.jinja"), ("turns", "per_turn")):
+        with pytest.raises(ModelError, match=f"{name} is set, but a server has a chat template"):
+            open_engine("openai", "m", chat_settings=ChatSettings(**{name: value}))

@@ -135,9 +135,6 @@ class ScriptedEngine:
     def sleep(self) -> None:
         pass
 
-    def wake(self) -> None:
-        pass
-
     def close(self) -> None:
         self._thread.shutdown()
 

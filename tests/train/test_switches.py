@@ -30,6 +30,7 @@ FAST = [
     ["learner.lora.rank=4"],
 ]
 SWITCHES = [
+    ["model.turns=per_turn"],
     ["learner.advantage=token_critic", "learner.kl=reward_token", "learner.lam=0.95"],
     ["learner.advantage=token_critic", "learner.normalize=tokens"],
     ["learner.advantage=dr_grpo", GROUPS, "learner.kl=loss_k3"],

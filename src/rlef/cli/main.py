@@ -14,7 +14,20 @@ import typer
 import typer.core
 
 from rlef import __version__
-from rlef.cli import bench, data, env, evaluate, judge, recipe, report, study, train, warmstart
+from rlef.cli import (
+    bench,
+    data,
+    env,
+    evaluate,
+    export,
+    judge,
+    plan,
+    recipe,
+    report,
+    study,
+    train,
+    warmstart,
+)
 from rlef.cli.common import INTERRUPTED, say, show, stdout_named, stopped_by_sigterm
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -44,6 +57,8 @@ app = typer.Typer(
 )
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
+app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("study", epilog=study.EXAMPLES)(study.study)

@@ -65,7 +65,7 @@ def check_engine(engine: HFEngine, name: str) -> None:
         ) from None
     if not np.isfinite(gap):
         raise ModelError(f"{name}: its log-probabilities are not finite; allowed: finite weights")
-    limit = gap_limit(float32=True) if engine.model.dtype == torch.float32 else _COARSE_LIMIT
+    limit = gap_limit(float32=True) if engine.dtype == torch.float32 else _COARSE_LIMIT
     if gap > limit:
         raise ModelError(
             f"{name}: {kind} gives other log-probabilities token by token than for whole "
@@ -92,7 +92,8 @@ def _gap(engine: HFEngine) -> float:
         engine.clear_cache()
     gaps = []
     for row, found in zip(rows, sampled, strict=True):
-        whole = _logprobs(engine.model, row)
+        with engine.computing():
+            whole = _logprobs(engine.model, row)
         gaps += [abs(logprob - whole[place]) for place, logprob in found.items()]
     return float(np.mean(gaps))
 

@@ -1,59 +1,55 @@
 """The engine on ``transformers`` models: batched sampling with a decode loop of our own.
 
-Episodes reach it in fixed groups: ``batcher.py``.
-
-B rows, S slots of the cache, V vocabulary.
+Episodes reach it in fixed groups: ``batcher.py``. How a batch is sampled: ``decode.py``.
 """
 
 import asyncio
-import inspect
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import cast
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
 
 from rlef.engines.batcher import Batcher
 from rlef.engines.busy import BusyClock
 from rlef.engines.context import context_limit
 from rlef.engines.decode import DecodedBatch
-from rlef.engines.kv_cache import (
-    CachedRows,
-    Memory,
-    can_pad,
-    check_cache,
-    join_rows,
-    keep_rows,
-    new_cache,
-    take_rows,
-)
+from rlef.engines.decoders import EqualDecoder, RowDecoder, model_run, row_shape
+from rlef.engines.graphs import StepGraphs
+from rlef.engines.half import computing, halve
+from rlef.engines.hf_settings import HFSettings
+from rlef.engines.kv_cache import Memory, Remembered, RowCache, RowShape, check_cache
+from rlef.engines.row_attention import kind_of_attention, serving
 from rlef.engines.types import (
     Completion,
     EngineError,
     Generate,
-    ModelError,
     SamplingParams,
     Weights,
     check_params,
 )
 from rlef.engines.weights import merged_tensors
 
+Prompt = tuple[int, ...]
+_ROUND = 16
+"""Slots of a cache are a multiple of this, as kernels want their masks."""
+
 
 class HFEngine:
     """Samples from a causal language model, on the model's own device. A ``PolicyEngine``.
 
-    Keys and values are remembered between calls: a prompt that begins with all tokens of a
-    remembered row costs only its new tokens. The rows are those of the weights at that time, so
+    Keys and values are remembered between calls: a prompt that begins as a remembered row does
+    costs only its other tokens. The rows are those of the weights at that time, so
     ``load_weights`` drops them; where someone else has changed the weights, call ``clear_cache``.
 
-    A model that cannot be padded (``can_pad``: with linear attention or a recurrent state, for
-    instance) is run without memory, and only prompts of equal length are sampled together: exact,
-    but slow.
+    A model that knows more of a text than keys and values (``decoders.row_shape``: linear
+    attention, a recurrent state), or whose attention ``transformers`` does not look up by name, is
+    run without memory, and only prompts of equal length are sampled together: exact, but slow.
 
     Args:
         model: Any causal language model of ``transformers`` with a cache. It runs in evaluation
@@ -61,8 +57,10 @@ class HFEngine:
         stop_token_ids: Ids that end an answer.
         max_context: Tokens of prompt and answer together; ``None``: see ``context_limit``.
         max_batch: Rows that run at once; also the episodes of a group, which begin together.
-        max_batch_tokens: Rows times (longest prompt + ``max_new_tokens``) that run at once.
-        max_cached_tokens: Rows times slots that are remembered between calls; 0: none.
+        dtype: What it computes in. Below 32 bits the model is changed and must not be trained:
+            see ``half.py``.
+        settings: Limits of memory, and how tokens are decoded.
+        message: Hears of what works otherwise than the settings say.
 
     Raises:
         ValueError: A number is out of range.
@@ -76,31 +74,35 @@ class HFEngine:
         stop_token_ids: Sequence[int],
         max_context: int | None = None,
         max_batch: int = 64,
-        max_batch_tokens: int = 2**18,
-        max_cached_tokens: int = 2**17,
+        dtype: torch.dtype = torch.float32,
+        settings: HFSettings | None = None,
+        message: Callable[[str], None] = warnings.warn,
     ) -> None:
-        if max_context is None:
-            max_context = context_limit(model.config)
-        numbers = {
-            "max_context": max_context,
-            "max_batch": max_batch,
-            "max_batch_tokens": max_batch_tokens,
-        }
-        for name, number in numbers.items():
-            if number < 1:
+        for name, number in {"max_context": max_context, "max_batch": max_batch}.items():
+            if number is not None and number < 1:
                 raise ValueError(f"{name} is {number}; allowed: 1 or more")
-        if max_cached_tokens < 0:
-            raise ValueError(f"max_cached_tokens is {max_cached_tokens}; allowed: 0 or more")
+        check_cache(model.config)
+        self._heads = [] if dtype == torch.float32 else halve(model, dtype)
         self.model = model
         self.stop_token_ids = tuple(stop_token_ids)
-        self.max_context = max_context
         self.concurrency = max_batch
         self.version = 0
-        self.max_batch_tokens = max_batch_tokens
-        self._memory = Memory(max_cached_tokens)
-        check_cache(model.config)
-        self._pads = can_pad(model.config)
-        self._accepted = _accepted_words(model, padded=self._pads)
+        self.dtype = dtype
+        self.settings = settings or HFSettings()
+        self._memory = Memory()
+        self._run = model_run(model, dtype)
+        self._eager = kind_of_attention(model.config) == "eager"
+        with torch.inference_mode():
+            self._shape = row_shape(model, self._run, dtype)
+        self.max_context = self._room() if max_context is None else max_context
+        if self.max_context > self._room():
+            raise ValueError(
+                f"kv_memory_gb is {self.settings.kv_memory_gb:g}, which keys and values of "
+                f"{self._room()} tokens fill, but a text may have {max_context}; allowed: more, "
+                "or a smaller max_context"
+            )
+        self._message = message
+        self._graphs = self.settings.cuda_graphs and model.device.type == "cuda"
         self._busy = BusyClock()
         self._broken: EngineError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
@@ -133,11 +135,14 @@ class HFEngine:
         """
         new: dict[str, Tensor] = {}
         if weights.model is not self.model:
-            new = {name: tensor.clone() for name, tensor in merged_tensors(weights.model)}
-            ours = self.model.state_dict()
-            for name, tensor in new.items():
+            ours = self.model.state_dict(keep_vars=True)
+            for name, tensor in merged_tensors(weights.model):
                 if name not in ours or ours[name].shape != tensor.shape:
                     raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
+                new[name] = tensor.to(ours[name].device, ours[name].dtype, copy=True)
+            given = {id(ours[name]) for name in new} | {id(head) for head, _ in self._heads}
+            if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
+                raise ValueError(f"weights of another model: it has no {missing[0]}")
         self._thread.submit(self._take, weights.version, new)
 
     @torch.no_grad()
@@ -146,6 +151,8 @@ class HFEngine:
             ours = self.model.state_dict()
             for name, tensor in new.items():
                 ours[name].copy_(tensor)
+            for head, embedding in self._heads:
+                head.copy_(embedding)
         except Exception as error:  # nobody waits here: the next batch says it
             self._broken = EngineError(f"the sampler could not take new weights: {error}")
         self._memory.clear()
@@ -154,9 +161,6 @@ class HFEngine:
     def sleep(self) -> None:
         """Forgets all keys and values, once the present batch has been sampled."""
         self._thread.submit(self._memory.clear).result()
-
-    def wake(self) -> None:
-        """Nothing is needed."""
 
     def clear_cache(self) -> None:
         """Forgets all keys and values; not while it samples."""
@@ -201,128 +205,118 @@ class HFEngine:
                     f"allowed: 1 to {self.max_context - 1} (max_context less one)"
                 )
         found: dict[int, Completion] = {}
+        with self._sampling():
+            parts = list(self._parts(rows, params.max_new_tokens))
+            for number, part in enumerate(parts):
+                later = [rows[i] for other in parts[number + 1 :] for i in other]
+                with self._busy:
+                    done = self._sample(
+                        [rows[i] for i in part], params, [seeds[i] for i in part], abandoned, later
+                    )
+                found.update(zip(part, done, strict=True))
+        return [found[i] for i in range(len(rows))]
+
+    @contextmanager
+    def _sampling(self) -> Iterator[None]:
+        """Within it the model is as the engine runs it."""
         was_training = self.model.training
         self.model.train(False)
         try:
-            for part in self._parts(rows, params.max_new_tokens):
-                with self._busy:
-                    batch = DecodedBatch(
-                        self, [rows[i] for i in part], params, [seeds[i] for i in part]
-                    )
-                    done = batch.run(abandoned)
-                found.update((part[i], completion) for i, completion in done.items())
+            with nullcontext() if self._shape is None else serving(self.model):
+                yield
         finally:
             self.model.train(was_training)
-        return [found[i] for i in range(len(rows))]
 
-    def _parts(self, rows: Sequence[tuple[int, ...]], max_new: int) -> Iterator[list[int]]:
-        """Splits rows into batches of similar length."""
+    def computing(self) -> AbstractContextManager[object]:
+        """In which the model computes as it does when it is sampled."""
+        return computing(self.model.device, self.dtype)
+
+    def _room(self) -> int:
+        """Returns the longest text that the model takes and there is room for."""
+        longest = context_limit(self.model.config)
+        if self._shape is None:
+            return longest
+        return min(longest, self._limit // self._shape.cost(1, _ROUND) * _ROUND)
+
+    @property
+    def _limit(self) -> int:
+        """Bytes of keys and values."""
+        return int(self.settings.kv_memory_gb * 1e9)
+
+    @staticmethod
+    def _slots(tokens: int) -> int:
+        return -(-tokens // _ROUND) * _ROUND
+
+    def _parts(self, rows: Sequence[Prompt], max_new: int) -> Iterator[list[int]]:
+        """Splits rows into batches of similar length that have room."""
         part: list[int] = []
         for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
-            tokens = (len(part) + 1) * min(len(rows[i]) + max_new, self.max_context)
-            full = len(part) == self.concurrency or tokens > self.max_batch_tokens
-            uneven = part and not self._pads and len(rows[i]) > len(rows[part[0]])
-            if part and (full or uneven):
+            slots = self._slots(min(len(rows[i]) + max_new, self.max_context))
+            if self._shape is None:
+                apart = part and len(rows[i]) > len(rows[part[0]])
+            else:
+                apart = self._shape.cost(len(part) + 1, slots) > self._limit
+            if part and (apart or len(part) == self.concurrency):
                 yield part
                 part = []
             part.append(i)
         if part:
             yield part
 
-    def prefill(self, rows: Sequence[tuple[int, ...]]) -> tuple[Cache, Tensor, Tensor]:
-        """Runs the prompts, each distinct one once, and only what is not remembered.
-
-        Returns:
-            The cache; (B, S) bool, True where a slot holds a token of its row; (B, V) logits.
-        """
-        device = self.model.device
-        places = {row: place for place, row in enumerate(dict.fromkeys(rows))}
-        hits = self._memory.find(list(places))
-        spans = [
-            (len(row), 0 if hit is None else hit.length)
-            for row, hit in zip(places, hits, strict=True)
-        ]
-        # All rows run as many tokens as the one with most to run, so that padding stands in front
-        # of a row and never inside it: windows, chunks and ALiBi count the slots between tokens.
-        width = max(length - known for length, known in spans)
-        known = [max(0, length - width) for length, _ in spans]
-        if any(known):
-            cache, filled = join_rows(hits, known)
-        else:
-            cache = new_cache(self.model.config)
-            filled = torch.zeros((len(places), 0), dtype=torch.bool, device=device)
-        fresh = [row[skip:] for row, skip in zip(places, known, strict=True)]
-        padded = [[0] * (width - len(ids)) + list(ids) for ids in fresh]
-        empty = [[False] * (width - len(ids)) + [True] * len(ids) for ids in fresh]
-        filled = torch.cat([filled, torch.tensor(empty, device=device)], dim=1)
-        positions = (filled.cumsum(1) - 1).clamp(min=0)[:, -width:]
-        logits = self.forward(torch.tensor(padded, device=device), filled, positions, cache)
-        if len(places) < len(rows):
-            copies = torch.tensor([places[row] for row in rows], device=device)
-            keep_rows(cache, copies)
-            filled, logits = filled[copies], logits[copies]
-        return cache, filled, logits
-
-    def remember(
+    def _sample(
         self,
-        token_ids: Sequence[tuple[int, ...]],
-        filled: Tensor,
-        cache: Cache,
-        rows: Tensor | None,
-    ) -> None:
-        """Keeps rows for later calls, as far as there is room, if the model can go on from them.
-
-        Args:
-            token_ids: Of each row, what the cache has of it.
-            filled: (B, S) bool, True where a slot holds a token of its row.
-            cache: Where they are.
-            rows: Which; ``None``: all.
-        """
-        if not self._pads:
-            return
-        counts = torch.tensor([[len(ids)] for ids in token_ids], device=filled.device)
-        self._memory.add(
-            CachedRows(
-                token_ids=tuple(token_ids),
-                filled=filled & (filled.cumsum(1) <= counts),
-                layers=take_rows(cache, rows),
-            )
+        rows: Sequence[Prompt],
+        params: SamplingParams,
+        seeds: Sequence[int],
+        abandoned: Callable[[], bool],
+        later: Sequence[Prompt],
+    ) -> list[Completion]:
+        """Samples one batch; ``later`` are prompts that come right after it."""
+        limits = [min(params.max_new_tokens, self.max_context - len(row)) for row in rows]
+        decoder: RowDecoder | EqualDecoder
+        if self._shape is None:
+            decoder = EqualDecoder(self.model, self._run)
+            decoder.start(rows)
+            order = list(range(len(rows)))
+        else:
+            decoder, order = self._start(self._shape, rows, limits, later)
+        batch = DecodedBatch(
+            [rows[place] for place in order],
+            [limits[place] for place in order],
+            [seeds[place] for place in order],
+            params,
+            self.stop_token_ids,
+            decoder,
+            self.model.device,
+            StepGraphs(self._no_graphs) if self._graphs else None,
         )
+        batch.run(abandoned)
+        done = batch.completions(self.version)
+        if isinstance(decoder, RowDecoder):
+            held = batch.held(done)
+            decoder.cache.trim(max(map(len, held)))
+            layers = decoder.cache.layers
+            self._memory.add(Remembered(held, layers, decoder.cache.size))
+        return [answer for _, answer in sorted(zip(order, done, strict=True), key=lambda x: x[0])]
 
-    def forward(self, ids: Tensor, filled: Tensor, positions: Tensor, cache: Cache) -> Tensor:
-        """Appends (B, new) ids to the cache; returns the (B, V) logits after the last one."""
-        words = {
-            "attention_mask": filled,
-            "position_ids": positions,
-            "past_key_values": cache,
-            "cache_params": cache,
-            "logits_to_keep": 1,
-        }
-        taken = {word: words[word] for word in self._accepted}
-        output = self.model(input_ids=ids, use_cache=True, **taken)
-        logits: Tensor = output.logits[:, -1]
-        return logits
+    def _start(
+        self,
+        shape: RowShape,
+        rows: Sequence[Prompt],
+        limits: Sequence[int],
+        later: Sequence[Prompt],
+    ) -> tuple[RowDecoder, list[int]]:
+        """Runs the prompts; returns also which prompt each row is."""
+        longest = max(len(row) + limit for row, limit in zip(rows, limits, strict=True))
+        cache = RowCache(shape, len(rows), self._slots(longest))
+        needed = {id(hit.group) for hit in self._memory.find(later) if hit is not None}
+        hits = self._memory.find(rows)
+        size = shape.cost(cache.rows, cache.slots)
+        gone = self._memory.make_room(size, self._limit, hits, needed)
+        decoder = RowDecoder(self._run, cache, eager=self._eager)
+        order = decoder.start(rows, hits, gone, self.settings.prefill_tokens)
+        return decoder, order
 
-
-def _accepted_words(model: PreTrainedModel, *, padded: bool) -> tuple[str, ...]:
-    """Returns what a model's forward is given of what the engine has.
-
-    Without padding there is no mask: recurrent models would apply that of the whole text to the new
-    token. Models with ALiBi take no positions.
-
-    Raises:
-        ModelError: It takes no cache.
-    """
-    outer = inspect.signature(model.forward).parameters
-    inner = inspect.signature(model.base_model.forward).parameters
-    caches = [word for word in ("past_key_values", "cache_params") if word in outer]
-    if not caches:
-        raise ModelError(
-            f"{type(model).__name__} keeps its state in no cache of transformers; allowed: models "
-            "whose forward takes past_key_values or cache_params"
-        )
-    passed_on = any(word.kind is word.VAR_KEYWORD for word in outer.values())
-    found = [caches[0], *(["logits_to_keep"] if "logits_to_keep" in outer else [])]
-    if "position_ids" in outer or (passed_on and "position_ids" in inner):
-        found.append("position_ids")
-    return (*found, "attention_mask") if padded else tuple(found)
+    def _no_graphs(self, reason: str) -> None:
+        self._graphs = False
+        self._message(f"rollout.hf.cuda_graphs: steps cannot be recorded ({reason}); without it")

@@ -7,6 +7,7 @@ from rlef.engines.names import DTYPES, check_engine
 from rlef.engines.types import Engine, ModelError, Weights
 
 if TYPE_CHECKING:
+    from rlef.engines.hf_settings import HFSettings
     from rlef.engines.vllm_settings import VLLMSettings
     from rlef.environment import ChatFormat, ChatSettings
 
@@ -22,6 +23,7 @@ def open_engine(
     max_context: int | None = None,
     seed: int = 0,
     chat_settings: "ChatSettings | None" = None,
+    hf: "HFSettings | None" = None,
     vllm: "VLLMSettings | None" = None,
 ) -> "tuple[Engine, ChatFormat | None]":
     """Opens an engine, with the chat format that a ``LocalRollouts`` needs beside it.
@@ -31,15 +33,17 @@ def open_engine(
             with OpenAI's chat completions).
         model: ``"mini"``, a folder or a hub id; for ``"openai"`` the server's name of it.
         device: ``"auto"`` or a torch device, for ``"hf"``; the others have their own.
-        dtype: Of the weights: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``; auto is
-            float32 for ``"hf"``, as stored for ``"vllm"``; a server has its own.
+        dtype: What it computes in: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``; auto
+            is float32 for ``"hf"``, as stored for ``"vllm"``; a server has its own.
         base_url: Of the server, usually ending in ``/v1``; ``None``: ``OPENAI_BASE_URL``, else
             OpenAI's own.
         concurrency: Prompts that sample at once, at most.
-        max_context: Tokens of prompt and answer together; ``None``: what the model was made for.
+        max_context: Tokens of prompt and answer together; ``None``: what the model was made for,
+            with ``"hf"`` as far as there is memory for one such text.
         seed: Of the engine; each prompt brings its own.
         chat_settings: How the model's chat template is used; of a server only ``system`` and
             ``template_arguments`` can be set, which go along with every request.
+        hf: More settings of ``"hf"``.
         vllm: More settings of ``"vllm"``.
 
     Returns:
@@ -62,10 +66,8 @@ def open_engine(
     from rlef.engines.context import check_context, context_limit
     from rlef.engines.load import load_chat, load_config
 
-    settings = load_config(model)
-    if max_context is None:
-        max_context = context_limit(settings)
-    check_context(settings, max_context, model, "max_context")
+    config = load_config(model)
+    check_context(config, max_context or context_limit(config), model, "max_context")
     chat = load_chat(model, chat_settings)
     if kind == "vllm":
         from rlef.engines.vllm import VLLMEngine
@@ -74,7 +76,7 @@ def open_engine(
             model,
             stop_token_ids=chat.stop_token_ids,
             dtype=dtype,
-            max_context=max_context,
+            max_context=max_context or context_limit(config),
             concurrency=concurrency,
             seed=seed,
             settings=vllm,
@@ -88,7 +90,7 @@ def open_engine(
             merged = torch.float32 if dtype == "float32" else torch.bfloat16
             sampler.load_weights(Weights(version=0, model=load_model(model, "cpu", merged)))
         return sampler, chat
-    return _open_hf(model, chat, device, dtype, concurrency, max_context), chat
+    return _open_hf(model, chat, device, dtype, concurrency, max_context, hf), chat
 
 
 def _sent_to_server(chat: "ChatSettings | None") -> dict[str, Any]:
@@ -116,7 +118,8 @@ def _open_hf(
     device: str,
     dtype: str,
     concurrency: int,
-    max_context: int,
+    max_context: int | None,
+    settings: "HFSettings | None",
 ) -> Engine:
     import torch
 
@@ -132,6 +135,8 @@ def _open_hf(
         stop_token_ids=chat.stop_token_ids,
         max_context=max_context,
         max_batch=concurrency,
+        dtype=dtypes[dtype],
+        settings=settings,
     )
     check_engine(engine, model)
     return engine

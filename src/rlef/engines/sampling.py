@@ -10,6 +10,8 @@ from torch import Tensor
 
 from rlef.engines.types import SamplingParams
 
+_BLOCK = 512
+
 
 class Draw(NamedTuple):
     """One token per row."""
@@ -36,11 +38,39 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, params: SamplingParams) -> Dra
         tokens = logits.argmax(-1)
         return Draw(tokens, torch.zeros(tokens.shape, device=logits.device))
     logprobs = all_logprobs(logits, params)
-    cumulative = logprobs.exp().cumsum(-1, dtype=torch.float64)
-    targets = uniforms[:, None] * cumulative[:, -1:]
-    # right=True: the first token whose cumulative passes the target, so never one of probability 0
-    tokens = torch.searchsorted(cumulative, targets, right=True)
+    tokens = invert_distribution(logprobs.exp(), uniforms)[:, None]
     return Draw(tokens[:, 0], logprobs.gather(-1, tokens)[:, 0])
+
+
+def invert_distribution(weights: Tensor, uniforms: Tensor, block: int = _BLOCK) -> Tensor:
+    """Returns (B,) the first token at which the summed weights pass a share of their total.
+
+    Sums are float64. Of a large vocabulary they are made of blocks first, then within one block:
+    that reads it once, and holds no number of 8 bytes for each token.
+
+    Args:
+        weights: (B, V) float32, 0 or above.
+        uniforms: (B,) float64, the shares, in [0, 1 - 1e-12].
+        block: Tokens of a block; a vocabulary of eight blocks or fewer is summed in one go.
+    """
+    if weights.shape[-1] <= 8 * block:
+        cumulative = weights.cumsum(-1, dtype=torch.float64)
+        # right=True: the first that passes the target, so never one of weight 0
+        return torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[
+            :, 0
+        ]
+    short = -weights.shape[-1] % block
+    if short:
+        weights = torch.nn.functional.pad(weights, (0, short))
+    blocks = weights.reshape(len(weights), -1, block)
+    cumulative = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    targets = uniforms[:, None] * cumulative[:, -1:]
+    at = torch.searchsorted(cumulative, targets, right=True)
+    before = torch.where(at > 0, cumulative.gather(-1, (at - 1).clamp(min=0)), 0.0)
+    within = blocks.take_along_dim(at[:, :, None], 1)[:, 0].cumsum(-1, dtype=torch.float64)
+    # the block's own sum, added up in another order, may fall short of the target by a rounding
+    rest = torch.minimum(targets - before, within[:, -1:] * (1 - 1e-12))
+    return (at * block + torch.searchsorted(within, rest, right=True))[:, 0]
 
 
 def all_logprobs(logits: Tensor, params: SamplingParams) -> Tensor:

@@ -182,7 +182,3 @@ class PolicyEngine(Engine, Protocol):
     def sleep(self) -> None:
         """Frees the memory that is needed for sampling only, while nothing is sampled."""
         ...
-
-    def wake(self) -> None:
-        """Takes it again."""
-        ...

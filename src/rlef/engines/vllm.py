@@ -188,9 +188,6 @@ class VLLMEngine:
         if self._settings.sleep and torch.cuda.is_available():
             self._do(self._sleep)
 
-    def wake(self) -> None:
-        """Nothing: ``load_weights`` wakes a sleeping engine, which has no weights before."""
-
     def close(self) -> None:
         """Drops what is left, and the model."""
         with suppress(RuntimeError):  # closed already

@@ -86,9 +86,7 @@ def count_passes(
         Exception: Of any kind: the model cannot run on tensors without values (experts that are
             chosen by values, for instance).
     """
-    layers = int(config.get_text_config().num_hidden_layers)
-    few = _period(config)
-    more = 2 * few if 2 * few <= layers else layers
+    layers, few, more = _numbers_of_layers(config)
     found = {
         number: _passes(_shortened(config, number), learner, network, target)
         for number in {few, more}
@@ -103,6 +101,25 @@ def count_passes(
     low, high = (with_layers(tokens) for tokens in _TOKENS)
     step = high.plus(low, -1)
     return lambda tokens: low.plus(step, (tokens - _TOKENS[0]) / (_TOKENS[1] - _TOKENS[0]))
+
+
+def key_value_numbers(config: PreTrainedConfig) -> int:
+    """Returns how many numbers the keys and values of a token are, all layers together.
+
+    Raises:
+        Exception: As ``count_passes``.
+    """
+    layers, few, more = _numbers_of_layers(config)
+    found = {}
+    for number in {few, more}:
+        trunk = body(shaped_model(_shortened(config, number)))
+        with FakeTensorMode(), torch.no_grad():
+            _fake(trunk)
+            cache = trunk(torch.zeros((1, 8), dtype=torch.int64), use_cache=True).past_key_values
+        pairs = [(layer.keys, layer.values) for layer in cache.layers]
+        found[number] = sum(x.numel() // 8 for pair in pairs for x in pair)
+    step = (found[more] - found[few]) // max(1, more - few)
+    return found[few] + step * (layers - few)
 
 
 def shaped_model(config: PreTrainedConfig) -> PreTrainedModel:
@@ -198,6 +215,17 @@ def _packed(tokens: int, states: int) -> Packed:
         places=ids,
         shape=(1, tokens),
     )
+
+
+def _numbers_of_layers(config: PreTrainedConfig) -> tuple[int, int, int]:
+    """Returns those of the model, and two smaller ones to count with, equal if there are no more.
+
+    The first layer takes less than the others: what it is given is nobody's result.
+    """
+    layers, period = int(config.get_text_config().num_hidden_layers), _period(config)
+    few = min(layers, max(2, period))
+    more = few + period
+    return (layers, few, more) if more <= layers else (layers, layers, layers)
 
 
 def _period(config: PreTrainedConfig) -> int:

@@ -4,7 +4,7 @@ Shapes: H hidden size, V vocabulary, T tokens of a micro-batch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -161,6 +161,10 @@ class LearnerPlan:
         except Exception:  # of any kind: it is the model's own code, run without values
             return cls(learner, target, sizes, None, None)
         return cls(learner, target, sizes, policy, critic if learner.has_critic else None)
+
+    def with_settings(self, learner: LearnerConfig) -> "LearnerPlan":
+        """Returns the plan with other settings of those that change no pass and no weight."""
+        return replace(self, learner=settled(learner, self.target))
 
     def resident(self) -> dict[str, int]:
         """Returns what is on the device at all times."""

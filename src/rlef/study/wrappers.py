@@ -100,11 +100,6 @@ class FirstTurnEngine:
         self._first.sleep()
         self._then.sleep()
 
-    def wake(self) -> None:
-        """Wakes both."""
-        self._first.wake()
-        self._then.wake()
-
     def close(self) -> None:
         """Closes both."""
         self._first.close()

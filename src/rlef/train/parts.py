@@ -228,7 +228,7 @@ def limits(config: TrainConfig) -> Limits:
 def hf_engine(
     config: TrainConfig, chat: ChatFormat, model: str, max_context: int | None
 ) -> HFEngine:
-    """Returns an engine with weights of its own.
+    """Returns an engine with weights of its own, in the dtype that the learner computes in.
 
     Args:
         config: The recipe.
@@ -236,17 +236,25 @@ def hf_engine(
         model: ``mini``, a folder or a hub id.
         max_context: See ``HFEngine``.
     """
-    return _hf_engine(config, chat, load_model(model, resolve_device(config.device)), max_context)
+    device = resolve_device(config.device)
+    dtype = getattr(torch, resolve_precision(config.learner.precision, device))
+    return _hf_engine(config, chat, load_model(model, device), max_context, dtype)
 
 
 def _hf_engine(
-    config: TrainConfig, chat: ChatFormat, model: PreTrainedModel, max_context: int | None
+    config: TrainConfig,
+    chat: ChatFormat,
+    model: PreTrainedModel,
+    max_context: int | None,
+    dtype: torch.dtype = torch.float32,
 ) -> HFEngine:
     engine = HFEngine(
         model,
         stop_token_ids=chat.stop_token_ids,
         max_context=max_context,
         max_batch=config.rollout.group,
+        dtype=dtype,
+        settings=config.rollout.hf,
     )
     check_engine(engine, config.model.name)
     return engine
@@ -255,22 +263,24 @@ def _hf_engine(
 def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel) -> PolicyEngine:
     """Returns the engine that samples the policy; ``hf`` on the learner's own module where it may.
 
-    Side by side with the learner it needs weights that stay as they are meanwhile.
+    Side by side with the learner it needs weights that stay as they are meanwhile, and where the
+    learner computes in bfloat16, weights that are rounded once.
     """
     rollout = config.rollout
+    precision = resolve_precision(config.learner.precision, policy.device)
     if rollout.engine == "vllm":
         from rlef.engines.vllm import VLLMEngine
 
         return VLLMEngine(
             config.model.name,
             stop_token_ids=chat.stop_token_ids,
-            dtype=resolve_precision(config.learner.precision, policy.device),
+            dtype=precision,
             max_context=rollout.max_context,
             concurrency=rollout.group,
             seed=config.seed % 2**31,
             settings=rollout.vllm,
         )
-    if rollout.max_staleness:
+    if rollout.max_staleness or precision == "bfloat16":
         return hf_engine(config, chat, config.model.name, rollout.max_context)
     return _hf_engine(config, chat, policy, rollout.max_context)
 

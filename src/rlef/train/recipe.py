@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rlef.config import NamedSection
+from rlef.engines.hf_settings import HFSettings
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
@@ -51,6 +52,7 @@ class RolloutConfig(BaseModel):
     prompts: str = "default"
     engine: Literal["hf", "vllm"] = "hf"
     """What samples: ``transformers``, or vLLM in this process."""
+    hf: HFSettings = HFSettings()
     vllm: VLLMSettings = VLLMSettings()
     max_staleness: int = Field(0, ge=0)
     """Batches that the policy of a rollout's oldest turn may be behind the one that learns from it.

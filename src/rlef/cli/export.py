@@ -1,0 +1,64 @@
+"""``rlef export``: a policy as one whole model, adapters added to its weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlef.cli.common import quiet_transformers, show
+
+EXAMPLES = "Examples: rlef export runs/one one-model · rlef export runs/one/checkpoints/best best"
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_MODEL",
+            help="A run: its best policy, else its last; or a checkpoint or any other model.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
+    dtype: Annotated[
+        str, typer.Option(metavar="NAME", help="bfloat16 or float32, of the weights.")
+    ] = "bfloat16",
+) -> None:
+    """Write a whole model, in the host's memory: for what does not read adapters."""
+    from rlef.engines.names import check_model
+    from rlef.run import check_free_folder
+
+    if dtype not in ("bfloat16", "float32"):
+        raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
+    check_free_folder(out)
+    name = _policy_of(model)
+    check_model(name)
+
+    import torch
+
+    from rlef.engines.load import load_model, load_tokenizer
+
+    quiet_transformers()
+    loaded = load_model(name, "cpu", getattr(torch, dtype))
+    loaded.save_pretrained(out)
+    load_tokenizer(name).save_pretrained(out)
+    show(f"{out}: {loaded.num_parameters():,} parameters in {dtype}, of {name}")
+
+
+def _policy_of(word: str) -> str:
+    """The folder of a run's policy, or the word itself.
+
+    Raises:
+        RunError: It is a run without a checkpoint.
+    """
+    from rlef.run import RunError, RunFolder
+
+    run = RunFolder(word)
+    if not run.is_run():
+        return word
+    best = run.checkpoints_path / "best"
+    last = run.latest_checkpoint()
+    if best.is_dir():
+        return str(best)
+    if last is None:
+        raise RunError(f"{word} has no checkpoint yet; allowed: a run with one, or a model")
+    return str(last.path)

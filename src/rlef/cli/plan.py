@@ -1,0 +1,176 @@
+"""``rlef plan``: what a recipe takes of a GPU's memory, before anything is loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlef.cli.common import print_json, quiet_transformers, show
+
+if TYPE_CHECKING:
+    from rlef.train.memory import MemoryPlan
+    from rlef.train.recipe import TrainConfig
+
+EXAMPLES = (
+    "Examples: rlef plan paper-8b --gpu-memory 80 · "
+    "rlef plan my.yaml learner.lora.rank=16 --gpu-memory 24"
+)
+
+
+def plan(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A YAML file, or a shipped recipe's name (rlef recipe ls)."
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Settings, such as learner.lora.rank=16."),
+    ] = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            metavar="GB",
+            help="Of the card, as its name says it. Default: of the GPU that is here.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what fits into a GPU's memory: bytes by part and phase, and what to change if not."""
+    if "=" in recipe and not Path(recipe).exists():
+        raise typer.BadParameter(f"{recipe!r} is a setting; allowed: a recipe before it")
+    from rlef.config import load_config
+    from rlef.engines.names import check_model
+    from rlef.train.recipe import TrainConfig
+
+    config = load_config(TrainConfig, recipe, overrides or [])
+    check_model(config.model)
+    memory = _memory_here() if gpu_memory is None else round(gpu_memory * 10**9)
+
+    from rlef.engines.load import load_config as load_model_config
+    from rlef.train.memory import Planner
+
+    quiet_transformers()
+    planner = Planner(load_model_config(config.model), memory)
+    found = planner.plan(config)
+    changes = [] if found.fits else planner.changes(config)
+    if as_json:
+        print_json(_facts(config, found, changes))
+        return
+    for line in _lines(config, found, changes):
+        show(line)
+
+
+def _memory_here() -> int:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise typer.BadParameter(
+            "torch sees no GPU here; allowed: the size of one, such as --gpu-memory 80"
+        )
+    return int(torch.cuda.get_device_properties(0).total_memory)
+
+
+def _facts(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> dict[str, Any]:
+    context = config.rollout.max_context
+    tokens = plan.kv_room // plan.kv_token if plan.kv_token else None
+    return {
+        "model": config.model,
+        "parameters": plan.parameters,
+        "memory": plan.memory,
+        "fits": plan.fits,
+        "phases": {phase.name: phase.parts | {"total": phase.total} for phase in plan.phases},
+        "largest_micro_batch_tokens": plan.micro_batch,
+        "kv_room": plan.kv_room,
+        "kv_room_tokens": tokens,
+        "kv_room_rows": None if tokens is None else tokens // context,
+        "host": plan.host,
+        "change": changes,
+    }
+
+
+def _lines(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> list[str]:
+    where = "this machine" if config.device == "cpu" else "a GPU"
+    lines = [
+        f"{config.name}: {config.model}, {plan.parameters / 1e9:.3g} B parameters, on {where} of "
+        f"{_gb(plan.memory).strip()} GB",
+        "",
+        *_table(plan),
+        "",
+        _micro_batch_line(config, plan),
+        _cache_line(config, plan),
+    ]
+    if plan.host:
+        lines.append(f"in host memory meanwhile: {_gb(plan.host).strip()} GB")
+    if plan.fits:
+        lines.append("it fits")
+    elif changes:
+        lines.append(f"it does not fit; it does with: {' '.join(changes)}")
+    else:
+        lines.append(
+            "it does not fit, whatever is set; allowed: a smaller model, a shorter "
+            "rollout.max_context, or more memory"
+        )
+    return lines
+
+
+def _table(plan: "MemoryPlan") -> list[str]:
+    names = list(dict.fromkeys(name for phase in plan.phases for name in phase.parts))
+    names = [name for name in names if any(phase.parts.get(name) for phase in plan.phases)]
+    names.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else 0)
+    width = max(map(len, names))
+    heads = [max(len(phase.name), 8) for phase in plan.phases]
+    rows = [("GB", [phase.name for phase in plan.phases])]
+    rows += [(name, [_gb(phase.parts.get(name, 0)) for phase in plan.phases]) for name in names]
+    rows.append(("together", [_gb(phase.total) for phase in plan.phases]))
+    return [
+        f"{name:<{width}}  "
+        + "  ".join(f"{cell:>{size}}" for cell, size in zip(cells, heads, strict=True))
+        for name, cells in rows
+    ]
+
+
+_ORDER = (
+    "policy weights",
+    "critic weights",
+    "reference weights",
+    "optimizer states",
+    "gradients",
+    "activations",
+    "logits",
+    "sampler's weights",
+    "keys and values",
+    "prompts",
+)
+
+
+def _gb(number: int) -> str:
+    return f"{number / 1e9:.1f}" if number >= 5e7 else ("0" if number == 0 else "<0.1")
+
+
+def _micro_batch_line(config: "TrainConfig", plan: "MemoryPlan") -> str:
+    now = config.learner.micro_batch_tokens
+    if plan.micro_batch is None:
+        return (
+            "activations: not counted, as this model cannot run without values; "
+            "begin with a small learner.micro_batch_tokens"
+        )
+    if plan.micro_batch == 0:
+        return f"largest micro-batch: none; a rollout has up to {config.rollout.max_context} tokens"
+    return (
+        f"largest micro-batch: {plan.micro_batch:,} tokens (learner.micro_batch_tokens is {now:,})"
+    )
+
+
+def _cache_line(config: "TrainConfig", plan: "MemoryPlan") -> str:
+    if plan.kv_token is None:
+        return "keys and values: not counted, as this model cannot run without values"
+    tokens = plan.kv_room // plan.kv_token
+    context = config.rollout.max_context
+    line = f"keys and values: room for {tokens:,} tokens, {tokens // context:,} rows of {context:,}"
+    if config.rollout.engine == "hf":
+        line += f" (rollout.hf.kv_memory_gb up to {plan.kv_room / 1e9:.1f})"
+    return line

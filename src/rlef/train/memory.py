@@ -1,0 +1,328 @@
+"""What a recipe takes in memory on a card, whether it fits, and what to change first if not."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from rlef.learner.passes import Target, key_value_numbers, shaped_model
+from rlef.learner.plan import SCORED_AT_ONCE, LearnerPlan, Phase
+from rlef.train.recipe import TrainConfig
+
+GB = 10**9
+_MOST_TOKENS = 2**22
+"""No micro-batch is planned beyond that."""
+_ROUND = 256
+"""Micro-batches are proposed as multiples of this."""
+_RANK = 16
+"""Of adapters that are proposed."""
+_SAMPLED_LOGITS = 3
+"""Float32 tensors of a row's vocabulary that exist when a token is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """What a recipe takes.
+
+    Attributes:
+        parameters: of the model.
+        memory: bytes of the card.
+        phases: parts of the loop, each at its fullest moment.
+        micro_batch: the largest ``learner.micro_batch_tokens`` that fits, 0 if none does; ``None``:
+            passes of this model cannot be counted.
+        kv_token: bytes of keys and values of a token; ``None``: they cannot be counted.
+        kv_room: bytes that the rest leaves for keys and values while it samples.
+        kv_used: bytes of them, as set.
+        host: bytes of what rests in host memory.
+    """
+
+    parameters: int
+    memory: int
+    phases: tuple[Phase, ...]
+    micro_batch: int | None
+    kv_token: int | None
+    kv_room: int
+    kv_used: int
+    host: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether every phase does."""
+        return all(phase.total <= self.memory for phase in self.phases)
+
+    @property
+    def over(self) -> int:
+        """Bytes that the fullest phase has too many, 0 if it fits."""
+        return max(0, *(phase.total - self.memory for phase in self.phases))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sampler:
+    """What sampling takes: while it samples, and at other times."""
+
+    weights: int
+    prompts: int
+    keys_and_values: int
+    beside: bool
+    """Whether it goes on while the learner updates."""
+    sleeps: bool
+
+
+class Planner:
+    """Plans recipes on one model; what was counted once is not counted again.
+
+    Args:
+        model: Settings of the model.
+        memory: Bytes of the card.
+    """
+
+    def __init__(self, model: PreTrainedConfig, memory: int) -> None:
+        self._model = model
+        self._memory = memory
+        self._counted: dict[str, LearnerPlan] = {}
+        shaped = shaped_model(model)
+        self._parameters = shaped.num_parameters()
+        self._halved = _halved_bytes(shaped)
+        try:
+            self._kv_numbers: int | None = key_value_numbers(model)
+        except Exception:  # of any kind: it is the model's own code, run without values
+            self._kv_numbers = None
+
+    def plan(self, config: TrainConfig) -> MemoryPlan:
+        """Returns what a recipe takes.
+
+        Raises:
+            ValueError: It needs ``peft``, which is not installed.
+        """
+        learner = self._learner(config)
+        sampler = self._sampler(config, learner)
+        phases = tuple(self._phases(config, learner, sampler, config.learner.micro_batch_tokens))
+        kv_token = None if self._kv_numbers is None else self._kv_numbers * self._width(learner)
+        if config.rollout.engine == "vllm" and learner.target == "cuda":
+            kv_room = sampler.keys_and_values
+        else:
+            kv_room = max(0, self._memory - phases[0].total + sampler.keys_and_values)
+        return MemoryPlan(
+            parameters=self._parameters,
+            memory=self._memory,
+            phases=phases,
+            micro_batch=self._largest_micro_batch(config, learner, sampler),
+            kv_token=kv_token,
+            kv_room=kv_room,
+            kv_used=sampler.keys_and_values,
+            host=learner.host_bytes,
+        )
+
+    def changes(self, config: TrainConfig) -> list[str]:
+        """Returns settings, the first thing to change first, with which a recipe fits.
+
+        Empty: it fits as it is, or nothing that this knows makes it fit.
+        """
+        chosen: list[str] = []
+        changed = config
+        for propose in _PROPOSALS:
+            plan = self.plan(changed)
+            if plan.fits:
+                break
+            words = propose(changed, plan)
+            other = _with(changed, words) if words else None
+            if other is not None and self._helps(plan, self.plan(other)):
+                chosen += words
+                changed = other
+        return self._needed(config, chosen) if self.plan(changed).fits else []
+
+    def _helps(self, before: MemoryPlan, after: MemoryPlan) -> bool:
+        return after.over < before.over or (after.micro_batch or 0) > (before.micro_batch or 0)
+
+    def _needed(self, config: TrainConfig, words: list[str]) -> list[str]:
+        """Leaves out what is not needed once the others are there."""
+        for word in list(words):
+            others = [other for other in words if other != word]
+            changed = _with(config, others)
+            if changed is not None and self.plan(changed).fits:
+                words = others
+        return words
+
+    def _learner(self, config: TrainConfig) -> LearnerPlan:
+        target: Target = "cpu" if config.device == "cpu" else "cuda"
+        counts = {"micro_batch_tokens", "lr", "critic_lr", "minibatch", "offload"}
+        key = f"{target} {config.learner.model_dump_json(exclude=counts)}"
+        if key not in self._counted:
+            self._counted[key] = LearnerPlan.of(self._model, config.learner, target)
+        return self._counted[key].with_settings(config.learner)
+
+    def _width(self, learner: LearnerPlan) -> int:
+        """Bytes of a number that the sampler computes with."""
+        return 2 if learner.learner.precision == "bfloat16" else 4
+
+    def _sampler(self, config: TrainConfig, learner: LearnerPlan) -> _Sampler:
+        rollout, beside = config.rollout, config.rollout.max_staleness > 0
+        if rollout.engine == "vllm" and learner.target == "cuda":
+            share = int(rollout.vllm.gpu_memory_utilization * self._memory)
+            weights = self._parameters * self._width(learner)
+            return _Sampler(
+                weights=min(weights, share),
+                prompts=0,
+                keys_and_values=max(0, share - weights),
+                beside=True,
+                sleeps=rollout.vllm.sleep and not beside,
+            )
+        own = self._halved if self._width(learner) == 2 else 4 * self._parameters * beside
+        prompts = 0
+        if learner.policy is not None:
+            passes = learner.policy(rollout.hf.prefill_tokens)
+            prompts = passes.scoring - passes.casts
+        logits = _SAMPLED_LOGITS * 4 * learner.sizes.head[0] * rollout.group
+        return _Sampler(
+            weights=own,
+            prompts=prompts + logits,
+            keys_and_values=int(rollout.hf.kv_memory_gb * GB),
+            beside=beside,
+            sleeps=False,
+        )
+
+    def _phases(
+        self, config: TrainConfig, learner: LearnerPlan, sampler: _Sampler, tokens: int
+    ) -> Iterator[Phase]:
+        """Yields the phases; a rollout is never cut, so that a long one may be a micro-batch."""
+        own = {"sampler's weights": sampler.weights}
+        busy = {"keys and values": sampler.keys_and_values, "prompts": sampler.prompts}
+        yield Phase("sampling", learner.resident() | own | busy)
+        beside = {} if sampler.sleeps else own | (busy if sampler.beside else {})
+        longest = config.rollout.max_context
+        yield _joined(learner.scoring(max(SCORED_AT_ONCE * tokens, longest)), beside)
+        yield _joined(learner.policy_step(max(tokens, longest)), beside)
+        if learner.learner.has_critic:
+            yield _joined(learner.critic_step(max(tokens, longest)), beside)
+
+    def _largest_micro_batch(
+        self, config: TrainConfig, learner: LearnerPlan, sampler: _Sampler
+    ) -> int | None:
+        if learner.policy is None:
+            return None
+
+        def fits(tokens: int) -> bool:
+            phases = list(self._phases(config, learner, sampler, tokens))[1:]
+            return all(phase.total <= self._memory for phase in phases)
+
+        if not fits(1):
+            return 0
+        low, high = 1, _MOST_TOKENS
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        return low
+
+
+def _joined(phase: Phase, more: dict[str, int]) -> Phase:
+    return Phase(phase.name, phase.parts | more)
+
+
+def _halved_bytes(model: PreTrainedModel) -> int:
+    """Of a copy that ``hf`` samples from in bfloat16: products in 2 bytes, embeddings in 4."""
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    tied = {id(parameter) for parameter in head.parameters()} if head is not None else set()
+    sizes: dict[int, int] = {}
+    for module in model.modules():
+        linear = isinstance(module, nn.Linear | Conv1D) or "Experts" in type(module).__name__
+        for weight in module.parameters(recurse=False):
+            rounded = linear and id(weight) not in tied
+            sizes[id(weight)] = weight.numel() * (2 if rounded else 4)
+    return sum(sizes.values())
+
+
+# --- what to change -------------------------------------------------------------------------------
+
+
+def _with(config: TrainConfig, words: list[str]) -> TrainConfig | None:
+    """Returns the recipe with other settings; ``None`` where they do not go together."""
+    values = config.model_dump()
+    for word in words:
+        key, _, value = word.partition("=")
+        section = values
+        *path, last = key.split(".")
+        for name in path:
+            section[name] = section[name] or {}
+            section = section[name]
+        section[last] = value
+    try:
+        return type(config).model_validate(values)
+    except ValueError:
+        return None
+
+
+def _smaller_cache(config: TrainConfig, plan: MemoryPlan) -> list[str]:
+    """Room for one row of the whole context at least."""
+    sampling = plan.phases[0]
+    if sampling.total <= plan.memory or plan.kv_token is None:
+        return []
+    least = plan.kv_token * config.rollout.max_context
+    if config.rollout.engine == "hf" and plan.kv_room > least:
+        return [f"rollout.hf.kv_memory_gb={plan.kv_room // (GB // 10) / 10:g}"]
+    if config.rollout.engine == "vllm":
+        others = sampling.total - plan.kv_used - sampling.parts["sampler's weights"]
+        share = (plan.memory - others) / plan.memory
+        if share * plan.memory > sampling.parts["sampler's weights"] + least:
+            return [f"rollout.vllm.gpu_memory_utilization={int(100 * share) / 100:g}"]
+    return []
+
+
+def _sleeping_engine(config: TrainConfig, _plan: MemoryPlan) -> list[str]:
+    rollout = config.rollout
+    may = rollout.engine == "vllm" and not rollout.vllm.sleep and not rollout.max_staleness
+    return ["rollout.vllm.sleep=true"] if may else []
+
+
+def _smaller_micro_batch(config: TrainConfig, plan: MemoryPlan) -> list[str]:
+    now, most = config.learner.micro_batch_tokens, plan.micro_batch
+    if not most or most >= now:
+        return []
+    return [
+        f"learner.micro_batch_tokens={max(1, most // _ROUND * _ROUND) if most > _ROUND else most}"
+    ]
+
+
+def _checkpointing(config: TrainConfig, _plan: MemoryPlan) -> list[str]:
+    return [] if config.learner.gradient_checkpointing else ["learner.gradient_checkpointing=true"]
+
+
+def _half_precision(config: TrainConfig, _plan: MemoryPlan) -> list[str]:
+    may = config.learner.precision == "float32" and config.device != "cpu"
+    return ["learner.precision=bfloat16"] if may else []
+
+
+def _offload(config: TrainConfig, _plan: MemoryPlan) -> list[str]:
+    may = config.learner.offload != "all" and config.device != "cpu"
+    return ["learner.offload=all"] if may else []
+
+
+def _critic_of_adapters(config: TrainConfig, _plan: MemoryPlan) -> list[str]:
+    learner = config.learner
+    whole = learner.has_critic and not learner.critic_lora and not learner.lora
+    return [f"learner.critic_lora.rank={_RANK}"] if whole else []
+
+
+def _policy_of_adapters(config: TrainConfig, _plan: MemoryPlan) -> list[str]:
+    return [] if config.learner.lora else [f"learner.lora.rank={_RANK}"]
+
+
+_PROPOSALS: tuple[Callable[[TrainConfig, MemoryPlan], list[str]], ...] = (
+    _half_precision,
+    _smaller_cache,
+    _sleeping_engine,
+    _smaller_micro_batch,
+    _checkpointing,
+    _smaller_micro_batch,
+    _offload,
+    _smaller_cache,
+    _smaller_micro_batch,
+    _critic_of_adapters,
+    _smaller_cache,
+    _smaller_micro_batch,
+    _policy_of_adapters,
+    _smaller_cache,
+    _smaller_micro_batch,
+)
+"""What costs least first: then what costs time, then what changes the method."""
