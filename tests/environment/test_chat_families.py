@@ -94,11 +94,17 @@ def test_special_tokens_in_an_answer_do_not_speak_for_others() -> None:
             assert not any(token in message["content"] for token in family.special)
 
 
+def test_a_system_message_that_a_template_leaves_out_is_refused() -> None:
+    tokenizer = FAMILIES["deepseek-r1"].tokenizer()
+    with pytest.raises(TemplateError, match="as the chat template leaves it out; allowed: none"):
+        ChatFormat(tokenizer, system="Be brief.")
+
+
 @pytest.mark.parametrize(("name", "refused"), [("gemma-2", True), ("mistral-v0.3", False)])
 def test_a_system_message_that_a_template_moves_or_refuses(name: str, refused: bool) -> None:
     tokenizer = FAMILIES[name].tokenizer()
     if refused:
-        with pytest.raises(TemplateError, match="System role not supported"):
+        with pytest.raises(TemplateError, match=r"no system message.*System role not supported"):
             ChatFormat(tokenizer, system="Be brief.")
         return
     chat = ChatFormat(tokenizer, system="Be brief.")
