@@ -91,7 +91,8 @@ class LearnerConfig(BaseModel):
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     adam_beta2: float = Field(0.95, ge=0, lt=1)
     micro_batch_tokens: int = Field(16384, ge=1)
-    """Padded tokens per forward and backward pass; sets memory, not results."""
+    """Tokens per forward and backward pass, padding included where there is any; sets memory, not
+    results."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """``bfloat16``: weights stay float32, matrix products run in bfloat16 (autocast). ``auto``:
     that where the device is fast at it, else float32."""
