@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -117,6 +118,7 @@ def _computes_in(query: Tensor) -> torch.dtype:
     return query.dtype
 
 
+@cache
 def _varlen_words() -> frozenset[str]:
     """Arguments of torch's kernel, none where it has no such: it came with 2.10, and changed."""
     try:
