@@ -63,7 +63,7 @@ def test_what_fits_on_80_gb(model: PreTrainedConfig, words: list[str], billions:
 
 def test_weights_by_hand() -> None:
     phases = planner(QWEN_1_5B).plan(recipe(), 80 * GB).phases
-    sampling, scoring, policy, critic = phases
+    sampling, scoring, policy, critic, handing = phases
     parameters, heads = 1_543_714_304, 1_537  # of the model, and of the critic's head
     assert policy.parts["policy weights"] == 4 * parameters
     assert policy.parts["critic weights"] == 4 * (parameters + heads)
@@ -76,6 +76,8 @@ def test_weights_by_hand() -> None:
     linear = parameters - embeddings - biases_and_norms + 28 * (1536 + 2 * 256)
     norms = 28 * 2 * 1536 + 1536
     assert policy.parts["sampler's weights"] == 2 * linear + 4 * (embeddings + norms)
+    twice = handing.parts["sampler's weights"] + handing.parts["new weights"]
+    assert twice == 2 * policy.parts["sampler's weights"]
     assert key_value_numbers(QWEN_1_5B) == 28 * 2 * 2 * 128
 
 

@@ -143,6 +143,7 @@ _ORDER = (
     "activations",
     "logits",
     "sampler's weights",
+    "new weights",
     "keys and values",
     "prompts",
 )

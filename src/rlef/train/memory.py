@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.pytorch_utils import Conv1D
+import torch
+from transformers import PreTrainedConfig
 
+from rlef.engines.half import halve
 from rlef.learner.passes import Target, key_value_numbers, shaped_model
 from rlef.learner.plan import SCORED_AT_ONCE, LearnerPlan, Phase
 from rlef.train.recipe import TrainConfig
@@ -82,7 +82,8 @@ class Planner:
         self._counted: dict[str, LearnerPlan] = {}
         shaped = shaped_model(model)
         self._parameters = shaped.num_parameters()
-        self._halved = _halved_bytes(shaped)
+        halve(shaped, torch.bfloat16)
+        self._halved = sum(parameter.nbytes for parameter in shaped.parameters())
         try:
             self._kv_numbers: int | None = key_value_numbers(model)
         except Exception:  # of any kind: it is the model's own code, run without values
@@ -101,7 +102,7 @@ class Planner:
         learner = self._learner(config)
         sampler = self._sampler(config, learner, memory)
         phases = tuple(_phases(config, learner, sampler, config.learner.micro_batch_tokens))
-        kv_token = None if self._kv_numbers is None else self._kv_numbers * self._width(learner)
+        kv_token = self._kv_token(config, learner)
         if config.rollout.engine == "vllm" and learner.target == "cuda":
             kv_room = sampler.keys_and_values
         else:
@@ -157,6 +158,13 @@ class Planner:
         """Bytes of a number that the sampler computes with."""
         return 2 if learner.learner.precision == "bfloat16" else 4
 
+    def _kv_token(self, config: TrainConfig, learner: LearnerPlan) -> int | None:
+        if self._kv_numbers is None:
+            return None
+        layers = int(self._model.get_text_config().num_hidden_layers)
+        spare = layers + 1 if config.rollout.engine == "hf" else layers  # see ``RowShape.cost``
+        return self._kv_numbers * self._width(learner) * spare // layers
+
     def _sampler(self, config: TrainConfig, learner: LearnerPlan, memory: int) -> _Sampler:
         rollout, beside = config.rollout, config.rollout.max_staleness > 0
         if rollout.engine == "vllm" and learner.target == "cuda":
@@ -197,6 +205,9 @@ def _phases(
     yield _joined(learner.policy_step(max(tokens, longest)), beside)
     if learner.learner.has_critic:
         yield _joined(learner.critic_step(max(tokens, longest)), beside)
+    if config.rollout.engine == "hf" and sampler.weights:  # it takes them when it has them all
+        twice = own | {"new weights": sampler.weights} | (busy if sampler.beside else {})
+        yield Phase("new weights", learner.resident() | twice)
 
 
 def _largest_micro_batch(
@@ -230,19 +241,6 @@ def longest_rollout(config: TrainConfig) -> int:
 
 def _joined(phase: Phase, more: dict[str, int]) -> Phase:
     return Phase(phase.name, phase.parts | more)
-
-
-def _halved_bytes(model: PreTrainedModel) -> int:
-    """Of a copy that ``hf`` samples from in bfloat16: products in 2 bytes, embeddings in 4."""
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    tied = {id(parameter) for parameter in head.parameters()} if head is not None else set()
-    sizes: dict[int, int] = {}
-    for module in model.modules():
-        linear = isinstance(module, nn.Linear | Conv1D) or "Experts" in type(module).__name__
-        for weight in module.parameters(recurse=False):
-            rounded = linear and id(weight) not in tied
-            sizes[id(weight)] = weight.numel() * (2 if rounded else 4)
-    return sum(sizes.values())
 
 
 # --- what to change -------------------------------------------------------------------------------
