@@ -128,6 +128,28 @@ def test_a_template_that_keeps_reasoning_in_its_field_is_appended_to() -> None:
     assert chat.turns == "append" and chat.notice is None
 
 
+@pytest.mark.parametrize("eos", ["<|end|>", "<|flush|>"])
+def test_a_token_that_ends_reasoning_does_not_end_an_answer(eos: str) -> None:
+    template = (
+        "{% for m in messages %}{% if m.reasoning_content %}"
+        "{{ '<|begin|>assistant<|think|>' + m.reasoning_content + '<|end|>' }}{% endif %}"
+        "{{ '<|begin|>' + m.role + '<|content|>' + m.content + '<|end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|begin|>assistant' }}{% endif %}"
+    )
+    special = ("<|begin|>", "<|end|>", "<|think|>", "<|content|>", "<|flush|>")
+    tokenizer = make_tokenizer(template, special, eos)
+    if eos == "<|end|>":
+        with pytest.raises(
+            TemplateError, match=r"'<\|end\|>'; it must be .* does not end its reas"
+        ):
+            ChatFormat(tokenizer)
+        return
+    chat = ChatFormat(tokenizer)
+    assert tokenizer.convert_ids_to_tokens(list(chat.stop_token_ids)) == ["<|flush|>"]
+    prompts = converse(chat, f"<|think|>Hm.<|end|><|begin|>assistant<|content|>{PROGRAM}")
+    assert f"<|content|>{PROGRAM}<|" in tokenizer.decode(prompts[1])
+
+
 def test_a_template_with_a_fault_is_named_by_its_line() -> None:
     tokenizer = make_tokenizer("{% for m in messages %}\n{% endfo %}", ("<s>", "</s>"), "</s>")
     with pytest.raises(TemplateError, match="the chat template failed: line 2: "):

@@ -15,6 +15,7 @@ from rlef.environment.template_probes import (
     TemplateError,
     append_fault,
     assistant,
+    behind_reasoning,
     between,
     empty_answer,
     ending,
@@ -267,10 +268,14 @@ class ChatFormat:
 
         It is what the template puts behind an answer whether or not another message follows.
         Where the two differ (gpt-oss) it is what stands behind a last answer: the other may stand
-        within one. Of several in a row it is the one that the model's files declare as an end.
+        within one. Of several in a row it is the one that the model's files declare as an end. What
+        stands between an answer's reasoning and its text (Solar Open) cannot end it.
         """
+        field = shown_field(self._render)
+        within = self._renderer.encode(behind_reasoning(self._render, field)) if field else []
         own = (self.tokenizer.eos_token_id, getattr(self.tokenizer, "eot_token_id", None))
-        declared = [*(end for end in own if end is not None), *end_token_ids]
+        named = [*(end for end in own if end is not None), *end_token_ids]
+        declared = [end for end in named if end not in within]
         ids = self._renderer.encode(self._closing_text(before))
         blanks, followed = self._renderer.special_run(ids, declared)
         _, last = self._renderer.special_run(
@@ -278,11 +283,12 @@ class ChatFormat:
         )
         common = followed[: same_at_first(followed, last)]
         found = common or [end for end in last if end in declared] or followed or last
+        found = [end for end in found if end not in within] or (declared if found else [])
         if not found:
             text = str(self.tokenizer.convert_ids_to_tokens(ids[0])) if ids else ""
             raise TemplateError(
-                f"the chat template ends an answer with {text!r}; it must be a special token; "
-                f"allowed: {ANOTHER_TEMPLATE}"
+                f"the chat template ends an answer with {text!r}; it must be a special token that "
+                f"does not end its reasoning too; allowed: {ANOTHER_TEMPLATE}"
             )
         self.end_of_turn = next((end for end in found if end in declared), found[0])
         place = followed.index(self.end_of_turn) if self.end_of_turn in followed else 0

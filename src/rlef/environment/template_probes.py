@@ -198,6 +198,12 @@ def shown_field(render: Render) -> str | None:
     return None
 
 
+def behind_reasoning(render: Render, field: str) -> str:
+    """Returns the text between the reasoning of a last answer and its own."""
+    text = render([user("x"), assistant(_ANSWER, **{field: _REASON})], False)
+    return text.rpartition(_REASON)[2].partition(_ANSWER)[0]
+
+
 def empty_answer(render: Render, before: Sequence[Message]) -> str:
     """Returns a text for an answer without one: empty, or if a template refuses that a blank."""
     try:
