@@ -5,9 +5,10 @@ import torch
 from hand_batch import make_model
 from transformers import AutoConfig, AutoModelForCausalLM, GptOssConfig, GptOssForCausalLM
 
+from rlef.learner.attention import enable_packing
 from rlef.learner.config import LoraSettings
 from rlef.learner.lora import add_adapters
-from rlef.learner.notices import adapter_line, gap_alarm
+from rlef.learner.notices import adapter_line, gap_alarm, packing_line
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,13 @@ def test_a_gap_to_one_side(gap: float, bfloat16: int, alarms: bool) -> None:
     line = gap_alarm({**metrics, "logprob_gap": 0.0})
     assert (line is not None) == alarms
     assert line is None or "on average" in line
+
+
+def test_a_learner_that_pads_says_so() -> None:
+    model = make_model()
+    line = packing_line(model)
+    assert line is not None and line.startswith("LlamaForCausalLM: the learner pads")
+    assert enable_packing(model) and packing_line(model) is None
 
 
 def test_all_layers_of_a_llama_have_adapters_and_a_model_without_says_nothing() -> None:

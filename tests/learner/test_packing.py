@@ -1,14 +1,18 @@
 """Packed rows: what stands where in them, and that no token sees another sequence."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hand_batch import make_batch, make_model, make_rollouts
 from torch import Tensor
-from transformers import PreTrainedModel
+from torch.nn.attention import varlen
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from rlef.learner import attention
 from rlef.learner.attention import can_pack, enable_packing
 from rlef.learner.models import Critic, Policy
 from rlef.learner.packing import Packed, bins, of_like_length
@@ -124,3 +128,74 @@ def test_rollouts_of_like_length_stand_together() -> None:
     lengths = [5, 30, 7, 7, 12, 1, 9]
     assert of_like_length(lengths, [1] * 7, 24) == [[1], [4, 6], [2, 3, 0], [5]]
     assert of_like_length([4, 3, 2], [2, 3, 1], 12) == [[0], [1, 2]]
+
+
+def slow_varlen(
+    query: Tensor, key: Tensor, value: Tensor, ends: Tensor, _: Tensor, longest: int, __: int,
+    *, scale: float | None, window_size: tuple[int, int], enable_gqa: bool = False,
+) -> Tensor:  # fmt: skip
+    """What torch documents of its kernel: (T, A, D); a token looks at so many on its left."""
+    assert query.dtype == key.dtype and query.is_contiguous() and ends.dtype == torch.int32
+    groups = query.shape[1] // key.shape[1]
+    assert enable_gqa or groups == 1
+    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    found = []
+    for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        assert end - start <= longest
+        q, k, v = (x[start:end].transpose(0, 1) for x in (query, key, value))
+        behind = torch.arange(end - start)[:, None] - torch.arange(end - start)
+        look = (behind >= 0) & ((window_size[0] < 0) | (behind <= window_size[0]))
+        scores = (q @ k.transpose(1, 2) * (scale or 1.0)).masked_fill(~look, -torch.inf)
+        found.append((scores.softmax(-1) @ v).transpose(0, 1))
+    assert window_size[1] == 0
+    return torch.cat(found)
+
+
+def old_varlen(*rest: Any, scale: float | None, window_size: tuple[int, int]) -> Tensor:
+    """As torch 2.11 has it."""
+    return slow_varlen(*rest, scale=scale, window_size=window_size, enable_gqa=False)
+
+
+def windowed() -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=24, num_hidden_layers=2, head_dim=8,
+        num_attention_heads=4, num_key_value_heads=2, sliding_window=4, initializer_range=0.3,
+    )  # fmt: skip
+    return MistralForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("kernel", [slow_varlen, old_varlen])
+@pytest.mark.parametrize("make", [make_model, windowed])
+def test_torchs_kernel_is_given_what_it_wants(
+    make: Callable[[], PreTrainedModel], kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, with the kernel written out: windows, groups of heads, ends of sequences."""
+    batch = several_sequences()
+    wanted = one_by_one(make(), batch)
+    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    asked: list[bool] = []
+    monkeypatch.setattr(attention, "_kernel_can", lambda *_: not asked.append(True))
+    attention._varlen_words.cache_clear()
+    model = make()
+    assert enable_packing(model)
+    torch.testing.assert_close(Policy(model)(batch).logprobs, wanted)
+    assert asked
+    attention._varlen_words.cache_clear()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("make", [make_model, windowed])
+def test_torchs_kernel_on_a_gpu(make: Callable[[], PreTrainedModel]) -> None:
+    batch, found = several_sequences(), []
+    for packs in (False, True):
+        model = make().cuda()
+        if packs:
+            assert enable_packing(model, "bfloat16")
+        with torch.autocast("cuda", torch.bfloat16):
+            logprobs = Policy(model)(batch).logprobs
+        logprobs.sin().sum().backward()
+        found.append((logprobs.detach(), model.model.layers[0].self_attn.q_proj.weight.grad))
+    for padded, packed in zip(*found, strict=True):
+        assert float((padded - packed).norm() / padded.norm()) < 0.05

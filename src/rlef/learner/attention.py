@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -117,6 +118,7 @@ def _computes_in(query: Tensor) -> torch.dtype:
     return query.dtype
 
 
+@cache
 def _varlen_words() -> frozenset[str]:
     """Arguments of torch's kernel, none where it has no such: it came with 2.10, and changed."""
     try:
@@ -245,8 +247,8 @@ def _looks_back_only(model: PreTrainedModel, own: str) -> bool:
 
     AttentionInterface.register(_PROBE, probe)
     AttentionMaskInterface.register(_PROBE, probing_mask)
-    model.set_attn_implementation(_PROBE)
     try:
+        model.set_attn_implementation(_PROBE)
         _states(model, [_SAMPLES[0]])
     except Exception:  # of any kind: it is somebody else's file, made for other functions than ours
         return False
@@ -271,9 +273,9 @@ def _is_window(pattern: Callable[..., Tensor], window: int | None) -> bool:
 
 def _reads_packed(model: PreTrainedModel, name: str, precision: Precision) -> bool:
     """Whether a few sequences come out the same packed and one by one."""
-    model.set_attn_implementation(name)
     near = 1e-4 if precision == "float32" and model.dtype == torch.float32 else 0.05
     try:
+        model.set_attn_implementation(name)
         with autocast(precision, model.device):
             with torch.no_grad():
                 alone = torch.cat([_states(model, [ids]) for ids in _SAMPLES])

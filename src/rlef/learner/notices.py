@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from transformers import PreTrainedModel
 
 from rlef.engines.fresh import gap_limit
+from rlef.learner.attention import can_pack
 
 _SIGNED_SHARE = 0.1
 """Of ``gap_limit``: what the signed gap may come to. Rounding errs to both sides and leaves little
@@ -39,6 +40,16 @@ def gap_alarm(metrics: Mapping[str, float]) -> str | None:
             f"learn from its own samples; {name} in metrics.jsonl shows each batch"
         )
     return None
+
+
+def packing_line(model: PreTrainedModel) -> str | None:
+    """Returns a line if the learner computes on padding, as the model reads no packed rows."""
+    if can_pack(model):
+        return None
+    return (
+        f"{type(model).__name__}: the learner pads sequences to like length, since the model's "
+        "layers do not keep sequences of one row apart; slower by what is padding, else the same"
+    )
 
 
 def adapter_line(model: PreTrainedModel) -> str | None:
