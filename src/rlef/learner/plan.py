@@ -107,7 +107,7 @@ def count_weights(config: PreTrainedConfig, learner: LearnerConfig) -> Sizes:
         return max((4 * w.numel() for w in weights if w.requires_grad), default=0)
 
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    inputs: Any = model.get_input_embeddings()  # type: ignore[no-untyped-call]
+    inputs: Any = model.get_input_embeddings()
     return Sizes(
         policy=own(models.policy),
         reference=own(models.reference),
