@@ -107,6 +107,12 @@ def evaluate(
     concurrency: Annotated[
         int, typer.Option(min=1, metavar="N", help="Answers sampled at once.")
     ] = 16,
+    kv_memory_gb: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, metavar="X", help="Gigabytes of keys and values, for hf. Default: 4."
+        ),
+    ] = None,
     max_context: Annotated[
         int | None,
         typer.Option(
@@ -218,6 +224,8 @@ def evaluate(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     chat_settings = read_chat_options(chat_template, template_arg or (), system, today, turns_as)
+    if kv_memory_gb is not None and engine != "hf":
+        raise typer.BadParameter(f"--kv-memory-gb is of no use to the engine {engine}")
     check_engine(engine, dtype, device, base_url)
     check_installed(engine, base_url)
     path = out or new_run_path("eval")
@@ -227,6 +235,7 @@ def evaluate(
         check_known_context(model, max_context or 0, "max_context")
     problems = load_problems(data)[:limit]
 
+    from rlef.engines.hf_settings import HFSettings
     from rlef.evaluation.evaluate import EngineChoice
     from rlef.evaluation.evaluate import evaluate as run_evaluation
 
@@ -237,6 +246,7 @@ def evaluate(
         base_url=base_url,
         concurrency=concurrency,
         max_context=max_context,
+        hf=HFSettings() if kv_memory_gb is None else HFSettings(kv_memory_gb=kv_memory_gb),
         chat_settings=chat_settings,
     )
     options = {"model": model, "data": data, "turns": chosen["turns"], "samples": chosen["samples"]}

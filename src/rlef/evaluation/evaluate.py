@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rlef.engines import SamplingParams
+from rlef.engines.hf_settings import HFSettings
 from rlef.engines.open import open_engine
 from rlef.environment import ChatSettings, Prompts, StopReason
 from rlef.evaluation.episodes import run_episodes, total_wall_s, with_public_tests
@@ -27,6 +28,7 @@ class EngineChoice:
     base_url: str | None = None
     concurrency: int = 16
     max_context: int | None = None
+    hf: HFSettings = field(default_factory=HFSettings)
     chat_settings: ChatSettings = field(default_factory=ChatSettings)
 
 
@@ -88,6 +90,7 @@ def evaluate(
         concurrency=engine.concurrency,
         max_context=engine.max_context,
         seed=seed,
+        hf=engine.hf,
         chat_settings=engine.chat_settings,
     )
     if chat is not None and chat.notice is not None:
