@@ -1,11 +1,16 @@
-"""Threads of the tests' processes: as many in all as there are cores.
+"""Threads of the tests' processes: as many in all as there are cores; hypothesis without deadlines.
 
-More would wait for each other at every step of torch (measured: four times slower).
+More threads would wait for each other at every step of torch (measured: four times slower).
 """
 
 import os
 
 import pytest
+from hypothesis import settings
+
+# An example may take long on a busy machine: that says nothing about what it tests.
+settings.register_profile("rlef", deadline=None)
+settings.load_profile("rlef")
 
 
 def pytest_configure(config: pytest.Config) -> None:

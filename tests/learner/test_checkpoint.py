@@ -102,6 +102,17 @@ def test_a_rounded_model_goes_on_exactly(changes: dict[str, Any], tmp_path: Path
         assert torch.equal(a, b)
 
 
+def test_a_run_that_goes_on_remembers_the_steps_that_were_skipped_in_a_row(tmp_path: Path) -> None:
+    learner, other = (new_learner(make_model(), {}) for _ in range(2))
+    with torch.no_grad():
+        learner.policy.model.get_output_embeddings().weight.fill_(float("nan"))
+    learner.update(make_batch(), steps=2)
+    learner.save(tmp_path)
+    other.restore(tmp_path)
+    with pytest.raises(FloatingPointError, match=r"^update 3: the gradient .* for the 3rd time"):
+        other.update(make_batch(), steps=1)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_damaged_or_foreign_checkpoint_is_refused(dtype: Any, tmp_path: Path) -> None:
     save_policy(make_model(), chat_tokenizer(), tmp_path, dtype)

@@ -147,3 +147,4 @@ def test_a_model_that_cannot_run_without_values_is_planned_by_its_weights() -> N
     )  # fmt: skip
     plan = Planner(experts).plan(recipe("rollout.hf.kv_memory_gb=0.1"), GB)
     assert plan.phases[2].parts["gradients"] == 4 * plan.parameters
+    assert plan.micro_batch is None and plan.kv_token == 2 * (4 * 2 * 2 * 16) * 5 // 4

@@ -150,7 +150,11 @@ _ORDER = (
 
 
 def _gb(number: int) -> str:
-    return f"{number / 1e9:.1f}" if number >= 5e7 else ("0" if number == 0 else "<0.1")
+    if number == 0:
+        return "0"
+    if number < 500_000:
+        return "<0.001"
+    return f"{number / 1e9:.1f}" if number >= 5e7 else f"{number / 1e9:.3f}"
 
 
 def _micro_batch_line(config: "TrainConfig", plan: "MemoryPlan") -> str:

@@ -9,7 +9,9 @@ Shapes: T tokens, A heads, D head size.
 
 import copy
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -103,6 +105,17 @@ def count_passes(
     return lambda tokens: low.plus(step, (tokens - _TOKENS[0]) / (_TOKENS[1] - _TOKENS[0]))
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps torch from writing pages about what does not run without values."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def key_value_numbers(config: PreTrainedConfig) -> int:
     """Returns how many numbers the keys and values of a token are, all layers together.
 
@@ -112,8 +125,11 @@ def key_value_numbers(config: PreTrainedConfig) -> int:
     layers, few, more = _numbers_of_layers(config)
     found: dict[int, int] = {}
     for number in {few, more}:
-        trunk = body(shaped_model(_shortened(config, number)))
-        with FakeTensorMode(), torch.no_grad():
+        model: Any = shaped_model(_shortened(config, number))
+        with suppress(Exception):  # of models without experts, or of other kinds
+            model.set_experts_implementation("batched_mm")  # which looks at no values
+        trunk = body(model)
+        with _quiet(), FakeTensorMode(), torch.no_grad():
             _fake(trunk)
             cache = trunk(torch.zeros((1, 8), dtype=torch.int64), use_cache=True).past_key_values
         pairs = [(layer.keys, layer.values) for layer in cache.layers]
@@ -142,7 +158,7 @@ def _passes(
         alone |= {"advantage": "reinforce++", "critic_lora": None}
     layers = _layers(join_models(model, learner.model_copy(update=alone), 0, 1.0), network)
     all_states = network == "policy" or learner.values_per_token
-    with FakeTensorMode():
+    with _quiet(), FakeTensorMode():
         _fake(layers)
         return {
             tokens: _count(layers, learner, tokens, tokens if all_states else 1)
