@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rlef.config import load_config
+from rlef.config import join_words, load_config
 from rlef.run import RunFolder
 from rlef.train.recipe import TrainConfig
 
@@ -42,8 +42,8 @@ def main() -> None:
         f"{updates} updates fit",
         flush=True,
     )
-    words += [f"updates={updates}", f"checkpoint_every={updates}", "checkpoint_dtype=bfloat16"]
-    rlef("train", recipe, *words, "--out", folder / "run")
+    own = [f"updates={updates}", f"checkpoint_every={updates}", "checkpoint_dtype=bfloat16"]
+    rlef("train", recipe, *join_words(words, own), "--out", folder / "run")
     rlef("report", folder / "run")
     keep(folder / "run", Path(out))
     shutil.rmtree(folder)
@@ -52,12 +52,12 @@ def main() -> None:
 def probe(folder: Path, recipe: str, words: list[str], config: TrainConfig) -> tuple[float, float]:
     """Seconds of a whole batch, and of an episode of an evaluation: those of the second batch."""
     updates = 2 * config.updates_per_batch
-    rlef(
-        *("train", recipe, *words, f"updates={updates}", f"checkpoint_every={updates}"),
-        *("learner.critic_warmup_updates=0", "data.valid=null", "eval.every=null"),
-        *("eval.problems=2", "eval.samples=1", "eval.also=null", "eval.random_feedback=false"),
-        *("--out", folder),
-    )
+    own = [
+        *(f"updates={updates}", f"checkpoint_every={updates}", "learner.critic_warmup_updates=0"),
+        *("data.valid=null", "eval.every=null", "eval.problems=2", "eval.samples=1"),
+        *("eval.also=null", "eval.random_feedback=false"),
+    ]
+    rlef("train", recipe, *join_words(words, own), "--out", folder)
     line = RunFolder.open(folder).read_metrics()[-1]
     rollout_s, update_s = float(line["rollout_s"]), float(line["update_s"])
     shutil.rmtree(folder)
@@ -68,18 +68,16 @@ def that_fit(config: TrainConfig, seconds: float, batch_s: float, episode_s: flo
     """Updates with their evaluations, a multiple of those between two looks at ``data.valid``."""
     from rlef.problems import load_problems
 
-    episodes = {
-        spec: config.eval.samples * len(load_problems(spec))
-        for spec in (config.data.test, config.data.valid)
-        if spec is not None
-    }
+    test = load_problems(config.data.test)[: config.eval.problems]
+    valid = load_problems(config.data.valid) if config.data.valid else []
     stages = (3 if config.eval.random_feedback else 2) * len(config.eval.samplings)
-    left = seconds - stages * episodes[config.data.test] * episode_s
+    problem_s = config.eval.samples * episode_s
+    left = seconds - stages * len(test) * problem_s
     every = config.eval.every or config.updates_per_batch
-    looks_s = episodes[config.data.valid] * episode_s if config.data.valid else 0.0
+    looks_s = len(valid) * problem_s
     rounds = left / (every // config.updates_per_batch * batch_s + looks_s)
     if rounds < 1:
-        sys.exit(f"{seconds:.0f} s are too few: evaluations leave {left:.0f} s for training")
+        sys.exit(f"too little time: the evaluations leave {left:.0f} s for training")
     return min(config.updates, every * math.floor(rounds))
 
 

@@ -15,12 +15,25 @@ from rlef.engines import Completion, HFEngine, ModelError, SamplingParams
 from rlef.engines.check import check_engine
 from rlef.engines.context import check_context, context_limit
 from rlef.engines.row_attention import Forward
+from rlef.learner.attention import can_pack
+from rlef.learner.config import LearnerConfig
 from rlef.learner.head import OutputHead, body, check_output_head
+from rlef.learner.update import LocalLearner
+from rlef.rollout import RolloutBatch
 
 ALWAYS = ("mistral", "gemma2", "llama4", "mpt", "gpt-oss", "mamba", "qwen3-next")
 """A window; mixed layers and capped logits; chunks; ALiBi; sinks; recurrence; linear attention."""
 NO_LEARNER = {"modernbert-decoder"}
 """Sampled, but refused by the learner: more than a linear layer makes their logits."""
+PADDED = {
+    # attention by functions of their own, ALiBi, chunks, or windows only their masks know of
+    *("qwen2-moe", "phimoe", "stablelm", "gptj", "gpt-neo", "codegen", "bloom", "mpt", "falcon"),
+    *("falcon-alibi", "llama4", "nemotron"),
+    # state beside keys and values
+    *("qwen3-next", "qwen3.5", "lfm2", "mamba", "mamba2", "falcon-mamba", "falcon-h1", "bamba"),
+    *("granite-hybrid", "jamba"),
+}
+"""Their learner reads padded rows."""
 STOP = range(3, 43)
 
 
@@ -89,6 +102,63 @@ def test_the_learner_makes_the_models_own_logits(name: str) -> None:
         states = body(model)(input_ids=ids, use_cache=False).last_hidden_state
         wanted = model(input_ids=ids, use_cache=False).logits
         torch.testing.assert_close(OutputHead.of(model).logits(states), wanted.float())
+
+
+def one_turn_each(model: PreTrainedModel) -> RolloutBatch:
+    """Four answers that the model samples, with rewards."""
+    engine = HFEngine(model, stop_token_ids=STOP)
+    params = SamplingParams(temperature=1.0, max_new_tokens=16)
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(11, 300, size).tolist() for size in (5, 20, 33, 20)]
+    answers = engine.generate_batch(prompts, params, [1, 2, 3, 4])
+    rows = [[*p, *a.token_ids] for p, a in zip(prompts, answers, strict=True)]
+    shape = (len(rows), max(map(len, rows)))
+    ids, turn_ids = torch.zeros(shape, dtype=torch.int64), torch.full(shape, -1)
+    logprobs = torch.zeros(shape)
+    for i, (row, prompt, answer) in enumerate(zip(rows, prompts, answers, strict=True)):
+        ids[i, : len(row)] = torch.tensor(row)
+        turn_ids[i, len(prompt) : len(row)] = 0
+        logprobs[i, len(prompt) : len(row)] = torch.tensor(answer.logprobs)
+    mask = torch.arange(shape[1]) < torch.tensor([[len(row)] for row in rows])
+    ones = torch.ones((len(rows), 1))
+    return RolloutBatch(
+        token_ids=ids,
+        token_mask=mask,
+        sequence_ids=torch.where(mask, 0, -1),
+        turn_ids=turn_ids,
+        behavior_logprobs=logprobs,
+        prompt_ends=torch.tensor([[len(prompt) - 1] for prompt in prompts]),
+        turn_mask=ones.bool(),
+        rewards=torch.tensor([[1.0], [-1.0], [-1.0], [1.0]]),
+        versions=torch.zeros_like(ones, dtype=torch.int64),
+        groups=torch.arange(len(rows)),
+        solved=torch.zeros(len(rows), dtype=torch.bool),
+    )
+
+
+@of_every_family(("gemma2", "gpt-oss", "lfm2"))
+def test_after_two_updates_sampler_learner_and_transformers_agree(name: str) -> None:
+    model = make_family(name)
+    if name in NO_LEARNER:
+        return
+    config = LearnerConfig(lr=1e-3, minibatch=4, warmup_updates=0, micro_batch_tokens=64)
+    learner = LocalLearner(model, config, seed=0)
+    assert can_pack(model) == (name not in PADDED)
+    first = [p.detach().clone() for p in model.parameters()]
+    for _ in range(2):
+        learner.update(one_turn_each(model), steps=1)
+    assert any(not torch.equal(p, q) for p, q in zip(first, model.parameters(), strict=True))
+    batch = one_turn_each(model)
+    with torch.no_grad():
+        ours = learner.policy(batch).logprobs
+    near = 5e-5 if name == "granite-moe" else 2e-5  # its logits are multiplied by two, 100 and more
+    torch.testing.assert_close(ours, batch.behavior_logprobs, atol=near, rtol=0)
+    for row, length in enumerate(batch.lengths.tolist()):
+        wanted = whole_logprobs(model, batch.token_ids[row, :length].tolist())
+        is_action = batch.action_mask[row, 1:length]
+        torch.testing.assert_close(
+            ours[row, 1:length][is_action], wanted[is_action], atol=2e-5, rtol=0
+        )
 
 
 @pytest.mark.parametrize(("name", "limit"), [("phi3-longrope", 64), ("llama-dynamic", 512)])

@@ -99,5 +99,7 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
         load_chat("mini", ChatSettings(chat_template=str(path)))
     with pytest.raises(ModelError, match=r"nope: No such file or directory; allowed: a file"):
         load_chat("mini", ChatSettings(chat_template="nope"))
-    with pytest.raises(TemplateError, match="mini: the chat template failed: roles: user, assis"):
+    with pytest.raises(
+        TemplateError, match=r"mini: no system message can be set .* roles: user, assis"
+    ):
         load_chat("mini", ChatSettings(system="Be brief."))

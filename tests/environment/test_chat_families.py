@@ -94,11 +94,17 @@ def test_special_tokens_in_an_answer_do_not_speak_for_others() -> None:
             assert not any(token in message["content"] for token in family.special)
 
 
+def test_a_system_message_that_a_template_leaves_out_is_refused() -> None:
+    tokenizer = FAMILIES["deepseek-r1"].tokenizer()
+    with pytest.raises(TemplateError, match="as the chat template leaves it out; allowed: none"):
+        ChatFormat(tokenizer, system="Be brief.")
+
+
 @pytest.mark.parametrize(("name", "refused"), [("gemma-2", True), ("mistral-v0.3", False)])
 def test_a_system_message_that_a_template_moves_or_refuses(name: str, refused: bool) -> None:
     tokenizer = FAMILIES[name].tokenizer()
     if refused:
-        with pytest.raises(TemplateError, match="System role not supported"):
+        with pytest.raises(TemplateError, match=r"no system message.*System role not supported"):
             ChatFormat(tokenizer, system="Be brief.")
         return
     chat = ChatFormat(tokenizer, system="Be brief.")
@@ -120,6 +126,28 @@ def test_a_template_that_keeps_reasoning_in_its_field_is_appended_to() -> None:
     keeps = FAMILIES["qwen3"].template.replace("loop.index0 > ns.last", "true")
     chat = ChatFormat(make_tokenizer(keeps, FAMILIES["qwen3"].special, "<|im_end|>"))
     assert chat.turns == "append" and chat.notice is None
+
+
+@pytest.mark.parametrize("eos", ["<|end|>", "<|flush|>"])
+def test_a_token_that_ends_reasoning_does_not_end_an_answer(eos: str) -> None:
+    template = (
+        "{% for m in messages %}{% if m.reasoning_content %}"
+        "{{ '<|begin|>assistant<|think|>' + m.reasoning_content + '<|end|>' }}{% endif %}"
+        "{{ '<|begin|>' + m.role + '<|content|>' + m.content + '<|end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|begin|>assistant' }}{% endif %}"
+    )
+    special = ("<|begin|>", "<|end|>", "<|think|>", "<|content|>", "<|flush|>")
+    tokenizer = make_tokenizer(template, special, eos)
+    if eos == "<|end|>":
+        with pytest.raises(
+            TemplateError, match=r"'<\|end\|>'; it must be .* does not end its reas"
+        ):
+            ChatFormat(tokenizer)
+        return
+    chat = ChatFormat(tokenizer)
+    assert tokenizer.convert_ids_to_tokens(list(chat.stop_token_ids)) == ["<|flush|>"]
+    prompts = converse(chat, f"<|think|>Hm.<|end|><|begin|>assistant<|content|>{PROGRAM}")
+    assert f"<|content|>{PROGRAM}<|" in tokenizer.decode(prompts[1])
 
 
 def test_a_template_with_a_fault_is_named_by_its_line() -> None:

@@ -148,9 +148,11 @@ def test_tokens_are_counted_as_they_are(
         (90, None, -10),
         (1000, 200, 200),
         (500, 400, 250),
+        (None, 400, 400),
+        (None, None, None),
     ],
 )
-def test_how_room_is_shared(left: int, most: int | None, expected: int) -> None:
+def test_how_room_is_shared(left: int | None, most: int | None, expected: int | None) -> None:
     budget = message_budget(left, max_new_tokens=400, least_new_tokens=100, max_tokens=most)
     assert budget == expected
 

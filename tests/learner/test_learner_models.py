@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hand_batch import make_batch, make_model, make_rollouts, slow_logprobs
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from rlef.learner import logprobs
 from rlef.learner.head import check_output_head
@@ -64,3 +65,27 @@ def test_a_model_that_changes_its_logits_is_refused() -> None:
     model.forward = lambda **words: SimpleNamespace(logits=forward(**words).logits / 2)
     with pytest.raises(ValueError, match="LlamaForCausalLM makes other logits"):
         check_output_head(model)
+
+
+def test_what_a_router_would_add_to_the_loss_is_not_in_it() -> None:
+    gradients = []
+    for output in (False, True):
+        torch.manual_seed(0)
+        config = MixtralConfig(
+            vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+            num_attention_heads=2, num_key_value_heads=1, num_local_experts=4,
+            num_experts_per_tok=2, output_router_logits=output, router_aux_loss_coef=10.0,
+        )  # fmt: skip
+        model = MixtralForCausalLM(config).eval()
+        Policy(model)(make_batch()).logprobs.sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for without, with_router in zip(*gradients, strict=True):
+        assert torch.equal(without, with_router)
+
+
+def test_rows_of_the_vocabulary_that_no_token_has_count_as_in_transformers() -> None:
+    """A padded embedding: the policy is what the model's softmax says, these rows in it."""
+    model, batch = make_model(), make_batch()
+    model.resize_token_embeddings(64)
+    ours = Policy(model)(batch).logprobs
+    torch.testing.assert_close(ours, slow_logprobs(model, batch, 1.0))

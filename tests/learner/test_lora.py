@@ -324,3 +324,16 @@ def test_missing_peft_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ValueError, match=r"learner\.lora needs the package peft; install it by: pip install peft"
     ):
         LocalLearner(make_model(), settings(lora={"rank": 2}), seed=0)
+
+
+def test_weights_that_were_loaded_in_bfloat16_are_as_good_as_rounded_ones(tmp_path: Path) -> None:
+    model = make_model()
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+    save_policy(model, chat_tokenizer(), tmp_path)
+    metrics = []
+    for dtype in (torch.float32, torch.bfloat16):
+        learner = new_learner(loaded(tmp_path, dtype), LORA | BFLOAT16)
+        assert all(p.dtype is torch.float32 for p in learner.policy.parameters() if p.ndim == 1)
+        metrics.append(str(learner.update(make_batch(), steps=2) | {"score_s": 0.0}))
+    assert metrics[0] == metrics[1]

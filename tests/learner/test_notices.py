@@ -19,6 +19,17 @@ def test_a_gap_that_rounding_does_not_explain(gap: float, bfloat16: int, alarms:
     assert (line is not None) == alarms
 
 
+@pytest.mark.parametrize(
+    ("gap", "bfloat16", "alarms"),
+    [(9e-5, 0, False), (-2e-4, 0, True), (2e-3, 1, False), (4e-3, 1, True), (math.nan, 1, True)],
+)
+def test_a_gap_to_one_side(gap: float, bfloat16: int, alarms: bool) -> None:
+    metrics = {"logprob_gap": abs(gap), "logprob_gap_signed": gap, "bfloat16": float(bfloat16)}
+    line = gap_alarm({**metrics, "logprob_gap": 0.0})
+    assert (line is not None) == alarms
+    assert line is None or "on average" in line
+
+
 def test_all_layers_of_a_llama_have_adapters_and_a_model_without_says_nothing() -> None:
     model = make_model()
     assert adapter_line(model) is None

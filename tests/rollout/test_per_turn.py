@@ -72,6 +72,19 @@ def test_the_context_of_a_turn_is_that_of_its_own_sequence(
     assert (rollout.token_ids == whole.token_ids[: len(rollout.token_ids)]).all()
 
 
+def test_feedback_has_the_room_of_its_own_sequence(chat: ChatFormat, sandbox: Sandbox) -> None:
+    loud = "```python\nprint('9' * 500)\n```"
+    long_thought = "<think>\n" + "hm " * 300 + "</think>\n"
+    engine = ScriptedEngine(chat, lambda _, turn: long_thought + [loud, RIGHT][turn])
+    [whole] = run(engine, sandbox)
+    full = whole.record.turns[1].prompt_tokens or 0
+    assert full < len(whole.token_ids) - 500  # the thought is in no later prompt
+    [rollout] = run(engine, sandbox, max_context=full + 40)
+    assert "more characters)" in (rollout.record.turns[0].feedback or "")
+    assert full - 40 < (rollout.record.turns[1].prompt_tokens or 0) <= full + 40 - 64
+    assert rollout.record.solved
+
+
 def test_sequences_come_back_from_the_file(chat: ChatFormat, sandbox: Sandbox) -> None:
     rollouts = run(ScriptedEngine(chat, answers), sandbox, 2)
     assert all(map(same, there_and_back(rollouts), rollouts))

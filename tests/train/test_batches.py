@@ -137,6 +137,38 @@ def test_side_by_side_a_batch_is_what_ends_first_and_no_more_are_under_way_than_
         assert len(rollouts.under_way) + len(ledger.pending) <= most
 
 
+class OfItsTime(Scripted):
+    """Each rollout is of the version at which it was asked for."""
+
+    def submit(self, index: int, request: EpisodeRequest) -> None:
+        super().submit(index, request)
+        self.versions[index] = (self.version,)
+
+
+def test_where_the_sampler_is_ahead_of_the_learner_rollouts_do_not_grow_old(tmp_path: Path) -> None:
+    rollouts = OfItsTime()
+    batches, _ = make(tmp_path, rollouts, max_staleness=3, total=12)
+    found = []
+    for number in range(12):
+        rollouts.version = number
+        taken = batches.take(number)
+        found.append(max(batches.staleness(one, number) for one in taken.rollouts))
+        batches.settle()  # all that was asked for ends before the learner comes again
+    assert found[:4] == [0, 1, 2, 3] and found[-4:] == [1] * 4, found
+    assert sorted(rollouts.asked) == list(range(48))
+
+
+def test_where_the_learner_is_ahead_of_the_sampler_all_that_may_be_is_under_way(
+    tmp_path: Path,
+) -> None:
+    rollouts = OfItsTime(*[range(4 * n, 4 * n + 4) for n in range(12)])
+    batches, ledger = make(tmp_path, rollouts, max_staleness=2, total=12)
+    for number in range(10):
+        rollouts.version = number
+        batches.take(number)
+        assert len(rollouts.under_way) + len(ledger.pending) == 8
+
+
 def test_at_the_end_nothing_beyond_the_last_batch_is_asked_for(tmp_path: Path) -> None:
     rollouts = Scripted()
     batches, ledger = make(tmp_path, rollouts, max_staleness=2, total=4)

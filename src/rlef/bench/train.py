@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlef.bench.flops import pass_cost, peak_flops
 from rlef.bench.rows import Row, machine_facts, skipped
 from rlef.config import dump_config, join_words, load_config
 from rlef.engines.load import load_model, resolve_device
@@ -27,6 +28,7 @@ from rlef.train.recipe import TrainConfig
 
 USEFUL = 0.95
 GROWTH = 0.05
+UTILISATION = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,10 @@ class _Silent:
 def phases(setting: Setting) -> list[Row]:
     """A step of the recipe as it is: seconds by phase, and tokens per second."""
     with trained_batches(setting, [], setting.batches) as (trainer, lines, config):
-        useful = _useful(trainer, config)
+        learner = trainer.parts.learner
+        assert isinstance(learner, LocalLearner)
+        useful = _useful(trainer, learner, config)
+        used = _utilisation(trainer, learner, config, lines)
     tokens = statistics.median(line["action_tokens"] for line in lines)
     whole = [line["rollout_s"] + line["update_s"] for line in lines]
     named = {
@@ -92,27 +97,29 @@ def phases(setting: Setting) -> list[Row]:
             f"{statistics.median(whole):.1f} s",
         )
     )
-    return [*rows, useful]
+    return [*rows, useful, *used]
 
 
-def _useful(trainer: Trainer, config: TrainConfig) -> Row:
-    """Tokens of the policy's micro-batches that are no padding, of all batches but the first."""
-    learner = trainer.parts.learner
-    assert isinstance(learner, LocalLearner)
-    real = computed = 0
+def _minibatches(trainer: Trainer, config: TrainConfig) -> Iterator[RolloutBatch]:
+    """Yields those of all batches but the first; problems stand in random order already."""
     for number in range(1, trainer.ledger.batches):
         rollouts = trainer.ledger.batch(number).rollouts
         batch = RolloutBatch.from_rollouts(
             [rollout for rollout in rollouts if rollout.trainable], config.rollout.turn_limit
         )
-        size = config.learner.minibatch
-        for rows in torch.split(torch.arange(len(batch)), size):  # in random order already
-            minibatch = batch.select(rows)
-            groups = learner.policy.lay_out(minibatch).groups(config.learner.micro_batch_tokens)
-            for places in groups:
-                packed = learner.policy.lay_out(minibatch.select(torch.tensor(places)))
-                real += sum(packed.sequences.lengths)
-                computed += packed.token_ids.numel()
+        for rows in torch.split(torch.arange(len(batch)), config.learner.minibatch):
+            yield batch.select(rows)
+
+
+def _useful(trainer: Trainer, learner: LocalLearner, config: TrainConfig) -> Row:
+    """Tokens of the policy's micro-batches that are no padding."""
+    real = computed = 0
+    for minibatch in _minibatches(trainer, config):
+        layout = learner.policy.lay_out(minibatch)
+        for places in layout.groups(config.learner.micro_batch_tokens):
+            packed = learner.policy.lay_out(minibatch.select(torch.tensor(places)))
+            real += sum(packed.sequences.lengths)
+            computed += packed.token_ids.numel()
     return Row(
         name="useful tokens of those computed in the learner",
         value=100 * real / computed,
@@ -120,6 +127,39 @@ def _useful(trainer: Trainer, config: TrainConfig) -> Row:
         target=f"{100 * USEFUL:g} or more",
         met=real / computed >= USEFUL,
     )
+
+
+def _utilisation(
+    trainer: Trainer, learner: LocalLearner, config: TrainConfig, lines: Sequence[dict[str, Any]]
+) -> list[Row]:
+    """Operations that the optimizer steps need, to what a product of matrices reaches here."""
+    model, on_gpu = learner.policy.model, learner.policy.model.device.type == "cuda"
+    needed = 0.0
+    for minibatch in _minibatches(trainer, config):
+        read = learner.policy.lay_out(minibatch)
+        needed += pass_cost(model, read.sequences.lengths, len(read.states)).both
+        if learner.critic is not None:
+            read = learner.critic.lay_out(minibatch)
+            needed += pass_cost(learner.critic.backbone, read.sequences.lengths, 0).both
+    dtype = torch.bfloat16 if learner.precision == "bfloat16" else torch.float32
+    peak = peak_flops(model.device, dtype)
+    reached = needed / sum(line["update_s"] - line["score_s"] for line in lines)
+    target = f"{100 * UTILISATION:g} or more" if on_gpu else ""
+    rows = [
+        Row(
+            name="model FLOPs utilisation in the optimizer steps",
+            value=100 * reached / peak,
+            unit="%",
+            target=target,
+            met=reached / peak >= UTILISATION if on_gpu else None,
+            note=f"{reached / 1e9:,.0f} GFLOP/s; a product of {learner.precision} matrices "
+            f"{peak / 1e9:,.0f}",
+        )
+    ]
+    if on_gpu:
+        most = torch.cuda.max_memory_allocated() / 2**30
+        rows.append(Row(name="peak memory of the GPU", value=most, unit="GiB"))
+    return rows
 
 
 def memory(setting: Setting) -> list[Row]:

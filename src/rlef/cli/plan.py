@@ -32,6 +32,7 @@ def plan(
         float | None,
         typer.Option(
             min=0.001,
+            max=1e6,
             metavar="GB",
             help="Of the card, as its name says it. Default: of the GPU that is here.",
             show_default=False,
@@ -47,16 +48,16 @@ def plan(
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, overrides or [])
-    check_model(config.model)
+    check_model(config.model.name)
     memory = _memory_here() if gpu_memory is None else round(gpu_memory * 10**9)
 
     from rlef.engines.load import load_config as load_model_config
     from rlef.train.memory import Planner
 
     quiet_transformers()
-    planner = Planner(load_model_config(config.model), memory)
-    found = planner.plan(config)
-    changes = [] if found.fits else planner.changes(config)
+    planner = Planner(load_model_config(config.model.name))
+    found = planner.plan(config, memory)
+    changes = [] if found.fits else planner.changes(config, memory)
     if as_json:
         print_json(_facts(config, found, changes))
         return
@@ -78,7 +79,7 @@ def _facts(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> dic
     context = config.rollout.max_context
     tokens = plan.kv_room // plan.kv_token if plan.kv_token else None
     return {
-        "model": config.model,
+        "model": config.model.name,
         "parameters": plan.parameters,
         "memory": plan.memory,
         "fits": plan.fits,
@@ -95,8 +96,8 @@ def _facts(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> dic
 def _lines(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> list[str]:
     where = "this machine" if config.device == "cpu" else "a GPU"
     lines = [
-        f"{config.name}: {config.model}, {plan.parameters / 1e9:.3g} B parameters, on {where} of "
-        f"{_gb(plan.memory).strip()} GB",
+        f"{config.name}: {config.model.name}, {plan.parameters / 1e9:.3g} B parameters, "
+        f"on {where} of {_gb(plan.memory)} GB",
         "",
         *_table(plan),
         "",
@@ -104,7 +105,7 @@ def _lines(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> lis
         _cache_line(config, plan),
     ]
     if plan.host:
-        lines.append(f"in host memory meanwhile: {_gb(plan.host).strip()} GB")
+        lines.append(f"in host memory meanwhile: {_gb(plan.host)} GB")
     if plan.fits:
         lines.append("it fits")
     elif changes:
@@ -142,6 +143,7 @@ _ORDER = (
     "activations",
     "logits",
     "sampler's weights",
+    "new weights",
     "keys and values",
     "prompts",
 )
@@ -159,7 +161,10 @@ def _micro_batch_line(config: "TrainConfig", plan: "MemoryPlan") -> str:
             "begin with a small learner.micro_batch_tokens"
         )
     if plan.micro_batch == 0:
-        return f"largest micro-batch: none; a rollout has up to {config.rollout.max_context} tokens"
+        from rlef.train.memory import longest_rollout
+
+        longest = longest_rollout(config)
+        return f"largest micro-batch: none; a rollout, never cut, has up to {longest:,} tokens"
     return (
         f"largest micro-batch: {plan.micro_batch:,} tokens (learner.micro_batch_tokens is {now:,})"
     )

@@ -3,7 +3,7 @@
 Needs no torch. Start at ``episode.py``.
 """
 
-from rlef.environment.chat import ChatFormat, Exchange, Tokenizer, stop_token_ids
+from rlef.environment.chat import ChatFormat, Exchange, stop_token_ids
 from rlef.environment.chat_settings import ChatSettings
 from rlef.environment.conversation import Conversation, MessageConversation
 from rlef.environment.episode import Episode, FeedbackOverride
@@ -19,6 +19,7 @@ from rlef.environment.jobs import (
     reveal_private_tests,
 )
 from rlef.environment.random_feedback import RandomFeedbackPool
+from rlef.environment.rendering import Tokenizer
 from rlef.environment.reward import RewardConfig, turn_rewards
 from rlef.environment.template_probes import TemplateError
 from rlef.environment.templates import Prompts

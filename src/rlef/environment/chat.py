@@ -1,91 +1,38 @@
 """A model's chat template: messages to token ids, and where an answer ends."""
 
 import copy
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
-from typing import Any, Literal, Protocol
-
-from jinja2 import TemplateError as JinjaError
-from jinja2 import TemplateSyntaxError
+from typing import Any, Literal
 
 from rlef.environment.chat_settings import TEMPLATE_DATE, Turns
 from rlef.environment.fences import split_reasoning
 from rlef.environment.reasoning import by_marks, opened_reasoning
+from rlef.environment.rendering import Renderer, Tokenizer
 from rlef.environment.template_probes import (
     Message,
     TemplateError,
     append_fault,
     assistant,
+    behind_reasoning,
     between,
+    empty_answer,
     ending,
     extension_fault,
     keeps_all,
     keeps_reasoning,
     lead,
-    reasoning_field,
     rendering_fault,
     same_at_first,
+    shown_field,
     user,
 )
 
 Exchange = tuple[str, str]
 """A user message and the answer to it."""
 
-_DATE_CODES = ("-d", "-m", "-e", "-j", *"aAbBdejmyYDFxcuwUWVGHIMSpTX")
-"""Of ``strftime``."""
-_OWN_ARGUMENTS = {
-    *("messages", "conversation", "chat_template", "add_generation_prompt", "tokenize"),
-    *("continue_final_message", "return_dict", "return_tensors", "return_assistant_tokens_mask"),
-    *("padding", "truncation", "max_length", "tokenizer_kwargs"),
-}
-"""What ``apply_chat_template`` is told by rlef, or tells the tokenizer and not the template."""
-_TEMPLATE_FAULTS = (JinjaError, TypeError, ValueError, LookupError, AttributeError)
-"""What a template raises of messages or arguments that it was not made for."""
 ANOTHER_TEMPLATE = "another template, model.chat_template=FILE (rlef eval: --chat-template FILE)"
-
-
-class Tokenizer(Protocol):
-    """What is needed of a ``transformers`` tokenizer."""
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """Id of the end-of-sequence token."""
-        ...
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """Named special tokens."""
-        ...
-
-    @property
-    def added_tokens_decoder(self) -> dict[int, Any]:
-        """Added tokens by id; each has ``content`` and ``special``."""
-        ...
-
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Text to ids; special tokens in the text are recognised."""
-        ...
-
-    def decode(self, token_ids: list[int], *, clean_up_tokenization_spaces: bool) -> Any:
-        """Ids to text, special tokens among them."""
-        ...
-
-    def convert_ids_to_tokens(self, ids: int) -> str | list[str]:
-        """Text of one token."""
-        ...
-
-    def apply_chat_template(
-        self,
-        conversation: list[dict[str, str]],
-        *,
-        tokenize: bool,
-        add_generation_prompt: bool,
-        **words: Any,
-    ) -> Any:
-        """Messages to text; ``chat_template`` may be among the words."""
-        ...
 
 
 class ChatFormat:
@@ -133,17 +80,17 @@ class ChatFormat:
         self.tokenizer = tokenizer
         self.system = system
         self.examples: tuple[Exchange, ...] = ()
-        self._words = _template_words(tokenizer, template_arguments or {}, today)
-        special = {str(token) for token in tokenizer.all_special_tokens}
-        added = tokenizer.added_tokens_decoder.values()
-        special.update(token.content for token in added if token.special)
-        self._special = sorted(special, key=len, reverse=True)
-        self._field = reasoning_field(self._render)
+        self._renderer = Renderer(tokenizer, template_arguments or {}, today)
+        self._render = self._renderer.render
+        self._field = shown_field(self._render)
+        if self._field is None and "reasoning_content" in self._renderer.template:
+            self._field = "reasoning_content"  # that it may render beside tool calls only
         self._keeps_reasoning = keeps_reasoning(self._render)
         before = system_message(system)
-        self.opened = opened_reasoning(self._render([*before, user("x")], True))
+        self.opened = opened_reasoning(self._first_prompt(system))
         self.turns, self.notice = self._resolve(turns, system)
         self._lead = lead(self._render, before)
+        self._empty = empty_answer(self._render, before)
         self._fault = cache(self._fault_with)
         self._find_ends(before, end_token_ids)
 
@@ -184,7 +131,7 @@ class ChatFormat:
 
     def rendered_ids(self, messages: Sequence[Message]) -> list[int]:
         """Returns a prompt as the template renders it, up to where the next answer begins."""
-        return self._encode(self._render(messages, True))
+        return self._renderer.encode(self._render(messages, True))
 
     def between_ids(self, message: str, last_id: int, system: str | None = None) -> list[int]:
         """Returns what stands between one answer and the next: what ends it, then the message.
@@ -195,7 +142,9 @@ class ChatFormat:
                 not repeated.
             system: The system message of the dialogue.
         """
-        ids = self._encode(between(self._render, system_message(system), self.plain(message)))
+        ids = self._renderer.encode(
+            between(self._render, system_message(system), self.plain(message))
+        )
         closing = ids[: self._closing]
         if last_id == self.end_of_turn:
             return ids[self._closing :]
@@ -218,12 +167,13 @@ class ChatFormat:
         reasoning, answer = split_reasoning(text)
         if reasoning is None:
             plain = text.removeprefix(self._lead).removeprefix(self._lead.strip())
-            return assistant(self.plain(plain))
+            return assistant(self.plain(plain) or self._empty)
         if self._field is None and self._keeps_reasoning:
             pieces = by_marks(text)
             return assistant("".join(p if is_mark else self.plain(p) for p, is_mark in pieces))
         fields = {self._field: self.plain(reasoning.strip())} if self._field else {}
-        return assistant(self.plain(answer.lstrip().removeprefix(self._lead.strip())), **fields)
+        answer = answer.lstrip().removeprefix(self._lead.strip())
+        return assistant(self.plain(answer) or self._empty, **fields)
 
     def answer_text(self, token_ids: Sequence[int]) -> str:
         """Returns a sampled answer's text, behind ``opened``, without the token that ended it."""
@@ -238,10 +188,7 @@ class ChatFormat:
 
     def plain(self, message: str) -> str:
         """Breaks up special tokens, so that a program's output cannot pose as another speaker."""
-        for token in self._special:
-            if len(token) > 1:
-                message = message.replace(token, f"{token[0]} {token[1:]}")
-        return message
+        return self._renderer.plain(message)
 
     def template_ids(self) -> set[int]:
         """Returns ids that the template puts into prompts."""
@@ -251,24 +198,21 @@ class ChatFormat:
             return ids.union(self.rendered_ids([*messages, assistant("x"), user("x")]))
         return ids.union(self.between_ids("x", -1, self.system))
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def _render(self, messages: Sequence[Message], prompts: bool) -> str:
+    def _first_prompt(self, system: str | None) -> str:
+        without = self._render([user("x")], True)
+        if system is None:
+            return without
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    list(messages), tokenize=False, add_generation_prompt=prompts, **self._words
-                )
+            prompt = self._render([*system_message(system), user("x")], True)
+            why = None if system.strip() in prompt else "the chat template leaves it out"
+        except TemplateError as error:
+            why = str(error)
+        if why is not None:
+            raise TemplateError(
+                f"no system message can be set (model.system; rlef eval: --system), as {why}; "
+                f"allowed: none, or {ANOTHER_TEMPLATE}"
             )
-        except _TEMPLATE_FAULTS as error:
-            line = (str(error) or type(error).__name__).partition("\n")[0]
-            if isinstance(error, TemplateSyntaxError):
-                line = f"line {error.lineno}: {line}"
-            words = (
-                "" if line.startswith("Cannot use chat template") else "the chat template failed: "
-            )
-            raise TemplateError(f"{words}{line}") from None
+        return prompt
 
     def _resolve(
         self, turns: Turns, system: str | None
@@ -284,18 +228,18 @@ class ChatFormat:
                 raise TemplateError(f"{in_turn}; allowed: {ANOTHER_TEMPLATE}")
             return "per_turn", None
         fault = extension_fault(self._render, before)
-        keeps = keeps_all(self._render, before, self._field)
-        if self._field is None:
-            keeps = self._keeps_reasoning and (keeps or fault is None)
-        if keeps:
+        appends = append_fault(self._render, before) is None
+        if (field := shown_field(self._render)) is not None:
+            keeps = keeps_all(self._render, before, field)
+        else:
+            keeps = fault is None and self._keeps_reasoning
+        if appends and (keeps or in_turn is not None):
             return "append", None
-        if in_turn is None:
-            return "per_turn", self._notice(fault or "", before)
-        if append_fault(self._render, before) is None:
-            return "append", None
-        raise TemplateError(f"{in_turn}; allowed: {ANOTHER_TEMPLATE}")
+        if in_turn is not None:
+            raise TemplateError(f"{in_turn}; allowed: {ANOTHER_TEMPLATE}")
+        return "per_turn", self._notice(fault or "", appends)
 
-    def _notice(self, fault: str, before: Sequence[Message]) -> str:
+    def _notice(self, fault: str, appends: bool) -> str:
         drops = self._field is not None or not self._keeps_reasoning
         why = (
             "leaves out the reasoning of earlier answers" if drops else f"is not extended: {fault}"
@@ -304,7 +248,7 @@ class ChatFormat:
             f"the chat template {why}; so each turn is a sequence of its own, as the template "
             "renders it"
         )
-        if append_fault(self._render, before) is not None:
+        if not appends:
             return line
         return f"{line}. To keep dialogues as they were sampled: {_set_turns('append')}"
 
@@ -324,20 +268,27 @@ class ChatFormat:
 
         It is what the template puts behind an answer whether or not another message follows.
         Where the two differ (gpt-oss) it is what stands behind a last answer: the other may stand
-        within one. Of several in a row it is the one that the model's files declare as an end.
+        within one. Of several in a row it is the one that the model's files declare as an end. What
+        stands between an answer's reasoning and its text (Solar Open) cannot end it.
         """
+        field = shown_field(self._render)
+        within = self._renderer.encode(behind_reasoning(self._render, field)) if field else []
         own = (self.tokenizer.eos_token_id, getattr(self.tokenizer, "eot_token_id", None))
-        declared = [*(end for end in own if end is not None), *end_token_ids]
-        ids = self._encode(self._closing_text(before))
-        blanks, followed = self._special_run(ids, declared)
-        _, last = self._special_run(self._encode(ending(self._render, before)), declared)
+        named = [*(end for end in own if end is not None), *end_token_ids]
+        declared = [end for end in named if end not in within]
+        ids = self._renderer.encode(self._closing_text(before))
+        blanks, followed = self._renderer.special_run(ids, declared)
+        _, last = self._renderer.special_run(
+            self._renderer.encode(ending(self._render, before)), declared
+        )
         common = followed[: same_at_first(followed, last)]
-        found = common or last or followed
+        found = common or [end for end in last if end in declared] or followed or last
+        found = [end for end in found if end not in within] or (declared if found else [])
         if not found:
             text = str(self.tokenizer.convert_ids_to_tokens(ids[0])) if ids else ""
             raise TemplateError(
-                f"the chat template ends an answer with {text!r}; it must be a special token; "
-                f"allowed: {ANOTHER_TEMPLATE}"
+                f"the chat template ends an answer with {text!r}; it must be a special token that "
+                f"does not end its reasoning too; allowed: {ANOTHER_TEMPLATE}"
             )
         self.end_of_turn = next((end for end in found if end in declared), found[0])
         place = followed.index(self.end_of_turn) if self.end_of_turn in followed else 0
@@ -352,46 +303,6 @@ class ChatFormat:
             if self.turns == "append":
                 raise
             return ""
-
-    def _special_run(self, ids: Sequence[int], declared: Sequence[int]) -> tuple[int, list[int]]:
-        """Returns how many blank tokens ids begin with, and the special ones behind them."""
-        run: list[int] = []
-        blanks = 0
-        for token in ids:
-            text = str(self.tokenizer.convert_ids_to_tokens(token))
-            if text in self._special or token in declared:
-                run.append(token)
-            elif run or self.tokenizer.decode([token], clean_up_tokenization_spaces=False).strip():
-                break
-            else:
-                blanks += 1
-        return blanks, run
-
-
-def _template_words(
-    tokenizer: Tokenizer, arguments: Mapping[str, Any], today: date
-) -> dict[str, Any]:
-    """Returns what ``apply_chat_template`` is told beside the messages.
-
-    Raises:
-        TemplateError: An argument is none of the template's.
-    """
-    template = getattr(tokenizer, "chat_template", None)
-    if isinstance(template, dict):  # named templates
-        template = template.get("default")
-    for name in arguments:
-        if name in _OWN_ARGUMENTS or (
-            isinstance(template, str) and not re.search(rf"\b{re.escape(name)}\b", template)
-        ):
-            raise TemplateError(
-                f"the chat template reads no argument {name!r} (model.template_arguments; rlef "
-                "eval: --template-arg); allowed: those that it reads, such as enable_thinking in "
-                "many"
-            )
-    words = dict(arguments)
-    if isinstance(template, str) and "strftime_now" in template:
-        words["chat_template"] = _date_macro(today) + template
-    return words
 
 
 def _refusal(fault: str) -> str:
@@ -412,16 +323,6 @@ def stop_token_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
         TemplateError: See ``ChatFormat``.
     """
     return ChatFormat(tokenizer).stop_token_ids
-
-
-def _date_macro(today: date) -> str:
-    """Returns the beginning of a template in which ``strftime_now`` tells of a fixed day.
-
-    transformers lets no function through to a template, so it is a macro: it replaces each code.
-    """
-    codes = [f"%{code}" for code in _DATE_CODES]
-    told = "".join(f"|replace({code!r},{today.strftime(code)!r})" for code in codes)
-    return "{%- macro strftime_now(format) -%}{{- format" + told + " -}}{%- endmacro -%}"
 
 
 def system_message(text: str | None) -> list[Message]:

@@ -5,7 +5,8 @@ And as messages, for servers that show no ids.
 
 from collections.abc import Sequence
 
-from rlef.environment.chat import ChatFormat, Exchange, Tokenizer, exchanges, system_message
+from rlef.environment.chat import ChatFormat, Exchange, exchanges, system_message
+from rlef.environment.rendering import Tokenizer
 from rlef.environment.template_probes import Message, assistant, user
 
 

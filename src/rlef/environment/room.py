@@ -17,8 +17,8 @@ def least_answer(max_new_tokens: int, min_new_tokens: int | None) -> int:
 
 
 def message_budget(
-    left: float, *, max_new_tokens: int, least_new_tokens: int, max_tokens: int | None
-) -> float:
+    left: int | None, *, max_new_tokens: int, least_new_tokens: int, max_tokens: int | None
+) -> int | None:
     """Returns how many tokens a message of feedback may have, 0 or less where there is no room.
 
     An answer of full length goes first. Where that would leave the message less than half of the
@@ -27,15 +27,20 @@ def message_budget(
     would have gone.
 
     Args:
-        left: Tokens of context for the message and its answer; may be infinite.
+        left: Tokens of context for the message and its answer; ``None``: nobody knows a limit.
         max_new_tokens: Of the answer.
         least_new_tokens: See ``least_answer``.
         max_tokens: Of the message, whatever room there is; ``None``: no limit.
+
+    Returns:
+        ``None`` where neither sets a limit.
 
     Example:
         >>> [message_budget(left, max_new_tokens=400, least_new_tokens=100, max_tokens=None)
         ...  for left in (1000, 500, 150)]
         [600, 250, 50]
     """
+    if left is None:
+        return max_tokens
     budget = min(max(left - max_new_tokens, left // 2), left - least_new_tokens)
     return budget if max_tokens is None else min(budget, max_tokens)

@@ -70,7 +70,8 @@ def ending(render: Render, before: Sequence[Message]) -> str:
         text = render([*before, user("x"), assistant(_ANSWER)], False)
     except TemplateError:
         return ""
-    return text.rpartition(_ANSWER)[2]
+    _, found, after = text.rpartition(_ANSWER)
+    return after if found else ""
 
 
 def lead(render: Render, before: Sequence[Message]) -> str:
@@ -169,10 +170,11 @@ def rendering_fault(render: Render, before: Sequence[Message], field: str | None
     Args:
         render: Of the template.
         before: See above.
-        field: Of an answer's reasoning, see ``reasoning_field``.
+        field: Of an answer's reasoning; ``None``: there is none.
     """
     fields = {field: _REASON} if field else {}
-    answers = [assistant("Yes."), assistant(_ANSWER, **fields), assistant("", **fields)]
+    empty = empty_answer(render, before)
+    answers = [assistant("Yes."), assistant(_ANSWER, **fields), assistant(empty, **fields)]
     messages = [*before, user("First.")]
     try:
         for answer in answers:
@@ -184,8 +186,8 @@ def rendering_fault(render: Render, before: Sequence[Message], field: str | None
     return None
 
 
-def reasoning_field(render: Render) -> str | None:
-    """Returns the field of an answer in which a template looks for its reasoning."""
+def shown_field(render: Render) -> str | None:
+    """Returns the field of a last answer whose text a template renders as its reasoning."""
     for field in REASONING_FIELDS:
         try:
             text = render([user("x"), assistant(_ANSWER, **{field: _REASON})], False)
@@ -194,6 +196,21 @@ def reasoning_field(render: Render) -> str | None:
         if _REASON in text:
             return field
     return None
+
+
+def behind_reasoning(render: Render, field: str) -> str:
+    """Returns the text between the reasoning of a last answer and its own."""
+    text = render([user("x"), assistant(_ANSWER, **{field: _REASON})], False)
+    return text.rpartition(_REASON)[2].partition(_ANSWER)[0]
+
+
+def empty_answer(render: Render, before: Sequence[Message]) -> str:
+    """Returns a text for an answer without one: empty, or if a template refuses that a blank."""
+    try:
+        render([*before, user("x"), assistant(""), user("x")], True)
+    except TemplateError:
+        return " "
+    return ""
 
 
 def keeps_reasoning(render: Render) -> bool:
@@ -208,21 +225,19 @@ def keeps_reasoning(render: Render) -> bool:
     return True
 
 
-def keeps_all(render: Render, before: Sequence[Message], field: str | None) -> bool:
+def keeps_all(render: Render, before: Sequence[Message], field: str) -> bool:
     """Whether longer dialogues begin with shorter ones, the reasoning of their answers included.
 
     Args:
         render: Of the template.
         before: See above.
-        field: Of an answer's reasoning, see ``reasoning_field``.
+        field: Of an answer's reasoning.
     """
     messages = [*before, user("First.")]
     text = render(messages, True)
     for number in range(1, 4):
         reason = f"{_REASON}-{number}"
-        fields = {field: reason} if field else {}
-        answer = "Yes." if field else _REASONED[0].format(reason) + "Yes."
-        messages += [assistant(answer, **fields), user(f"Message\n{number}.")]
+        messages += [assistant("Yes.", **{field: reason}), user(f"Message\n{number}.")]
         whole = render(messages, True)
         if not whole.startswith(text) or reason not in whole:
             return False

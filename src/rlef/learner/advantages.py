@@ -36,7 +36,7 @@ class Scored:
 
     Attributes:
         old_logprobs: (B, L) of the policy.
-        entropy: (B, L) of the policy, in nats; NaN in rollouts where it was not measured.
+        entropy: (B, L) of the policy, in nats; NaN where it was not measured.
         ref_logprobs: (B, L) of the reference; ``None`` without a KL penalty.
         penalty: (B, U) ``turn_kl_penalty`` of the two, wherever it goes; ``None`` without one.
         old_values: (B, U) of turns or (B, L) of tokens; ``None`` without a critic.
@@ -153,6 +153,20 @@ def _weights(config: LearnerConfig, batch: RolloutBatch) -> Tensor | None:
     return counts if config.normalize == "tokens" else None
 
 
+def mean_return(config: LearnerConfig, batch: RolloutBatch, rewards: Tensor) -> float:
+    """Returns the mean reward to go of turns, or of action tokens where the critic values these.
+
+    Args:
+        config: The settings.
+        batch: The rollouts.
+        rewards: As of ``rewards_less_penalty``.
+    """
+    units = _units(config, batch)
+    to_go = token_level_gae if config.per_token else turn_level_advantages
+    _, returns = to_go(rewards, torch.zeros_like(rewards), units, config.gamma, 1.0)
+    return float(masked_mean(returns, units))
+
+
 def at_turn_starts(per_token: Tensor, batch: RolloutBatch) -> Tensor:
     """Returns what (B, L) says at each turn's first action token: (B, U), 0 where there is none."""
     first = (batch.prompt_ends + 1).clamp(max=per_token.shape[1] - 1)
@@ -170,9 +184,9 @@ def describe(
 ) -> tuple[dict[str, float], tuple[CalibrationBin, ...]]:
     """Returns metrics of a batch before it is learnt from, and the calibration of the critic.
 
-    ``entropy`` is of the rollouts where it was measured; ``logprob_gap`` of the tokens that policy
-    ``version``, the present one, sampled: older ones differ by right. It is missing where there is
-    none.
+    ``entropy`` is of the rollouts where it was measured. ``logprob_gap``, ``logprob_gap_signed``
+    and ``fresh_weight`` are of the tokens that policy ``version``, the present one, sampled: older
+    ones differ by right. They are missing where there is none.
     """
     mask, actions = batch.turn_mask, batch.action_mask
     metrics = {
@@ -182,8 +196,10 @@ def describe(
     }
     fresh = actions & (turns_to_tokens(batch.versions, batch.turn_ids) == version)
     if fresh.any():
-        gap = (batch.behavior_logprobs - scored.old_logprobs).abs()
-        metrics["logprob_gap"] = float(masked_mean(gap, fresh))
+        gap = batch.behavior_logprobs - scored.old_logprobs
+        metrics["logprob_gap"] = float(masked_mean(gap.abs(), fresh))
+        metrics["logprob_gap_signed"] = float(masked_mean(gap, fresh))
+        metrics["fresh_weight"] = float(masked_mean((-gap).clamp(max=0).exp(), fresh))
     if scored.penalty is not None:
         metrics["kl"] = float(masked_mean(scored.penalty, mask))
     if config.compares_groups:

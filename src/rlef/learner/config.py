@@ -61,6 +61,11 @@ class LearnerConfig(BaseModel):
     target_kl: float | None = Field(None, gt=0)
     """The policy takes no more steps on a batch once ``approx_kl`` exceeds this, in nats per
     token; the critic goes on. ``null``: never."""
+    critic_bias: Literal["zero", "mean_return"] = "zero"
+    """Of the new critic's head, whose weights are random: 0, or what makes its mean value the mean
+    return of the first batch. A random head adds a constant that says nothing, as large as the last
+    hidden states are (up to 9 for Qwen2.5-Coder-0.5B, with returns from -1 to 1), and a batch moves
+    values by little more than ``value_clip``."""
     critic_warmup_updates: int = Field(0, ge=0)
     """Optimizer steps at the beginning in which only the critic learns."""
     lora: LoraSettings | None = None
@@ -86,7 +91,8 @@ class LearnerConfig(BaseModel):
     adam_beta1: float = Field(0.9, ge=0, lt=1)
     adam_beta2: float = Field(0.95, ge=0, lt=1)
     micro_batch_tokens: int = Field(16384, ge=1)
-    """Padded tokens per forward and backward pass; sets memory, not results."""
+    """Tokens per forward and backward pass, padding included where there is any; sets memory, not
+    results."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """``bfloat16``: weights stay float32, matrix products run in bfloat16 (autocast). ``auto``:
     that where the device is fast at it, else float32."""

@@ -85,10 +85,13 @@ def check_output_head(model: PreTrainedModel) -> None:
     head = OutputHead.of(model)
     was_training = model.training
     model.train(False)
+    in_bfloat16 = model.dtype is torch.bfloat16  # what adapters stand on: it runs under autocast
     try:
         for gain in (1.0, 1000.0):
-            states, theirs = _enlarged(model, gain)
-            if not _agree(head, states, theirs):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=in_bfloat16):
+                states, theirs = _enlarged(model, gain)
+                agree = _agree(head, states, theirs)
+            if not agree:
                 raise ValueError(
                     f"{type(model).__name__} makes other logits of its last hidden states than the "
                     "learner does; allowed: models whose logits are the output embedding of these "

@@ -110,14 +110,14 @@ def key_value_numbers(config: PreTrainedConfig) -> int:
         Exception: As ``count_passes``.
     """
     layers, few, more = _numbers_of_layers(config)
-    found = {}
+    found: dict[int, int] = {}
     for number in {few, more}:
         trunk = body(shaped_model(_shortened(config, number)))
         with FakeTensorMode(), torch.no_grad():
             _fake(trunk)
             cache = trunk(torch.zeros((1, 8), dtype=torch.int64), use_cache=True).past_key_values
         pairs = [(layer.keys, layer.values) for layer in cache.layers]
-        found[number] = sum(x.numel() // 8 for pair in pairs for x in pair)
+        found[number] = sum(int(x.numel()) // 8 for pair in pairs for x in pair)
     step = (found[more] - found[few]) // max(1, more - few)
     return found[few] + step * (layers - few)
 
@@ -125,7 +125,8 @@ def key_value_numbers(config: PreTrainedConfig) -> int:
 def shaped_model(config: PreTrainedConfig) -> PreTrainedModel:
     """Returns a float32 model that takes no memory, on the meta device."""
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        make: Any = AutoModelForCausalLM.from_config
+        model: PreTrainedModel = make(config, dtype=torch.float32)
     model.train(False)
     return model
 

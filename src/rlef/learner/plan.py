@@ -5,6 +5,7 @@ Shapes: H hidden size, V vocabulary, T tokens of a micro-batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -105,8 +106,8 @@ def count_weights(config: PreTrainedConfig, learner: LearnerConfig) -> Sizes:
         weights = [part.weight for part in parts if isinstance(part, nn.Embedding)]
         return max((4 * w.numel() for w in weights if w.requires_grad), default=0)
 
-    head = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
-    inputs = model.get_input_embeddings().weight  # type: ignore[no-untyped-call]
+    head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    inputs: Any = model.get_input_embeddings()
     return Sizes(
         policy=own(models.policy),
         reference=own(models.reference),
@@ -115,8 +116,8 @@ def count_weights(config: PreTrainedConfig, learner: LearnerConfig) -> Sizes:
         critic_trained=trained(models.critic),
         embedding=learning(models.policy),
         critic_embedding=learning(models.critic),
-        tied=head is inputs,
-        head=(int(head.shape[0]), int(head.shape[1])),
+        tied=head.weight is inputs.weight,
+        head=(int(head.weight.shape[0]), int(head.weight.shape[1])),
         largest=max(4 * p.numel() for p in models.policy.parameters()),
     )
 
@@ -155,8 +156,8 @@ class LearnerPlan:
         try:
             policy = count_passes(config, learner, "policy", target)
             critic = policy
-            whole = learner.lora is None and learner.critic_lora is None
-            if learner.has_critic and not whole:
+            alike = learner.critic_lora in (None, learner.lora)
+            if learner.has_critic and not alike:
                 critic = count_passes(config, learner, "critic", target)
         except Exception:  # of any kind: it is the model's own code, run without values
             return cls(learner, target, sizes, None, None)

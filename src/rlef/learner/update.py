@@ -19,9 +19,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rlef.algorithms import CalibrationBin, turn_kl_penalty
+from rlef.algorithms import CalibrationBin, masked_mean, turn_kl_penalty
 from rlef.engines.types import Weights
-from rlef.learner.advantages import ADVANTAGES, Scored, describe, rewards_less_penalty
+from rlef.learner.advantages import (
+    ADVANTAGES,
+    Scored,
+    describe,
+    mean_return,
+    rewards_less_penalty,
+)
 from rlef.learner.attention import enable_packing
 from rlef.learner.checkpoint import restore_policy, restore_state, save_policy, save_state
 from rlef.learner.config import LearnerConfig, SaveDtype
@@ -85,6 +91,7 @@ class LocalLearner:
             self.critic_descent = descent("critic", self.critic, lr=critic_lr)
         self.version = 0
         self.policy_moved = False
+        self._critic_is_new = config.critic_bias == "mean_return"
         self.calibration: tuple[CalibrationBin, ...] = ()
         self._seed = seed
         self._tokenizer = tokenizer
@@ -103,6 +110,7 @@ class LocalLearner:
         with self._reference.awake():
             scored = self.score(batch)
         rewards = rewards_less_penalty(config, batch, scored)
+        scored = self._with_bias(batch, rewards, scored)
         advantages, returns = ADVANTAGES[config.advantage](config, batch, rewards, scored)
         metrics, self.calibration = describe(config, batch, scored, rewards, returns, self.version)
         metrics["score_s"] = time.perf_counter() - started
@@ -161,6 +169,7 @@ class LocalLearner:
         """Brings a new learner of the same model and settings to the state of ``save``."""
         restore_policy(self.policy.model, folder)
         self.version = restore_state(folder, self._descents, self.critic)
+        self._critic_is_new = False
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> Scored:
@@ -208,6 +217,17 @@ class LocalLearner:
             old_values=joined.get("old_values"),
             values_per_token=config.values_per_token,
         )
+
+    @torch.no_grad()
+    def _with_bias(self, batch: RolloutBatch, rewards: Tensor, scored: Scored) -> Scored:
+        """Gives a new critic its bias, see ``critic_bias``; its values move with it."""
+        if not self._critic_is_new or self.critic is None or scored.old_values is None:
+            return scored
+        self._critic_is_new = False
+        units = batch.action_mask if scored.values_per_token else batch.turn_mask
+        shift = mean_return(self.config, batch, rewards) - masked_mean(scored.old_values, units)
+        self.critic.head.bias.add_(shift.to(self.critic.head.bias.device))
+        return replace(scored, old_values=torch.where(units, scored.old_values + shift, 0.0))
 
     def minibatches(self, batch: RolloutBatch, steps: int) -> list[Minibatch]:
         """Cuts a batch, in random order; all that steps count is counted here, on the CPU.

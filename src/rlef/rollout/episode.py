@@ -1,6 +1,5 @@
 """One episode from its first message to its rollout: where sampling and judging meet."""
 
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,26 +141,26 @@ class _Room:
         self._conversation = conversation
         self._settings = settings
         self._turns = 0
-        self._most: float = math.inf
+        self._most: int | None = None
 
     def fits(self, message: str) -> bool:
         """Whether a message after an answer has no more tokens than it may have."""
         turns = len(self._conversation.prompt_ends)
         if turns != self._turns:
             self._turns, self._most = turns, self._longest_prompt()
-        return len(self._conversation.next_prompt(message)) <= self._most
+        return self._most is None or len(self._conversation.next_prompt(message)) <= self._most
 
-    def _longest_prompt(self) -> float:
+    def _longest_prompt(self) -> int | None:
         settings = self._settings
         without = len(self._conversation.next_prompt("x")) - 1
         max_context = settings.max_context
         budget = message_budget(
-            math.inf if max_context is None else max_context - without,
+            None if max_context is None else max_context - without,
             max_new_tokens=settings.sampling.max_new_tokens,
             least_new_tokens=settings.least_new_tokens,
             max_tokens=settings.feedback.max_tokens,
         )
-        return without + budget
+        return None if budget is None else without + budget
 
 
 def _random_feedback(

@@ -24,7 +24,8 @@ class Batches:
 
     At most ``size * (1 + max_staleness)`` rollouts are under way or wait to be taken. With
     ``max_staleness`` 0 a batch is the next ``size`` indices, whatever ends first: all of them are
-    of the present policy. Above it a batch is the first ``size`` that end.
+    of the present policy. Above it a batch is the first ``size`` that end, and fewer are under way
+    where the sampler is ahead of the learner, since more would only grow old in the queue.
 
     Args:
         source: Says what an index stands for.
@@ -56,6 +57,8 @@ class Batches:
         self._updates_per_batch = updates_per_batch
         self._unseen = ledger.unseen()
         self._under_way = 0
+        self._ahead = max_staleness
+        """Batches that are asked for beyond the one to be taken."""
 
     def take(self, number: int) -> Taken:
         """Returns a batch of rollouts: as the ledger has it, or as soon as there is one.
@@ -74,6 +77,8 @@ class Batches:
             )
         if number < self._ledger.batches:
             return self._ledger.batch(number)
+        if not self._under_way and len(self._ledger.pending) > self._size:
+            self._ahead = min(self._ahead, max(1, self._ahead - 1))  # the sampler had to wait
         self._ask(number)
         self.collect(0.0)  # what has been asked for begins
         while True:
@@ -85,6 +90,7 @@ class Batches:
             if taken is not None:
                 return taken
             self._refuse_a_sampler_that_stands_still(number)
+            self._ahead = min(self._max_staleness, self._ahead + 1)  # the learner has to wait
             self._ask(number)
             self.collect(_WAIT_S)
 
@@ -132,7 +138,7 @@ class Batches:
 
     def _ask(self, number: int) -> None:
         """Submits what may be asked for while batch ``number`` is the next to be taken."""
-        wanted = min(1 + self._max_staleness, self._total - number) * self._size
+        wanted = min(1 + self._ahead, self._total - number) * self._size
         missing = wanted - self._under_way - len(self._ledger.pending)
         for index in islice(self._unseen, max(0, missing)):
             self._rollouts.submit(index, self._source.request(index))

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.pytorch_utils import Conv1D
+import torch
+from transformers import PreTrainedConfig
 
+from rlef.engines.half import halve
 from rlef.learner.passes import Target, key_value_numbers, shaped_model
 from rlef.learner.plan import SCORED_AT_ONCE, LearnerPlan, Phase
 from rlef.train.recipe import TrainConfig
@@ -75,47 +75,50 @@ class Planner:
 
     Args:
         model: Settings of the model.
-        memory: Bytes of the card.
     """
 
-    def __init__(self, model: PreTrainedConfig, memory: int) -> None:
+    def __init__(self, model: PreTrainedConfig) -> None:
         self._model = model
-        self._memory = memory
         self._counted: dict[str, LearnerPlan] = {}
         shaped = shaped_model(model)
         self._parameters = shaped.num_parameters()
-        self._halved = _halved_bytes(shaped)
+        halve(shaped, torch.bfloat16)
+        self._halved = sum(parameter.nbytes for parameter in shaped.parameters())
         try:
             self._kv_numbers: int | None = key_value_numbers(model)
         except Exception:  # of any kind: it is the model's own code, run without values
             self._kv_numbers = None
 
-    def plan(self, config: TrainConfig) -> MemoryPlan:
+    def plan(self, config: TrainConfig, memory: int) -> MemoryPlan:
         """Returns what a recipe takes.
+
+        Args:
+            config: The recipe.
+            memory: Bytes of the card.
 
         Raises:
             ValueError: It needs ``peft``, which is not installed.
         """
         learner = self._learner(config)
-        sampler = self._sampler(config, learner)
-        phases = tuple(self._phases(config, learner, sampler, config.learner.micro_batch_tokens))
-        kv_token = None if self._kv_numbers is None else self._kv_numbers * self._width(learner)
+        sampler = self._sampler(config, learner, memory)
+        phases = tuple(_phases(config, learner, sampler, config.learner.micro_batch_tokens))
+        kv_token = self._kv_token(config, learner)
         if config.rollout.engine == "vllm" and learner.target == "cuda":
             kv_room = sampler.keys_and_values
         else:
-            kv_room = max(0, self._memory - phases[0].total + sampler.keys_and_values)
+            kv_room = max(0, memory - phases[0].total + sampler.keys_and_values)
         return MemoryPlan(
             parameters=self._parameters,
-            memory=self._memory,
+            memory=memory,
             phases=phases,
-            micro_batch=self._largest_micro_batch(config, learner, sampler),
+            micro_batch=_largest_micro_batch(config, learner, sampler, memory),
             kv_token=kv_token,
             kv_room=kv_room,
             kv_used=sampler.keys_and_values,
             host=learner.host_bytes,
         )
 
-    def changes(self, config: TrainConfig) -> list[str]:
+    def changes(self, config: TrainConfig, memory: int) -> list[str]:
         """Returns settings, the first thing to change first, with which a recipe fits.
 
         Empty: it fits as it is, or nothing that this knows makes it fit.
@@ -123,25 +126,23 @@ class Planner:
         chosen: list[str] = []
         changed = config
         for propose in _PROPOSALS:
-            plan = self.plan(changed)
+            plan = self.plan(changed, memory)
             if plan.fits:
                 break
             words = propose(changed, plan)
             other = _with(changed, words) if words else None
-            if other is not None and self._helps(plan, self.plan(other)):
+            if other is not None and _helps(plan, self.plan(other, memory)):
                 chosen += words
                 changed = other
-        return self._needed(config, chosen) if self.plan(changed).fits else []
+        fits = self.plan(changed, memory).fits
+        return self._needed(config, memory, chosen) if fits else []
 
-    def _helps(self, before: MemoryPlan, after: MemoryPlan) -> bool:
-        return after.over < before.over or (after.micro_batch or 0) > (before.micro_batch or 0)
-
-    def _needed(self, config: TrainConfig, words: list[str]) -> list[str]:
+    def _needed(self, config: TrainConfig, memory: int, words: list[str]) -> list[str]:
         """Leaves out what is not needed once the others are there."""
         for word in list(words):
             others = [other for other in words if other != word]
             changed = _with(config, others)
-            if changed is not None and self.plan(changed).fits:
+            if changed is not None and self.plan(changed, memory).fits:
                 words = others
         return words
 
@@ -157,10 +158,17 @@ class Planner:
         """Bytes of a number that the sampler computes with."""
         return 2 if learner.learner.precision == "bfloat16" else 4
 
-    def _sampler(self, config: TrainConfig, learner: LearnerPlan) -> _Sampler:
+    def _kv_token(self, config: TrainConfig, learner: LearnerPlan) -> int | None:
+        if self._kv_numbers is None:
+            return None
+        layers = int(self._model.get_text_config().num_hidden_layers)
+        spare = layers + 1 if config.rollout.engine == "hf" else layers  # see ``RowShape.cost``
+        return self._kv_numbers * self._width(learner) * spare // layers
+
+    def _sampler(self, config: TrainConfig, learner: LearnerPlan, memory: int) -> _Sampler:
         rollout, beside = config.rollout, config.rollout.max_staleness > 0
         if rollout.engine == "vllm" and learner.target == "cuda":
-            share = int(rollout.vllm.gpu_memory_utilization * self._memory)
+            share = int(rollout.vllm.gpu_memory_utilization * memory)
             weights = self._parameters * self._width(learner)
             return _Sampler(
                 weights=min(weights, share),
@@ -183,54 +191,56 @@ class Planner:
             sleeps=False,
         )
 
-    def _phases(
-        self, config: TrainConfig, learner: LearnerPlan, sampler: _Sampler, tokens: int
-    ) -> Iterator[Phase]:
-        """Yields the phases; a rollout is never cut, so that a long one may be a micro-batch."""
-        own = {"sampler's weights": sampler.weights}
-        busy = {"keys and values": sampler.keys_and_values, "prompts": sampler.prompts}
-        yield Phase("sampling", learner.resident() | own | busy)
-        beside = {} if sampler.sleeps else own | (busy if sampler.beside else {})
-        longest = config.rollout.max_context
-        yield _joined(learner.scoring(max(SCORED_AT_ONCE * tokens, longest)), beside)
-        yield _joined(learner.policy_step(max(tokens, longest)), beside)
-        if learner.learner.has_critic:
-            yield _joined(learner.critic_step(max(tokens, longest)), beside)
 
-    def _largest_micro_batch(
-        self, config: TrainConfig, learner: LearnerPlan, sampler: _Sampler
-    ) -> int | None:
-        if learner.policy is None:
-            return None
+def _phases(
+    config: TrainConfig, learner: LearnerPlan, sampler: _Sampler, tokens: int
+) -> Iterator[Phase]:
+    """Yields the phases; a rollout is never cut, so that a long one may be a micro-batch."""
+    own = {"sampler's weights": sampler.weights}
+    busy = {"keys and values": sampler.keys_and_values, "prompts": sampler.prompts}
+    yield Phase("sampling", learner.resident() | own | busy)
+    beside = {} if sampler.sleeps else own | (busy if sampler.beside else {})
+    longest = longest_rollout(config)
+    yield _joined(learner.scoring(max(SCORED_AT_ONCE * tokens, longest)), beside)
+    yield _joined(learner.policy_step(max(tokens, longest)), beside)
+    if learner.learner.has_critic:
+        yield _joined(learner.critic_step(max(tokens, longest)), beside)
+    if config.rollout.engine == "hf" and sampler.weights:  # it takes them when it has them all
+        twice = own | {"new weights": sampler.weights} | (busy if sampler.beside else {})
+        yield Phase("new weights", learner.resident() | twice)
 
-        def fits(tokens: int) -> bool:
-            phases = list(self._phases(config, learner, sampler, tokens))[1:]
-            return all(phase.total <= self._memory for phase in phases)
 
-        if not fits(1):
-            return 0
-        low, high = 1, _MOST_TOKENS
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle)
-        return low
+def _largest_micro_batch(
+    config: TrainConfig, learner: LearnerPlan, sampler: _Sampler, memory: int
+) -> int | None:
+    if learner.policy is None:
+        return None
+
+    def fits(tokens: int) -> bool:
+        phases = list(_phases(config, learner, sampler, tokens))[1:]
+        return all(phase.total <= memory for phase in phases)
+
+    if not fits(1):
+        return 0
+    low, high = 1, _MOST_TOKENS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _helps(before: MemoryPlan, after: MemoryPlan) -> bool:
+    return after.over < before.over or (after.micro_batch or 0) > (before.micro_batch or 0)
+
+
+def longest_rollout(config: TrainConfig) -> int:
+    """Returns tokens of a rollout at most: of all its turns' sequences where these are apart."""
+    apart = config.model.turns == "per_turn"
+    return config.rollout.max_context * (config.rollout.turn_limit if apart else 1)
 
 
 def _joined(phase: Phase, more: dict[str, int]) -> Phase:
     return Phase(phase.name, phase.parts | more)
-
-
-def _halved_bytes(model: PreTrainedModel) -> int:
-    """Of a copy that ``hf`` samples from in bfloat16: products in 2 bytes, embeddings in 4."""
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    tied = {id(parameter) for parameter in head.parameters()} if head is not None else set()
-    sizes: dict[int, int] = {}
-    for module in model.modules():
-        linear = isinstance(module, nn.Linear | Conv1D) or "Experts" in type(module).__name__
-        for weight in module.parameters(recurse=False):
-            rounded = linear and id(weight) not in tied
-            sizes[id(weight)] = weight.numel() * (2 if rounded else 4)
-    return sum(sizes.values())
 
 
 # --- what to change -------------------------------------------------------------------------------
