@@ -17,6 +17,7 @@ from rlef.engines.hf import HFEngine
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.sampling import invert_distribution
 from rlef.engines.types import Completion, SamplingParams, Weights
+from rlef.learner.precision import use_float32_attention
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "gpt-oss", "smollm3")
 STOP = range(3, 43)
@@ -123,6 +124,8 @@ def test_in_bfloat16_it_is_near_a_learner_under_autocast() -> None:
     assert torch.equal(
         layer.mlp.up_proj.weight, exact.model.layers[0].mlp.up_proj.weight.bfloat16()
     )
+    for model in (exact, rounded):
+        use_float32_attention(model)  # as a learner on a CPU does
     answers = sampled(engine)
     gap = gap_to(exact, answers, torch.bfloat16)
     assert gap < 0.5 * gap_to(rounded, answers, torch.bfloat16)

@@ -2,7 +2,7 @@
 
 A learner in bfloat16 has float32 weights, and runs under autocast: products of matrices are in
 bfloat16; embeddings, norms, the sum that goes from layer to layer, and logits stay in float32. A
-sampler with all of its weights and sums in bfloat16 is two to six times as far from it as this one.
+sampler with all of its weights and sums in bfloat16 is farther from it: docs/engines.md has figures.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -58,6 +58,11 @@ def computing(device: torch.device, dtype: torch.dtype) -> AbstractContextManage
         return nullcontext()
     # without the cache of casts, which would outlive a recorded step
     return torch.autocast(device.type, dtype, cache_enabled=False)
+
+
+def attention_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """Returns that of keys and values: on CPUs, where attention is slower in 16 bits, float32."""
+    return torch.float32 if device.type == "cpu" else dtype
 
 
 def _float32_logits(head: nn.Linear, states: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from rlef.engines.context import context_limit
 from rlef.engines.decode import DecodedBatch
 from rlef.engines.decoders import EqualDecoder, RowDecoder, model_run, row_shape
 from rlef.engines.graphs import StepGraphs
-from rlef.engines.half import computing, halve
+from rlef.engines.half import attention_dtype, computing, halve
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.kv_cache import Memory, Remembered, RowCache, RowShape, check_cache
 from rlef.engines.row_attention import kind_of_attention, serving
@@ -93,7 +93,7 @@ class HFEngine:
         self._run = model_run(model, dtype)
         self._eager = kind_of_attention(model.config) == "eager"
         with torch.inference_mode():
-            self._shape = row_shape(model, self._run, dtype)
+            self._shape = row_shape(model, self._run, attention_dtype(model.device, dtype))
         self.max_context = self._room() if max_context is None else max_context
         if self.max_context > self._room():
             raise ValueError(

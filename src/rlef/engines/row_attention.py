@@ -158,12 +158,14 @@ def _attention(
         )
     if any(words.get(word) is not None for word in _UNKNOWN):
         raise NotServed("scores that are changed")
-    if attention_mask is None:
-        causal = words.get("is_causal")
-        return sdpa_attention_forward(
-            module, query, key, value, None, scaling=scaling, is_causal=causal
-        )
-    return _masked(query, key, value, attention_mask, scaling), None
+    with torch.autocast(query.device.type, enabled=False):
+        query = query.to(forward.dtype)
+        if attention_mask is None:
+            causal = words.get("is_causal")
+            return sdpa_attention_forward(
+                module, query, key, value, None, scaling=scaling, is_causal=causal
+            )
+        return _masked(query, key, value, attention_mask, scaling), None
 
 
 def _masked(
