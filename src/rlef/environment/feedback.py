@@ -32,6 +32,8 @@ Fits = Callable[[str], bool]
 """Whether a message is short enough to be sent."""
 _SHORT_FIELD = 40
 """Characters of each field. A message that must be shorter still shows fewer tests."""
+_LONG = 2**15
+"""Characters beyond which a message is not counted before shorter ones: that could take seconds."""
 _CPP_ERROR = re.compile(r"^.*: (?:fatal )?error: .*$", re.MULTILINE)
 """A compiler tells the first error first, an interpreter the last call last."""
 
@@ -116,7 +118,7 @@ def write_feedback(
         return prompts.feedback.format(failures=separator.join(entries), **words)
 
     whole = message(len(shown), options.max_chars)
-    if fits is None or fits(whole):
+    if fits is None or (len(whole) <= _LONG and fits(whole)):
         return whole
     return _shortened(message, len(shown), options.max_chars, fits) or least
 
