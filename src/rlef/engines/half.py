@@ -2,7 +2,7 @@
 
 A learner in bfloat16 has float32 weights, and runs under autocast: products of matrices are in
 bfloat16; embeddings, norms, the sum that goes from layer to layer, and logits stay in float32. A
-sampler with all weights and sums in bfloat16 is farther from it: docs/engines.md has figures.
+sampler with all of its weights and sums in bfloat16 is farther from it: see docs/engines.md.
 """
 
 from contextlib import AbstractContextManager, nullcontext
