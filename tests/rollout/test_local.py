@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from scripted import (
@@ -15,7 +14,6 @@ from scripted import (
     ScriptedEngine,
     ScriptedStream,
     make,
-    make_chat,
     plain,
     requests,
     run,
@@ -25,17 +23,6 @@ from rlef.engines import EngineError, Weights
 from rlef.environment import ChatFormat, StopReason
 from rlef.rollout import LocalRollouts, Rollout, run_requests
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport, Verdict
-
-
-@pytest.fixture(scope="module")
-def chat() -> ChatFormat:
-    return make_chat()
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(workers=1) as running:
-        yield running
 
 
 def script(_: str, turn: int) -> str:

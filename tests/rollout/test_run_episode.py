@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from scripted import (
@@ -11,7 +9,6 @@ from scripted import (
     RIGHT,
     WRONG,
     ScriptedEngine,
-    make_chat,
     plain,
     requests,
     run,
@@ -37,17 +34,6 @@ LOUD = "```python\nprint('9' * 5000)\n```"
 def after_first_answer(rollout: Rollout) -> int:
     """Tokens of the first prompt and the first answer."""
     return int(rollout.prompt_ends[0]) + 1 + rollout.turn_ids.tolist().count(0)
-
-
-@pytest.fixture(scope="module")
-def chat() -> ChatFormat:
-    return make_chat()
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(workers=1) as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 """Episodes as a study changes them: other first answers, examples before the first message."""
 
-from collections.abc import Iterator
-
-import pytest
 from scripted import RIGHT, WRONG, ScriptedEngine, make_chat, plain, run
 from test_rollout_batch import make_rollout
 
@@ -10,17 +7,6 @@ from rlef.environment import ChatFormat
 from rlef.rollout import RolloutBatch, derive_seed
 from rlef.sandbox import Sandbox
 from rlef.study.wrappers import FirstTurnEngine, after_first_turn
-
-
-@pytest.fixture(scope="module")
-def chat() -> ChatFormat:
-    return make_chat()
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(workers=1) as running:
-        yield running
 
 
 def test_first_answers_are_the_first_engines(chat: ChatFormat, sandbox: Sandbox) -> None:
