@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -251,8 +251,9 @@ class RayRollouts:
 
 def _own(rollout: Rollout) -> Rollout:
     """Returns a rollout whose arrays are this process's own: Ray's memory holds the others."""
-    found = ((one.name, getattr(rollout, one.name)) for one in fields(rollout))
-    return replace(rollout, **{n: x.copy() for n, x in found if isinstance(x, np.ndarray)})
+    found: dict[str, Any] = {one.name: getattr(rollout, one.name) for one in fields(rollout)}
+    found |= {n: x.copy() for n, x in found.items() if isinstance(x, np.ndarray)}
+    return Rollout(**found)
 
 
 def _lost_rollout(request: EpisodeRequest) -> Rollout:
