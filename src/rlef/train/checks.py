@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rlef.config import ConfigError
 from rlef.engines.names import (
     VLLM_HINT,
+    check_chat,
     check_device,
     check_known_context,
     check_model,
@@ -67,6 +68,7 @@ def check_training(
             raise ConfigError(
                 f"{_place(key, places)}{' ' if what != str(error) else ': '}{what}"
             ) from None
+    check_chat(config.model.name, config.model)
     test = found.get("data.test")
     kind = config.eval.feedback or config.feedback.kind
     is_random = config.eval.random_feedback or kind == "random"
