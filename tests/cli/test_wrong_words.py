@@ -30,6 +30,18 @@ CASES: list[tuple[list[str], str]] = [
     (["train", "mini", "data.test=jsonl:empty.jsonl"], "data.test: empty.jsonl: holds no problem"),
     (["train", "mini", "data.train=jsonl:bad.jsonl"], "bad.jsonl, line 2, field 'name'"),
     (["train", "mini", "data.train=mini:tset"], "data.train: unknown split 'tset'"),
+    (
+        ["train", "mini", "data.train=mini:train?x=1"],
+        "data.train: mini:train?x=1: unknown option 'x'",
+    ),
+    (["train", "mini", "data.train=mbpp:hub:974-601"], "no split '974-601'; allowed: prompt, test"),
+    (
+        ["train", "mini", "data.train=mbpp:hub:train?form=x"],
+        "form is 'x'; allowed: full, sanitized",
+    ),
+    (["train", "mini", "data.train=codecontests:hub"], "has several splits; add one of :train"),
+    (["train", "mini", "data.train=humaneval:hub:train"], "has no split 'train'; there is :test"),
+    (["train", "mini", "data.train=jsonl:hub"], "jsonl:hub: is not on the Hub; name a file or f"),
     (["train", "mini", "model=./nope"], "command line: model.name: no folder './nope'; allowed"),
     (["train", "mini", "model=user"], "model.name: user: a folder without config.json; allowed"),
     (["train", "mini", "model=p.jsonl"], "model.name: p.jsonl: a file; allowed"),
