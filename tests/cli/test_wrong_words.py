@@ -106,7 +106,7 @@ CASES: list[tuple[list[str], str]] = [
     ([*E, "--out", "foreign"], "foreign is no evaluation"),
     ([*E, "--chat-template", "bad.jinja"], "bad.jinja: the chat template failed: line 2: Encount"),
     ([*E, "--template-arg", "x=1"], "mini: the chat template reads no argument 'x' (model.templ"),
-    ([*E, "--template-arg", "x=1", "--template-arg", "x=2"], "x is given twice; allowed: once"),
+    ([*E, "--template-arg", "x=1", "--template-arg", "x=2"], "is given twice for x; allowed: once"),
     ([*E, "--today", "2025-02-01"], "mini: the chat template does not ask for the date (model.tod"),
     (["eval", "nope", *E[2:]], "no folder 'nope', and the Hub cannot be asked"),
     (["eval", "./nothere", *E[2:]], "no folder './nothere'; allowed: 'mini', a folder, or"),
