@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -61,8 +62,22 @@ class Checkpoints:
             with reading(checkpoint.path):
                 self._learner.restore(checkpoint.path)
         self._run.truncate_metrics_after(self._learner.version)
-        read_metrics(self._run, complete=True)  # a damaged line now, not after the training
+        self._check_metrics()  # damage is told now, not after the training
         return checkpoint is not None
+
+    def _check_metrics(self) -> None:
+        """Raises RunDamagedError where a batch that the checkpoint has learnt from has no line."""
+        step = self._config.updates_per_batch
+        wanted = range(step, self._learner.version + 1, step)
+        found = [line["update"] for line in read_metrics(self._run, complete=True)]
+        for update, place in zip_longest(wanted, found):
+            if update != place:
+                raise RunDamagedError(
+                    f"{self._run.metrics_path} is damaged: the line of update {update or place} is "
+                    "missing or not in its place; put the file back, or remove the folder "
+                    f"{self._run.checkpoints_path.name} to repeat all updates with the rollouts "
+                    "that are on disk"
+                )
 
     def save(self) -> None:
         """Writes a checkpoint and drops older ones."""
