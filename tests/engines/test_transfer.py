@@ -178,7 +178,7 @@ def test_a_bucket_that_is_lost_or_out_of_order_is_noticed(change: Change, messag
     with pytest.raises(EngineError, match=message):
         list(weights.merged())
     with pytest.raises(EngineError, match="were read before; allowed: once"):
-        weights.tensors()
+        next(weights.tensors())
 
 
 def test_an_engine_that_got_a_part_samples_only_after_a_whole() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import numpy as np
 from rlef.engines.busy import BusyClock
 from rlef.engines.fresh import Following, WeightsCheck
 from rlef.engines.names import VLLM_HINT
+from rlef.engines.phases import Phases
 from rlef.engines.types import (
     Completion,
     EngineError,
@@ -34,6 +36,9 @@ _ENVIRONMENT = {
 """In one process with us, quiet, and nothing sent home; what is set already stays."""
 _CPU_CACHE_BYTES = 4 << 30
 """Keys and values on a CPU, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
+
+_GRACE_S = 5.0
+"""More than a call of vLLM's workers has, which says by itself that it took too long."""
 
 _T = TypeVar("_T")
 
@@ -88,6 +93,7 @@ class VLLMEngine:
         self._stop_token_ids = list(stop_token_ids)
         self._names = map(str, count())
         self._busy = BusyClock()
+        self._phases = Phases("vLLM", self._settings.timeout_s + _GRACE_S)
         self._check: WeightsCheck | None = None
         self._running: dict[str, _Request] = {}
         self._stepping = self._asleep = False
@@ -95,8 +101,9 @@ class VLLMEngine:
         # threads of a CPU, the stream of a GPU and more belong to the thread that starts vLLM
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
         words = {"dtype": dtype, "max_model_len": max_context, "max_num_seqs": concurrency}
+        start = partial(_start, model, self._settings, seed=seed, **words)
         try:
-            self._engine = self._do(lambda: _start(model, self._settings, seed=seed, **words))
+            self._engine = self._thread.submit(start).result()
         except BaseException:
             self._thread.shutdown(wait=False)
             raise
@@ -154,10 +161,14 @@ class VLLMEngine:
             The gap between the two, nats per token.
 
         Raises:
-            EngineError: vLLM cannot take them, keys and values of older ones were not dropped, or
-                vLLM does not sample from them.
+            EngineError: vLLM cannot take them, keys and values of older ones were not dropped,
+                vLLM does not sample from them, or a phase takes longer than
+                ``settings.timeout_s``.
         """
-        self._do(lambda: self._load(weights))
+        try:
+            self._do(lambda: self._load(weights))
+        except EngineError as error:  # its thread may hang, and cannot say so itself
+            raise self._break(error) from error.__cause__
         if self._check is None:
             self._check = WeightsCheck(self._sample, coarse=not self._computes_in_float32())
         self.following = self._check.look(self.score, weights)
@@ -176,7 +187,8 @@ class VLLMEngine:
         words = {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0}
         read = lambda output: output.prompt_logprobs.logprobs  # noqa: E731
         found = [self._submit(read, row, words) for row in rows]
-        return np.concatenate([np.array(future.result()[first - 1 :]) for future in found])
+        rows_of = [self._phases.wait(future)[first - 1 :] for future in found]
+        return np.concatenate([np.array(logprobs) for logprobs in rows_of])
 
     def sleep(self) -> None:
         """Gives the GPU's memory back, where ``settings.sleep`` says so; nothing on a CPU.
@@ -190,13 +202,21 @@ class VLLMEngine:
 
     def close(self) -> None:
         """Drops what is left, and the model."""
+        hangs = False
         with suppress(RuntimeError):  # closed already
-            self._thread.submit(self._stop).result()
-        self._thread.shutdown()
+            try:
+                self._do(self._stop)
+            except EngineError:
+                hangs = True
+        self._thread.shutdown(wait=not hangs)
 
     def _do(self, work: Callable[[], _T]) -> _T:
-        """Does something in vLLM's thread, between two steps."""
-        return self._thread.submit(work).result()
+        """Does something in vLLM's thread, between two steps.
+
+        Raises:
+            EngineError: The thread hangs in it, or in what is before it.
+        """
+        return self._phases.wait(self._thread.submit(work))
 
     def _submit(
         self, read: Callable[[Any], _T], prompt: Sequence[int], words: dict[str, Any]
@@ -267,7 +287,7 @@ class VLLMEngine:
         self._stepping = False
         try:
             if self._running and not self._asleep:
-                with self._busy:
+                with self._busy, self._phases.phase("a step"):
                     outputs = self._engine.step()
                 for output in outputs:
                     if output.finished and (request := self._running.pop(output.request_id, None)):
@@ -293,25 +313,37 @@ class VLLMEngine:
 
         if self._broken is not None:
             raise self._broken
-        engine = self._engine
+        engine, phase = self._engine, self._phases.phase
         try:
             if self._asleep:
-                engine.wake_up(["weights"])
+                with phase("wake_up"):
+                    engine.wake_up(["weights"])
             _wait_for_gpu()  # the learner's last step is in another stream
-            workers = engine.vllm_config.parallel_config.world_size
-            send(engine.collective_rpc, weights.tensors(), workers)
+            send(self._call, weights, engine.vllm_config.parallel_config.world_size)
             _wait_for_gpu()
-            if self._asleep and not engine.wake_up(["kv_cache"]):
-                raise EngineError("vLLM did not wake")
-            # with requests that run it says False and does nothing, unless it may reset them
-            if not engine.reset_prefix_cache(reset_running_requests=True, reset_connector=True):
-                raise EngineError("vLLM did not drop the keys and values of older weights")
+            with phase("wake_up"):
+                if self._asleep and not engine.wake_up(["kv_cache"]):
+                    raise EngineError("vLLM did not wake")
+            with phase("reset_prefix_cache"):
+                # with requests that run it says False and does nothing, unless it may reset them
+                if not engine.reset_prefix_cache(reset_running_requests=True, reset_connector=True):
+                    raise EngineError("vLLM did not drop the keys and values of older weights")
             engine.set_weight_version(str(weights.version))
         except Exception as error:
             line = f"vLLM cannot take the weights of version {weights.version}: {_words(error)}"
             raise self._break(EngineError(line)) from error
         self._asleep = False
         self._go_on()
+
+    def _call(self, method: str, **words: Any) -> None:
+        """Calls a method of all workers."""
+        seconds = self._settings.timeout_s
+        with self._phases.phase(method):
+            try:
+                self._engine.collective_rpc(method, timeout=seconds, kwargs=words)
+            except TimeoutError:
+                line = f"vLLM hangs: {method} has taken more than {seconds:g} s"
+                raise EngineError(line) from None
 
     def _sleep(self) -> None:
         if not self._asleep:
@@ -353,6 +385,8 @@ def _start(model: str, settings: VLLMSettings, **words: Any) -> Any:
     try:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
+
+        from rlef.engines import vllm_weights
     except ImportError as error:
         raise ModelError(
             f"the engine vllm is not installed ({_words(error)}); {VLLM_HINT}"
@@ -374,6 +408,8 @@ def _start(model: str, settings: VLLMSettings, **words: Any) -> Any:
             EngineArgs(
                 model=model_path(model),
                 logprobs_mode="processed_logprobs",
+                weight_transfer_config={"backend": vllm_weights.BACKEND},
+                worker_extension_cls=vllm_weights.WORKER_EXTENSION,
                 skip_tokenizer_init=True,
                 generation_config="vllm",  # no settings of the model's own
                 disable_log_stats=True,
@@ -384,6 +420,7 @@ def _start(model: str, settings: VLLMSettings, **words: Any) -> Any:
         raise ModelError(f"vLLM cannot load {model!r}: {_words(error)}") from None
     finally:
         torch.set_num_threads = set_num_threads  # on a CPU it takes that away from everybody
+    engine.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": {}})
     engine.set_weight_version("0")
     return engine
 

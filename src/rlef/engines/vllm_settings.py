@@ -21,3 +21,5 @@ class VLLMSettings(BaseModel):
     sleep: bool = False
     """Give the GPU's memory back while the learner updates: weights and cache are dropped, and
     come with the new weights. Not while rollouts go on beside the learner. No word on a CPU."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Seconds that a phase of a change of weights may take: vLLM hangs then, and the run stops."""
