@@ -21,6 +21,7 @@ def test_new_weights_while_vllm_runs(dtype: str, close: float, tmp_path: Path) -
     assert found["fresh_engine"] < close / 100
     assert found["grown_mb"] < 20 and found["unfinished"] == 0
     assert found["streamed_gap"] < close / 10
+    assert found["native"][0] < close / 10 and found["native"][1] == 105
     for line in (*found["stale"], *[""] * (2 - len(found["stale"]))):
         assert "still samples from older weights after version 106 was loaded" in line
     assert "6 of its parameters got no weights" in found["partly"] == found["broken"]

@@ -23,6 +23,7 @@ from rlef.engines import Completion, EngineError, SamplingParams
 from rlef.engines.load import load_chat, load_model
 from rlef.engines.transfer import StreamedWeights, buckets
 from rlef.engines.vllm import VLLMEngine
+from rlef.engines.vllm_native import EnginesClient, Group, Source
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.engines.weights import ModelWeights, checkpoint_tensors
 
@@ -64,6 +65,21 @@ class Partly(ModelWeights):
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         return ((name, t) for name, t in checkpoint_tensors(self.model) if "layers.2." not in name)
+
+
+def send_as_a_trainer(engine: VLLMEngine, model: PreTrainedModel) -> list[float]:
+    """Goes through the phases as vLLM's own trainers do; theirs need GPUs."""
+    weights = ModelWeights(version=105, model=model)
+    source = Source(lambda: weights)
+    group = Group(rank=0, address="", port=0, engines=1, workers=1)
+    client = EnginesClient(lambda phase, words: engine.transfer(phase, words[0]), group)
+    client.version = 105
+    client.start_weight_update()
+    assert [m.name for m in source.metadata()] == [name for name, _ in source]
+    client.update_weights({"tensors": list(source)})
+    client.finish_weight_update()
+    gap = engine.compare(weights)
+    return [gap, *(done.version for done in ask(engine, ROWS[:1], SamplingParams()))]
 
 
 def ask(
@@ -148,6 +164,8 @@ def main(dtype: str, folder: str) -> None:
     update(model, 1e-3, 105)
     engine.load_weights(streamed(model, 105))
     result["streamed_gap"] = engine.following.gap
+    update(model, 1e-3, 105)
+    result["native"] = send_as_a_trainer(engine, model)
     real = rlef.engines.vllm_weights.send
     rlef.engines.vllm_weights.send = lambda *_: None  # says that it did, and does nothing
     update(model, 1e-3, 106)

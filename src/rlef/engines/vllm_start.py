@@ -38,8 +38,11 @@ def start(model: str, settings: VLLMSettings, **words: Any) -> Any:
 
     from rlef.engines.load import LOADING_ERRORS, model_path
 
+    backend = vllm_weights.BACKEND if settings.transfer == "buckets" else settings.transfer
     words["tensor_parallel_size"] = settings.tensor_parallel_size
     words["enforce_eager"] = settings.eager
+    if settings.transfer != "buckets" and not torch.cuda.is_available():
+        raise ModelError(f"transfer is {settings.transfer}; allowed without a GPU: buckets")
     if torch.cuda.is_available():
         words["gpu_memory_utilization"] = settings.gpu_memory_utilization
         words["enable_sleep_mode"] = settings.sleep
@@ -51,7 +54,7 @@ def start(model: str, settings: VLLMSettings, **words: Any) -> Any:
             EngineArgs(
                 model=model_path(model),
                 logprobs_mode="processed_logprobs",
-                weight_transfer_config={"backend": vllm_weights.BACKEND},
+                weight_transfer_config={"backend": backend},
                 worker_extension_cls=vllm_weights.WORKER_EXTENSION,
                 skip_tokenizer_init=True,
                 generation_config="vllm",  # no settings of the model's own
@@ -63,7 +66,8 @@ def start(model: str, settings: VLLMSettings, **words: Any) -> Any:
         raise ModelError(f"vLLM cannot load {model!r}: {in_words(error)}") from None
     finally:
         torch.set_num_threads = set_num_threads  # on a CPU it takes that away from everybody
-    engine.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": {}})
+    if backend == vllm_weights.BACKEND:
+        engine.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": {}})
     engine.set_weight_version("0")
     return engine
 
