@@ -5,13 +5,16 @@ Episodes reach it in fixed groups: ``batcher.py``. How a batch is sampled: ``dec
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import cast
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -20,6 +23,7 @@ from rlef.engines.busy import BusyClock
 from rlef.engines.context import context_limit
 from rlef.engines.decode import DecodedBatch
 from rlef.engines.decoders import EqualDecoder, RowDecoder, model_run, row_shape
+from rlef.engines.fresh import WeightsCheck
 from rlef.engines.graphs import StepGraphs
 from rlef.engines.half import attention_dtype, computing, halve
 from rlef.engines.hf_settings import HFSettings
@@ -33,6 +37,7 @@ from rlef.engines.types import (
     Weights,
     check_params,
 )
+from rlef.engines.weights import ModelWeights
 
 Prompt = tuple[int, ...]
 _ROUND = 16
@@ -103,8 +108,12 @@ class HFEngine:
         self._message = message
         self._graphs = self.settings.cuda_graphs and model.device.type == "cuda"
         self._busy = BusyClock()
+        self._check: WeightsCheck | None = None
         self._broken: EngineError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
+        self._sampler = Lock()
+        """Held while a batch is sampled."""
+        self._taking: Future[None] = self._thread.submit(lambda: None)
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
 
     @property
@@ -126,35 +135,88 @@ class HFEngine:
         with self.seat() as generate:
             return cast(Completion, await generate(prompt, params, seed))
 
-    def load_weights(self, weights: Weights) -> None:
+    def load_weights(self, weights: Weights) -> float | None:
         """Samples from these weights from the next batch on; does not wait for the present one.
 
+        If it samples nothing now, each tensor goes to its place as it comes; and if the model is
+        not in this process, a few tokens are scored here and there (``WeightsCheck``). Else they
+        are all collected first, a second whole copy until the batch has ended.
+
+        Returns:
+            The gap between the two, nats per token; ``None`` without the comparison.
+
         Raises:
+            EngineError: They came in parts, and not all did, or it does not sample from them.
             ValueError: They are of another model.
         """
-        new: dict[str, Tensor] = {}
-        if weights.model is not self.model:
-            ours = self.model.state_dict(keep_vars=True)
-            for name, tensor in weights.merged():
-                if name not in ours or ours[name].shape != tensor.shape:
-                    raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
-                new[name] = tensor.to(ours[name].device, ours[name].dtype, copy=True)
-            given = {id(ours[name]) for name in new} | {id(head) for head, _ in self._heads}
-            if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
-                raise ValueError(f"weights of another model: it has no {missing[0]}")
-        self._thread.submit(self._take, weights.version, new)
+        new = self._fitting(weights) if weights.model is not self.model else iter(())
+        if self._taking.done() and self._sampler.acquire(blocking=False):
+            self._sampler.release()
+            self._taking = self._thread.submit(self._take, weights.version, new)
+            self._taking.result()
+            return self._look(weights) if weights.model is None else None
+        copies = [(ours, tensor.to(ours.device, ours.dtype, copy=True)) for ours, tensor in new]
+        self._taking = self._thread.submit(self._take, weights.version, copies)
+        return None
+
+    def _look(self, weights: Weights) -> float:
+        def score(rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
+            own = ModelWeights(version=self.version, model=self.model)
+            return self._thread.submit(own.logprobs, rows, first).result()
+
+        if self._check is None:
+            ids = min(100, self.model.config.get_text_config().vocab_size)
+            coarse = self.dtype != torch.float32
+            self._check = WeightsCheck(self._continued, coarse=coarse, ids=ids)
+        try:
+            return self._check.look(score, weights).gap
+        except EngineError as error:
+            self._broken = error
+            raise
+
+    @torch.inference_mode()
+    def _continued(self, rows: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+        """Continues prompts by so many tokens, with no end of turn."""
+        ids = torch.tensor(rows, device=self.model.device)
+        random = torch.Generator(self.model.device).manual_seed(0)
+        was_training = self.model.training
+        self.model.train(False)
+        with self._sampler, self.computing():
+            for _ in range(tokens):
+                logits = self.model(input_ids=ids, use_cache=False).logits[:, -1]
+                drawn = logits.float().softmax(-1).multinomial(1, generator=random)
+                ids = torch.cat([ids, drawn], 1)
+        self.model.train(was_training)
+        found: list[list[int]] = ids.tolist()
+        return found
+
+    def _fitting(self, weights: Weights) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields tensors of the model, and the new ones for them; at the end all had their turn."""
+        ours = self.model.state_dict(keep_vars=True)
+        given = {id(head) for head, _ in self._heads}
+        for name, tensor in weights.merged():
+            if name not in ours or ours[name].shape != tensor.shape:
+                raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
+            given.add(id(ours[name]))
+            yield ours[name], tensor
+        if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
+            raise ValueError(f"weights of another model: it has no {missing[0]}")
 
     @torch.no_grad()
-    def _take(self, version: int, new: dict[str, Tensor]) -> None:
+    def _take(self, version: int, new: Iterable[tuple[Tensor, Tensor]]) -> None:
+        begun = False
+        self._memory.clear()
         try:
-            ours = self.model.state_dict()
-            for name, tensor in new.items():
-                ours[name].copy_(tensor)
+            for ours, tensor in new:
+                begun = True
+                ours.copy_(tensor)
             for head, embedding in self._heads:
                 head.copy_(embedding)
-        except Exception as error:  # nobody waits here: the next batch says it
-            self._broken = EngineError(f"the sampler could not take new weights: {error}")
-        self._memory.clear()
+        except Exception as error:
+            if begun:  # until others have come as a whole; perhaps nobody waits here
+                self._broken = EngineError(f"the sampler could not take new weights: {error}")
+            raise
+        self._broken = None
         self.version = version
 
     def sleep(self) -> None:
@@ -204,7 +266,7 @@ class HFEngine:
                     f"allowed: 1 to {self.max_context - 1} (max_context less one)"
                 )
         found: dict[int, Completion] = {}
-        with self._sampling():
+        with self._sampler, self._sampling():
             parts = list(self._parts(rows, params.max_new_tokens))
             for number, part in enumerate(parts):
                 later = [rows[i] for other in parts[number + 1 :] for i in other]
