@@ -307,6 +307,26 @@ def test_new_weights_serve_from_the_next_answer_on(own: bool) -> None:
         some.close()
 
 
+def test_weights_are_copied_twice_only_while_it_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, engine = make_model("llama"), make_engine(make_model("llama"))
+    staged: list[int] = []
+    take = engine._take_copies
+
+    def noted(version: int, new: Any) -> None:
+        staged.append(version)
+        take(version, new)
+
+    monkeypatch.setattr(engine, "_take_copies", noted)
+    engine.load_weights(weights_of(source, 1))
+    assert engine.version == 1 and not staged
+    with engine._sampling_now:
+        engine.load_weights(weights_of(source, 2))
+        engine.load_weights(weights_of(source, 3))
+        assert engine.version == 1
+    assert answer(engine, [5, 9, 3]).version == 3 and staged == [2, 3]
+    engine.close()
+
+
 def test_weights_of_another_model_are_refused() -> None:
     engine = make_engine(make_model("llama"))
     with pytest.raises(ValueError, match="weights of another model: "):
@@ -371,6 +391,6 @@ def test_sleep_forgets_and_a_cancelled_answer_stops_the_batch(
 
 def test_weights_that_cannot_be_taken_are_said_by_the_next_batch() -> None:
     engine = make_engine(make_model("llama"))
-    engine._take(3, {"no-such": torch.zeros(1)})
+    engine._take(3, [("no-such", torch.zeros(1))])
     with pytest.raises(EngineError, match="could not take new weights"):
         engine.generate_batch([[5, 9]], SamplingParams(max_new_tokens=2), [0])

@@ -5,9 +5,10 @@ Episodes reach it in fixed groups: ``batcher.py``. How a batch is sampled: ``dec
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import cast
 from weakref import WeakKeyDictionary
 
@@ -33,10 +34,10 @@ from rlef.engines.types import (
     Weights,
     check_params,
 )
-from rlef.engines.weights import merged_tensors
+from rlef.engines.weights import merged_shapes, merged_tensors
 
 Prompt = tuple[int, ...]
-_ROUND = 16
+SLOTS_ROUND = 16
 """Slots of a cache are a multiple of this, as kernels want their masks."""
 
 
@@ -105,6 +106,11 @@ class HFEngine:
         self._graphs = self.settings.cuda_graphs and model.device.type == "cuda"
         self._busy = BusyClock()
         self._broken: EngineError | None = None
+        self._sampling_now = Lock()
+        """Held while weights are in use or change."""
+        self._handing_on = Future[None]()
+        """The last weights that wait for the present batch to end."""
+        self._handing_on.set_result(None)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
 
@@ -130,26 +136,43 @@ class HFEngine:
     def load_weights(self, weights: Weights) -> None:
         """Samples from these weights from the next batch on; does not wait for the present one.
 
+        While it samples, a second copy of the model is made meanwhile.
+
         Raises:
             ValueError: They are of another model.
         """
-        new: dict[str, Tensor] = {}
+        new: Iterable[tuple[str, Tensor]] = ()
         if weights.model is not self.model:
-            ours = self.model.state_dict(keep_vars=True)
-            for name, tensor in merged_tensors(weights.model):
-                if name not in ours or ours[name].shape != tensor.shape:
-                    raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
-                new[name] = tensor.to(ours[name].device, ours[name].dtype, copy=True)
-            given = {id(ours[name]) for name in new} | {id(head) for head, _ in self._heads}
-            if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
-                raise ValueError(f"weights of another model: it has no {missing[0]}")
-        self._thread.submit(self._take, weights.version, new)
+            self._check_names(weights.model)
+            new = merged_tensors(weights.model)
+        if self._handing_on.done() and self._sampling_now.acquire(blocking=False):
+            try:
+                self._take(weights.version, new)
+            finally:
+                self._sampling_now.release()
+            return
+        ours = self.model.state_dict()
+        copies = [(n, t.to(ours[n].device, ours[n].dtype, copy=True)) for n, t in new]
+        self._handing_on = self._thread.submit(self._take_copies, weights.version, copies)
+
+    def _take_copies(self, version: int, new: Sequence[tuple[str, Tensor]]) -> None:
+        with self._sampling_now:
+            self._take(version, new)
+
+    def _check_names(self, model: PreTrainedModel) -> None:
+        ours, given = self.model.state_dict(keep_vars=True), {id(head) for head, _ in self._heads}
+        for name, shape in merged_shapes(model):
+            if name not in ours or ours[name].shape != shape:
+                raise ValueError(f"weights of another model: {name} {tuple(shape)}")
+            given.add(id(ours[name]))
+        if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
+            raise ValueError(f"weights of another model: it has no {missing[0]}")
 
     @torch.no_grad()
-    def _take(self, version: int, new: dict[str, Tensor]) -> None:
+    def _take(self, version: int, new: Iterable[tuple[str, Tensor]]) -> None:
         try:
             ours = self.model.state_dict()
-            for name, tensor in new.items():
+            for name, tensor in new:
                 ours[name].copy_(tensor)
             for head, embedding in self._heads:
                 head.copy_(embedding)
@@ -205,7 +228,7 @@ class HFEngine:
                     f"allowed: 1 to {self.max_context - 1} (max_context less one)"
                 )
         found: dict[int, Completion] = {}
-        with self._sampling():
+        with self._sampling_now, self._sampling():
             parts = list(self._parts(rows, params.max_new_tokens))
             for number, part in enumerate(parts):
                 later = [rows[i] for other in parts[number + 1 :] for i in other]
@@ -236,7 +259,7 @@ class HFEngine:
         longest = context_limit(self.model.config)
         if self._shape is None:
             return longest
-        return min(longest, self._limit // self._shape.cost(1, _ROUND) * _ROUND)
+        return min(longest, self._limit // self._shape.cost(1, SLOTS_ROUND) * SLOTS_ROUND)
 
     @property
     def _limit(self) -> int:
@@ -245,7 +268,7 @@ class HFEngine:
 
     @staticmethod
     def _slots(tokens: int) -> int:
-        return -(-tokens // _ROUND) * _ROUND
+        return -(-tokens // SLOTS_ROUND) * SLOTS_ROUND
 
     def _parts(self, rows: Sequence[Prompt], max_new: int) -> Iterator[list[int]]:
         """Splits rows into batches of similar length that have room."""
@@ -288,7 +311,7 @@ class HFEngine:
             self.stop_token_ids,
             decoder,
             self.model.device,
-            StepGraphs(self._no_graphs) if self._graphs else None,
+            StepGraphs(self.model.device, self._no_graphs) if self._graphs else None,
         )
         batch.run(abandoned)
         done = batch.completions(self.version)

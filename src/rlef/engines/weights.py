@@ -37,6 +37,15 @@ def merged_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
         yield name.replace(".base_layer", ""), data
 
 
+def merged_shapes(model: PreTrainedModel) -> Iterator[tuple[str, torch.Size]]:
+    """Yields names and shapes of ``merged_tensors``; nothing is added up."""
+    seen: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if ".lora_" not in name and id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield name.replace(".base_layer", ""), tensor.shape
+
+
 def checkpoint_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """Yields a model's tensors under the names and in the shapes of its checkpoints.
 
