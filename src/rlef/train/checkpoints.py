@@ -14,8 +14,10 @@ from rlef.run import RunDamagedError, RunFolder, RunWriteError, writing
 from rlef.stored import read_metrics
 from rlef.train.recipe import TrainConfig
 
-BEST = "best"
-"""Name of the folder beside the checkpoints with the best policy on the validation problems."""
+_GO_ON = (
+    "; remove this folder to go on from the checkpoint before it, or from the beginning with all "
+    "rollouts kept"
+)
 
 
 class Checkpoints:
@@ -91,11 +93,11 @@ class Checkpoints:
         """Keeps the policy as the best on the validation problems so far."""
         folder = self._run.new_checkpoint()
         self._write_policy(folder)
-        self._run.commit_named(folder, BEST)
+        self._run.commit_named(folder, self._run.best_path.name)
 
     def take(self, path: Path) -> None:
         """Replaces the policy by one of a folder."""
-        with reading(path):
+        with reading(path, hint=""):
             self._learner.restore_policy(path)
 
     def _write_policy(self, folder: Path) -> None:
@@ -104,7 +106,7 @@ class Checkpoints:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path, hint: str = _GO_ON) -> Iterator[None]:
     """Turns what loading a checkpoint raises into the name of its folder and what to do.
 
     Raises:
@@ -113,8 +115,4 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except LOADING_ERRORS as error:
-        hint = "; remove this folder to go on from the checkpoint before it, or from the "
-        hint += "beginning with all rollouts kept"
-        raise RunDamagedError(
-            f"{path} is damaged ({str(error)[:100]}){hint if path.name != BEST else ''}"
-        ) from None
+        raise RunDamagedError(f"{path} is damaged ({str(error)[:100]}){hint}") from None
