@@ -1,5 +1,6 @@
 """Where a run samples, judges and learns, and what it makes there: here, all in this process."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def _hf_engine(
     chat: ChatFormat,
     model: PreTrainedModel,
     max_context: int | None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype,
 ) -> HFEngine:
     engine = HFEngine(
         model,
@@ -195,9 +196,11 @@ def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel)
     """
     rollout = config.rollout
     precision = resolve_precision(config.learner.precision, policy.device)
-    if rollout.engine == "vllm" or rollout.max_staleness or precision == "bfloat16":
+    if rollout.engine == "vllm":
         return own_engine(config, chat)
-    return _hf_engine(config, chat, policy, rollout.max_context)
+    if rollout.max_staleness or precision == "bfloat16":
+        policy = copy.deepcopy(policy)
+    return _hf_engine(config, chat, policy, rollout.max_context, getattr(torch, precision))
 
 
 def own_engine(config: TrainConfig, chat: ChatFormat) -> PolicyEngine:
