@@ -28,32 +28,37 @@ from rlef.learner.advantages import (
     mean_return,
     rewards_less_penalty,
 )
-from rlef.learner.attention import enable_packing
 from rlef.learner.checkpoint import restore_policy, restore_state, save_policy, save_state
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.learner.descent import Descent
 from rlef.learner.models import Critic, Policy, build_models
 from rlef.learner.objective import Minibatch, policy_loss, value_loss
 from rlef.learner.packing import Packed
-from rlef.learner.precision import autocast, resolve_precision, use_float32_attention
+from rlef.learner.precision import autocast, resolve_precision
+from rlef.learner.ranks import Ranks
 from rlef.learner.service import Metrics
 from rlef.rollout import RolloutBatch, derive_seed
 
 ENTROPY_EVERY = 8
 """Micro-batches to one whose entropies are measured at the start of an update."""
+_ALONE = Ranks()
 
 
 class LocalLearner:
     """Policy, critic and reference with their optimizers, in this process: a ``Learner``.
 
+    Or this rank's part of them: then every rank makes one, and calls its methods as all others do.
+
     Args:
-        model: The policy's first weights, in float32, on its device. It is changed in place.
+        model: The policy's first weights, in float32, on its device. It is changed in place. On
+            ranks: what ``load_on_ranks`` returns.
         config: The settings.
         seed: Of the critic's head, of adapters and of the order of minibatches.
         tokenizer: Is saved beside the model.
         temperature: What sampling divides the logits by.
         total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
         save_dtype: Of the model in a checkpoint.
+        ranks: Where it runs.
 
     Attributes:
         policy, critic, reference: as ``Models`` has them.
@@ -74,12 +79,12 @@ class LocalLearner:
         temperature: float = 1.0,
         total_updates: int | None = None,
         save_dtype: SaveDtype = "float32",
+        ranks: Ranks = _ALONE,
     ) -> None:
         self.config = config
-        self.precision = resolve_precision(config.precision, model.device)
-        if not enable_packing(model, self.precision) and self.precision == "bfloat16":
-            use_float32_attention(model)
-        models = build_models(model, config, seed, temperature)
+        self.ranks = ranks
+        self.precision = resolve_precision(config.precision, ranks.device or model.device)
+        models = build_models(model, config, seed, temperature, ranks)
         self.policy, self.critic, self.reference = models.policy, models.critic, models.reference
         self._reference = models.resting_reference(config)
         self._reference.rest()
@@ -116,7 +121,7 @@ class LocalLearner:
         metrics["score_s"] = time.perf_counter() - started
 
         scored = replace(scored, advantages=advantages, returns=returns)
-        minibatches, log = self.minibatches(batch, steps), StepLog()
+        minibatches, log = self.minibatches(batch, steps), StepLog(self.ranks)
         end = self.version + steps
         self.policy_moved = self.version + len(minibatches) <= config.critic_warmup_updates
         has_moved_far = False
@@ -179,10 +184,11 @@ class LocalLearner:
         much again as log-probabilities; of all where there are fewer than eight.
         """
         config, device = self.config, self.policy.model.device
-        groups = self.policy.lay_out(batch).groups(2 * config.micro_batch_tokens)
+        most, ranks = 2 * config.micro_batch_tokens, self.ranks
+        groups = ranks.deal(self.policy.lay_out(batch).groups(most, ranks.size))
         measured = range(0, len(groups), 1 if len(groups) < ENTROPY_EVERY else ENTROPY_EVERY)
         found: list[tuple[Tensor, dict[str, Tensor]]] = []
-        for number, places in enumerate(groups):
+        for number, (places, counts) in enumerate(groups):
             rows = torch.tensor(places)
             part = batch.select(rows)
             packed = self.policy.lay_out(part).to(device)
@@ -196,9 +202,10 @@ class LocalLearner:
                 if self.critic is not None:
                     there = self.critic.lay_out(part).to(device)
                     scores["old_values"] = self.critic(part, there)
-            found.append((rows, scores))
+            if counts:
+                found.append((rows, scores))
         joined: dict[str, Tensor] = {}
-        for rows, scores in found:
+        for rows, scores in ranks.join(found):
             for name, scored in scores.items():
                 filler = torch.nan if name == "entropy" else 0.0
                 of_turns = name == "old_values" and not config.values_per_token
@@ -244,17 +251,18 @@ class LocalLearner:
     ) -> Iterator[tuple[RolloutBatch, Scored, Packed]]:
         """Yields the micro-batches of a minibatch on the device, and what a network reads of each.
 
-        Nothing here or after waits for the device: sizes and places are worked out on the CPU.
+        Of several ranks each has its own, and equally many: see ``Ranks.deal``. Nothing here or after waits for the device: sizes and places are worked out on the CPU.
         """
-        device = self.policy.model.device
+        device, ranks = self.policy.model.device, self.ranks
         groups = network.lay_out(batch.select(minibatch.rows)).groups(
-            self.config.micro_batch_tokens
+            self.config.micro_batch_tokens, ranks.size
         )
-        for places in groups:
+        for places, counts in ranks.deal(groups):
             rows = minibatch.rows[places]
             part = batch.select(rows)
-            old = scored.select(rows, part.token_ids.shape[1])
-            yield part.to(device), old.to(device), network.lay_out(part).to(device)
+            old, packed = scored.select(rows, part.token_ids.shape[1]), network.lay_out(part)
+            part = part if counts else part.without_actions()
+            yield part.to(device), old.to(device), packed.to(device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """In which forward passes run."""
@@ -266,9 +274,14 @@ class LocalLearner:
 
 
 class StepLog:
-    """Adds metrics up over micro-batches (``step``), and takes their mean over optimizer steps."""
+    """Adds metrics up over micro-batches (``step``), and takes their mean over optimizer steps.
 
-    def __init__(self) -> None:
+    Args:
+        ranks: Over which micro-batches are dealt out.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
         self.step: Metrics = {}
         self._steps: list[Metrics] = []
         self._sums: dict[str, Tensor] = {}
@@ -286,9 +299,9 @@ class StepLog:
             self._sums[name] = value.detach() if before is None else before + value.detach()
 
     def read(self) -> Metrics:
-        """Returns what the step has come to; waits for the device."""
+        """Returns what the step has come to on all ranks; waits for the device."""
         if self._sums:
-            values = torch.stack(list(self._sums.values())).tolist()
+            values = self._ranks.sum(torch.stack(list(self._sums.values()))).tolist()
             self.step.update(zip(self._sums, values, strict=True))
             self._sums.clear()
         return self.step

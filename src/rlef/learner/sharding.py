@@ -1,0 +1,179 @@
+"""Networks of which each rank holds a part: PyTorch's FSDP2 (``fully_shard``).
+
+Each layer of a model is a unit, whose weights are gathered for its pass and dropped again; what is
+not in a layer (embeddings, last norm, head) is gathered for the pass of the whole network.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+)
+from transformers import PreTrainedModel
+
+from rlef.engines.load import load_config, load_model
+from rlef.engines.types import ModelError
+from rlef.learner.attention import register
+from rlef.learner.config import LearnerConfig
+from rlef.learner.frozen import loading_dtype
+from rlef.learner.models import Models, Policy, join_models, prepare, reference_rests
+from rlef.learner.offload import has_own_memory
+from rlef.learner.passes import shaped_model
+from rlef.learner.precision import Precision, register_float32_attention, resolve_precision
+from rlef.learner.ranks import Ranks
+
+
+def load_on_ranks(name: str, config: LearnerConfig, ranks: Ranks) -> PreTrainedModel:
+    """Returns a model for ``LocalLearner``: on the first rank in host memory, else only its shape.
+
+    Args:
+        name: ``mini``, a folder or a hub id; other ranks read its settings only.
+        config: Says in which dtype the weights are best loaded.
+        ranks: Where the learner will run, several.
+
+    Raises:
+        ModelError: It cannot be loaded; on all ranks.
+    """
+    assert ranks.device is not None
+    model: PreTrainedModel | None = None
+    why: str | None = None
+    if ranks.first:
+        try:
+            model = load_model(name, "cpu", loading_dtype(config, ranks.device))
+        except ModelError as error:
+            why = str(error)
+    why = ranks.share(why)
+    if why is not None:
+        raise ModelError(why)
+    return shaped_model(load_config(name)) if model is None else model
+
+
+def sharded_models(
+    model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float, ranks: Ranks
+) -> Models:
+    """Makes all networks of an update, a part of each on every rank.
+
+    They are made on the meta device. Then the first rank, which alone has values, sends them tensor
+    by tensor, and a layer is whole on a rank only until it is sharded.
+
+    Args:
+        model: As ``load_on_ranks`` returns it.
+        config, seed, temperature, ranks: As for ``build_models``.
+
+    Raises:
+        ValueError: As ``build_models``, on all ranks.
+    """
+    assert ranks.device is not None
+    device = ranks.device
+    precision = resolve_precision(config.precision, device)
+    source = None
+    why: str | None = None
+    if ranks.first:
+        try:
+            prepare(model, precision, device)
+            source = join_models(model, config, seed, temperature, device=device, copies=False)
+        except ValueError as error:
+            why = str(error)
+    why = ranks.share(why)
+    if why is not None:
+        raise ValueError(why)
+    models = join_models(_shape_of(model, ranks), config, seed, temperature, device=device)
+    mesh = init_device_mesh(device.type, (ranks.size,))
+    shard = _Sharder(mesh, precision, ranks)
+    rests = reference_rests(config) and has_own_memory(device)
+    shard(models.policy, source and source.policy)
+    if models.critic is not None:
+        shard(models.critic, source and source.critic)
+    if isinstance(models.reference, Policy):
+        offload = CPUOffloadPolicy() if rests else OffloadPolicy()
+        shard(models.reference, source and source.reference, offload)
+    return Models(models.policy, models.critic, models.reference, sharded=True)
+
+
+def _shape_of(model: PreTrainedModel, ranks: Ranks) -> PreTrainedModel:
+    """A model on the meta device that attends as the first rank's does."""
+    register()
+    register_float32_attention()
+    shape = shaped_model(model.config)
+    shape.generation_config = ranks.share(model.generation_config)
+    attention = ranks.share(model.config._attn_implementation)
+    if shape.config._attn_implementation != attention:
+        shape.set_attn_implementation(attention)
+    return shape
+
+
+class _Sharder:
+    """Gives networks on the meta device their values, and shards them."""
+
+    def __init__(self, mesh: DeviceMesh, precision: Precision, ranks: Ranks) -> None:
+        self._mesh = mesh
+        self._ranks = ranks
+        narrow = torch.bfloat16 if precision == "bfloat16" else None
+        # Layers are sent in bfloat16 where products round their weights anyway. What is not in a
+        # layer stays as it is: embeddings are added up in float32, and so are logits.
+        self._of_layers = MixedPrecisionPolicy(
+            param_dtype=narrow,
+            reduce_dtype=torch.float32,
+            cast_forward_inputs=False,
+        )
+        self._of_rest = MixedPrecisionPolicy(cast_forward_inputs=False)
+
+    def __call__(
+        self, network: nn.Module, source: nn.Module | None, offload: OffloadPolicy | None = None
+    ) -> None:
+        offload = offload or OffloadPolicy()
+        for name, layer in [*_layers(network)]:
+            self._fill(layer, None if source is None else source.get_submodule(name))
+            fully_shard(layer, mesh=self._mesh, mp_policy=self._of_layers, offload_policy=offload)
+        self._fill(network, source)
+        # The rest is dropped after each pass as well: a network may not be used again for long.
+        fully_shard(
+            network,
+            mesh=self._mesh,
+            mp_policy=self._of_rest,
+            offload_policy=offload,
+            reshard_after_forward=True,
+        )
+        for module in network.modules():
+            if isinstance(module, FSDPModule):  # losses have the denominator of the whole minibatch
+                module.set_gradient_divide_factor(1.0)
+                module.set_force_sum_reduction_for_comms(True)
+
+    def _fill(self, part: nn.Module, source: nn.Module | None) -> None:
+        """Gives tensors on the meta device memory, and the values that the first rank has."""
+        made: dict[int, Any] = {}
+        for name, module in part.named_modules():
+            theirs = None if source is None else source.get_submodule(name)
+            for tensors in (module._parameters, module._buffers):
+                for key, ours in tensors.items():
+                    if ours is None or not ours.is_meta:
+                        continue
+                    if id(ours) not in made:
+                        value = torch.empty_like(ours, device=self._ranks.device)
+                        if theirs is not None:
+                            value.copy_(getattr(theirs, key).detach())
+                        dist.broadcast(value, 0)
+                        if isinstance(ours, nn.Parameter):
+                            value = nn.Parameter(value, requires_grad=ours.requires_grad)
+                        made[id(ours)] = value
+                    tensors[key] = made[id(ours)]
+
+
+def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of the model in a network, with their names."""
+    model = next(module for module in network.modules() if isinstance(module, PreTrainedModel))
+    kinds = set(model._no_split_modules or ())
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    longest = set(max(lists, key=len, default=()))
+    for name, module in network.named_modules():
+        if type(module).__name__ in kinds or (not kinds and module in longest):
+            yield name, module
