@@ -222,7 +222,10 @@ def join_models(
     """As ``build_models``, of a model that is prepared; its tensors need hold nothing.
 
     Args:
-        model, config, seed, temperature: As there.
+        model: As there.
+        config: As there.
+        seed: As there.
+        temperature: As there.
         device: Where passes will run; ``None``: where the model is.
         copies: False: networks are only read from, and share what begins alike, in any dtype.
     """

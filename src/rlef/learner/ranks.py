@@ -1,7 +1,7 @@
 """The processes that a learner runs on, and what they tell each other.
 
-Every rank is given the whole batch and takes the same decisions; what is dealt out are micro-batches.
-In one process all of this does nothing, and nothing of ``torch.distributed`` is loaded.
+Every rank is given the whole batch and takes the same decisions; micro-batches are dealt out. In
+one process all of this does nothing, and nothing of ``torch.distributed`` is loaded.
 """
 
 from collections.abc import Sequence

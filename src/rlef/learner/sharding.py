@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     CPUOffloadPolicy,
@@ -67,7 +67,10 @@ def sharded_models(
 
     Args:
         model: As ``load_on_ranks`` returns it.
-        config, seed, temperature, ranks: As for ``build_models``.
+        config: As for ``build_models``.
+        seed: As there.
+        temperature: As there.
+        ranks: As there.
 
     Raises:
         ValueError: As ``build_models``, on all ranks.

@@ -251,7 +251,8 @@ class LocalLearner:
     ) -> Iterator[tuple[RolloutBatch, Scored, Packed]]:
         """Yields the micro-batches of a minibatch on the device, and what a network reads of each.
 
-        Of several ranks each has its own, and equally many: see ``Ranks.deal``. Nothing here or after waits for the device: sizes and places are worked out on the CPU.
+        Of several ranks each has its own, and equally many: see ``Ranks.deal``. Nothing here or
+        after waits for the device: sizes and places are worked out on the CPU.
         """
         device, ranks = self.policy.model.device, self.ranks
         groups = network.lay_out(batch.select(minibatch.rows)).groups(
