@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from rlef.engines.hf import HFEngine
 from rlef.engines.hf_settings import HFSettings
-from rlef.engines.types import Completion, EngineError, FinishReason, SamplingParams, Weights
+from rlef.engines.types import Completion, EngineError, FinishReason, SamplingParams
+from rlef.engines.weights import ModelWeights
 from rlef.learner.config import LoraSettings
 from rlef.learner.lora import add_adapters
 
@@ -267,8 +268,8 @@ def test_wrong_options_are_refused() -> None:
     assert make_engine(MODELS["llama"], settings=room_for(MODELS["llama"], 64)).max_context == 64
 
 
-def weights_of(model: PreTrainedModel, version: int) -> Weights:
-    return Weights(version=version, model=model)
+def weights_of(model: PreTrainedModel, version: int) -> ModelWeights:
+    return ModelWeights(version=version, model=model)
 
 
 def answer(engine: HFEngine, prompt: list[int], seed: int = 0, new: int = 8) -> Completion:

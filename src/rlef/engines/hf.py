@@ -33,7 +33,6 @@ from rlef.engines.types import (
     Weights,
     check_params,
 )
-from rlef.engines.weights import merged_tensors
 
 Prompt = tuple[int, ...]
 _ROUND = 16
@@ -136,7 +135,7 @@ class HFEngine:
         new: dict[str, Tensor] = {}
         if weights.model is not self.model:
             ours = self.model.state_dict(keep_vars=True)
-            for name, tensor in merged_tensors(weights.model):
+            for name, tensor in weights.merged():
                 if name not in ours or ours[name].shape != tensor.shape:
                     raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
                 new[name] = tensor.to(ours[name].device, ours[name].dtype, copy=True)

@@ -1,15 +1,52 @@
 """A policy's tensors one by one, as an engine takes them over and as files hold them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelWeights:
+    """``Weights`` of a module in this process."""
+
+    version: int
+    model: PreTrainedModel
+
+    def merged(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``merged_tensors``."""
+        return merged_tensors(self.model)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``checkpoint_tensors``."""
+        return checkpoint_tensors(self.model)
+
+    @torch.inference_mode()
+    def logprobs(self, rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
+        """See ``Weights.logprobs``."""
+        model = self.model
+        was_training = model.training
+        model.train(False)
+        # a frozen part in bfloat16 multiplies with adapters in float32 under autocast only
+        mixed = len({p.dtype for p in model.parameters() if p.ndim > 1}) > 1
+        try:
+            ids = torch.tensor(rows, device=model.device)
+            with torch.autocast(ids.device.type, torch.bfloat16, enabled=mixed):
+                logits = model(input_ids=ids, use_cache=False).logits[:, first - 1 : -1]
+        finally:
+            model.train(was_training)
+        found = logits.float().log_softmax(-1).gather(2, ids[:, first:, None])
+        numbers: NDArray[np.float64] = found.flatten().double().cpu().numpy()
+        return numbers
 
 
 @torch.no_grad()
