@@ -1,8 +1,10 @@
 """A policy's tensors one by one, as an engine takes them over and as files hold them."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
+
+from rlef.engines.sharded import copy_into, local
+
+_LAYER = re.compile(r"\D*\d*")
+"""Of a tensor's name: up to the number of its layer, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,15 +82,26 @@ def merged_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
 
 
 def checkpoint_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Yields a model's tensors under the names and in the shapes of its checkpoints.
+    """Yields a model's tensors under the names and in the shapes of its checkpoints."""
+    return as_in_checkpoints(model, merged_tensors(model))
 
-    They are those of ``merged_tensors``, except for models whose weights ``transformers`` joins
-    when it loads them (fused experts, for instance): those are taken apart again, all at once.
+
+def as_in_checkpoints(
+    model: PreTrainedModel, tensors: Iterable[tuple[str, Tensor]]
+) -> Iterator[tuple[str, Tensor]]:
+    """Takes apart what ``transformers`` joins when it loads a model (fused experts, for instance).
+
+    A layer at a time: what it joins is of one layer. Other models' tensors pass as they come.
+
+    Args:
+        model: Knows what was joined; its own tensors are not read.
+        tensors: As ``merged_tensors`` yields them, in its order.
     """
     if getattr(model, "_weight_conversions", None) == []:
-        yield from merged_tensors(model)
-    else:
-        yield from revert_weight_conversion(model, dict(merged_tensors(model))).items()
+        yield from tensors
+        return
+    for _, layer in groupby(tensors, key=lambda named: _LAYER.match(named[0])[0]):  # type: ignore[index]
+        yield from revert_weight_conversion(model, dict(layer)).items()
 
 
 @torch.no_grad()
@@ -95,7 +113,7 @@ def read_into(ours: Mapping[str, Tensor], files: Iterable[Path]) -> None:
     Raises:
         OSError, ValueError, SafetensorError: The files do not hold such tensors.
     """
-    missing = {tensor.data_ptr() for tensor in ours.values()}
+    missing = {_memory(tensor) for tensor in ours.values()}
     for file in files:
         with safe_open(file, "pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118  # it is no mapping
@@ -105,7 +123,12 @@ def read_into(ours: Mapping[str, Tensor], files: Iterable[Path]) -> None:
                 if theirs.shape != ours[name].shape:
                     sizes = f"{tuple(theirs.shape)}, not {tuple(ours[name].shape)}"
                     raise ValueError(f"{file.name}: size mismatch of {name}: {sizes}")
-                ours[name].copy_(theirs)
-                missing.discard(ours[name].data_ptr())
+                copy_into(ours[name], theirs)
+                missing.discard(_memory(ours[name]))
     if missing:
         raise ValueError(f"{len(missing)} of {len(ours)} tensors of this model are not there")
+
+
+def _memory(tensor: Tensor) -> int:
+    """What two names of one tensor have in common."""
+    return local(tensor).untyped_storage().data_ptr()

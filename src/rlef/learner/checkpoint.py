@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -26,6 +26,8 @@ from rlef.learner.precision import Precision
 
 STATE_FOLDER = "learner"
 """In a checkpoint: all that a run goes on from beside the model."""
+SHARDS = "sharded"
+"""In that folder: what ranks wrote, see ``sharded_files``."""
 _EXACT = "policy-float32.safetensors"
 _CRITIC, _STATE = "critic.safetensors", "learner.json"
 
@@ -43,35 +45,63 @@ def save_state(
     The reference is not written: it is the model that the run began with. So is what adapters
     stand on.
     """
+    write_counts(folder, descents, version=version, precision=precision)
+    inner = folder / STATE_FOLDER
+    for descent in descents:
+        save_file(optimizer_tensors(descent.optimizer), inner / _adamw(descent))
+    if critic is not None:
+        save_file(_contiguous(trained_tensors(critic)), inner / _CRITIC)
+
+
+def write_counts(
+    folder: Path, descents: Sequence[Descent], *, version: int, precision: Precision
+) -> None:
+    """Writes all of a state that is no tensor."""
     inner = folder / STATE_FOLDER
     inner.mkdir(exist_ok=True)
-    for descent in descents:
-        tensors = _optimizer_tensors(descent.optimizer)
-        save_file(tensors, inner / f"{descent.name}-adamw.safetensors")
-    if critic is not None:
-        save_file(_contiguous(_trained(critic)), inner / _CRITIC)
     skipped = {descent.name: descent.skipped_in_a_row for descent in descents}
     state = _State(version=version, precision=precision, skipped_in_a_row=skipped)
     (inner / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
 
 
 def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | None) -> int:
-    """Takes over what ``save_state`` wrote; returns the version.
+    """Takes over what ``save_state`` wrote, or ranks (``Store``); returns the version.
 
     Raises:
         OSError, ValueError, KeyError, RuntimeError, SafetensorError: The folder does not hold such
             a state.
     """
-    inner = folder / STATE_FOLDER
     state = _read_state(folder)
-    for descent in descents:
-        tensors = load_file(inner / f"{descent.name}-adamw.safetensors")
+    inner = folder / STATE_FOLDER
+    states = []
+    if is_sharded(folder):
+        from rlef.learner.sharded_files import names_in, read_sharded
+
+        names = names_in(folder)
+        wanted = {} if critic is None else with_prefix("critic", trained_tensors(critic))
+        for descent in descents:
+            first = f"{descent.name}-adamw."
+            keys = [name.removeprefix(first) for name in names if name.startswith(first)]
+            states.append(_room_for(descent.optimizer, keys))
+            wanted |= with_prefix(f"{descent.name}-adamw", states[-1])
+        read_sharded(folder, wanted)
+    else:
+        for descent in descents:
+            with safe_open(inner / _adamw(descent), "pt") as tensors:
+                states.append(_room_for(descent.optimizer, list(tensors.keys())))
+            read_into(states[-1], [inner / _adamw(descent)])
+        if critic is not None:
+            read_into(trained_tensors(critic), [inner / _CRITIC])
+    for descent, tensors in zip(descents, states, strict=True):
         _restore_optimizer(descent.optimizer, tensors)
         descent.skipped_in_a_row = state.skipped_in_a_row[descent.name]
         descent.rest()
-    if critic is not None:
-        read_into(_trained(critic), [inner / _CRITIC])
     return state.version
+
+
+def is_sharded(folder: Path) -> bool:
+    """Whether ranks wrote a checkpoint: each of them its part of the tensors."""
+    return (folder / STATE_FOLDER / SHARDS).is_dir()
 
 
 def saved_precision(folder: Path) -> Precision:
@@ -104,9 +134,9 @@ def save_policy(
 
 
 def restore_policy(model: PreTrainedModel, folder: Path) -> None:
-    """Takes over what ``save_policy`` wrote of a model with the same adapters or none.
+    """Takes over what ``save_policy`` wrote, or ranks, of a model with the same adapters or none.
 
-    Tensor by tensor: there is no second model in memory.
+    Tensor by tensor: there is no second model in memory. The model may be sharded itself.
 
     Raises:
         OSError, ValueError, SafetensorError: The folder does not hold such weights.
@@ -114,6 +144,10 @@ def restore_policy(model: PreTrainedModel, folder: Path) -> None:
     exact = folder / STATE_FOLDER / _EXACT
     if adapter_state(model):
         restore_adapters(model, folder)
+    elif is_sharded(folder):
+        from rlef.learner.sharded_files import read_sharded
+
+        read_sharded(folder, with_prefix("policy", distinct_tensors(model)))
     elif exact.is_file():
         read_into(dict(model.named_parameters()), [exact])
     else:
@@ -162,7 +196,7 @@ def _name_dtype(config: Path, dtype: str) -> None:
     config.write_text(json.dumps(values | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")
 
 
-def _trained(critic: nn.Module) -> dict[str, Tensor]:
+def trained_tensors(critic: nn.Module) -> dict[str, Tensor]:
     """All of a critic, or head and adapters where these are what is trained."""
     state = critic.state_dict()
     if not (adapters := adapter_state(critic)):
@@ -171,11 +205,25 @@ def _trained(critic: nn.Module) -> dict[str, Tensor]:
     return {**adapters, **head}
 
 
+def distinct_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's saved tensors by name, tied ones once."""
+    names: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    for name, tensor in state.items():
+        names.setdefault(id(tensor), name)
+    return {name: state[name].detach() for name in names.values()}
+
+
+def with_prefix(word: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors as ``WORD.NAME``."""
+    return {f"{word}.{name}": tensor for name, tensor in tensors.items()}
+
+
 def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in state.items()}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of each parameter, as ``INDEX.NAME``."""
     state = optimizer.state_dict()["state"]
     return {
@@ -183,6 +231,23 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         for index, values in state.items()
         for name, tensor in values.items()
     }
+
+
+def _adamw(descent: Descent) -> str:
+    return f"{descent.name}-adamw.safetensors"
+
+
+def _room_for(optimizer: torch.optim.Optimizer, keys: Sequence[str]) -> dict[str, Tensor]:
+    """Tensors to read an optimizer's state into; those of sharded parameters are sharded."""
+    parameters = optimizer.param_groups[0]["params"]
+    found = {}
+    for key in keys:
+        index, name = key.split(".")
+        if int(index) >= len(parameters):
+            raise ValueError(f"{key} is no state of this optimizer")
+        like = parameters[int(index)].detach()
+        found[key] = torch.zeros(()) if name == "step" else torch.zeros_like(like)
+    return found
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

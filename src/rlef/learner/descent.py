@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rlef.engines.sharded import local, whole
 from rlef.learner.config import LearnerConfig
 from rlef.learner.offload import Resting
-from rlef.learner.ranks import local, whole
 
 MAX_SKIPPED = 3
 """Steps in a row without a finite gradient, after which a run stops."""

@@ -72,6 +72,11 @@ class Policy(nn.Module):
         )
         return ActionLogprobs(packed.scatter(found.logprobs), packed.scatter(found.entropy))
 
+    def logits(self, ids: Tensor) -> Tensor:
+        """Returns the model's own logits, (B, L, V), of (B, L) token ids."""
+        found: Tensor = self.model(input_ids=ids, use_cache=False).logits
+        return found
+
     def lay_out(self, batch: RolloutBatch) -> Packed:
         """Returns what the model has to read of a batch, on the CPU."""
         return Packed.before_actions(batch, packs=can_pack(self.model))

@@ -4,7 +4,7 @@ Every rank is given the whole batch and takes the same decisions; micro-batches 
 one process all of this does nothing, and nothing of ``torch.distributed`` is loaded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -86,6 +86,29 @@ class Ranks:
         dist.broadcast_object_list(box)
         return box[0]  # type: ignore[return-value]
 
+    def on_first(self, work: Callable[[], T]) -> T | None:
+        """Does something on the first rank; what it raises, all ranks raise.
+
+        Returns:
+            What it returns there, ``None`` on the others.
+
+        Raises:
+            OSError, ValueError, RuntimeError: As it does; what is none of these becomes the last.
+        """
+        found: T | None = None
+        problem: Exception | None = None
+        if self.first:
+            try:
+                found = work()
+            except (OSError, ValueError) as error:
+                problem = error
+            except Exception as error:
+                problem = RuntimeError(f"{type(error).__name__}: {error}")
+        problem = self.share(problem)
+        if problem is not None:
+            raise problem
+        return found
+
     def close(self) -> None:
         """Leaves the ranks; the process may open others."""
         if self.several:
@@ -126,16 +149,3 @@ def open_ranks(
     )
     savers = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
     return Ranks(rank, size, where, savers)
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """Returns all of a sharded tensor, if all ranks ask for it; any other as it is."""
-    # By attribute: torch.distributed.tensor takes a second to load.
-    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return full
-
-
-def local(tensor: Tensor) -> Tensor:
-    """Returns this rank's part of a sharded tensor; any other as it is."""
-    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return part

@@ -4,12 +4,15 @@ Each layer of a model is a unit, whose weights are gathered for its pass and dro
 not in a layer (embeddings, last norm, head) is gathered for the pass of the whole network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     CPUOffloadPolicy,
@@ -17,18 +20,25 @@ from torch.distributed.fsdp import (
     MixedPrecisionPolicy,
     OffloadPolicy,
     fully_shard,
+    register_fsdp_forward_method,
 )
 from transformers import PreTrainedModel
 
 from rlef.engines.load import load_config, load_model
-from rlef.engines.types import ModelError
+from rlef.engines.sharded import whole
+from rlef.engines.weights import as_in_checkpoints, merged_tensors
 from rlef.learner.attention import register
 from rlef.learner.config import LearnerConfig
 from rlef.learner.frozen import loading_dtype
 from rlef.learner.models import Models, Policy, join_models, prepare, reference_rests
 from rlef.learner.offload import has_own_memory
 from rlef.learner.passes import shaped_model
-from rlef.learner.precision import Precision, register_float32_attention, resolve_precision
+from rlef.learner.precision import (
+    Precision,
+    autocast,
+    register_float32_attention,
+    resolve_precision,
+)
 from rlef.learner.ranks import Ranks
 
 
@@ -44,17 +54,47 @@ def load_on_ranks(name: str, config: LearnerConfig, ranks: Ranks) -> PreTrainedM
         ModelError: It cannot be loaded; on all ranks.
     """
     assert ranks.device is not None
-    model: PreTrainedModel | None = None
-    why: str | None = None
-    if ranks.first:
-        try:
-            model = load_model(name, "cpu", loading_dtype(config, ranks.device))
-        except ModelError as error:
-            why = str(error)
-    why = ranks.share(why)
-    if why is not None:
-        raise ModelError(why)
+    dtype = loading_dtype(config, ranks.device)
+    model = ranks.on_first(lambda: load_model(name, "cpu", dtype))
     return shaped_model(load_config(name)) if model is None else model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShardedWeights:
+    """``Weights`` of a policy that is sharded: every rank has to ask for the same, in one order.
+
+    Attributes:
+        version: as there.
+        policy: on each rank its part; the learner goes on changing it.
+        precision: in which its passes run.
+        model: it is whole nowhere.
+    """
+
+    version: int
+    policy: Policy
+    precision: Precision
+    model: None = None
+
+    @torch.no_grad()
+    def merged(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``Weights.merged``; a tensor at a time is whole, on every rank."""
+        for name, tensor in merged_tensors(self.policy.model):
+            yield name, whole(tensor)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``Weights.tensors``; a tensor, or a layer of fused experts, is whole at a time."""
+        return as_in_checkpoints(self.policy.model, self.merged())
+
+    @torch.no_grad()
+    def logprobs(self, rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
+        """See ``Weights.logprobs``; each rank computes all of them."""
+        device = self.policy.model.device
+        ids = torch.tensor(rows, device=device)
+        with autocast(self.precision, device):
+            logits = self.policy.logits(ids)[:, first - 1 : -1]
+        found = logits.float().log_softmax(-1).gather(2, ids[:, first:, None])
+        numbers: NDArray[np.float64] = found.flatten().double().cpu().numpy()
+        return numbers
 
 
 def sharded_models(
@@ -78,27 +118,23 @@ def sharded_models(
     assert ranks.device is not None
     device = ranks.device
     precision = resolve_precision(config.precision, device)
-    source = None
-    why: str | None = None
-    if ranks.first:
-        try:
-            prepare(model, precision, device)
-            source = join_models(model, config, seed, temperature, device=device, copies=False)
-        except ValueError as error:
-            why = str(error)
-    why = ranks.share(why)
-    if why is not None:
-        raise ValueError(why)
+
+    def read_from() -> Models:
+        prepare(model, precision, device)
+        return join_models(model, config, seed, temperature, device=device, copies=False)
+
+    source = ranks.on_first(read_from)
     models = join_models(_shape_of(model, ranks), config, seed, temperature, device=device)
     mesh = init_device_mesh(device.type, (ranks.size,))
     shard = _Sharder(mesh, precision, ranks)
     rests = reference_rests(config) and has_own_memory(device)
-    shard(models.policy, source and source.policy)
+    shard(models.policy, None if source is None else source.policy)
+    register_fsdp_forward_method(models.policy, "logits")
     if models.critic is not None:
-        shard(models.critic, source and source.critic)
+        shard(models.critic, None if source is None else source.critic)
     if isinstance(models.reference, Policy):
         offload = CPUOffloadPolicy() if rests else OffloadPolicy()
-        shard(models.reference, source and source.reference, offload)
+        shard(models.reference, None if source is None else source.reference, offload)
     return Models(models.policy, models.critic, models.reference, sharded=True)
 
 

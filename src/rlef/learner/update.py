@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlef.algorithms import CalibrationBin, masked_mean, turn_kl_penalty
+from rlef.engines.types import Weights
 from rlef.engines.weights import ModelWeights
 from rlef.learner.advantages import (
     ADVANTAGES,
@@ -28,7 +29,7 @@ from rlef.learner.advantages import (
     mean_return,
     rewards_less_penalty,
 )
-from rlef.learner.checkpoint import restore_policy, restore_state, save_policy, save_state
+from rlef.learner.checkpoint import restore_policy
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.learner.descent import Descent
 from rlef.learner.models import Critic, Policy, build_models
@@ -38,6 +39,7 @@ from rlef.learner.packing import Packed
 from rlef.learner.precision import autocast, resolve_precision
 from rlef.learner.ranks import Ranks
 from rlef.learner.service import Metrics
+from rlef.learner.store import Store
 from rlef.rollout import RolloutBatch, derive_seed
 
 ENTROPY_EVERY = 8
@@ -100,8 +102,16 @@ class LocalLearner:
         self._critic_is_new = config.critic_bias == "mean_return"
         self.calibration: tuple[CalibrationBin, ...] = ()
         self._seed = seed
-        self._tokenizer = tokenizer
-        self._save_dtype: SaveDtype = save_dtype
+        descents = (self.policy_descent, self.critic_descent)
+        self._store = Store(
+            self.policy.model,
+            self.critic,
+            [one for one in descents if one is not None],
+            tokenizer=tokenizer,
+            precision=self.precision,
+            dtype=save_dtype,
+            ranks=ranks,
+        )
 
     def update(self, batch: RolloutBatch, steps: int) -> Metrics:
         """Learns from a batch of rollouts, see ``Learner``.
@@ -160,26 +170,32 @@ class LocalLearner:
         self.version += steps
         self.policy_moved = False
 
-    def weights(self) -> ModelWeights:
+    def weights(self) -> Weights:
         """Returns the policy as it is, to sample from."""
+        if self.ranks.several:
+            from rlef.learner.sharding import ShardedWeights
+
+            return ShardedWeights(
+                version=self.version, policy=self.policy, precision=self.precision
+            )
         return ModelWeights(version=self.version, model=self.policy.model)
 
     def save(self, folder: Path) -> None:
-        """Writes what ``restore`` needs; the folder is also a model that anything loads."""
-        self.save_policy(folder)
-        save_state(
-            folder, self._descents, self.critic, version=self.version, precision=self.precision
-        )
+        """Writes what ``restore`` needs, see ``Learner``; ranks go on writing meanwhile."""
+        self._store.save(folder, self.version)
+
+    def saved(self, *, wait: bool) -> bool:
+        """Whether all of the last ``save`` is written, see ``Learner``."""
+        return self._store.saved(wait=wait)
 
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``."""
-        self.restore_policy(folder)
-        self.version = restore_state(folder, self._descents, self.critic)
+        self.version = self._store.restore(folder)
         self._critic_is_new = False
 
     def save_policy(self, folder: Path) -> None:
         """Writes the policy alone, see ``Learner``."""
-        save_policy(self.policy.model, self._tokenizer, folder, self._save_dtype)
+        self._store.save_policy(folder)
 
     def restore_policy(self, folder: Path) -> None:
         """Takes over what ``save_policy`` wrote, see ``Learner``."""
@@ -282,10 +298,6 @@ class LocalLearner:
     def autocast(self) -> AbstractContextManager[object]:
         """In which forward passes run."""
         return autocast(self.precision, self.policy.model.device)
-
-    @property
-    def _descents(self) -> list[Descent]:
-        return [one for one in (self.policy_descent, self.critic_descent) if one is not None]
 
 
 class StepLog:
