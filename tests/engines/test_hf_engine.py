@@ -372,6 +372,8 @@ def test_sleep_forgets_and_a_cancelled_answer_stops_the_batch(
 
 def test_weights_that_cannot_be_taken_are_said_by_the_next_batch() -> None:
     engine = make_engine(make_model("llama"))
-    engine._take(3, {"no-such": torch.zeros(1)})
+    norm = engine.model.state_dict()["model.norm.weight"]
+    with pytest.raises(RuntimeError):
+        engine._take(3, [(norm, torch.zeros(1, 2))])
     with pytest.raises(EngineError, match="could not take new weights"):
         engine.generate_batch([[5, 9]], SamplingParams(max_new_tokens=2), [0])
