@@ -1,9 +1,5 @@
 """A learner on several ranks is the learner of one process."""
 
-import json
-import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +11,6 @@ from torch import Tensor
 
 from rlef.engines.sharded import whole
 from rlef.learner.config import LearnerConfig
-from rlef.learner.packing import spread
 from rlef.learner.passes import shaped_model
 from rlef.learner.ranks import Ranks
 from rlef.learner.update import LocalLearner

@@ -23,25 +23,34 @@ def export(
         str, typer.Option(metavar="NAME", help="bfloat16 or float32, of the weights.")
     ] = "bfloat16",
 ) -> None:
-    """Write a whole model, in the host's memory: for what does not read adapters."""
-    from rlef.engines.names import check_model
+    """Write a whole model: for what reads no adapters, or of what several ranks wrote in parts."""
+    from rlef.engines.names import check_model, is_sharded
     from rlef.run import check_free_folder
 
     if dtype not in ("bfloat16", "float32"):
         raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
     check_free_folder(out)
     name = _policy_of(model)
-    check_model(name)
+    in_parts = is_sharded(name)
+    if not in_parts:
+        check_model(name)
 
     import torch
 
     from rlef.engines.load import load_model, load_tokenizer
 
     quiet_transformers()
-    loaded = load_model(name, "cpu", getattr(torch, dtype))
-    loaded.save_pretrained(out)
+    wanted = getattr(torch, dtype)
+    if in_parts:
+        from rlef.learner.export import export_sharded
+
+        parameters = export_sharded(Path(name), out, wanted)
+    else:
+        loaded = load_model(name, "cpu", wanted)
+        loaded.save_pretrained(out)
+        parameters = loaded.num_parameters()
     load_tokenizer(name).save_pretrained(out)
-    show(f"{out}: {loaded.num_parameters():,} parameters in {dtype}, of {name}")
+    show(f"{out}: {parameters:,} parameters in {dtype}, of {name}")
 
 
 def _policy_of(word: str) -> str:

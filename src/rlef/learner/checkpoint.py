@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlef.engines.adapters import adapter_state, restore_adapters, save_adapters
+from rlef.engines.names import SHARDS
 from rlef.engines.weights import merged_tensors, read_into
 from rlef.learner.config import SaveDtype
 from rlef.learner.descent import Descent
@@ -26,8 +27,6 @@ from rlef.learner.precision import Precision
 
 STATE_FOLDER = "learner"
 """In a checkpoint: all that a run goes on from beside the model."""
-SHARDS = "sharded"
-"""In that folder: what ranks wrote, see ``sharded_files``."""
 _EXACT = "policy-float32.safetensors"
 _CRITIC, _STATE = "critic.safetensors", "learner.json"
 
@@ -74,17 +73,17 @@ def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | No
     state = _read_state(folder)
     inner = folder / STATE_FOLDER
     states = []
-    if is_sharded(folder):
-        from rlef.learner.sharded_files import names_in, read_sharded
+    if (folder / SHARDS).is_dir():
+        from rlef.learner.sharded_files import ShardedFiles
 
-        names = names_in(folder)
+        files = ShardedFiles(folder)
         wanted = {} if critic is None else with_prefix("critic", trained_tensors(critic))
         for descent in descents:
             first = f"{descent.name}-adamw."
-            keys = [name.removeprefix(first) for name in names if name.startswith(first)]
+            keys = [name.removeprefix(first) for name in files.names if name.startswith(first)]
             states.append(_room_for(descent.optimizer, keys))
             wanted |= with_prefix(f"{descent.name}-adamw", states[-1])
-        read_sharded(folder, wanted)
+        files.read(wanted)
     else:
         for descent in descents:
             with safe_open(inner / _adamw(descent), "pt") as tensors:
@@ -97,11 +96,6 @@ def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | No
         descent.skipped_in_a_row = state.skipped_in_a_row[descent.name]
         descent.rest()
     return state.version
-
-
-def is_sharded(folder: Path) -> bool:
-    """Whether ranks wrote a checkpoint: each of them its part of the tensors."""
-    return (folder / STATE_FOLDER / SHARDS).is_dir()
 
 
 def saved_precision(folder: Path) -> Precision:
@@ -144,10 +138,10 @@ def restore_policy(model: PreTrainedModel, folder: Path) -> None:
     exact = folder / STATE_FOLDER / _EXACT
     if adapter_state(model):
         restore_adapters(model, folder)
-    elif is_sharded(folder):
-        from rlef.learner.sharded_files import read_sharded
+    elif (folder / SHARDS).is_dir():
+        from rlef.learner.sharded_files import ShardedFiles
 
-        read_sharded(folder, with_prefix("policy", distinct_tensors(model)))
+        ShardedFiles(folder).read(with_prefix("policy", distinct_tensors(model)))
     elif exact.is_file():
         read_into(dict(model.named_parameters()), [exact])
     else:

@@ -4,7 +4,8 @@ Each rank writes one file, the first one also an index, last of all. Who reads m
 ranks, or one process without any.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
-from rlef.learner.checkpoint import SHARDS, STATE_FOLDER
+from rlef.engines.names import SHARDS
 from rlef.learner.ranks import Ranks
 
 
@@ -43,7 +45,7 @@ class Upload:
         Raises:
             OSError: A rank does not see the folder, or the one before has failed.
         """
-        path = folder / STATE_FOLDER / SHARDS
+        path = folder / SHARDS
         ranks.on_first(lambda: path.mkdir(parents=True))
         if not all(ranks.join([path.is_dir()])):
             raise OSError(
@@ -67,39 +69,53 @@ class Upload:
         _in_one_line(self.result.result)
 
 
-def names_in(folder: Path) -> Sequence[str]:
-    """Returns the names of the tensors of a checkpoint.
-
-    Raises:
-        OSError, ValueError: It has no index.
-    """
-    reader = FileSystemReader(folder / STATE_FOLDER / SHARDS)
-    try:
-        return list(reader.read_metadata().state_dict_metadata)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # of any kind: it is unpickled
-        raise ValueError(f"its index is damaged: {type(error).__name__}") from None
-
-
-def read_sharded(folder: Path, ours: dict[str, Tensor]) -> None:
-    """Reads tensors in place; where there are ranks, all call it with the same names.
+class ShardedFiles:
+    """What ``Upload`` wrote.
 
     Args:
-        folder: A checkpoint of ranks.
-        ours: Whole, or each rank's parts.
+        folder: A checkpoint.
+
+    Attributes:
+        names: of its tensors.
 
     Raises:
-        OSError, ValueError: The folder does not hold such tensors.
+        OSError, ValueError: It has no index, or a damaged one.
     """
-    missing = ours.keys() - set(names_in(folder))
-    if missing:
-        raise ValueError(f"{len(missing)} of {len(ours)} tensors of this model are not there")
-    if not ours:
-        return
-    reader = FileSystemReader(folder / STATE_FOLDER / SHARDS)
-    sharded = any(hasattr(tensor, "placements") for tensor in ours.values())
-    _in_one_line(lambda: load(ours, storage_reader=reader, no_dist=not sharded))
+
+    def __init__(self, folder: Path) -> None:
+        self._reader = _Reader(folder / SHARDS)
+        try:
+            self._reader.index = self._reader.read_metadata()
+        except OSError:
+            raise
+        except Exception as error:  # of any kind: it is unpickled
+            raise ValueError(f"its index is damaged: {type(error).__name__}") from None
+        self.names: list[str] = list(self._reader.index.state_dict_metadata)
+
+    def read(self, ours: dict[str, Tensor]) -> None:
+        """Reads tensors in place; where they are sharded, all ranks call it with the same names.
+
+        Raises:
+            OSError, ValueError: They are not there, or have other sizes.
+        """
+        missing = ours.keys() - set(self.names)
+        if missing:
+            raise ValueError(f"{len(missing)} of {len(ours)} tensors of this model are not there")
+        if not ours:
+            return
+        alone = not any(hasattr(tensor, "placements") for tensor in ours.values())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            _in_one_line(lambda: load(ours, storage_reader=self._reader, no_dist=alone))
+
+
+class _Reader(FileSystemReader):
+    """Reads the index once: of many ranks it is large."""
+
+    index: Metadata | None = None
+
+    def read_metadata(self, *args: Any, **words: Any) -> Metadata:
+        return self.index or super().read_metadata(*args, **words)
 
 
 def _in_one_line(work: Callable[[], object]) -> None:
