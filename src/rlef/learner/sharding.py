@@ -156,15 +156,12 @@ class _Sharder:
     def __init__(self, mesh: DeviceMesh, precision: Precision, ranks: Ranks) -> None:
         self._mesh = mesh
         self._ranks = ranks
-        narrow = torch.bfloat16 if precision == "bfloat16" else None
-        # Layers are sent in bfloat16 where products round their weights anyway. What is not in a
-        # layer stays as it is: embeddings are added up in float32, and so are logits.
-        self._of_layers = MixedPrecisionPolicy(
-            param_dtype=narrow,
-            reduce_dtype=torch.float32,
-            cast_forward_inputs=False,
-        )
-        self._of_rest = MixedPrecisionPolicy(cast_forward_inputs=False)
+        self._exact = MixedPrecisionPolicy(cast_forward_inputs=False)
+        self._rounded = self._exact
+        if precision == "bfloat16":
+            self._rounded = MixedPrecisionPolicy(
+                param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+            )
 
     def __call__(
         self, network: nn.Module, source: nn.Module | None, offload: OffloadPolicy | None = None
@@ -172,20 +169,37 @@ class _Sharder:
         offload = offload or OffloadPolicy()
         for name, layer in [*_layers(network)]:
             self._fill(layer, None if source is None else source.get_submodule(name))
-            fully_shard(layer, mesh=self._mesh, mp_policy=self._of_layers, offload_policy=offload)
+            self._shard_layer(layer, offload)
         self._fill(network, source)
-        # The rest is dropped after each pass as well: a network may not be used again for long.
-        fully_shard(
-            network,
-            mesh=self._mesh,
-            mp_policy=self._of_rest,
-            offload_policy=offload,
-            reshard_after_forward=True,
-        )
+        self._shard(network, self._exact, offload)
         for module in network.modules():
             if isinstance(module, FSDPModule):  # losses have the denominator of the whole minibatch
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(True)
+
+    def _shard_layer(self, layer: nn.Module, offload: OffloadPolicy) -> None:
+        """Shards a layer so that its weights are sent in bfloat16 where products round them anyway.
+
+        What no product rounds is sent as it is: norms by themselves, and where such weights stand
+        beside others all of the layer.
+        """
+        norms = [part for part in layer.modules() if _has_vectors_only(part)]
+        if self._rounded is self._exact or any([*part.children()] for part in norms):
+            self._shard(layer, self._exact, offload)
+            return
+        for norm in norms:
+            self._shard(norm, self._exact, offload)
+        self._shard(layer, self._rounded, offload)
+
+    def _shard(self, part: nn.Module, policy: MixedPrecisionPolicy, offload: OffloadPolicy) -> None:
+        # Dropped after each pass also where it is the whole network: its next one may be far off.
+        fully_shard(
+            part,
+            mesh=self._mesh,
+            mp_policy=policy,
+            offload_policy=offload,
+            reshard_after_forward=True,
+        )
 
     def _fill(self, part: nn.Module, source: nn.Module | None) -> None:
         """Gives tensors on the meta device memory, and the values that the first rank has."""
@@ -205,6 +219,12 @@ class _Sharder:
                             value = nn.Parameter(value, requires_grad=ours.requires_grad)
                         made[id(ours)] = value
                     tensors[key] = made[id(ours)]
+
+
+def _has_vectors_only(part: nn.Module) -> bool:
+    """Whether a module has weights of its own, and none that a matrix product takes."""
+    own = list(part.parameters(recurse=False))
+    return bool(own) and all(weight.ndim < 2 for weight in own)
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
