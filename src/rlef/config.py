@@ -28,6 +28,8 @@ T = TypeVar("T", bound=BaseModel)
 
 _COMMAND_LINE = "command line"
 _MAX_DIGITS = 400
+_HALF = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
+"""Half of a pair, as ``"\\ud800"`` in YAML gives and a byte that is not UTF-8; pairs are joined."""
 
 
 class ConfigError(ValueError):
@@ -76,6 +78,10 @@ def load_config(model_type: type[T], recipe: Path | str | None, overrides: Seque
         ConfigError: Anything the user wrote is wrong.
     """
     draft = _read(model_type, recipe, overrides)
+    for key, value in _leaves(draft.values):
+        if _HALF.search(json.dumps([key, value], ensure_ascii=False)):
+            where = draft.where.get(key, draft.name)
+            raise ConfigError(f"{where}: {key}: holds {json.dumps(value):.60}; allowed: Unicode")
     try:
         # As JSON, strict mode knows lists for tuples and strings for paths and enums, while
         # "3" for 3 or true for 1 stay errors.

@@ -55,7 +55,7 @@ def test_words_reach_the_library(rlef: Any, problems: str, calls: list[dict[str,
 def test_words_about_the_chat_template_reach_the_library(
     rlef: Any, problems: str, calls: list[dict[str, Any]]
 ) -> None:
-    Path("t.jinja").write_text("{{ x }}")
+    Path("t.jinja").write_text("{{ enable_thinking }}{{ effort }}{{ strftime_now('%Y') }}")
     words = ["eval", "m", "--data", problems, "--out", "e", "--chat-template", "t.jinja"]
     words += ["--template-arg", "enable_thinking=false", "--template-arg", "effort=low"]
     words += ["--system", "Be: brief", "--today", "2031-12-01", "--turns-as", "per_turn"]

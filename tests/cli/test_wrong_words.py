@@ -30,10 +30,37 @@ CASES: list[tuple[list[str], str]] = [
     (["train", "mini", "data.test=jsonl:empty.jsonl"], "data.test: empty.jsonl: holds no problem"),
     (["train", "mini", "data.train=jsonl:bad.jsonl"], "bad.jsonl, line 2, field 'name'"),
     (["train", "mini", "data.train=mini:tset"], "data.train: unknown split 'tset'"),
+    (
+        ["train", "mini", "data.train=mini:train?x=1"],
+        "data.train: mini:train?x=1: unknown option 'x'",
+    ),
+    (["train", "mini", "data.train=mbpp:hub:974-601"], "no split '974-601'; allowed: prompt, test"),
+    (
+        ["train", "mini", "data.train=mbpp:hub:train?form=x"],
+        "form is 'x'; allowed: full, sanitized",
+    ),
+    (["train", "mini", "data.train=codecontests:hub"], "has several splits; add one of :train"),
+    (["train", "mini", "data.train=humaneval:hub:train"], "has no split 'train'; there is :test"),
+    (["train", "mini", "data.train=jsonl:hub"], "jsonl:hub: is not on the Hub; name a file or f"),
     (["train", "mini", "model=./nope"], "command line: model.name: no folder './nope'; allowed"),
     (["train", "mini", "model=user"], "model.name: user: a folder without config.json; allowed"),
     (["train", "mini", "model=p.jsonl"], "model.name: p.jsonl: a file; allowed"),
     (["train", "mini", "model=nope"], "model.name: no folder 'nope', and the Hub cannot be asked"),
+    (
+        ["train", "mini", "model.chat_template=bad.jinja"],
+        "model.chat_template: bad.jinja: the chat",
+    ),
+    (["train", "mini", "model.chat_template=bad.jinja", "--dry-run"], "line 2: Encountered unknow"),
+    (["train", "mini", "model.chat_template=file"], "model.chat_template: file: empty; allowed"),
+    (
+        ["train", "mini", "model.template_arguments.x=1"],
+        "mini: the chat template reads no argument",
+    ),
+    (["train", "mini", "model.today=2025-02-01"], "mini: the chat template does not ask for the d"),
+    (
+        ["train", "mini", 'model.system="\\udc00"'],
+        r'model.system: holds "\udc00"; allowed: Unicode',
+    ),
     (["train", "mini", "rollout.max_context=10000000"], "10000000, but mini was made for 1024"),
     (["train", "mini", "data.test=jsonl:p.jsonl?first=1"], "data.test has one problem, too few"),
     (["train", "mini", "rollout.max_new_tokens=768"], "rollout.max_new_tokens is 768; allowed: "),
@@ -77,6 +104,10 @@ CASES: list[tuple[list[str], str]] = [
     ([*E, "--out", "user"], f"user is {FREE}"),
     ([*E, "--out", "sheet"], "sheet is no evaluation: its config.yaml is that of a training"),
     ([*E, "--out", "foreign"], "foreign is no evaluation"),
+    ([*E, "--chat-template", "bad.jinja"], "bad.jinja: the chat template failed: line 2: Encount"),
+    ([*E, "--template-arg", "x=1"], "mini: the chat template reads no argument 'x' (model.templ"),
+    ([*E, "--template-arg", "x=1", "--template-arg", "x=2"], "is given twice for x; allowed: once"),
+    ([*E, "--today", "2025-02-01"], "mini: the chat template does not ask for the date (model.tod"),
     (["eval", "nope", *E[2:]], "no folder 'nope', and the Hub cannot be asked"),
     (["eval", "./nothere", *E[2:]], "no folder './nothere'; allowed: 'mini', a folder, or"),
     (["eval", "mini", "--data", "nonsense"], "unknown data set 'nonsense'"),
@@ -162,6 +193,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("empty.jsonl", "file", "x.cpp"):
         (folder / name).write_text("")
     (folder / "own.yaml").write_text("seed: 1\nupdates: 10\n")
+    (folder / "bad.jinja").write_text("{% for m in messages %}\n{% endfo %}")
     (folder / "latin.txt").write_bytes(b"[[first_stdin]]\n\xe9\n")
     for name, text in (
         ("foreign", "theirs: 1\n"),

@@ -112,8 +112,8 @@ def test_buckets_are_filled_when_they_are_asked_for() -> None:
 @pytest.mark.parametrize("limit", [1024, 1 << 28])  # an embedding has 6144 bytes
 def test_an_engine_has_the_learners_weights(kind: str, limit: int) -> None:
     source, engine = moved(kind), make_engine(make_model(kind))
-    engine.load_weights(streamed(ModelWeights(version=7, model=source), limit=limit))
-    assert engine.version == 7
+    gap = engine.load_weights(streamed(ModelWeights(version=7, model=source), limit=limit))
+    assert engine.version == 7 and gap is not None and gap < 1e-6
     assert_same_weights(engine, source)
     engine.close()
 
@@ -122,7 +122,8 @@ def test_an_engine_in_16_bits_rounds_what_it_would_round() -> None:
     source = moved("gpt2")
     one, other = (make_engine(make_model("gpt2"), torch.bfloat16) for _ in range(2))
     one.load_weights(ModelWeights(version=7, model=source))
-    other.load_weights(streamed(ModelWeights(version=7, model=source)))
+    gap = other.load_weights(streamed(ModelWeights(version=7, model=source)))
+    assert gap is not None and 0 < gap < 0.3
     assert_same_weights(one, other.model)
 
 
@@ -178,7 +179,7 @@ def test_a_bucket_that_is_lost_or_out_of_order_is_noticed(change: Change, messag
     with pytest.raises(EngineError, match=message):
         list(weights.merged())
     with pytest.raises(EngineError, match="were read before; allowed: once"):
-        weights.tensors()
+        next(weights.tensors())
 
 
 def test_an_engine_that_got_a_part_samples_only_after_a_whole() -> None:
@@ -193,6 +194,20 @@ def test_an_engine_that_got_a_part_samples_only_after_a_whole() -> None:
     engine.load_weights(StreamedWeights(7, sent, weights.logprobs))
     assert engine.generate_batch(*ask)[0].version == 7
     assert_same_weights(engine, source)
+
+
+def test_an_engine_that_stays_behind_on_purpose_is_noticed() -> None:
+    source, engine = moved("llama"), make_engine(make_model("llama"))
+    engine.load_weights(streamed(ModelWeights(version=1, model=source)))
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter += 0.01 * torch.randn_like(parameter)
+    take = engine._take
+    engine._take = lambda version, _: take(version, ())  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match="still samples from older weights after version 2"):
+        engine.load_weights(streamed(ModelWeights(version=2, model=source)))
+    with pytest.raises(EngineError, match="still samples from older weights after version 2"):
+        engine.generate_batch([[5]], SamplingParams(max_new_tokens=1), [0])
 
 
 def test_tensors_go_to_their_places_as_they_come_and_while_it_samples_to_a_copy() -> None:

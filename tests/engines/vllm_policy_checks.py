@@ -6,10 +6,12 @@ usage: vllm_policy_checks.py DTYPE FOLDER, or vllm_policy_checks.py two; prints 
 import asyncio
 import json
 import os
+import pickle
 import resource
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,11 @@ from transformers import PreTrainedModel
 import rlef.engines.vllm_weights
 from rlef.engines import Completion, EngineError, SamplingParams
 from rlef.engines.load import load_chat, load_model
+from rlef.engines.transfer import StreamedWeights, buckets
 from rlef.engines.vllm import VLLMEngine
+from rlef.engines.vllm_native import EnginesClient, Group, Source
 from rlef.engines.vllm_settings import VLLMSettings
-from rlef.engines.weights import ModelWeights
+from rlef.engines.weights import ModelWeights, checkpoint_tensors
 
 CHAT = load_chat("mini")
 ROWS = [
@@ -47,6 +51,35 @@ def update(model: PreTrainedModel, size: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
         weight += size * torch.randn(weight.shape, generator=generator).sign()
+
+
+def streamed(model: PreTrainedModel, version: int) -> StreamedWeights:
+    """As from another process, in buckets that no embedding fits in."""
+    weights = ModelWeights(version=version, model=model)
+    there = [pickle.dumps(b) for b in buckets(weights, checkpoint_names=True, limit=1 << 16)]
+    return StreamedWeights(version, map(pickle.loads, there), weights.logprobs)
+
+
+class Partly(ModelWeights):
+    """Without one layer."""
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return ((name, t) for name, t in checkpoint_tensors(self.model) if "layers.2." not in name)
+
+
+def send_as_a_trainer(engine: VLLMEngine, model: PreTrainedModel) -> list[float]:
+    """Goes through the phases as vLLM's own trainers do; theirs need GPUs."""
+    weights = ModelWeights(version=105, model=model)
+    source = Source(lambda: weights)
+    group = Group(rank=0, address="", port=0, engines=1, workers=1)
+    client = EnginesClient(lambda phase, words: engine.transfer(phase, words[0]), group)
+    client.version = 105
+    client.start_weight_update()
+    assert [m.name for m in source.metadata()] == [name for name, _ in source]
+    client.update_weights({"tensors": list(source)})
+    client.finish_weight_update()
+    gap = engine.compare(weights)
+    return [gap, *(done.version for done in ask(engine, ROWS[:1], SamplingParams()))]
 
 
 def ask(
@@ -128,31 +161,35 @@ def main(dtype: str, folder: str) -> None:
     result["load_s"] = (time.perf_counter() - started) / 100
     result["unfinished"] = asyncio.run(cancel(engine))
 
+    update(model, 1e-3, 105)
+    engine.load_weights(streamed(model, 105))
+    result["streamed_gap"] = engine.following.gap
+    update(model, 1e-3, 105)
+    result["native"] = send_as_a_trainer(engine, model)
     real = rlef.engines.vllm_weights.send
     rlef.engines.vllm_weights.send = lambda *_: None  # says that it did, and does nothing
-    update(model, 1e-3, 105)
+    update(model, 1e-3, 106)
+    result["stale"] = []
+    for weights in (ModelWeights(version=106, model=model), streamed(model, 106)):
+        try:
+            engine.load_weights(weights)
+        except EngineError as error:
+            result["stale"].append(str(error))
+    rlef.engines.vllm_weights.send = real
     try:
-        engine.load_weights(ModelWeights(version=105, model=model))
-    except EngineError as error:
-        result["stale"] = str(error)
-    rlef.engines.vllm_weights.send = lambda call, tensors, workers: real(
-        call, ((name, t) for name, t in tensors if "layers.2." not in name), workers
-    )
-    try:
-        engine.load_weights(ModelWeights(version=106, model=model))
+        engine.load_weights(Partly(version=107, model=model))
     except EngineError as error:
         result["partly"] = str(error)
     try:
         ask(engine, ROWS, LONG)
     except EngineError as error:
         result["broken"] = str(error)
-    rlef.engines.vllm_weights.send = real
     engine.close()
 
     endless = start(folder, dtype, stops=False, seed_requests=False)
     fresh = endless.score(rows, 4)
     result["fresh_engine"] = float(np.abs(fresh - scored).max())
-    update(model, 1e-3, 107)
+    update(model, 1e-3, 108)
     done = asyncio.run(load_in_flight(endless, ModelWeights(version=3, model=model)))
     result["flight"] = [[answer.version, len(answer.token_ids)] for answer in done]
     result["after_flight"] = [
@@ -162,19 +199,38 @@ def main(dtype: str, folder: str) -> None:
     print(json.dumps(result))
 
 
+def process(worker: Any) -> int:
+    return os.getpid()
+
+
 def two_workers() -> None:
     """Layers are cut over two processes, which get the weights through shared memory."""
     os.environ |= {"VLLM_CPU_OMP_THREADS_BIND": "0|1", "VLLM_CPU_KVCACHE_SPACE": "1"}
     model = load_model("mini", "cpu")
-    engine = start("mini", "float32", tensor_parallel_size=2)
+    engine = start("mini", "float32", tensor_parallel_size=2, timeout_s=10.0)
     found = []
     for version in (1, 2, 3):
         update(model, 1e-3, version)
-        engine.load_weights(ModelWeights(version=version, model=model))
+        here = ModelWeights(version=version, model=model)
+        engine.load_weights(streamed(model, version) if version == 3 else here)
         assert engine.following is not None
         found.append([engine.following.gap, engine.following.share])
+    left = [path for path in os.listdir("/dev/shm") if path.startswith("rlef-")]
+    hung = engine._engine.collective_rpc(process)[0]
+    print(json.dumps({"gaps": found, "left": left, **hang(engine, hung, model)}))
+
+
+def hang(engine: VLLMEngine, worker: int, model: PreTrainedModel) -> dict[str, Any]:
+    """Stops a process, as a machine that swaps would; the engine has to say so and to close."""
+    os.kill(worker, signal.SIGSTOP)
+    begun, found = time.monotonic(), ""
+    try:
+        engine.load_weights(ModelWeights(version=4, model=model))
+    except EngineError as error:
+        found = str(error)
+    noticed = time.monotonic() - begun
     engine.close()
-    print(json.dumps(found))
+    return {"hung": found, "noticed_s": noticed, "closed_s": time.monotonic() - begun - noticed}
 
 
 if __name__ == "__main__":

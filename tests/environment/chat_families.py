@@ -17,7 +17,7 @@ from chat_tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from rlef.environment import ChatFormat
+from rlef.environment import ChatFormat, Conversation
 
 PROGRAM = "```python\nprint(1)\n```"
 WRONG = "```python\nwrong\n```"
@@ -393,3 +393,17 @@ def chat_of(family: Family, turns: str = "auto") -> ChatFormat:
         template_arguments=family.arguments,
         turns=turns,  # type: ignore[arg-type]
     )
+
+
+def converse(chat: ChatFormat, answer: str) -> list[list[int]]:
+    """Returns the prompts of three turns."""
+    conversation = Conversation(chat)
+    prompts = [conversation.start(USERS[0])]
+    for message in USERS[1:]:
+        ids = [*encode(chat.tokenizer, answer), chat.end_of_turn]  # type: ignore[arg-type]
+        conversation.add_action(ids, [-0.5] * len(ids))
+        expected = conversation.next_prompt(message)
+        conversation.add_observation(message)
+        prompts.append(conversation.prompt)
+        assert prompts[-1] == expected
+    return prompts

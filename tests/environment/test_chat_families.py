@@ -5,24 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from chat_families import FAMILIES, PROGRAM, USERS, WRONG, chat_of, encode
+from chat_families import FAMILIES, PROGRAM, USERS, WRONG, chat_of, converse, encode
 from chat_tokenizers import make_tokenizer
 
 from rlef.environment import ChatFormat, Conversation, TemplateError, extract_program
-
-
-def converse(chat: ChatFormat, answer: str) -> list[list[int]]:
-    """Returns the prompts of three turns."""
-    conversation = Conversation(chat)
-    prompts = [conversation.start(USERS[0])]
-    for message in USERS[1:]:
-        ids = [*encode(chat.tokenizer, answer), chat.end_of_turn]  # type: ignore[arg-type]
-        conversation.add_action(ids, [-0.5] * len(ids))
-        expected = conversation.next_prompt(message)
-        conversation.add_observation(message)
-        prompts.append(conversation.prompt)
-        assert prompts[-1] == expected
-    return prompts
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -39,6 +39,10 @@ def read_chat_options(
     from rlef.engines.names import read_template
     from rlef.environment import ChatSettings
 
+    keys = [argument.partition("=")[0] for argument in arguments]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise typer.BadParameter(f"--template-arg is given twice for {key}; allowed: once")
     for argument in arguments:
         if not argument.partition("=")[0].isidentifier() or "=" not in argument:
             raise typer.BadParameter(

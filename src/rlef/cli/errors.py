@@ -32,13 +32,14 @@ def explain(error: Exception) -> tuple[str, int]:
     """Returns one printable line for the user, and the exit status."""
     from rlef.config import ConfigError
     from rlef.engines.types import ModelError
+    from rlef.environment import TemplateError
     from rlef.problems import ProblemError
     from rlef.run import RunError
 
     if isinstance(error, OSError) and error.errno is not None:
         message, code = _of_system(error)
     else:
-        words = (ConfigError, ModelError, ProblemError, RunError)
+        words = (ConfigError, ModelError, ProblemError, RunError, TemplateError)
         code = 2 if isinstance(error, words) else 1
         message = str(error)
         if not isinstance(error, _NAMELESS) or not message:

@@ -206,6 +206,7 @@ def evaluate(
     specs = _specs(chosen["metrics"], chosen["turns"], chosen["samples"])
 
     from rlef.engines.names import (
+        check_chat,
         check_engine,
         check_installed,
         check_known_context,
@@ -232,6 +233,7 @@ def evaluate(
     _check_folder(path)
     if engine != "openai":
         check_model(model)
+        check_chat(model, chat_settings)
         check_known_context(model, max_context or 0, "max_context")
     problems = load_problems(data)[:limit]
 

@@ -25,7 +25,7 @@ def export(
 ) -> None:
     """Write a whole model: for what reads no adapters, or of what several ranks wrote in parts."""
     from rlef.engines.names import check_model, is_sharded
-    from rlef.run import check_free_folder
+    from rlef.run import check_free_folder, writing
 
     if dtype not in ("bfloat16", "float32"):
         raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
@@ -40,16 +40,19 @@ def export(
     from rlef.engines.load import load_model, load_tokenizer
 
     quiet_transformers()
-    wanted = getattr(torch, dtype)
+    wanted, tokenizer = getattr(torch, dtype), load_tokenizer(name)
     if in_parts:
         from rlef.learner.export import export_sharded
 
-        parameters = export_sharded(Path(name), out, wanted)
+        with writing(out):
+            parameters = export_sharded(Path(name), out, wanted)
     else:
         loaded = load_model(name, "cpu", wanted)
-        loaded.save_pretrained(out)
         parameters = loaded.num_parameters()
-    load_tokenizer(name).save_pretrained(out)
+        with writing(out):
+            loaded.save_pretrained(out)
+    with writing(out):
+        tokenizer.save_pretrained(out)
     show(f"{out}: {parameters:,} parameters in {dtype}, of {name}")
 
 
@@ -64,10 +67,6 @@ def _policy_of(word: str) -> str:
     run = RunFolder(word)
     if not run.is_run():
         return word
-    best = run.checkpoints_path / "best"
-    last = run.latest_checkpoint()
-    if best.is_dir():
-        return str(best)
-    if last is None:
+    if (path := run.policy_path()) is None:
         raise RunError(f"{word} has no checkpoint yet; allowed: a run with one, or a model")
-    return str(last.path)
+    return str(path)

@@ -100,10 +100,11 @@ class WeightsCheck:
     Args:
         sample: Of the engine; the tokens are sampled once, at the first look.
         coarse: Whether the engine computes in 16 bits.
+        ids: Prompts are made of so many, from 0.
     """
 
-    def __init__(self, sample: Sample, *, coarse: bool) -> None:
-        prompts = np.random.default_rng(0).integers(100, size=(_ROWS, _PROMPT)).tolist()
+    def __init__(self, sample: Sample, *, coarse: bool, ids: int = 100) -> None:
+        prompts = np.random.default_rng(0).integers(ids, size=(_ROWS, _PROMPT)).tolist()
         self._rows = sample(prompts, _ANSWER)
         self._rounding = _COARSE_ROUNDING if coarse else _ROUNDING
         self._far = _FAR * gap_limit(float32=not coarse)

@@ -12,7 +12,9 @@ from threading import Lock
 from typing import cast
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -21,6 +23,7 @@ from rlef.engines.busy import BusyClock
 from rlef.engines.context import context_limit
 from rlef.engines.decode import DecodedBatch
 from rlef.engines.decoders import EqualDecoder, RowDecoder, model_run, row_shape
+from rlef.engines.fresh import WeightsCheck
 from rlef.engines.graphs import StepGraphs
 from rlef.engines.half import attention_dtype, computing, halve
 from rlef.engines.hf_settings import HFSettings
@@ -34,9 +37,10 @@ from rlef.engines.types import (
     Weights,
     check_params,
 )
+from rlef.engines.weights import ModelWeights
 
 Prompt = tuple[int, ...]
-_ROUND = 16
+SLOTS_ROUND = 16
 """Slots of a cache are a multiple of this, as kernels want their masks."""
 
 
@@ -104,10 +108,11 @@ class HFEngine:
         self._message = message
         self._graphs = self.settings.cuda_graphs and model.device.type == "cuda"
         self._busy = BusyClock()
+        self._check: WeightsCheck | None = None
         self._broken: EngineError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
         self._sampler = Lock()
-        """Held while a batch is sampled."""
+        """Held while weights are in use or change."""
         self._taking: Future[None] = self._thread.submit(lambda: None)
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
 
@@ -130,14 +135,18 @@ class HFEngine:
         with self.seat() as generate:
             return cast(Completion, await generate(prompt, params, seed))
 
-    def load_weights(self, weights: Weights) -> None:
+    def load_weights(self, weights: Weights) -> float | None:
         """Samples from these weights from the next batch on; does not wait for the present one.
 
-        If it samples nothing now, each tensor goes to its place as it comes. Else they are all
-        collected first, a second whole copy until the batch has ended.
+        If it samples nothing now, each tensor goes to its place as it comes; and if the model is
+        not in this process, a few tokens are scored here and there (``WeightsCheck``). Else they
+        are all collected first, a second whole copy until the batch has ended.
+
+        Returns:
+            The gap between the two, nats per token; ``None`` without the comparison.
 
         Raises:
-            EngineError: They came in parts, and not all did.
+            EngineError: They came in parts, and not all did, or it does not sample from them.
             ValueError: They are of another model.
         """
         new = self._fitting(weights) if weights.model is not self.model else iter(())
@@ -145,9 +154,41 @@ class HFEngine:
             self._sampler.release()
             self._taking = self._thread.submit(self._take, weights.version, new)
             self._taking.result()
-        else:
-            copies = [(ours, tensor.to(ours.device, ours.dtype, copy=True)) for ours, tensor in new]
-            self._taking = self._thread.submit(self._take, weights.version, copies)
+            return self._look(weights) if weights.model is None else None
+        copies = [(ours, tensor.to(ours.device, ours.dtype, copy=True)) for ours, tensor in new]
+        self._taking = self._thread.submit(self._take, weights.version, copies)
+        return None
+
+    def _look(self, weights: Weights) -> float:
+        def score(rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
+            own = ModelWeights(version=self.version, model=self.model)
+            return self._thread.submit(own.logprobs, rows, first).result()
+
+        if self._check is None:
+            ids = min(100, self.model.config.get_text_config().vocab_size)
+            coarse = self.dtype != torch.float32
+            self._check = WeightsCheck(self._continued, coarse=coarse, ids=ids)
+        try:
+            return self._check.look(score, weights).gap
+        except EngineError as error:
+            self._broken = error
+            raise
+
+    @torch.inference_mode()
+    def _continued(self, rows: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+        """Continues prompts by so many tokens, with no end of turn."""
+        ids = torch.tensor(rows, device=self.model.device)
+        random = torch.Generator(self.model.device).manual_seed(0)
+        was_training = self.model.training
+        self.model.train(False)
+        with self._sampler, self.computing():
+            for _ in range(tokens):
+                logits = self.model(input_ids=ids, use_cache=False).logits[:, -1]
+                drawn = logits.float().softmax(-1).multinomial(1, generator=random)
+                ids = torch.cat([ids, drawn], 1)
+        self.model.train(was_training)
+        found: list[list[int]] = ids.tolist()
+        return found
 
     def _fitting(self, weights: Weights) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields tensors of the model, and the new ones for them; at the end all had their turn."""
@@ -164,19 +205,20 @@ class HFEngine:
     @torch.no_grad()
     def _take(self, version: int, new: Iterable[tuple[Tensor, Tensor]]) -> None:
         begun = False
-        self._memory.clear()
-        try:
-            for ours, tensor in new:
-                begun = True
-                ours.copy_(tensor)
-            for head, embedding in self._heads:
-                head.copy_(embedding)
-        except Exception as error:
-            if begun:  # until others have come as a whole; perhaps nobody waits here
-                self._broken = EngineError(f"the sampler could not take new weights: {error}")
-            raise
-        self._broken = None
-        self.version = version
+        with self._sampler:
+            self._memory.clear()
+            try:
+                for ours, tensor in new:
+                    begun = True
+                    ours.copy_(tensor)
+                for head, embedding in self._heads:
+                    head.copy_(embedding)
+            except Exception as error:
+                if begun:  # until others have come as a whole; perhaps nobody waits here
+                    self._broken = EngineError(f"the sampler could not take new weights: {error}")
+                raise
+            self._broken = None
+            self.version = version
 
     def sleep(self) -> None:
         """Forgets all keys and values, once the present batch has been sampled."""
@@ -256,7 +298,7 @@ class HFEngine:
         longest = context_limit(self.model.config)
         if self._shape is None:
             return longest
-        return min(longest, self._limit // self._shape.cost(1, _ROUND) * _ROUND)
+        return min(longest, self._limit // self._shape.cost(1, SLOTS_ROUND) * SLOTS_ROUND)
 
     @property
     def _limit(self) -> int:
@@ -265,7 +307,7 @@ class HFEngine:
 
     @staticmethod
     def _slots(tokens: int) -> int:
-        return -(-tokens // _ROUND) * _ROUND
+        return -(-tokens // SLOTS_ROUND) * SLOTS_ROUND
 
     def _parts(self, rows: Sequence[Prompt], max_new: int) -> Iterator[list[int]]:
         """Splits rows into batches of similar length that have room."""
@@ -308,7 +350,7 @@ class HFEngine:
             self.stop_token_ids,
             decoder,
             self.model.device,
-            StepGraphs(self._no_graphs) if self._graphs else None,
+            StepGraphs(self.model.device, self._no_graphs) if self._graphs else None,
         )
         batch.run(abandoned)
         done = batch.completions(self.version)

@@ -145,7 +145,8 @@ def load_chat(name: str, settings: ChatSettings | None = None) -> ChatFormat:
             turns=settings.turns,
         )
     except TemplateError as error:
-        raise TemplateError(f"{settings.chat_template or name}: {error}") from None
+        place = settings.chat_template or name
+        raise TemplateError(f"{place}: {error.fault}", error.allowed) from None
 
 
 def load_tokenizer(name: str, chat_template: str | None = None) -> Any:

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from rlef.engines.adapters import adapter_folders, base_model
 from rlef.engines.types import ModelError
+from rlef.environment import ChatSettings, TemplateError
+from rlef.environment.template_text import check_syntax, template_words
 
 MINI = "mini"
 """Name of the small model whose weights come with rlef."""
@@ -60,15 +62,37 @@ def read_template(path: str) -> str:
 
     Raises:
         ModelError: There is no such file, or no text in it.
+        TemplateError: It is not in Jinja.
     """
     try:
-        template = Path(path).read_text(encoding="utf-8")
+        template = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8"
         raise ModelError(f"{path}: {why}; allowed: a file with a template in Jinja") from None
     if not template.strip():
         raise ModelError(f"{path}: empty; allowed: a file with a template in Jinja")
+    try:
+        check_syntax(template)
+    except TemplateError as error:
+        raise TemplateError(f"{path}: {error.fault}", "a template in Jinja") from None
     return template
+
+
+def check_chat(name: str, settings: ChatSettings) -> None:
+    """Looks at chat settings without a tokenizer, where the template lies in a file.
+
+    Raises:
+        ModelError: The file of the template cannot be read.
+        TemplateError: It is not in Jinja, or is told what it does not read.
+    """
+    own = settings.chat_template
+    template = _known_template(name) if own is None else read_template(own)
+    if template is None:
+        return
+    try:
+        template_words(template, settings.template_arguments, settings.today)
+    except TemplateError as error:
+        raise TemplateError(f"{own or name}: {error.fault}", error.allowed) from None
 
 
 def check_device(name: str) -> None:
@@ -147,9 +171,25 @@ def check_known_context(name: str, wanted: int, setting: str) -> None:
         )
 
 
+def _folder(name: str) -> Path:
+    return Path(str(files("rlef") / "assets" / "mini")) if name == MINI else Path(name)
+
+
+def _known_template(name: str) -> str | None:
+    """The chat template in a model's folder; ``None`` where ``transformers`` must find it."""
+    folder = _folder(name)
+    try:
+        if (path := folder / "chat_template.jinja").is_file():
+            return path.read_text(encoding="utf-8")
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    template = settings.get("chat_template") if isinstance(settings, dict) else None
+    return template if isinstance(template, str) else None
+
+
 def _known_context(name: str) -> int | None:
-    name = adapter_folders(name)[0]
-    folder = Path(str(files("rlef") / "assets" / "mini")) if name == MINI else Path(name)
+    folder = _folder(adapter_folders(name)[0])
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

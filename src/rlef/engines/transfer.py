@@ -164,13 +164,11 @@ class StreamedWeights:
         """See ``Weights.logprobs``."""
         return self._logprobs(rows, first)
 
-    def _read(self, *, checkpoint_names: bool) -> Iterator[tuple[str, Tensor]]:
-        found, self._buckets = self._buckets, None
-        if found is None:
+    def in_order(self, *, checkpoint_names: bool) -> Iterator[Bucket]:
+        """Yields the buckets as they are; raises as ``merged`` does."""
+        if self._buckets is None:
             raise EngineError(f"weights of version {self.version} were read before; allowed: once")
-        return unpack(self._in_order(found, checkpoint_names))
-
-    def _in_order(self, found: Iterable[Bucket], checkpoint_names: bool) -> Iterator[Bucket]:
+        found, self._buckets = self._buckets, None
         number = 0
         for bucket in found:
             if (bucket.version, bucket.number) != (self.version, number):
@@ -192,11 +190,28 @@ class StreamedWeights:
             f"weights of version {self.version} ended before bucket {number}, and more were to come"
         )
 
+    def _read(self, *, checkpoint_names: bool) -> Iterator[tuple[str, Tensor]]:
+        unpacker = Unpacker()
+        for bucket in self.in_order(checkpoint_names=checkpoint_names):
+            yield from unpacker.take(bucket)
 
-def unpack(buckets: Iterable[Bucket]) -> Iterator[tuple[str, Tensor]]:
-    """Yields tensors from buckets in their order; most are views, and keep their bucket alive."""
-    whole = torch.empty(0, dtype=torch.uint8)
-    for bucket in buckets:
+
+def in_buckets(weights: Weights, *, checkpoint_names: bool) -> Iterator[Bucket]:
+    """Yields weights as buckets, which those that came in buckets are already."""
+    if isinstance(weights, StreamedWeights):
+        return weights.in_order(checkpoint_names=checkpoint_names)
+    return buckets(weights, checkpoint_names=checkpoint_names)
+
+
+class Unpacker:
+    """Takes buckets in their order, and gives the tensors in them."""
+
+    def __init__(self) -> None:
+        self._whole = torch.empty(0, dtype=torch.uint8)
+        """The tensor of which a part has come."""
+
+    def take(self, bucket: Bucket) -> Iterator[tuple[str, Tensor]]:
+        """Yields what is complete; most are views, and keep their bucket alive."""
         # torch warns of an array that may not be written to, as Ray's object store gives it
         data = torch.from_numpy(bucket.data if bucket.data.flags.writeable else bucket.data.copy())
         for piece in bucket.pieces:
@@ -205,11 +220,11 @@ def unpack(buckets: Iterable[Bucket]) -> Iterator[tuple[str, Tensor]]:
             part = data[piece.start : piece.start + piece.size]
             if piece.size < size:
                 if piece.offset == 0:
-                    whole = torch.empty(size, dtype=torch.uint8)
-                whole[piece.offset : piece.offset + piece.size] = part
+                    self._whole = torch.empty(size, dtype=torch.uint8)
+                self._whole[piece.offset : piece.offset + piece.size] = part
                 if piece.offset + piece.size < size:
                     continue
-                part, whole = whole, whole[:0]
+                part, self._whole = self._whole, self._whole[:0]
             yield piece.name, part.view(dtype).view(piece.shape)
 
 

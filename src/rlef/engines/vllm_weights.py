@@ -1,135 +1,161 @@
-"""New weights for a running vLLM: in its own process by reference, in its workers by shared memory.
+"""New weights for a running vLLM, by its own four phases with a transfer engine of ours.
 
-Everything but ``send`` runs in vLLM's workers, which import this module by its name.
+The learner may be in vLLM's process, or send buckets there (``transfer``). If vLLM has one worker,
+that is the same process and reads the tensors themselves; several are other processes and get
+buckets through shared memory.
 """
 
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from vllm.distributed.weight_transfer import WeightTransferEngine, WeightTransferEngineFactory
+from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, WeightTransferUpdateInfo
 
-_BUCKET_BYTES = 1 << 28
+from rlef.engines.transfer import BUCKET_BYTES, Bucket, Unpacker, in_buckets
+from rlef.engines.types import Weights
+
+BACKEND = "rlef"
+"""Name of our transfer engine in vLLM's settings."""
+WORKER_EXTENSION = f"{__name__}.Registered"
 _MEMORY = Path("/dev/shm")
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where in a bucket a tensor lies."""
-
-    name: str
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    start: int
-    end: int
-
-
-def send(
-    call: Callable[..., list[Any]], tensors: Iterable[tuple[str, Tensor]], workers: int
-) -> None:
+def send(call: Callable[..., Any], weights: Weights, workers: int) -> None:
     """Replaces the weights of all workers; their storage, and so CUDA graphs on it, stays.
 
     Args:
-        call: ``collective_rpc`` of vLLM's engine.
-        tensors: All of the model's, by their names in a checkpoint; read one by one.
-        workers: Of vLLM. A single one is in this process and reads the tensors themselves; several
-            are other processes and get them through shared memory, 256 MiB at a time.
+        call: Calls a method of vLLM's workers: (name, **keywords).
+        weights: Read one by one.
+        workers: Of vLLM.
 
     Raises:
         ValueError: A parameter of the model got nothing.
     """
-    call(_start)
+    call("start_weight_update")
     if workers == 1:
-        found = [call(_take, args=(tensors,))[0]]
+        for part in _parts(weights.tensors()):
+            call("update_weights", update_info={"tensors": part})
     else:
-        found = [_send_bucket(call, bucket) for bucket in _buckets(tensors)]
-    known = [names for names in found if names is not None]
-    arrived = set().union(*known) if len(known) == len(found) else None
-    missing = call(_finish, args=(arrived,))[0]
-    if missing:
-        raise ValueError(f"{len(missing)} of its parameters got no weights, {missing[0]} for one")
+        for bucket in in_buckets(weights, checkpoint_names=True):
+            with _shared(bucket) as there:
+                call("update_weights", update_info=there)
+    call("finish_weight_update")
 
 
-def _buckets(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[list[tuple[str, Tensor]]]:
-    bucket: list[tuple[str, Tensor]] = []
+def _parts(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[list[tuple[str, Tensor]]]:
+    part: list[tuple[str, Tensor]] = []
     size = 0
     for name, tensor in tensors:
-        if bucket and size + tensor.nbytes > _BUCKET_BYTES:
-            yield bucket
-            bucket, size = [], 0
-        bucket.append((name, tensor))
+        if part and size + tensor.nbytes > BUCKET_BYTES:
+            yield part
+            part, size = [], 0
+        part.append((name, tensor))
         size += tensor.nbytes
-    if bucket:
-        yield bucket
+    if part:
+        yield part
 
 
-def _send_bucket(
-    call: Callable[..., list[Any]], bucket: Sequence[tuple[str, Tensor]]
-) -> set[str] | None:
-    places = []
-    start = 0
-    for name, tensor in bucket:
-        end = start + tensor.nbytes
-        places.append(_Place(name, tensor.dtype, tuple(tensor.shape), start, end))
-        start = -(-end // 16) * 16  # aligned for every dtype
+@contextmanager
+def _shared(bucket: Bucket) -> Iterator[dict[str, Any]]:
     number, path = tempfile.mkstemp(prefix="rlef-", dir=_MEMORY if _MEMORY.is_dir() else None)
     os.close(number)
     try:
-        flat = torch.from_file(path, shared=True, size=start, dtype=torch.uint8)
-        for place, (_, tensor) in zip(places, bucket, strict=True):
-            flat[place.start : place.end].view(place.dtype).copy_(tensor.detach().flatten())
-        found: set[str] | None = call(_take_bucket, args=(path, start, places))[0]
+        bucket.data.tofile(path)
+        yield {"bucket": replace(bucket, data=np.empty(0, np.uint8)), "path": path}
     finally:
         os.unlink(path)
-    return found
 
 
-def _start(worker: Any) -> None:
-    from vllm.config import set_current_vllm_config
-    from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
-
-    with set_current_vllm_config(worker.vllm_config):
-        initialize_layerwise_reload(worker.get_model())
+# All below runs in vLLM's workers.
 
 
-def _take(worker: Any, tensors: Iterable[tuple[str, Tensor]]) -> set[str] | None:
-    """Returns the names of the worker's parameters that got something, if its model says so."""
-    from vllm.config import set_current_vllm_config
-
-    with torch.no_grad(), set_current_vllm_config(worker.vllm_config):
-        found = worker.get_model().load_weights((name, t.detach()) for name, t in tensors)
-    return None if found is None else set(found)
+class Registered:
+    """vLLM's workers import it by its name, and so this module, which registers the engine."""
 
 
-def _take_bucket(worker: Any, path: str, size: int, places: Sequence[_Place]) -> set[str] | None:
-    flat = torch.from_file(path, shared=True, size=size, dtype=torch.uint8)
-    # vLLM keeps tensors until their layer is complete; the bucket does not live so long
-    return _take(
-        worker,
-        (
-            (place.name, flat[place.start : place.end].view(place.dtype).view(place.shape).clone())
-            for place in places
-        ),
-    )
+@dataclass
+class Nothing(WeightTransferInitInfo):  # type: ignore[misc]
+    """What our engine has to be told before the first weights."""
 
 
-def _finish(worker: Any, arrived: set[str] | None) -> list[str]:
-    """Puts the new weights in use; returns the names of parameters that got nothing."""
-    from vllm.config import set_current_vllm_config
-    from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+@dataclass
+class Part(WeightTransferUpdateInfo):  # type: ignore[misc]
+    """Tensors of a learner in this process, or a bucket and the file that holds its bytes."""
 
-    model = worker.get_model()
-    with set_current_vllm_config(worker.vllm_config):
-        finalize_layerwise_reload(model, worker.model_config)
-        for layer in model.modules():
+    tensors: Sequence[tuple[str, Tensor]] = ()
+    bucket: Bucket | None = None
+    path: str = ""
+
+
+class TransferEngine(WeightTransferEngine):  # type: ignore[misc]
+    """vLLM's side of ``send``, in each worker."""
+
+    init_info_cls = Nothing
+    update_info_cls = Part
+
+    def init_transfer_engine(self, init_info: Nothing) -> None:
+        """There is nobody to meet."""
+
+    def start_weight_update(self) -> None:
+        """Lets the model take weights by their names in checkpoints, as when it was loaded."""
+        from vllm.model_executor.model_loader.reload import initialize_layerwise_reload
+
+        self._unpacker = Unpacker()
+        self._arrived: set[str] | None = set()
+        initialize_layerwise_reload(self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Loads a part. Base class: it waits for a GPU in any case, which a CPU has not."""
+        self.receive_weights(self.parse_update_info(update_info))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    @torch.no_grad()
+    def receive_weights(self, update_info: Part) -> None:
+        """Loads a part, and notes which parameters got something, if the model says so."""
+        tensors: Iterable[tuple[str, Tensor]] = update_info.tensors
+        if update_info.bucket is not None:
+            # vLLM keeps tensors until their layer is complete, and the file does not live so long
+            data = np.fromfile(update_info.path, np.uint8)
+            tensors = self._unpacker.take(replace(update_info.bucket, data=data))
+        found = self.model.load_weights((name, tensor.detach()) for name, tensor in tensors)
+        if found is None:
+            self._arrived = None
+        elif self._arrived is not None:
+            self._arrived |= set(found)
+
+    def finish_weight_update(self) -> None:
+        """Puts the new weights in use.
+
+        Raises:
+            ValueError: A parameter got nothing.
+        """
+        from vllm.model_executor.model_loader.reload import finalize_layerwise_reload
+
+        finalize_layerwise_reload(self.model, self.model_config)
+        for layer in self.model.modules():
             # a head that is tied to the embedding gets no weights of its own, and vLLM 0.32 leaves
             # the copy that it packed for the CPU as it was
             if hasattr(layer, "cpu_linear") and layer.weight.numel():
                 layer.quant_method.process_weights_after_loading(layer)
-    if arrived is None:
-        return []
-    return sorted({name for name, _ in model.named_parameters()} - arrived)
+        if self._arrived is None:
+            return
+        missing = sorted({name for name, _ in self.model.named_parameters()} - self._arrived)
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of its parameters got no weights, {missing[0]} for one"
+            )
+
+    def shutdown(self) -> None:
+        """There is nothing to give back."""
+
+
+WeightTransferEngineFactory.register_engine(BACKEND, TransferEngine)

@@ -11,6 +11,7 @@ from rlef.environment.fences import split_reasoning
 from rlef.environment.reasoning import by_marks, opened_reasoning
 from rlef.environment.rendering import Renderer, Tokenizer
 from rlef.environment.template_probes import (
+    ANOTHER_TEMPLATE,
     Message,
     TemplateError,
     append_fault,
@@ -31,8 +32,6 @@ from rlef.environment.template_probes import (
 
 Exchange = tuple[str, str]
 """A user message and the answer to it."""
-
-ANOTHER_TEMPLATE = "another template, model.chat_template=FILE (rlef eval: --chat-template FILE)"
 
 
 class ChatFormat:
@@ -115,7 +114,7 @@ class ChatFormat:
         """
         system = self.system if system is None else system
         if (fault := self._fault(system)) is not None:
-            raise TemplateError(fault)
+            raise fault
         pairs = [
             (user(self.plain(asked)), self._message(answer))
             for asked, answer in (*self.examples, *examples)
@@ -206,11 +205,11 @@ class ChatFormat:
             prompt = self._render([*system_message(system), user("x")], True)
             why = None if system.strip() in prompt else "the chat template leaves it out"
         except TemplateError as error:
-            why = str(error)
+            why = error.fault
         if why is not None:
             raise TemplateError(
-                f"no system message can be set (model.system; rlef eval: --system), as {why}; "
-                f"allowed: none, or {ANOTHER_TEMPLATE}"
+                f"no system message can be set (model.system; rlef eval: --system), as {why}",
+                f"none, or {ANOTHER_TEMPLATE}",
             )
         return prompt
 
@@ -220,12 +219,12 @@ class ChatFormat:
         before = system_message(system)
         if turns == "append":
             if (fault := append_fault(self._render, before)) is not None:
-                raise TemplateError(_refusal(fault))
+                raise _not_appended_to(fault)
             return "append", None
         in_turn = rendering_fault(self._render, before, self._field)
         if turns == "per_turn":
             if in_turn is not None:
-                raise TemplateError(f"{in_turn}; allowed: {ANOTHER_TEMPLATE}")
+                raise TemplateError(in_turn)
             return "per_turn", None
         fault = extension_fault(self._render, before)
         appends = append_fault(self._render, before) is None
@@ -236,7 +235,7 @@ class ChatFormat:
         if appends and (keeps or in_turn is not None):
             return "append", None
         if in_turn is not None:
-            raise TemplateError(f"{in_turn}; allowed: {ANOTHER_TEMPLATE}")
+            raise TemplateError(in_turn)
         return "per_turn", self._notice(fault or "", appends)
 
     def _notice(self, fault: str, appends: bool) -> str:
@@ -252,16 +251,17 @@ class ChatFormat:
             return line
         return f"{line}. To keep dialogues as they were sampled: {_set_turns('append')}"
 
-    def _fault_with(self, system: str | None) -> str | None:
+    def _fault_with(self, system: str | None) -> TemplateError | None:
         """Why the format's way does not work with a system message."""
         before = system_message(system)
+        if self.turns == "per_turn":
+            in_turn = rendering_fault(self._render, before, self._field)
+            return None if in_turn is None else TemplateError(in_turn)
         try:
-            if self.turns == "per_turn":
-                return rendering_fault(self._render, before, self._field)
             fault = append_fault(self._render, before)
-            return None if fault is None else _refusal(fault)
         except TemplateError as error:
-            return str(error)
+            return error
+        return None if fault is None else _not_appended_to(fault)
 
     def _find_ends(self, before: Sequence[Message], end_token_ids: Sequence[int]) -> None:
         """Finds the token that ends an answer, and how many ids between answers close it.
@@ -288,7 +288,7 @@ class ChatFormat:
             text = str(self.tokenizer.convert_ids_to_tokens(ids[0])) if ids else ""
             raise TemplateError(
                 f"the chat template ends an answer with {text!r}; it must be a special token that "
-                f"does not end its reasoning too; allowed: {ANOTHER_TEMPLATE}"
+                "does not end its reasoning too"
             )
         self.end_of_turn = next((end for end in found if end in declared), found[0])
         place = followed.index(self.end_of_turn) if self.end_of_turn in followed else 0
@@ -305,10 +305,10 @@ class ChatFormat:
             return ""
 
 
-def _refusal(fault: str) -> str:
-    return (
-        f"the chat template cannot be appended to: {fault}; allowed: {_set_turns('per_turn')}, or "
-        f"{ANOTHER_TEMPLATE}"
+def _not_appended_to(fault: str) -> TemplateError:
+    return TemplateError(
+        f"the chat template cannot be appended to: {fault}",
+        f"{_set_turns('per_turn')}, or {ANOTHER_TEMPLATE}",
     )
 
 

@@ -1,25 +1,14 @@
 """A tokenizer's chat template at work: messages to text, text to ids."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
-from jinja2 import TemplateError as JinjaError
-from jinja2 import TemplateSyntaxError
+from rlef.environment.template_probes import Message, TemplateError, assistant, user
+from rlef.environment.template_text import failure, template_words
 
-from rlef.environment.template_probes import Message, TemplateError
-
-_DATE_CODES = ("-d", "-m", "-e", "-j", *"aAbBdejmyYDFxcuwUWVGHIMSpTX")
-"""Of ``strftime``."""
-_OWN_ARGUMENTS = {
-    *("messages", "conversation", "chat_template", "add_generation_prompt", "tokenize"),
-    *("continue_final_message", "return_dict", "return_tensors", "return_assistant_tokens_mask"),
-    *("padding", "truncation", "max_length", "tokenizer_kwargs"),
-}
-"""What ``apply_chat_template`` is told by rlef, or tells the tokenizer and not the template."""
-_TEMPLATE_FAULTS = (JinjaError, TypeError, ValueError, LookupError, AttributeError)
-"""What a template raises of messages or arguments that it was not made for."""
+_MARKS = ("<", "[", "◁")
+"""How tokens begin that structure a dialogue."""
 
 
 class Tokenizer(Protocol):
@@ -74,7 +63,8 @@ class Renderer:
 
     Attributes:
         template: its text; empty where there is none.
-        special: texts of all special tokens, the longest first.
+        special: texts of all special tokens, and of others that the template writes, such as
+            ``<｜User｜>`` of DeepSeek, the longest first.
 
     Raises:
         TemplateError: An argument is none of the template's.
@@ -83,10 +73,12 @@ class Renderer:
     def __init__(self, tokenizer: Tokenizer, arguments: Mapping[str, Any], today: date) -> None:
         self._tokenizer = tokenizer
         self.template = _template_of(tokenizer)
-        self._words = _template_words(self.template, arguments, today)
+        self._words = template_words(self.template, arguments, today)
         special = {str(token) for token in tokenizer.all_special_tokens}
-        added = tokenizer.added_tokens_decoder.values()
-        special.update(token.content for token in added if token.special)
+        written = self._written()
+        for token in tokenizer.added_tokens_decoder.values():
+            if token.special or (token.content.startswith(_MARKS) and token.content in written):
+                special.add(token.content)
         self.special = sorted(special, key=len, reverse=True)
 
     def render(self, messages: Sequence[Message], prompts: bool) -> str:
@@ -105,13 +97,8 @@ class Renderer:
                     list(messages), tokenize=False, add_generation_prompt=prompts, **self._words
                 )
             )
-        except _TEMPLATE_FAULTS as error:
-            line = (str(error) or type(error).__name__).partition("\n")[0]
-            if not self.template:
-                raise TemplateError(line) from None
-            if isinstance(error, TemplateSyntaxError):
-                line = f"line {error.lineno}: {line}"
-            raise TemplateError(f"the chat template failed: {line}") from None
+        except Exception as error:  # a template is a program: it may raise anything
+            raise TemplateError(failure(error)) from None
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of a rendered text."""
@@ -123,6 +110,13 @@ class Renderer:
             if len(token) > 1:
                 message = message.replace(token, f"{token[0]} {token[1:]}")
         return message
+
+    def _written(self) -> str:
+        """Returns the template, and what it makes of a dialogue: it may join tokens of pieces."""
+        try:
+            return self.template + self.render([user("x"), assistant("x"), user("x")], True)
+        except TemplateError:
+            return self.template
 
     def special_run(self, ids: Sequence[int], declared: Sequence[int]) -> tuple[int, list[int]]:
         """Returns how many blank tokens ids begin with, and the special ones behind them.
@@ -150,32 +144,3 @@ def _template_of(tokenizer: Tokenizer) -> str:
     if isinstance(template, dict):  # named templates
         template = template.get("default")
     return template if isinstance(template, str) else ""
-
-
-def _template_words(template: str, arguments: Mapping[str, Any], today: date) -> dict[str, Any]:
-    """Returns what ``apply_chat_template`` is told beside the messages.
-
-    Raises:
-        TemplateError: An argument is none of the template's.
-    """
-    for name in arguments:
-        if name in _OWN_ARGUMENTS or not re.search(rf"\b{re.escape(name)}\b", template):
-            raise TemplateError(
-                f"the chat template reads no argument {name!r} (model.template_arguments; rlef "
-                "eval: --template-arg); allowed: those that it reads, such as enable_thinking in "
-                "many"
-            )
-    words = dict(arguments)
-    if "strftime_now" in template:
-        words["chat_template"] = _date_macro(today) + template
-    return words
-
-
-def _date_macro(today: date) -> str:
-    """Returns the beginning of a template in which ``strftime_now`` tells of a fixed day.
-
-    transformers lets no function through to a template, so it is a macro: it replaces each code.
-    """
-    codes = [f"%{code}" for code in _DATE_CODES]
-    told = "".join(f"|replace({code!r},{today.strftime(code)!r})" for code in codes)
-    return "{%- macro strftime_now(format) -%}{{- format" + told + " -}}{%- endmacro -%}"

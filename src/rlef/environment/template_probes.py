@@ -29,8 +29,24 @@ _FORMS = ("{}", "<think>\nWell.\n</think>\n\n{}", "```python\nprint(1)\n```\n{}"
 """Answers that templates may treat differently; each ends in what is looked for."""
 
 
+ANOTHER_TEMPLATE = "another template, model.chat_template=FILE (rlef eval: --chat-template FILE)"
+
+
 class TemplateError(ValueError):
-    """A chat template that cannot be used as it should. One line: why, and what is allowed."""
+    """A chat template that cannot be used as it should. One line: why, and what is allowed.
+
+    Attributes:
+        fault: why.
+        allowed: what is allowed.
+    """
+
+    def __init__(self, fault: str, allowed: str = ANOTHER_TEMPLATE) -> None:
+        super().__init__(fault, allowed)
+        self.fault = fault
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.fault}; allowed: {self.allowed}"
 
 
 def same_at_first(one: Sequence[Any], other: Sequence[Any]) -> int:
@@ -58,7 +74,7 @@ def between(render: Render, before: Sequence[Message], message: str) -> str:
         message: The user message that stands there.
     """
     text = render([*before, user("x"), assistant(_ANSWER), user(message)], True)
-    _, found, after = text.rpartition(_ANSWER)
+    _, found, after = text.partition(_ANSWER)  # the first one: a program may print it as well
     if not found:
         raise TemplateError("the chat template does not render earlier answers")
     return after
@@ -174,15 +190,18 @@ def rendering_fault(render: Render, before: Sequence[Message], field: str | None
     """
     fields = {field: _REASON} if field else {}
     empty = empty_answer(render, before)
-    answers = [assistant("Yes."), assistant(_ANSWER, **fields), assistant(empty, **fields)]
-    messages = [*before, user("First.")]
+    answers = [assistant(_ANSWER), assistant(_ANSWER, **fields), assistant(empty, **fields)]
+    messages = [*before, user("rlef-probe-message")]
+    kept = [messages[-1]["content"], _ANSWER]
     try:
         for answer in answers:
             messages += [answer, user(f"rlef-probe-message-{len(messages)}")]
-            if messages[-1]["content"] not in render(messages, True):
-                return "it drops user messages"
+            kept.append(messages[-1]["content"])
+            text = render(messages, True)
+            if any(part not in text for part in kept):
+                return "the chat template drops messages"
     except TemplateError as error:
-        return str(error)
+        return error.fault
     return None
 
 

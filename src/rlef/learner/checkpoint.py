@@ -35,16 +35,14 @@ def save_state(
     folder: Path,
     descents: Sequence[Descent],
     critic: Critic | None,
-    *,
-    version: int,
-    precision: Precision,
+    state: "LearnerState",
 ) -> None:
     """Writes what a run needs to go on beside the policy, into a folder of ``save_policy``.
 
     The reference is not written: it is the model that the run began with. So is what adapters
     stand on.
     """
-    write_counts(folder, descents, version=version, precision=precision)
+    write_counts(folder, state)
     inner = folder / STATE_FOLDER
     for descent in descents:
         save_file(optimizer_tensors(descent.optimizer), inner / _adamw(descent))
@@ -52,19 +50,17 @@ def save_state(
         save_file(_contiguous(trained_tensors(critic)), inner / _CRITIC)
 
 
-def write_counts(
-    folder: Path, descents: Sequence[Descent], *, version: int, precision: Precision
-) -> None:
+def write_counts(folder: Path, state: "LearnerState") -> None:
     """Writes all of a state that is no tensor."""
     inner = folder / STATE_FOLDER
     inner.mkdir(exist_ok=True)
-    skipped = {descent.name: descent.skipped_in_a_row for descent in descents}
-    state = _State(version=version, precision=precision, skipped_in_a_row=skipped)
     (inner / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
 
 
-def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | None) -> int:
-    """Takes over what ``save_state`` wrote, or ranks (``Store``); returns the version.
+def restore_state(
+    folder: Path, descents: Sequence[Descent], critic: Critic | None
+) -> "LearnerState":
+    """Takes over what ``save_state`` wrote, or ranks (``Store``), and returns its state.
 
     Raises:
         OSError, ValueError, KeyError, RuntimeError, SafetensorError: The folder does not hold such
@@ -95,7 +91,7 @@ def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | No
         _restore_optimizer(descent.optimizer, tensors)
         descent.skipped_in_a_row = state.skipped_in_a_row[descent.name]
         descent.rest()
-    return state.version
+    return state
 
 
 def saved_precision(folder: Path) -> Precision:
@@ -161,16 +157,21 @@ def _holds(folder: Path, ours: Mapping[str, Tensor]) -> bool:
     return True
 
 
-class _State(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+class LearnerState(BaseModel):
+    """What a learner goes on from beside tensors."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     version: int
     precision: Precision
+    critic_is_new: bool
+    """Whether its head has yet to get its bias (``critic_bias``)."""
     skipped_in_a_row: dict[str, int]
+    """By network, the last steps that were not taken."""
 
 
-def _read_state(folder: Path) -> _State:
-    return _State.model_validate_json((folder / STATE_FOLDER / _STATE).read_bytes())
+def _read_state(folder: Path) -> LearnerState:
+    return LearnerState.model_validate_json((folder / STATE_FOLDER / _STATE).read_bytes())
 
 
 def _plain(model: PreTrainedModel, dtype: SaveDtype) -> dict[str, Tensor]:

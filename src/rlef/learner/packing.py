@@ -119,17 +119,19 @@ class Packed:
             ranks: Among which they are dealt out in turn.
 
         Returns:
-            Rows of the batch, micro-batch by micro-batch.
+            Rows of the batch, micro-batch by micro-batch, but for those of which nothing is read.
         """
-        lengths, rollouts = torch.tensor(self.sequences.lengths), self.sequences.rollouts
-        none = torch.zeros(self.shape[0], dtype=torch.int64)
+        owners = self.sequences.rollouts
+        rows, places, counts = torch.unique(owners, return_inverse=True, return_counts=True)
+        lengths, none = torch.tensor(self.sequences.lengths, dtype=torch.int64), counts * 0
         if self.position_ids is not None:
-            sizes = none.scatter_add(0, rollouts, lengths).tolist()
-            return spread(bins(sizes, most), sizes, ranks)
-        longest = none.scatter_reduce(0, rollouts, lengths, "amax")
-        counts = none.scatter_add(0, rollouts, torch.ones_like(rollouts))
-        found = of_like_length(longest.tolist(), counts.tolist(), most)
-        return spread(found, (longest * counts).tolist(), ranks)
+            sizes = none.scatter_add(0, places, lengths).tolist()
+            found = bins(sizes, most)
+        else:
+            longest = none.scatter_reduce(0, places, lengths, "amax")
+            found = of_like_length(longest.tolist(), counts.tolist(), most)
+            sizes = (longest * counts).tolist()
+        return [rows[one].tolist() for one in spread(found, sizes, ranks)]
 
 
 def _pack(

@@ -4,7 +4,7 @@ Every rank is given the whole batch and takes the same decisions; micro-batches 
 one process all of this does nothing, and nothing of ``torch.distributed`` is loaded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -43,7 +43,7 @@ class Ranks:
         """Whether there are others."""
         return self.size > 1
 
-    def deal(self, groups: Sequence[list[T]]) -> list[tuple[list[T], bool]]:
+    def deal(self, groups: list[list[T]]) -> list[tuple[list[T], bool]]:
         """Returns this rank's part of groups of rollouts, which all ranks know.
 
         Passes of a sharded model are passes of all ranks. So each gets equally many: where there
@@ -54,7 +54,7 @@ class Ranks:
         """
         own = [(group, True) for group in groups[self.rank :: self.size]]
         rounds = -(-len(groups) // self.size)
-        return own + [(groups[-1][:1], False)] * (rounds - len(own))
+        return own + [(group[:1], False) for group in groups[-1:] * (rounds - len(own))]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Returns the sum over all ranks, the same on each."""

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from rlef.engines.adapters import adapter_state, save_adapters
 from rlef.engines.sharded import whole
 from rlef.learner.checkpoint import (
+    LearnerState,
     distinct_tensors,
     optimizer_tensors,
     restore_policy,
@@ -67,22 +68,24 @@ class Store:
         self._ranks = ranks
         self._upload: Upload | None = None
 
-    def save(self, folder: Path, version: int) -> None:
+    def save(self, folder: Path, *, version: int, critic_is_new: bool) -> None:
         """Writes all; returns when it is written, or on ranks when it is copied: see ``saved``."""
+        state = LearnerState(
+            version=version,
+            precision=self._precision,
+            critic_is_new=critic_is_new,
+            skipped_in_a_row={one.name: one.skipped_in_a_row for one in self._descents},
+        )
         if not self._ranks.several:
             self.save_policy(folder)
-            save_state(
-                folder, self._descents, self._critic, version=version, precision=self._precision
-            )
+            save_state(folder, self._descents, self._critic, state)
             return
         tensors = self._begin_policy(folder)
         for descent in self._descents:
             tensors |= with_prefix(f"{descent.name}-adamw", optimizer_tensors(descent.optimizer))
         if self._critic is not None:
             tensors |= with_prefix("critic", trained_tensors(self._critic))
-        self._ranks.on_first(
-            lambda: write_counts(folder, self._descents, version=version, precision=self._precision)
-        )
+        self._ranks.on_first(lambda: write_counts(folder, state))
         self._begin_upload(folder, tensors)
 
     def saved(self, *, wait: bool) -> bool:
@@ -106,8 +109,8 @@ class Store:
         self._begin_upload(folder, self._begin_policy(folder))
         self.saved(wait=True)
 
-    def restore(self, folder: Path) -> int:
-        """Takes over what ``save`` wrote; returns the version."""
+    def restore(self, folder: Path) -> LearnerState:
+        """Takes over what ``save`` wrote, and returns what of it is no tensor."""
         restore_policy(self._model, folder)
         return restore_state(folder, self._descents, self._critic)
 

@@ -120,7 +120,12 @@ class LocalLearner:
             Metrics: means over rollouts (reward), turns (kl, value, return), action tokens
             (entropy, logprob_gap, clipfrac, ratio ...) or the optimizer steps that were taken
             (losses, grad_norm/...); ``bfloat16``: 1 where ``precision`` came to that, else 0.
+
+        Raises:
+            ValueError: There is no action token: ``pass_over`` is for that.
         """
+        if not batch.action_mask.any():
+            raise ValueError("no rollout of the batch has an action token; allowed: one or more")
         started = time.perf_counter()
         config, batch = self.config, batch.to("cpu")  # micro-batches go to the device one by one
         with self._reference.awake():
@@ -145,7 +150,7 @@ class LocalLearner:
                     loss, found = policy_loss(config, part, old, now, minibatch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     log.add(found)
-                has_moved_far = log.read()["approx_kl"] > (config.target_kl or math.inf)
+                has_moved_far = log.read().get("approx_kl", 0.0) > (config.target_kl or math.inf)
                 if has_moved_far:
                     self.policy_descent.clear()
                 else:
@@ -182,7 +187,7 @@ class LocalLearner:
 
     def save(self, folder: Path) -> None:
         """Writes what ``restore`` needs, see ``Learner``; ranks go on writing meanwhile."""
-        self._store.save(folder, self.version)
+        self._store.save(folder, version=self.version, critic_is_new=self._critic_is_new)
 
     def saved(self, *, wait: bool) -> bool:
         """Whether all of the last ``save`` is written, see ``Learner``."""
@@ -190,8 +195,8 @@ class LocalLearner:
 
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``."""
-        self.version = self._store.restore(folder)
-        self._critic_is_new = False
+        state = self._store.restore(folder)
+        self.version, self._critic_is_new = state.version, state.critic_is_new
 
     def save_policy(self, folder: Path) -> None:
         """Writes the policy alone, see ``Learner``."""

@@ -35,16 +35,25 @@ def read_hub(hub: HubSet, split: str | None) -> Iterator[Record]:
     Raises:
         ProblemError: No such split, ``datasets`` is missing, or the Hub cannot be read.
     """
+    for pattern in hub.files[hub_split(hub, split)]:
+        builder = "parquet" if pattern.endswith(".parquet") else "json"
+        rows = _load(hub.name, builder, data_files=f"{ROOT}/{hub.name}/{pattern}", split="train")
+        yield from _records(rows, f"{hub.name}, {pattern}", PurePosixPath(pattern).name)
+
+
+def hub_split(hub: HubSet, split: str | None) -> str:
+    """Returns the data set's own name of a split; ``None`` stands for the only one.
+
+    Raises:
+        ProblemError: There is no such split, or several.
+    """
     there = ", ".join(f":{name}" for name in hub.files)
     if split is None and len(hub.files) > 1:
         raise ProblemError(f"{hub.name}: has several splits; add one of {there}")
     name = next(iter(hub.files)) if split is None else canonical_split(split)
     if name not in hub.files:
         raise ProblemError(f"{hub.name}: has no split {split!r}; there is {there}")
-    for pattern in hub.files[name]:
-        builder = "parquet" if pattern.endswith(".parquet") else "json"
-        rows = _load(hub.name, builder, data_files=f"{ROOT}/{hub.name}/{pattern}", split="train")
-        yield from _records(rows, f"{hub.name}, {pattern}", PurePosixPath(pattern).name)
+    return name
 
 
 def read_any(name: str, split: str | None) -> Iterator[Record]:

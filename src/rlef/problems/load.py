@@ -14,7 +14,7 @@ from rlef.problems.codecontestsplus import SIZES, codecontestsplus_problems
 from rlef.problems.errors import ProblemError
 from rlef.problems.evalplus import humanevalplus_problems, mbppplus_problems
 from rlef.problems.files import SUFFIXES, read_file, read_folder
-from rlef.problems.hub import HubSet, read_any, read_hub
+from rlef.problems.hub import HubSet, hub_split, read_any, read_hub
 from rlef.problems.humaneval import humaneval_problems
 from rlef.problems.integers import long_integers
 from rlef.problems.jsonl import jsonl_problems
@@ -135,6 +135,39 @@ def load_problems(spec: str, *, run: RunReferences = run_in_sandbox) -> list[Pro
     scheme, _, rest = spec.partition(":")
     if scheme == "mini":
         return _mini(spec, rest)
+    data, place, options = _asked(spec)
+    options = replace(options, run=run)
+    made = data.problems(_rows(data, place, options), options)
+    if options.values.get("untested", data.untested) == "skip":
+        made = _with_tests(made, spec)
+    with long_integers():
+        where = ":".join(filter(None, (place, options.split)))
+        problems = unique_problems(made, where, options.odd, rename=data.rename)
+    if options.odd.errors:
+        _log.warning("%s: %s", spec, options.odd.summary())
+    return options.select([_with_checker(p, options.values.get("checker")) for p in problems])
+
+
+def check_words(spec: str) -> None:
+    """Looks at a specification without reading anything.
+
+    Raises:
+        ProblemError: It names no set, or an option or a split of the Hub that there is not.
+    """
+    scheme, _, rest = spec.partition(":")
+    if scheme == "mini":
+        _mini_options(spec, rest)
+        return
+    data, place, options = _asked(spec)
+    hub = None if data.hub is None else data.hub(options)
+    if hub is not None and place in ("hub", hub.name) and not Path(place).exists():
+        for split in _splits(data, options):
+            hub_split(hub, split)
+
+
+def _asked(spec: str) -> tuple[DataSet, str, Options]:
+    """What a specification of another set than ``mini`` names: the set, its place, the options."""
+    scheme, _, rest = spec.partition(":")
     if scheme not in DATA_SETS:
         near = difflib.get_close_matches(scheme, [*DATA_SETS, "mini"], n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -147,16 +180,13 @@ def load_problems(spec: str, *, run: RunReferences = run_in_sandbox) -> list[Pro
     if not place:
         allowed = ", ".join(name for name in SCHEMES if name.startswith(f"{scheme}:"))
         raise ProblemError(f"no path in {spec!r}; allowed: {allowed}")
-    options = replace(_options(spec, query, split), run=run)
+    options = _options(spec, query, split)
     options.check(data.options)
-    made = data.problems(_rows(data, place, options), options)
-    if options.values.get("untested", data.untested) == "skip":
-        made = _with_tests(made, spec)
-    with long_integers():
-        problems = unique_problems(made, place, options.odd, rename=data.rename)
-    if options.odd.errors:
-        _log.warning("%s: %s", spec, options.odd.summary())
-    return options.select([_with_checker(p, options.values.get("checker")) for p in problems])
+    if data.hub is not None:
+        data.hub(options)  # the values of its options are looked at there
+    elif place == "hub" and not Path(place).exists():
+        raise options.error("is not on the Hub; name a file or folder")
+    return data, place, options
 
 
 def _options(spec: str, query: str, split: str | None) -> Options:
@@ -168,17 +198,24 @@ def _options(spec: str, query: str, split: str | None) -> Options:
     return Options(spec, values, split, OddRows(skip=values.get("broken") == "skip"))
 
 
-def _mini(spec: str, rest: str) -> list[Problem]:
+def _mini_options(spec: str, rest: str) -> Options:
     split, _, query = rest.partition("?")
     if split not in MINI_SPLITS:
         allowed = ", ".join(MINI_SPLITS)
         raise ProblemError(f"unknown split {split!r} in {spec!r}; allowed: {allowed}")
-    from rlef.problems.mini import load_split  # generates: only for those who ask
-
     options = _options(spec, query, split)
     options.check(())
+    return options
+
+
+def _mini(spec: str, rest: str) -> list[Problem]:
+    options = _mini_options(spec, rest)
+    from rlef.problems.mini import load_split  # generates: only for those who ask
+
     checker = options.values.get("checker")
-    return options.select([_with_checker(problem, checker) for problem in load_split(split)])
+    return options.select(
+        [_with_checker(problem, checker) for problem in load_split(str(options.split))]
+    )
 
 
 def absolute_spec(spec: str) -> str:
@@ -214,8 +251,12 @@ def _rows(data: DataSet, place: str, options: Options) -> _Rows:
             raise ProblemError(f"{path}: is one file without splits; leave out :{split}")
         yield from read_file(path, options.odd)
         return
-    for name in (split,) if data.splits is None else data.splits(options):
+    for name in _splits(data, options):
         yield from _rows_of_split(data, place, options, name)
+
+
+def _splits(data: DataSet, options: Options) -> tuple[str | None, ...]:
+    return (options.split,) if data.splits is None else data.splits(options)
 
 
 def _rows_of_split(data: DataSet, place: str, options: Options, split: str | None) -> _Rows:
@@ -224,8 +265,6 @@ def _rows_of_split(data: DataSet, place: str, options: Options, split: str | Non
         yield from read_folder(path, split, options.odd)
     elif data.hub is not None and place in ("hub", data.hub(options).name):
         yield from read_hub(data.hub(options), split)
-    elif place == "hub":
-        raise ProblemError(f"{options.spec}: is not on the Hub; name a file or folder")
     else:
         yield from read_any(place, split)
 

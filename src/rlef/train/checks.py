@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rlef.config import ConfigError
 from rlef.engines.names import (
     VLLM_HINT,
+    check_chat,
     check_device,
     check_known_context,
     check_model,
@@ -18,7 +19,7 @@ from rlef.engines.names import (
 )
 from rlef.environment import Prompts
 from rlef.problems import load_problems
-from rlef.problems.load import DATA_SETS, MINI_SPLITS
+from rlef.problems.load import DATA_SETS, check_words
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
@@ -67,6 +68,7 @@ def check_training(
             raise ConfigError(
                 f"{_place(key, places)}{' ' if what != str(error) else ': '}{what}"
             ) from None
+    check_chat(config.model.name, config.model)
     test = found.get("data.test")
     kind = config.eval.feedback or config.feedback.kind
     is_random = config.eval.random_feedback or kind == "random"
@@ -100,13 +102,14 @@ def check_spec(spec: str) -> "list[Problem] | None":
     """
     scheme, _, rest = spec.partition(":")
     place = rest.partition("?")[0]
-    if scheme == "mini" and place in MINI_SPLITS:
+    if scheme == "mini":
+        check_words(spec)
         return None
     paths = [Path(name) for name in (rest, place, place.rpartition(":")[0]) if name]
     there = next((path for path in paths if path.exists()), None)
-    if scheme in DATA_SETS and there is None and _HUB.fullmatch(place.partition(":")[0]):
-        return None
-    if there is not None and _size(there) > _SMALL_BYTES:
+    on_hub = there is None and _HUB.fullmatch(place.partition(":")[0]) is not None
+    if scheme in DATA_SETS and (on_hub or (there is not None and _size(there) > _SMALL_BYTES)):
+        check_words(spec)
         return None
     log = logging.getLogger("rlef.problems")
     level = log.level

@@ -1,5 +1,6 @@
 """What a run is made of: problems, model, sampler and learner, put together as the recipe says."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -245,7 +246,7 @@ def _hf_engine(
     chat: ChatFormat,
     model: PreTrainedModel,
     max_context: int | None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype,
 ) -> HFEngine:
     engine = HFEngine(
         model,
@@ -280,8 +281,8 @@ def _open_engine(config: TrainConfig, chat: ChatFormat, policy: PreTrainedModel)
             settings=rollout.vllm,
         )
     if rollout.max_staleness or precision == "bfloat16":
-        return hf_engine(config, chat, config.model.name, rollout.max_context)
-    return _hf_engine(config, chat, policy, rollout.max_context)
+        policy = copy.deepcopy(policy)
+    return _hf_engine(config, chat, policy, rollout.max_context, getattr(torch, precision))
 
 
 def _with_settled_precision(
