@@ -189,18 +189,18 @@ class RayRollouts:
             self._work.setdefault(member, _Work())
         new: dict[Member, list[_Item]] = {}
         while self._chunks:
-            member = self._free_member(members, self._chunks[0])
-            if member is None:
+            free = self._free_member(members, self._chunks[0])
+            if free is None:
                 break
-            work = self._work[member]
+            work = self._work[free]
             if not work.given:
                 work.sign = time.monotonic()
             chunk = self._chunks.popleft()
             work.given.update(chunk)
-            new.setdefault(member, []).extend(chunk)
-        for taker, items in new.items():
-            call = taker.actor.submit.remote(self._kind, self._settings, items)
-            self._work[taker].submitted = call
+            new.setdefault(free, []).extend(chunk)
+        for member, items in new.items():
+            call = member.actor.submit.remote(self._kind, self._settings, items)
+            self._work[member].submitted = call
 
     def _free_member(self, members: Sequence[Member], chunk: Sequence[_Item]) -> Member | None:
         """Returns who may have a chunk: the one with the fewest episodes, if it has room."""

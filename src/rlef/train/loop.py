@@ -129,7 +129,7 @@ class Trainer:
         self._written: int | None = None
         """The learner's version of the last line of metrics."""
         parts.describe()
-        self.checkpoints.try_saving()
+        self._survive(self.checkpoints.try_saving)
 
     @property
     def is_done(self) -> bool:
@@ -144,7 +144,7 @@ class Trainer:
                 self._survive(self.train_on_one_batch)
         except Terminated:
             if self._written == self.learner.version:
-                self.checkpoints.save()
+                self.checkpoints.save_last()
             raise
 
     def evaluate(
