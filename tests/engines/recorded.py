@@ -56,7 +56,7 @@ class ReplayedSteps:
 
     replays = 0
 
-    def __init__(self, failed: Callable[[str], None]) -> None:
+    def __init__(self, device: torch.device, failed: Callable[[str], None]) -> None:
         self._shapes: tuple[int, int] | None = None
         self._recording = Recording()
 

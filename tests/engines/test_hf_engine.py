@@ -308,6 +308,26 @@ def test_new_weights_serve_from_the_next_answer_on(own: bool) -> None:
         some.close()
 
 
+def test_weights_are_copied_twice_only_while_it_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, engine = make_model("llama"), make_engine(make_model("llama"))
+    staged: list[int] = []
+    take = engine._take
+
+    def noted(version: int, new: Any) -> None:
+        staged.extend([version] if isinstance(new, list) else [])
+        take(version, new)
+
+    monkeypatch.setattr(engine, "_take", noted)
+    engine.load_weights(weights_of(source, 1))
+    assert engine.version == 1 and not staged
+    with engine._sampler:
+        engine.load_weights(weights_of(source, 2))
+        engine.load_weights(weights_of(source, 3))
+        assert engine.version == 1
+    assert answer(engine, [5, 9, 3]).version == 3 and staged == [2, 3]
+    engine.close()
+
+
 def test_weights_of_another_model_are_refused() -> None:
     engine = make_engine(make_model("llama"))
     with pytest.raises(ValueError, match="weights of another model: "):

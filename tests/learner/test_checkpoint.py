@@ -109,8 +109,19 @@ def test_a_run_that_goes_on_remembers_the_steps_that_were_skipped_in_a_row(tmp_p
     learner.update(make_batch(), steps=2)
     learner.save(tmp_path)
     other.restore(tmp_path)
-    with pytest.raises(FloatingPointError, match=r"^update 3: the gradient .* for the 3rd time"):
+    with pytest.raises(FloatingPointError, match=r"^update 3: the gradient .* 3 times in a row"):
         other.update(make_batch(), steps=1)
+
+
+def test_a_critic_that_has_seen_no_batch_gets_its_bias_after_going_on(tmp_path: Path) -> None:
+    learner, other = (new_learner(make_model(), {"critic_bias": "mean_return"}) for _ in range(2))
+    learner.pass_over(2)
+    learner.save(tmp_path)
+    other.restore(tmp_path)
+    metrics = [one.update(make_batch(), steps=1)["value"] for one in (learner, other)]
+    assert metrics[0] == metrics[1]
+    assert learner.critic is not None and other.critic is not None
+    assert torch.equal(learner.critic.head.bias, other.critic.head.bias)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -14,8 +14,10 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from rlef.learner import attention
 from rlef.learner.attention import can_pack, enable_packing
+from rlef.learner.config import LearnerConfig
 from rlef.learner.models import Critic, Policy
 from rlef.learner.packing import Packed, bins, of_like_length
+from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch
 
 
@@ -199,3 +201,34 @@ def test_torchs_kernel_on_a_gpu(make: Callable[[], PreTrainedModel]) -> None:
         found.append((logprobs.detach(), model.model.layers[0].self_attn.q_proj.weight.grad))
     for padded, packed in zip(*found, strict=True):
         assert float((padded - packed).norm() / padded.norm()) < 0.05
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_rollout_without_action_tokens_is_in_no_micro_batch(packs: bool) -> None:
+    batch = make_batch()
+    turn_ids, turn_mask = batch.turn_ids.clone(), batch.turn_mask.clone()
+    turn_ids[1], turn_mask[1] = -1, False
+    masked = replace(batch, turn_ids=turn_ids, turn_mask=turn_mask)
+    groups = Packed.before_actions(masked, packs=packs).groups(24)
+    assert sorted(row for group in groups for row in group) == [0, 2, 3, 4]
+    nothing = replace(batch, turn_ids=turn_ids * 0 - 1, turn_mask=turn_mask & False)
+    assert Packed.at_prompt_ends(nothing, packs=packs).groups(24) == []
+
+
+def test_a_rollout_without_action_tokens_changes_no_gradient() -> None:
+    rows, learners = torch.tensor([0, 2, 3, 4]), [learner_of(make_model()) for _ in range(2)]
+    batch = make_batch()
+    turn_ids, turn_mask = batch.turn_ids.clone(), batch.turn_mask.clone()
+    turn_ids[1], turn_mask[1] = -1, False
+    masked = replace(batch, turn_ids=turn_ids, turn_mask=turn_mask)
+    learners[0].update(batch.select(rows), steps=1)
+    learners[1].update(masked, steps=1)
+    pairs = zip(learners[0].policy.parameters(), learners[1].policy.parameters(), strict=True)
+    for a, b in pairs:
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="no rollout of the batch has an action token"):
+        learners[0].update(replace(batch, turn_ids=turn_ids * 0 - 1), steps=1)
+
+
+def learner_of(model: PreTrainedModel) -> LocalLearner:
+    return LocalLearner(model, LearnerConfig(lr=1e-3, minibatch=5, warmup_updates=0), seed=0)

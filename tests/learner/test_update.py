@@ -312,7 +312,7 @@ def test_gradients_that_stay_not_finite_stop_the_run_and_name_the_update() -> No
         learner.policy.model.lm_head.weight.fill_(float("nan"))
     assert learner.update(make_batch(), steps=2)["skipped_steps"] == 4  # the KL penalty is NaN too
     with pytest.raises(
-        FloatingPointError, match=r"^update 3: the gradient norm of the policy is nan, for the 3rd"
+        FloatingPointError, match=r"^update 3: the gradient norm of the policy is nan, 3 times"
     ):
         learner.update(make_batch(), steps=1)
 

@@ -251,6 +251,19 @@ def test_a_damaged_checkpoint_is_named_and_can_be_removed(whole: RunFolder, tmp_
     assert len(seeds) == len(set(seeds)) == 24
 
 
+@pytest.mark.parametrize(("kept", "update"), [((), 2), ((0, 2), 4), ((0, 1), 6), ((1, 0, 2), 2)])
+def test_metrics_that_lack_a_line_are_told_before_anything_is_done(
+    whole: RunFolder, tmp_path: Path, kept: tuple[int, ...], update: int
+) -> None:
+    run = RunFolder(shutil.copytree(whole.path, tmp_path / "copy"))
+    run.summary_path.unlink()
+    lines = run.metrics_path.read_text().splitlines(keepends=True)
+    run.metrics_path.write_text("".join(lines[place] for place in kept))
+    config = load_config(TrainConfig, run.config_path, [])
+    with pytest.raises(RunDamagedError, match=f"the line of update {update} is missing"):
+        train(config, run, Silent())
+
+
 def test_a_lengthened_run_equals_one_of_that_length(tmp_path: Path) -> None:
     """Where the step size does not fall; the policy, the critic and their optimizers go on."""
     short = ["rollout.batch=4", "rollout.turn_limit=1", "rollout.max_new_tokens=24"]

@@ -25,7 +25,7 @@ def export(
 ) -> None:
     """Write a whole model, in the host's memory: for what does not read adapters."""
     from rlef.engines.names import check_model
-    from rlef.run import check_free_folder
+    from rlef.run import check_free_folder, writing
 
     if dtype not in ("bfloat16", "float32"):
         raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
@@ -38,9 +38,11 @@ def export(
     from rlef.engines.load import load_model, load_tokenizer
 
     quiet_transformers()
+    tokenizer = load_tokenizer(name)
     loaded = load_model(name, "cpu", getattr(torch, dtype))
-    loaded.save_pretrained(out)
-    load_tokenizer(name).save_pretrained(out)
+    with writing(out):
+        loaded.save_pretrained(out)
+        tokenizer.save_pretrained(out)
     show(f"{out}: {loaded.num_parameters():,} parameters in {dtype}, of {name}")
 
 
@@ -55,10 +57,6 @@ def _policy_of(word: str) -> str:
     run = RunFolder(word)
     if not run.is_run():
         return word
-    best = run.checkpoints_path / "best"
-    last = run.latest_checkpoint()
-    if best.is_dir():
-        return str(best)
-    if last is None:
+    if (path := run.policy_path()) is None:
         raise RunError(f"{word} has no checkpoint yet; allowed: a run with one, or a model")
-    return str(last.path)
+    return str(path)

@@ -1,5 +1,6 @@
 """``rlef plan``: what a recipe takes of a GPU's memory, before anything is loaded."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +35,7 @@ def plan(
             min=0.001,
             max=1e6,
             metavar="GB",
-            help="Of the card, as its name says it. Default: of the GPU that is here.",
+            help="Of the card, as its name says it. Default: what is here.",
             show_default=False,
         ),
     ] = None,
@@ -49,13 +50,17 @@ def plan(
 
     config = load_config(TrainConfig, recipe, overrides or [])
     check_model(config.model.name)
-    memory = _memory_here() if gpu_memory is None else round(gpu_memory * 10**9)
+    memory = _memory_here(config) if gpu_memory is None else round(gpu_memory * 10**9)
 
+    from rlef.engines.context import check_context
     from rlef.engines.load import load_config as load_model_config
     from rlef.train.memory import Planner
 
     quiet_transformers()
-    planner = Planner(load_model_config(config.model.name))
+    model = load_model_config(config.model.name)
+    check_context(model, config.rollout.max_context, config.model.name, "rollout.max_context")
+    config = _with_settled_turns(config)
+    planner = Planner(model)
     found = planner.plan(config, memory)
     changes = [] if found.fits else planner.changes(config, memory)
     if as_json:
@@ -65,7 +70,24 @@ def plan(
         show(line)
 
 
-def _memory_here() -> int:
+def _with_settled_turns(config: "TrainConfig") -> "TrainConfig":
+    """Returns the recipe with ``turns: auto`` as it comes out, if the tokenizer is there."""
+    from rlef.engines.load import load_chat
+    from rlef.engines.types import ModelError
+    from rlef.environment import TemplateError
+
+    if config.model.turns != "auto":
+        return config
+    try:
+        turns = load_chat(config.model.name, config.model).turns
+    except (ModelError, TemplateError):  # a plan needs no tokenizer
+        return config
+    return config.model_copy(update={"model": config.model.model_copy(update={"turns": turns})})
+
+
+def _memory_here(config: "TrainConfig") -> int:
+    if config.device == "cpu":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     import torch
 
     if not torch.cuda.is_available():
@@ -180,6 +202,8 @@ def _cache_line(config: "TrainConfig", plan: "MemoryPlan") -> str:
     tokens = plan.kv_room // plan.kv_token
     context = config.rollout.max_context
     line = f"keys and values: room for {tokens:,} tokens, {tokens // context:,} rows of {context:,}"
+    if plan.kv_missing:
+        line += f"; as set not for one row, which takes {_gb(plan.kv_least)} GB"
     if config.rollout.engine == "hf":
         line += f" (rollout.hf.kv_memory_gb up to {plan.kv_room / 1e9:.1f})"
     return line

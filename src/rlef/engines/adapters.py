@@ -72,7 +72,7 @@ def inject_adapters(model: "nn.Module", settings: Any, seed: int) -> Any:
     import torch
     from peft import LoraModel
 
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # peft sets these patterns itself for fused experts
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys did not match")
         torch.manual_seed(seed)

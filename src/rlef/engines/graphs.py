@@ -5,7 +5,6 @@ as the batch, whose tensors they are recorded on: none can be replayed on anothe
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -21,13 +20,14 @@ class StepGraphs:
     """The graphs of one batch.
 
     Args:
+        device: Of the steps.
         failed: Called with the reason where a step cannot be recorded; from then on steps run as
             they are.
     """
 
-    def __init__(self, failed: Callable[[str], None]) -> None:
+    def __init__(self, device: torch.device, failed: Callable[[str], None]) -> None:
+        self._device = device
         self._failed = failed
-        self._pool: Any = torch.cuda.graph_pool_handle()
         self._shapes: tuple[int, int] | None = None
         self._seen = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -49,11 +49,19 @@ class StepGraphs:
         self._graph.replay()
 
     def _record(self, run: Step, rows: int, slots: int) -> torch.cuda.CUDAGraph | None:
-        """Records a step, which does not run it."""
+        """Records a step, which does not run it.
+
+        Each graph has a pool of memory of its own: torch refuses one that only dropped graphs
+        had, where something in it lives on, as the workspace of cuBLAS does.
+        """
         graph = torch.cuda.CUDAGraph()
-        torch.cuda.synchronize()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.device(
+                    self._device
+                ),  # or it would record another GPU, which does nothing
+                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            ):
                 run(rows, slots)
         except RuntimeError as error:
             self._able = False

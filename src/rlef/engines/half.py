@@ -16,7 +16,9 @@ from transformers.pytorch_utils import Conv1D
 
 
 @torch.no_grad()
-def halve(model: PreTrainedModel, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+def halve(
+    model: PreTrainedModel, dtype: torch.dtype, *, on_gpu: bool | None = None
+) -> list[tuple[Tensor, Tensor]]:
     """Rounds the weights that autocast rounds in each pass, and makes all others float32.
 
     Linear layers take 2 bytes per parameter then, embeddings 4. The output embedding takes 2 on a
@@ -26,6 +28,7 @@ def halve(model: PreTrainedModel, dtype: torch.dtype) -> list[tuple[Tensor, Tens
     Args:
         model: Changed in place; not one that is trained.
         dtype: bfloat16 or float16.
+        on_gpu: Whether it is to run on one; ``None``: as the model's device says.
 
     Returns:
         Tensors that were tied, as (the copy in 16 bits, the one in float32).
@@ -46,10 +49,11 @@ def halve(model: PreTrainedModel, dtype: torch.dtype) -> list[tuple[Tensor, Tens
         return []
     embedding: Any = model.get_input_embeddings()
     weight = head.weight
-    if weight.is_cuda:
+    rounds = weight.is_cuda if on_gpu is None else on_gpu
+    if rounds:
         head.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
     head.forward = partial(_float32_logits, head)  # type: ignore[method-assign]
-    return [(head.weight, weight)] if weight.is_cuda and embedding.weight is weight else []
+    return [(head.weight, weight)] if rounds and embedding.weight is weight else []
 
 
 def computing(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:

@@ -40,7 +40,7 @@ from rlef.engines.types import (
 from rlef.engines.weights import ModelWeights
 
 Prompt = tuple[int, ...]
-_ROUND = 16
+SLOTS_ROUND = 16
 """Slots of a cache are a multiple of this, as kernels want their masks."""
 
 
@@ -112,7 +112,7 @@ class HFEngine:
         self._broken: EngineError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
         self._sampler = Lock()
-        """Held while a batch is sampled."""
+        """Held while weights are in use or change."""
         self._taking: Future[None] = self._thread.submit(lambda: None)
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
 
@@ -205,19 +205,20 @@ class HFEngine:
     @torch.no_grad()
     def _take(self, version: int, new: Iterable[tuple[Tensor, Tensor]]) -> None:
         begun = False
-        self._memory.clear()
-        try:
-            for ours, tensor in new:
-                begun = True
-                ours.copy_(tensor)
-            for head, embedding in self._heads:
-                head.copy_(embedding)
-        except Exception as error:
-            if begun:  # until others have come as a whole; perhaps nobody waits here
-                self._broken = EngineError(f"the sampler could not take new weights: {error}")
-            raise
-        self._broken = None
-        self.version = version
+        with self._sampler:
+            self._memory.clear()
+            try:
+                for ours, tensor in new:
+                    begun = True
+                    ours.copy_(tensor)
+                for head, embedding in self._heads:
+                    head.copy_(embedding)
+            except Exception as error:
+                if begun:  # until others have come as a whole; perhaps nobody waits here
+                    self._broken = EngineError(f"the sampler could not take new weights: {error}")
+                raise
+            self._broken = None
+            self.version = version
 
     def sleep(self) -> None:
         """Forgets all keys and values, once the present batch has been sampled."""
@@ -297,7 +298,7 @@ class HFEngine:
         longest = context_limit(self.model.config)
         if self._shape is None:
             return longest
-        return min(longest, self._limit // self._shape.cost(1, _ROUND) * _ROUND)
+        return min(longest, self._limit // self._shape.cost(1, SLOTS_ROUND) * SLOTS_ROUND)
 
     @property
     def _limit(self) -> int:
@@ -306,7 +307,7 @@ class HFEngine:
 
     @staticmethod
     def _slots(tokens: int) -> int:
-        return -(-tokens // _ROUND) * _ROUND
+        return -(-tokens // SLOTS_ROUND) * SLOTS_ROUND
 
     def _parts(self, rows: Sequence[Prompt], max_new: int) -> Iterator[list[int]]:
         """Splits rows into batches of similar length that have room."""
@@ -349,7 +350,7 @@ class HFEngine:
             self.stop_token_ids,
             decoder,
             self.model.device,
-            StepGraphs(self._no_graphs) if self._graphs else None,
+            StepGraphs(self.model.device, self._no_graphs) if self._graphs else None,
         )
         batch.run(abandoned)
         done = batch.completions(self.version)

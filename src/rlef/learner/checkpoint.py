@@ -34,9 +34,7 @@ def save_state(
     folder: Path,
     descents: Sequence[Descent],
     critic: Critic | None,
-    *,
-    version: int,
-    precision: Precision,
+    state: "LearnerState",
 ) -> None:
     """Writes what a run needs to go on beside the policy, into a folder of ``save_policy``.
 
@@ -50,13 +48,13 @@ def save_state(
         save_file(tensors, inner / f"{descent.name}-adamw.safetensors")
     if critic is not None:
         save_file(_contiguous(_trained(critic)), inner / _CRITIC)
-    skipped = {descent.name: descent.skipped_in_a_row for descent in descents}
-    state = _State(version=version, precision=precision, skipped_in_a_row=skipped)
     (inner / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
 
 
-def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | None) -> int:
-    """Takes over what ``save_state`` wrote; returns the version.
+def restore_state(
+    folder: Path, descents: Sequence[Descent], critic: Critic | None
+) -> "LearnerState":
+    """Takes over what ``save_state`` wrote, and returns its state.
 
     Raises:
         OSError, ValueError, KeyError, RuntimeError, SafetensorError: The folder does not hold such
@@ -71,7 +69,7 @@ def restore_state(folder: Path, descents: Sequence[Descent], critic: Critic | No
         descent.rest()
     if critic is not None:
         read_into(_trained(critic), [inner / _CRITIC])
-    return state.version
+    return state
 
 
 def saved_precision(folder: Path) -> Precision:
@@ -133,16 +131,21 @@ def _holds(folder: Path, ours: Mapping[str, Tensor]) -> bool:
     return True
 
 
-class _State(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+class LearnerState(BaseModel):
+    """What a learner goes on from beside tensors."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     version: int
     precision: Precision
+    critic_is_new: bool
+    """Whether its head has yet to get its bias (``critic_bias``)."""
     skipped_in_a_row: dict[str, int]
+    """By network, the last steps that were not taken."""
 
 
-def _read_state(folder: Path) -> _State:
-    return _State.model_validate_json((folder / STATE_FOLDER / _STATE).read_bytes())
+def _read_state(folder: Path) -> LearnerState:
+    return LearnerState.model_validate_json((folder / STATE_FOLDER / _STATE).read_bytes())
 
 
 def _plain(model: PreTrainedModel, dtype: SaveDtype) -> dict[str, Tensor]:

@@ -72,10 +72,10 @@ class Descent:
         if not math.isfinite(norm):
             self.clear()
             self.skipped_in_a_row += 1
-            if self.skipped_in_a_row == MAX_SKIPPED:
+            if self.skipped_in_a_row >= MAX_SKIPPED:
                 raise FloatingPointError(
-                    f"update {version + 1}: the gradient norm of the {self.name} is {norm}, for "
-                    f"the {MAX_SKIPPED}rd time in a row; try a lower learner.lr, or precision "
+                    f"update {version + 1}: the gradient norm of the {self.name} is {norm}, "
+                    f"{self.skipped_in_a_row} times in a row; try a lower learner.lr, or precision "
                     "float32"
                 )
             return None

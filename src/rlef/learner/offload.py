@@ -66,7 +66,8 @@ class Resting:
             copy.copy_(tensor.detach(), non_blocking=True)
             moved.append((tensor, copy))
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)  # the copies may be read from here on
+            # The copies may be read from here on. Not all streams: one may be recording a graph.
+            torch.cuda.current_stream(self._device).synchronize()
         for tensor, copy in moved:
             tensor.data = copy
 

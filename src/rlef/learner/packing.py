@@ -117,15 +117,17 @@ class Packed:
             most: Tokens that are computed in each, padding included; a rollout may exceed it.
 
         Returns:
-            Rows of the batch, micro-batch by micro-batch.
+            Rows of the batch, micro-batch by micro-batch, but for those of which nothing is read.
         """
-        lengths, rollouts = torch.tensor(self.sequences.lengths), self.sequences.rollouts
-        none = torch.zeros(self.shape[0], dtype=torch.int64)
+        owners = self.sequences.rollouts
+        rows, places, counts = torch.unique(owners, return_inverse=True, return_counts=True)
+        lengths, none = torch.tensor(self.sequences.lengths, dtype=torch.int64), counts * 0
         if self.position_ids is not None:
-            return bins(none.scatter_add(0, rollouts, lengths).tolist(), most)
-        longest = none.scatter_reduce(0, rollouts, lengths, "amax")
-        counts = none.scatter_add(0, rollouts, torch.ones_like(rollouts))
-        return of_like_length(longest.tolist(), counts.tolist(), most)
+            found = bins(none.scatter_add(0, places, lengths).tolist(), most)
+        else:
+            longest = none.scatter_reduce(0, places, lengths, "amax")
+            found = of_like_length(longest.tolist(), counts.tolist(), most)
+        return [rows[one].tolist() for one in found]
 
 
 def _pack(

@@ -29,7 +29,13 @@ from rlef.learner.advantages import (
     rewards_less_penalty,
 )
 from rlef.learner.attention import enable_packing
-from rlef.learner.checkpoint import restore_policy, restore_state, save_policy, save_state
+from rlef.learner.checkpoint import (
+    LearnerState,
+    restore_policy,
+    restore_state,
+    save_policy,
+    save_state,
+)
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.learner.descent import Descent
 from rlef.learner.models import Critic, Policy, build_models
@@ -105,7 +111,12 @@ class LocalLearner:
             Metrics: means over rollouts (reward), turns (kl, value, return), action tokens
             (entropy, logprob_gap, clipfrac, ratio ...) or the optimizer steps that were taken
             (losses, grad_norm/...); ``bfloat16``: 1 where ``precision`` came to that, else 0.
+
+        Raises:
+            ValueError: There is no action token: ``pass_over`` is for that.
         """
+        if not batch.action_mask.any():
+            raise ValueError("no rollout of the batch has an action token; allowed: one or more")
         started = time.perf_counter()
         config, batch = self.config, batch.to("cpu")  # micro-batches go to the device one by one
         with self._reference.awake():
@@ -130,7 +141,7 @@ class LocalLearner:
                     loss, found = policy_loss(config, part, old, now, minibatch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     log.add(found)
-                has_moved_far = log.read()["approx_kl"] > (config.target_kl or math.inf)
+                has_moved_far = log.read().get("approx_kl", 0.0) > (config.target_kl or math.inf)
                 if has_moved_far:
                     self.policy_descent.clear()
                 else:
@@ -163,14 +174,22 @@ class LocalLearner:
         """Writes what ``restore`` needs; the folder is also a model that anything loads."""
         self.save_policy(folder)
         save_state(
-            folder, self._descents, self.critic, version=self.version, precision=self.precision
+            folder,
+            self._descents,
+            self.critic,
+            LearnerState(
+                version=self.version,
+                precision=self.precision,
+                critic_is_new=self._critic_is_new,
+                skipped_in_a_row={one.name: one.skipped_in_a_row for one in self._descents},
+            ),
         )
 
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``."""
         self.restore_policy(folder)
-        self.version = restore_state(folder, self._descents, self.critic)
-        self._critic_is_new = False
+        state = restore_state(folder, self._descents, self.critic)
+        self.version, self._critic_is_new = state.version, state.critic_is_new
 
     def save_policy(self, folder: Path) -> None:
         """Writes the policy alone, see ``Learner``."""

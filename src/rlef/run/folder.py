@@ -53,6 +53,7 @@ class RunFolder:
         self.rollouts_path = self.path / "rollouts"
         self.training_path = self.rollouts_path / "train"
         self.checkpoints_path = self.path / "checkpoints"
+        self.best_path = self.checkpoints_path / "best"
         self.summary_path = self.path / "summary.json"
         self.report_path = self.path / "report.html"
         self._is_locked = False
@@ -310,6 +311,13 @@ class RunFolder:
         """The complete checkpoint of the latest update, if any."""
         checkpoints = self.checkpoints()
         return checkpoints[-1] if checkpoints else None
+
+    def policy_path(self) -> Path | None:
+        """Where the policy is: the best on validation problems, else the last, if any."""
+        last = self.latest_checkpoint()
+        if self.best_path.is_dir():
+            return self.best_path
+        return None if last is None else last.path
 
     def _commit(self, tmp_dir: Path, path: Path) -> Path:
         for file in tmp_dir.rglob("*"):

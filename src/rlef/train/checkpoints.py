@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -13,8 +14,10 @@ from rlef.run import RunDamagedError, RunFolder, RunWriteError, writing
 from rlef.stored import read_metrics
 from rlef.train.recipe import TrainConfig
 
-BEST = "best"
-"""Name of the folder beside the checkpoints with the best policy on the validation problems."""
+_GO_ON = (
+    "; remove this folder to go on from the checkpoint before it, or from the beginning with all "
+    "rollouts kept"
+)
 
 
 class Checkpoints:
@@ -61,8 +64,22 @@ class Checkpoints:
             with reading(checkpoint.path):
                 self._learner.restore(checkpoint.path)
         self._run.truncate_metrics_after(self._learner.version)
-        read_metrics(self._run, complete=True)  # a damaged line now, not after the training
+        self._check_metrics()  # damage is told now, not after the training
         return checkpoint is not None
+
+    def _check_metrics(self) -> None:
+        """Raises RunDamagedError where a batch that the checkpoint has learnt from has no line."""
+        step = self._config.updates_per_batch
+        wanted = range(step, self._learner.version + 1, step)
+        found = [line["update"] for line in read_metrics(self._run, complete=True)]
+        for update, place in zip_longest(wanted, found):
+            if update != place:
+                raise RunDamagedError(
+                    f"{self._run.metrics_path} is damaged: the line of update {update or place} is "
+                    "missing or not in its place; put the file back, or remove the folder "
+                    f"{self._run.checkpoints_path.name} to repeat all updates with the rollouts "
+                    "that are on disk"
+                )
 
     def save(self) -> None:
         """Writes a checkpoint and drops older ones."""
@@ -76,11 +93,11 @@ class Checkpoints:
         """Keeps the policy as the best on the validation problems so far."""
         folder = self._run.new_checkpoint()
         self._write_policy(folder)
-        self._run.commit_named(folder, BEST)
+        self._run.commit_named(folder, self._run.best_path.name)
 
     def take(self, path: Path) -> None:
         """Replaces the policy by one of a folder."""
-        with reading(path):
+        with reading(path, hint=""):
             self._learner.restore_policy(path)
 
     def _write_policy(self, folder: Path) -> None:
@@ -89,7 +106,7 @@ class Checkpoints:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path, hint: str = _GO_ON) -> Iterator[None]:
     """Turns what loading a checkpoint raises into the name of its folder and what to do.
 
     Raises:
@@ -98,8 +115,4 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except LOADING_ERRORS as error:
-        hint = "; remove this folder to go on from the checkpoint before it, or from the "
-        hint += "beginning with all rollouts kept"
-        raise RunDamagedError(
-            f"{path} is damaged ({str(error)[:100]}){hint if path.name != BEST else ''}"
-        ) from None
+        raise RunDamagedError(f"{path} is damaged ({str(error)[:100]}){hint}") from None

@@ -17,11 +17,12 @@ from rlef.rollout import Rollout, RolloutBatch
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
 from rlef.train.batches import Batches
-from rlef.train.checkpoints import BEST, Checkpoints
+from rlef.train.checkpoints import Checkpoints
 from rlef.train.evaluations import Evaluations
 from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn
 from rlef.train.measures import solve_metrics
-from rlef.train.parts import Parts, Progress, Variant, build_parts
+from rlef.train.parts import Parts, Progress, build_parts
+from rlef.train.place import Variant
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
 from rlef.train.summary import summarize
@@ -68,7 +69,7 @@ def learn(
         variant: What stands in place of the paper's parts.
 
     Returns:
-        The folder of the policy: the last checkpoint, or the best on ``data.valid``.
+        The folder of the policy, see ``policy_path``.
 
     Raises:
         As ``train``.
@@ -84,7 +85,7 @@ def policy_path(config: TrainConfig, run: RunFolder) -> Path:
     """Returns where a run's policy will be: the best on ``data.valid``, or the last checkpoint."""
     every = config.eval.every
     if every is not None and every <= config.updates:
-        return run.checkpoints_path / BEST
+        return run.best_path
     return run.checkpoint_path(config.updates)
 
 
@@ -192,7 +193,7 @@ class Trainer:
         """Updates the learner: alone, or while rollouts that end meanwhile go to disk."""
         steps = self.config.updates_per_batch
         if self.config.rollout.max_staleness == 0:
-            self.parts.engine.sleep()  # the learner may need the memory
+            self.parts.rollouts.sleep()  # the learner may need the memory
             return self.learner.update(batch, steps)
         with self.batches.collecting():
             return self.learner.update(batch, steps)
@@ -212,7 +213,7 @@ class Trainer:
     def take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""
         path = policy_path(self.config, self.parts.run)
-        if path.name == BEST:
+        if path == self.parts.run.best_path:
             self.checkpoints.take(path)
 
     def _timing(self, rollout_s: float, update_s: float) -> dict[str, float]:

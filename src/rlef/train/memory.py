@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from rlef.engines.half import halve
+from rlef.engines.hf import SLOTS_ROUND
 from rlef.learner.passes import Target, key_value_numbers, shaped_model
 from rlef.learner.plan import SCORED_AT_ONCE, LearnerPlan, Phase
 from rlef.train.recipe import TrainConfig
@@ -35,6 +36,7 @@ class MemoryPlan:
         kv_token: bytes of keys and values of a token; ``None``: they cannot be counted.
         kv_room: bytes that the rest leaves for keys and values while it samples.
         kv_used: bytes of them, as set.
+        kv_least: bytes of a text of ``rollout.max_context``, 0 where they cannot be counted.
         host: bytes of what rests in host memory.
     """
 
@@ -45,12 +47,18 @@ class MemoryPlan:
     kv_token: int | None
     kv_room: int
     kv_used: int
+    kv_least: int
     host: int
 
     @property
     def fits(self) -> bool:
-        """Whether every phase does."""
-        return all(phase.total <= self.memory for phase in self.phases)
+        """Whether every phase does, and a text into what is set for keys and values."""
+        return not self.over and not self.kv_missing
+
+    @property
+    def kv_missing(self) -> int:
+        """Bytes that keys and values of one text need beyond what is set; engines refuse that."""
+        return max(0, self.kv_least - self.kv_used)
 
     @property
     def over(self) -> int:
@@ -80,10 +88,7 @@ class Planner:
     def __init__(self, model: PreTrainedConfig) -> None:
         self._model = model
         self._counted: dict[str, LearnerPlan] = {}
-        shaped = shaped_model(model)
-        self._parameters = shaped.num_parameters()
-        halve(shaped, torch.bfloat16)
-        self._halved = sum(parameter.nbytes for parameter in shaped.parameters())
+        self._parameters = shaped_model(model).num_parameters()
         try:
             self._kv_numbers: int | None = key_value_numbers(model)
         except Exception:  # of any kind: it is the model's own code, run without values
@@ -103,6 +108,7 @@ class Planner:
         sampler = self._sampler(config, learner, memory)
         phases = tuple(_phases(config, learner, sampler, config.learner.micro_batch_tokens))
         kv_token = self._kv_token(config, learner)
+        slots = -(-config.rollout.max_context // SLOTS_ROUND) * SLOTS_ROUND
         if config.rollout.engine == "vllm" and learner.target == "cuda":
             kv_room = sampler.keys_and_values
         else:
@@ -115,6 +121,7 @@ class Planner:
             kv_token=kv_token,
             kv_room=kv_room,
             kv_used=sampler.keys_and_values,
+            kv_least=(kv_token or 0) * slots,
             host=learner.host_bytes,
         )
 
@@ -163,7 +170,16 @@ class Planner:
             return None
         layers = int(self._model.get_text_config().num_hidden_layers)
         spare = layers + 1 if config.rollout.engine == "hf" else layers  # see ``RowShape.cost``
-        return self._kv_numbers * self._width(learner) * spare // layers
+        width = 4 if learner.target == "cpu" else self._width(learner)  # ``attention_dtype``
+        return self._kv_numbers * width * spare // layers
+
+    def _sampled_weights(self, learner: LearnerPlan, *, beside: bool) -> int:
+        """Bytes of the copy that ``hf`` samples from; 0: it is the learner's own module."""
+        if self._width(learner) == 4:
+            return 4 * self._parameters * beside
+        shaped = shaped_model(self._model)
+        halve(shaped, torch.bfloat16, on_gpu=learner.target == "cuda")
+        return sum(parameter.nbytes for parameter in shaped.parameters())
 
     def _sampler(self, config: TrainConfig, learner: LearnerPlan, memory: int) -> _Sampler:
         rollout, beside = config.rollout, config.rollout.max_staleness > 0
@@ -177,14 +193,13 @@ class Planner:
                 beside=True,
                 sleeps=rollout.vllm.sleep and not beside,
             )
-        own = self._halved if self._width(learner) == 2 else 4 * self._parameters * beside
         prompts = 0
         if learner.policy is not None:
             passes = learner.policy(rollout.hf.prefill_tokens)
             prompts = passes.scoring - passes.casts
         logits = _SAMPLED_LOGITS * 4 * learner.sizes.head[0] * rollout.group
         return _Sampler(
-            weights=own,
+            weights=self._sampled_weights(learner, beside=beside),
             prompts=prompts + logits,
             keys_and_values=int(rollout.hf.kv_memory_gb * GB),
             beside=beside,
@@ -205,8 +220,8 @@ def _phases(
     yield _joined(learner.policy_step(max(tokens, longest)), beside)
     if learner.learner.has_critic:
         yield _joined(learner.critic_step(max(tokens, longest)), beside)
-    if config.rollout.engine == "hf" and sampler.weights:  # it takes them when it has them all
-        twice = own | {"new weights": sampler.weights} | (busy if sampler.beside else {})
+    if config.rollout.engine == "hf" and sampler.beside:  # copies, for when it has sampled a batch
+        twice = own | {"new weights": sampler.weights} | busy
         yield Phase("new weights", learner.resident() | twice)
 
 
@@ -230,6 +245,8 @@ def _largest_micro_batch(
 
 
 def _helps(before: MemoryPlan, after: MemoryPlan) -> bool:
+    if after.kv_missing < before.kv_missing:
+        return True
     return after.over < before.over or (after.micro_batch or 0) > (before.micro_batch or 0)
 
 
@@ -263,12 +280,19 @@ def _with(config: TrainConfig, words: list[str]) -> TrainConfig | None:
         return None
 
 
+def _larger_cache(config: TrainConfig, plan: MemoryPlan) -> list[str]:
+    """Room for one row of the whole context."""
+    if not plan.kv_missing or config.rollout.engine != "hf":
+        return []
+    return [f"rollout.hf.kv_memory_gb={-(-plan.kv_least // (GB // 10)) / 10:g}"]
+
+
 def _smaller_cache(config: TrainConfig, plan: MemoryPlan) -> list[str]:
     """Room for one row of the whole context at least."""
     sampling = plan.phases[0]
     if sampling.total <= plan.memory or plan.kv_token is None:
         return []
-    least = plan.kv_token * config.rollout.max_context
+    least = plan.kv_least
     if config.rollout.engine == "hf" and plan.kv_room > least:
         return [f"rollout.hf.kv_memory_gb={plan.kv_room // (GB // 10) / 10:g}"]
     if config.rollout.engine == "vllm":
@@ -320,6 +344,7 @@ def _policy_of_adapters(config: TrainConfig, _plan: MemoryPlan) -> list[str]:
 
 _PROPOSALS: tuple[Callable[[TrainConfig, MemoryPlan], list[str]], ...] = (
     _half_precision,
+    _larger_cache,
     _smaller_cache,
     _sleeping_engine,
     _smaller_micro_batch,
