@@ -23,27 +23,37 @@ def export(
         str, typer.Option(metavar="NAME", help="bfloat16 or float32, of the weights.")
     ] = "bfloat16",
 ) -> None:
-    """Write a whole model, in the host's memory: for what does not read adapters."""
-    from rlef.engines.names import check_model
+    """Write a whole model: for what reads no adapters, or of what several ranks wrote in parts."""
+    from rlef.engines.names import check_model, is_sharded
     from rlef.run import check_free_folder, writing
 
     if dtype not in ("bfloat16", "float32"):
         raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
     check_free_folder(out)
     name = _policy_of(model)
-    check_model(name)
+    in_parts = is_sharded(name)
+    if not in_parts:
+        check_model(name)
 
     import torch
 
     from rlef.engines.load import load_model, load_tokenizer
 
     quiet_transformers()
-    tokenizer = load_tokenizer(name)
-    loaded = load_model(name, "cpu", getattr(torch, dtype))
+    wanted, tokenizer = getattr(torch, dtype), load_tokenizer(name)
+    if in_parts:
+        from rlef.learner.export import export_sharded
+
+        with writing(out):
+            parameters = export_sharded(Path(name), out, wanted)
+    else:
+        loaded = load_model(name, "cpu", wanted)
+        parameters = loaded.num_parameters()
+        with writing(out):
+            loaded.save_pretrained(out)
     with writing(out):
-        loaded.save_pretrained(out)
         tokenizer.save_pretrained(out)
-    show(f"{out}: {loaded.num_parameters():,} parameters in {dtype}, of {name}")
+    show(f"{out}: {parameters:,} parameters in {dtype}, of {name}")
 
 
 def _policy_of(word: str) -> str:

@@ -7,6 +7,7 @@ Such a folder has ``adapter_config.json``, which names the model that the adapte
 import copy
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,13 +84,21 @@ def inject_adapters(model: "nn.Module", settings: Any, seed: int) -> Any:
     return adapted
 
 
-def save_adapters(model: "PreTrainedModel", folder: Path) -> None:
-    """Writes a model's adapters as ``peft`` does, for itself, vLLM and others to load."""
+def save_adapters(
+    model: "PreTrainedModel", folder: Path, tensors: "Mapping[str, Tensor] | None" = None
+) -> None:
+    """Writes a model's adapters as ``peft`` does, for itself, vLLM and others to load.
+
+    Args:
+        model: Whose.
+        folder: Where they go.
+        tensors: As ``adapter_state`` returns them, where the model's own are sharded.
+    """
     from safetensors.torch import save_file
 
-    state: Any = adapter_state(model)
-    tensors = {_in_file(name): tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    save_file(tensors, folder / _TENSORS, metadata={"format": "pt"})
+    state: Any = tensors or adapter_state(model)
+    wholes = {_in_file(name): tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    save_file(wholes, folder / _TENSORS, metadata={"format": "pt"})
     found: Any = model.peft_config
     settings = copy.copy(found[_NAME])
     settings.base_model_name_or_path = model.name_or_path or None

@@ -18,6 +18,8 @@ from rlef.environment.template_text import check_syntax, template_words
 
 MINI = "mini"
 """Name of the small model whose weights come with rlef."""
+SHARDS = Path("learner", "sharded")
+"""In a checkpoint: where the ranks of a learner wrote their parts of tensors."""
 KINDS = ("hf", "vllm", "openai")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 VLLM_HINT = (
@@ -115,6 +117,11 @@ def check_model(name: str, *, ask_hub: bool = True) -> None:
     if name and os.path.isdir(name):
         if not any(os.path.isfile(os.path.join(name, file)) for file in _CONFIGS):
             raise ModelError(f"{name}: a folder without config.json; allowed: that of a model")
+        if is_sharded(name):
+            raise ModelError(
+                f"{name} holds a policy in parts, as the ranks of its learner wrote them; allowed: "
+                "what rlef export makes of it"
+            )
         _check_base(name, ask_hub)
         return
     if os.path.isfile(name):
@@ -124,6 +131,12 @@ def check_model(name: str, *, ask_hub: bool = True) -> None:
     reason = _not_on_hub(name) if ask_hub else ""
     if reason:
         raise ModelError(f"no folder {name!r}, and {reason}; {allowed}")
+
+
+def is_sharded(name: str) -> bool:
+    """Whether a folder holds a policy of which each rank of a learner wrote a part."""
+    path = Path(name)
+    return (path / SHARDS).is_dir() and not any(path.glob("*.safetensors"))
 
 
 def _check_base(name: str, ask_hub: bool) -> None:

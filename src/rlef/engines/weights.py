@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
+from rlef.engines.sharded import copy_into, local
+
 _LAYER = re.compile(r"\D*\d*")
 """Of a tensor's name: up to the number of its layer, if it has one."""
 
@@ -111,7 +113,7 @@ def read_into(ours: Mapping[str, Tensor], files: Iterable[Path]) -> None:
     Raises:
         OSError, ValueError, SafetensorError: The files do not hold such tensors.
     """
-    missing = {tensor.data_ptr() for tensor in ours.values()}
+    missing = {_memory(tensor) for tensor in ours.values()}
     for file in files:
         with safe_open(file, "pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118  # it is no mapping
@@ -121,7 +123,12 @@ def read_into(ours: Mapping[str, Tensor], files: Iterable[Path]) -> None:
                 if theirs.shape != ours[name].shape:
                     sizes = f"{tuple(theirs.shape)}, not {tuple(ours[name].shape)}"
                     raise ValueError(f"{file.name}: size mismatch of {name}: {sizes}")
-                ours[name].copy_(theirs)
-                missing.discard(ours[name].data_ptr())
+                copy_into(ours[name], theirs)
+                missing.discard(_memory(ours[name]))
     if missing:
         raise ValueError(f"{len(missing)} of {len(ours)} tensors of this model are not there")
+
+
+def _memory(tensor: Tensor) -> int:
+    """What two names of one tensor have in common."""
+    return local(tensor).untyped_storage().data_ptr()

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlef.engines.adapters import adapter_state, restore_adapters, save_adapters
+from rlef.engines.names import SHARDS
 from rlef.engines.weights import merged_tensors, read_into
 from rlef.learner.config import SaveDtype
 from rlef.learner.descent import Descent
@@ -41,34 +42,55 @@ def save_state(
     The reference is not written: it is the model that the run began with. So is what adapters
     stand on.
     """
+    write_counts(folder, state)
+    inner = folder / STATE_FOLDER
+    for descent in descents:
+        save_file(optimizer_tensors(descent.optimizer), inner / _adamw(descent))
+    if critic is not None:
+        save_file(_contiguous(trained_tensors(critic)), inner / _CRITIC)
+
+
+def write_counts(folder: Path, state: "LearnerState") -> None:
+    """Writes all of a state that is no tensor."""
     inner = folder / STATE_FOLDER
     inner.mkdir(exist_ok=True)
-    for descent in descents:
-        tensors = _optimizer_tensors(descent.optimizer)
-        save_file(tensors, inner / f"{descent.name}-adamw.safetensors")
-    if critic is not None:
-        save_file(_contiguous(_trained(critic)), inner / _CRITIC)
     (inner / _STATE).write_text(state.model_dump_json(), encoding="utf-8")
 
 
 def restore_state(
     folder: Path, descents: Sequence[Descent], critic: Critic | None
 ) -> "LearnerState":
-    """Takes over what ``save_state`` wrote, and returns its state.
+    """Takes over what ``save_state`` wrote, or ranks (``Store``), and returns its state.
 
     Raises:
         OSError, ValueError, KeyError, RuntimeError, SafetensorError: The folder does not hold such
             a state.
     """
-    inner = folder / STATE_FOLDER
     state = _read_state(folder)
-    for descent in descents:
-        tensors = load_file(inner / f"{descent.name}-adamw.safetensors")
+    inner = folder / STATE_FOLDER
+    states = []
+    if (folder / SHARDS).is_dir():
+        from rlef.learner.sharded_files import ShardedFiles
+
+        files = ShardedFiles(folder)
+        wanted = {} if critic is None else with_prefix("critic", trained_tensors(critic))
+        for descent in descents:
+            first = f"{descent.name}-adamw."
+            keys = [name.removeprefix(first) for name in files.names if name.startswith(first)]
+            states.append(_room_for(descent.optimizer, keys))
+            wanted |= with_prefix(f"{descent.name}-adamw", states[-1])
+        files.read(wanted)
+    else:
+        for descent in descents:
+            with safe_open(inner / _adamw(descent), "pt") as tensors:
+                states.append(_room_for(descent.optimizer, list(tensors.keys())))
+            read_into(states[-1], [inner / _adamw(descent)])
+        if critic is not None:
+            read_into(trained_tensors(critic), [inner / _CRITIC])
+    for descent, tensors in zip(descents, states, strict=True):
         _restore_optimizer(descent.optimizer, tensors)
         descent.skipped_in_a_row = state.skipped_in_a_row[descent.name]
         descent.rest()
-    if critic is not None:
-        read_into(_trained(critic), [inner / _CRITIC])
     return state
 
 
@@ -102,9 +124,9 @@ def save_policy(
 
 
 def restore_policy(model: PreTrainedModel, folder: Path) -> None:
-    """Takes over what ``save_policy`` wrote of a model with the same adapters or none.
+    """Takes over what ``save_policy`` wrote, or ranks, of a model with the same adapters or none.
 
-    Tensor by tensor: there is no second model in memory.
+    Tensor by tensor: there is no second model in memory. The model may be sharded itself.
 
     Raises:
         OSError, ValueError, SafetensorError: The folder does not hold such weights.
@@ -112,6 +134,10 @@ def restore_policy(model: PreTrainedModel, folder: Path) -> None:
     exact = folder / STATE_FOLDER / _EXACT
     if adapter_state(model):
         restore_adapters(model, folder)
+    elif (folder / SHARDS).is_dir():
+        from rlef.learner.sharded_files import ShardedFiles
+
+        ShardedFiles(folder).read(with_prefix("policy", distinct_tensors(model)))
     elif exact.is_file():
         read_into(dict(model.named_parameters()), [exact])
     else:
@@ -165,7 +191,7 @@ def _name_dtype(config: Path, dtype: str) -> None:
     config.write_text(json.dumps(values | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")
 
 
-def _trained(critic: nn.Module) -> dict[str, Tensor]:
+def trained_tensors(critic: nn.Module) -> dict[str, Tensor]:
     """All of a critic, or head and adapters where these are what is trained."""
     state = critic.state_dict()
     if not (adapters := adapter_state(critic)):
@@ -174,11 +200,25 @@ def _trained(critic: nn.Module) -> dict[str, Tensor]:
     return {**adapters, **head}
 
 
+def distinct_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """A model's saved tensors by name, tied ones once."""
+    names: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    for name, tensor in state.items():
+        names.setdefault(id(tensor), name)
+    return {name: state[name].detach() for name in names.values()}
+
+
+def with_prefix(word: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors as ``WORD.NAME``."""
+    return {f"{word}.{name}": tensor for name, tensor in tensors.items()}
+
+
 def _contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in state.items()}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of each parameter, as ``INDEX.NAME``."""
     state = optimizer.state_dict()["state"]
     return {
@@ -186,6 +226,23 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         for index, values in state.items()
         for name, tensor in values.items()
     }
+
+
+def _adamw(descent: Descent) -> str:
+    return f"{descent.name}-adamw.safetensors"
+
+
+def _room_for(optimizer: torch.optim.Optimizer, keys: Sequence[str]) -> dict[str, Tensor]:
+    """Tensors to read an optimizer's state into; those of sharded parameters are sharded."""
+    parameters = optimizer.param_groups[0]["params"]
+    found = {}
+    for key in keys:
+        index, name = key.split(".")
+        if int(index) >= len(parameters):
+            raise ValueError(f"{key} is no state of this optimizer")
+        like = parameters[int(index)].detach()
+        found[key] = torch.zeros(()) if name == "step" else torch.zeros_like(like)
+    return found
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from rlef.engines.sharded import local, whole
 from rlef.learner.config import LearnerConfig
 from rlef.learner.offload import Resting
 
@@ -68,7 +69,7 @@ class Descent:
         Raises:
             FloatingPointError: It was not finite ``MAX_SKIPPED`` times in a row.
         """
-        norm = float(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip))
+        norm = float(whole(nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip)))
         if not math.isfinite(norm):
             self.clear()
             self.skipped_in_a_row += 1
@@ -100,7 +101,9 @@ class Descent:
         self.optimizer.zero_grad()
 
     def _state_tensors(self) -> list[Tensor]:
-        return [tensor for values in self.optimizer.state.values() for tensor in values.values()]
+        found = self.optimizer.state.values()
+        with torch.no_grad():
+            return [local(tensor) for values in found for tensor in values.values()]
 
     def _share(self, version: int) -> float:
         """Returns the share of the learning rate for the update after ``version`` others."""

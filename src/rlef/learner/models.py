@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from rlef.learner.attention import can_pack, read
+from rlef.learner.attention import can_pack, enable_packing, read
 from rlef.learner.config import LearnerConfig
 from rlef.learner.frozen import freeze, frozen_copy, frozen_dtype, frozen_twin
 from rlef.learner.head import OutputHead, body, check_output_head
@@ -19,7 +19,13 @@ from rlef.learner.logprobs import token_logprobs
 from rlef.learner.lora import adapters_off, add_adapters
 from rlef.learner.offload import Resting
 from rlef.learner.packing import Packed
-from rlef.learner.precision import checkpoint_activations
+from rlef.learner.precision import (
+    Precision,
+    checkpoint_activations,
+    resolve_precision,
+    use_float32_attention,
+)
+from rlef.learner.ranks import Ranks
 from rlef.rollout import RolloutBatch, derive_seed
 
 
@@ -65,6 +71,11 @@ class Policy(nn.Module):
             states, packed.targets, head, self.temperature, with_entropy=with_entropy
         )
         return ActionLogprobs(packed.scatter(found.logprobs), packed.scatter(found.entropy))
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """Returns the model's own logits, (B, L, V), of (B, L) token ids."""
+        found: Tensor = self.model(input_ids=ids, use_cache=False).logits
+        return found
 
     def lay_out(self, batch: RolloutBatch) -> Packed:
         """Returns what the model has to read of a batch, on the CPU."""
@@ -143,55 +154,88 @@ class Models:
         policy: What is trained.
         critic: A copy of the policy's first weights with a random head; ``None`` without one.
         reference: The policy as it was at first; ``None`` without a KL penalty.
+        sharded: Whether each rank has a part of them.
     """
 
     policy: Policy
     critic: Critic | None
     reference: Policy | WithoutAdapters | None
+    sharded: bool = False
 
     def resting_reference(self, config: LearnerConfig) -> Resting:
         """Returns the reference's tensors, to rest off the device, where only it needs them.
 
-        Where adapters of the policy or the critic stand on them they stay.
+        Where adapters of the policy or the critic stand on them they stay; sharded ones have gone
+        already.
         """
-        ours = self.reference
-        alone = ours is not None and not config.lora and not config.critic_lora
-        rests = alone and config.offload != "none"
-        tensors = list(ours.parameters()) if ours is not None and rests else []
+        ours = None if self.sharded or not reference_rests(config) else self.reference
+        tensors = [] if ours is None else list(ours.parameters())
         device = self.policy.model.device
         return Resting(lambda: tensors, device, constant=True)
 
 
-def build_models(
-    model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float
-) -> Models:
-    """Makes all networks of an update from one model, on its device.
+def reference_rests(config: LearnerConfig) -> bool:
+    """Whether the reference leaves the device but for scoring, where it has memory of its own."""
+    return config.offload != "none" and not config.lora and not config.critic_lora
 
-    No weight is read here but those that are copied or rounded, and each network comes to be in one
-    place: a version that shards makes them on the meta device there, and shards and loads the
-    modules that are returned.
+
+def build_models(
+    model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float, ranks: Ranks
+) -> Models:
+    """Makes all networks of an update from one model: on its device, or sharded over ranks.
 
     Args:
         model: The policy's first weights, float32; below adapters also bfloat16. It becomes the
-            policy: it is not copied, and is changed in place.
+            policy: it is not copied, and is changed in place. On ranks see ``load_on_ranks``.
         config: Which networks there are, and which of them are adapters on frozen weights.
         seed: Of the critic's head and of adapters.
         temperature: What sampling divides the logits by.
+        ranks: Where the learner runs.
 
     Raises:
         ValueError: The model's logits are not its output embedding of its hidden states, ``peft``
             is needed and not there, or ``frozen_dtype`` cannot be had.
     """
-    check_output_head(model)
+    if ranks.several:
+        from rlef.learner.sharding import sharded_models
+
+        return sharded_models(model, config, seed, temperature, ranks)
+    prepare(model, resolve_precision(config.precision, model.device), model.device)
     return join_models(model, config, seed, temperature)
 
 
+def prepare(model: PreTrainedModel, precision: Precision, device: torch.device) -> None:
+    """Chooses how a model attends on a device, in place, and checks how it makes logits.
+
+    Raises:
+        ValueError: Its logits are not its output embedding of its hidden states.
+    """
+    if not enable_packing(model, precision) and precision == "bfloat16":
+        use_float32_attention(model, device)
+    check_output_head(model)
+
+
 def join_models(
-    model: PreTrainedModel, config: LearnerConfig, seed: int, temperature: float
+    model: PreTrainedModel,
+    config: LearnerConfig,
+    seed: int,
+    temperature: float,
+    *,
+    device: torch.device | None = None,
+    copies: bool = True,
 ) -> Models:
-    """As ``build_models``, of a model whose output head is known; its tensors need hold nothing."""
+    """As ``build_models``, of a model that is prepared; its tensors need hold nothing.
+
+    Args:
+        model: As there.
+        config: As there.
+        seed: As there.
+        temperature: As there.
+        device: Where passes will run; ``None``: where the model is.
+        copies: False: networks are only read from, and share what begins alike, in any dtype.
+    """
     policy, lora, critic_lora = Policy(model, temperature), config.lora, config.critic_lora
-    dtype = frozen_dtype(config, model.device)
+    dtype = frozen_dtype(config, device or model.device)
     reference: Policy | WithoutAdapters | None = None
     critic = None
     if lora is not None:
@@ -199,11 +243,14 @@ def join_models(
         first = model
         reference = WithoutAdapters(policy)
     elif config.kl != "none" or critic_lora is not None:
-        first = frozen_copy(model, dtype)
+        first = frozen_copy(model, dtype) if copies else model
         reference = Policy(first, temperature)
     critic_lora = critic_lora or lora
     if config.has_critic:
-        twin = copy.deepcopy(model) if critic_lora is None else frozen_twin(first)
+        if critic_lora is not None:
+            twin = frozen_twin(first)
+        else:
+            twin = copy.deepcopy(model) if copies else frozen_twin(model)
         critic = Critic(twin, seed, per_token=config.values_per_token)
         if critic_lora is not None:
             add_adapters(critic.backbone, critic_lora, derive_seed(seed, "critic adapters"))

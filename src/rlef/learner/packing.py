@@ -107,14 +107,16 @@ class Packed:
 
     def scatter(self, found: Tensor) -> Tensor:
         """Puts (N,) values at their places in a tensor of ``shape``, which is 0 elsewhere."""
-        flat = found.new_zeros(self.shape[0] * self.shape[1])
-        return flat.index_put((self.places,), found).view(self.shape)
+        width = self.shape[1]  # no view: what a sharded network returns must be none
+        where = self.places // width, self.places % width
+        return found.new_zeros(self.shape).index_put(where, found)
 
-    def groups(self, most: int) -> list[list[int]]:
+    def groups(self, most: int, ranks: int = 1) -> list[list[int]]:
         """Cuts the batch into micro-batches.
 
         Args:
             most: Tokens that are computed in each, padding included; a rollout may exceed it.
+            ranks: Among which they are dealt out in turn.
 
         Returns:
             Rows of the batch, micro-batch by micro-batch, but for those of which nothing is read.
@@ -123,11 +125,13 @@ class Packed:
         rows, places, counts = torch.unique(owners, return_inverse=True, return_counts=True)
         lengths, none = torch.tensor(self.sequences.lengths, dtype=torch.int64), counts * 0
         if self.position_ids is not None:
-            found = bins(none.scatter_add(0, places, lengths).tolist(), most)
+            sizes = none.scatter_add(0, places, lengths).tolist()
+            found = bins(sizes, most)
         else:
             longest = none.scatter_reduce(0, places, lengths, "amax")
             found = of_like_length(longest.tolist(), counts.tolist(), most)
-        return [rows[one].tolist() for one in found]
+            sizes = (longest * counts).tolist()
+        return [rows[one].tolist() for one in spread(found, sizes, ranks)]
 
 
 def _pack(
@@ -218,4 +222,31 @@ def of_like_length(longest: Sequence[int], counts: Sequence[int], most: int) -> 
         else:
             found.append([place])
             rows = counts[place]
+    return found
+
+
+def spread(groups: list[list[int]], sizes: Sequence[int], ranks: int) -> list[list[int]]:
+    """Splits the largest groups until each rank has equally many, as far as there are rollouts.
+
+    Args:
+        groups: Places in ``sizes``.
+        sizes: Of the rollouts.
+        ranks: Among which groups are dealt out in turn; 1: nothing is done.
+
+    Returns:
+        The groups, the largest first: those that ranks run at the same time are of like size.
+    """
+    if ranks == 1:
+        return groups
+
+    def size(group: list[int]) -> int:
+        return sum(sizes[place] for place in group)
+
+    found = sorted(groups, key=size, reverse=True)
+    while len(found) % ranks:
+        largest = next((group for group in found if len(group) > 1), None)
+        if largest is None:
+            break
+        found.remove(largest)
+        found = sorted([*found, largest[::2], largest[1::2]], key=size, reverse=True)
     return found

@@ -40,16 +40,21 @@ def _multiplies_fast_in_bfloat16(device: torch.device) -> bool:
     return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def use_float32_attention(model: PreTrainedModel) -> None:
+def use_float32_attention(model: PreTrainedModel, device: torch.device) -> None:
     """Keeps attention in float32 under autocast, where torch's own is slower in bfloat16: on CPUs.
 
     Its backward pass takes twice as long there as in float32 (torch 2.13), while matrix products
     are two to three times as fast. Models with another attention than ``sdpa`` are left alone.
     """
-    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
-        AttentionInterface.register(_FLOAT32_ATTENTION, float32_attention)
-        AttentionMaskInterface.register(_FLOAT32_ATTENTION, sdpa_mask)
+    if device.type == "cpu" and model.config._attn_implementation == "sdpa":
+        register_float32_attention()
         model.set_attn_implementation(_FLOAT32_ATTENTION)
+
+
+def register_float32_attention() -> None:
+    """Makes it known to ``transformers``."""
+    AttentionInterface.register(_FLOAT32_ATTENTION, float32_attention)
+    AttentionMaskInterface.register(_FLOAT32_ATTENTION, sdpa_mask)
 
 
 def float32_attention(

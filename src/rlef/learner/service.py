@@ -59,7 +59,22 @@ class Learner(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes what ``restore`` needs; the folder is also a model that anything loads."""
+        """Writes what ``restore`` needs; the folder is also a model that anything loads.
+
+        Ranks hold on until they have copied what is to be written, and go on while it is: the
+        folder is complete once ``saved``, and a model only after ``rlef export``.
+        """
+        ...
+
+    def saved(self, *, wait: bool) -> bool:
+        """Whether all of the last ``save`` is written; true where there was none.
+
+        Args:
+            wait: Until it is.
+
+        Raises:
+            OSError: It could not be written.
+        """
         ...
 
     def save_policy(self, folder: Path) -> None:

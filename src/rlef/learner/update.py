@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlef.algorithms import CalibrationBin, masked_mean, turn_kl_penalty
+from rlef.engines.types import Weights
 from rlef.engines.weights import ModelWeights
 from rlef.learner.advantages import (
     ADVANTAGES,
@@ -28,39 +29,39 @@ from rlef.learner.advantages import (
     mean_return,
     rewards_less_penalty,
 )
-from rlef.learner.attention import enable_packing
-from rlef.learner.checkpoint import (
-    LearnerState,
-    restore_policy,
-    restore_state,
-    save_policy,
-    save_state,
-)
+from rlef.learner.checkpoint import restore_policy
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.learner.descent import Descent
 from rlef.learner.models import Critic, Policy, build_models
 from rlef.learner.notices import adapter_line, packing_line
 from rlef.learner.objective import Minibatch, policy_loss, value_loss
 from rlef.learner.packing import Packed
-from rlef.learner.precision import autocast, resolve_precision, use_float32_attention
+from rlef.learner.precision import autocast, resolve_precision
+from rlef.learner.ranks import Ranks
 from rlef.learner.service import Metrics
+from rlef.learner.store import Store
 from rlef.rollout import RolloutBatch, derive_seed
 
 ENTROPY_EVERY = 8
 """Micro-batches to one whose entropies are measured at the start of an update."""
+_ALONE = Ranks()
 
 
 class LocalLearner:
     """Policy, critic and reference with their optimizers, in this process: a ``Learner``.
 
+    Or this rank's part of them: then every rank makes one, and calls its methods as all others do.
+
     Args:
-        model: The policy's first weights, in float32, on its device. It is changed in place.
+        model: The policy's first weights, in float32, on its device. It is changed in place. On
+            ranks: what ``load_on_ranks`` returns.
         config: The settings.
         seed: Of the critic's head, of adapters and of the order of minibatches.
         tokenizer: Is saved beside the model.
         temperature: What sampling divides the logits by.
         total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
         save_dtype: Of the model in a checkpoint.
+        ranks: Where it runs.
 
     Attributes:
         policy, critic, reference: as ``Models`` has them.
@@ -81,12 +82,12 @@ class LocalLearner:
         temperature: float = 1.0,
         total_updates: int | None = None,
         save_dtype: SaveDtype = "float32",
+        ranks: Ranks = _ALONE,
     ) -> None:
         self.config = config
-        self.precision = resolve_precision(config.precision, model.device)
-        if not enable_packing(model, self.precision) and self.precision == "bfloat16":
-            use_float32_attention(model)
-        models = build_models(model, config, seed, temperature)
+        self.ranks = ranks
+        self.precision = resolve_precision(config.precision, ranks.device or model.device)
+        models = build_models(model, config, seed, temperature, ranks)
         self.policy, self.critic, self.reference = models.policy, models.critic, models.reference
         self._reference = models.resting_reference(config)
         self._reference.rest()
@@ -101,8 +102,16 @@ class LocalLearner:
         self._critic_is_new = config.critic_bias == "mean_return"
         self.calibration: tuple[CalibrationBin, ...] = ()
         self._seed = seed
-        self._tokenizer = tokenizer
-        self._save_dtype: SaveDtype = save_dtype
+        descents = (self.policy_descent, self.critic_descent)
+        self._store = Store(
+            self.policy.model,
+            self.critic,
+            [one for one in descents if one is not None],
+            tokenizer=tokenizer,
+            precision=self.precision,
+            dtype=save_dtype,
+            ranks=ranks,
+        )
 
     def update(self, batch: RolloutBatch, steps: int) -> Metrics:
         """Learns from a batch of rollouts, see ``Learner``.
@@ -128,7 +137,7 @@ class LocalLearner:
         metrics["score_s"] = time.perf_counter() - started
 
         scored = replace(scored, advantages=advantages, returns=returns)
-        minibatches, log = self.minibatches(batch, steps), StepLog()
+        minibatches, log = self.minibatches(batch, steps), StepLog(self.ranks)
         end = self.version + steps
         self.policy_moved = self.version + len(minibatches) <= config.critic_warmup_updates
         has_moved_far = False
@@ -166,34 +175,32 @@ class LocalLearner:
         self.version += steps
         self.policy_moved = False
 
-    def weights(self) -> ModelWeights:
+    def weights(self) -> Weights:
         """Returns the policy as it is, to sample from."""
+        if self.ranks.several:
+            from rlef.learner.sharding import ShardedWeights
+
+            return ShardedWeights(
+                version=self.version, policy=self.policy, precision=self.precision
+            )
         return ModelWeights(version=self.version, model=self.policy.model)
 
     def save(self, folder: Path) -> None:
-        """Writes what ``restore`` needs; the folder is also a model that anything loads."""
-        self.save_policy(folder)
-        save_state(
-            folder,
-            self._descents,
-            self.critic,
-            LearnerState(
-                version=self.version,
-                precision=self.precision,
-                critic_is_new=self._critic_is_new,
-                skipped_in_a_row={one.name: one.skipped_in_a_row for one in self._descents},
-            ),
-        )
+        """Writes what ``restore`` needs, see ``Learner``; ranks go on writing meanwhile."""
+        self._store.save(folder, version=self.version, critic_is_new=self._critic_is_new)
+
+    def saved(self, *, wait: bool) -> bool:
+        """Whether all of the last ``save`` is written, see ``Learner``."""
+        return self._store.saved(wait=wait)
 
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``."""
-        self.restore_policy(folder)
-        state = restore_state(folder, self._descents, self.critic)
+        state = self._store.restore(folder)
         self.version, self._critic_is_new = state.version, state.critic_is_new
 
     def save_policy(self, folder: Path) -> None:
         """Writes the policy alone, see ``Learner``."""
-        save_policy(self.policy.model, self._tokenizer, folder, self._save_dtype)
+        self._store.save_policy(folder)
 
     def restore_policy(self, folder: Path) -> None:
         """Takes over what ``save_policy`` wrote, see ``Learner``."""
@@ -212,10 +219,11 @@ class LocalLearner:
         much again as log-probabilities; of all where there are fewer than eight.
         """
         config, device = self.config, self.policy.model.device
-        groups = self.policy.lay_out(batch).groups(2 * config.micro_batch_tokens)
+        most, ranks = 2 * config.micro_batch_tokens, self.ranks
+        groups = ranks.deal(self.policy.lay_out(batch).groups(most, ranks.size))
         measured = range(0, len(groups), 1 if len(groups) < ENTROPY_EVERY else ENTROPY_EVERY)
         found: list[tuple[Tensor, dict[str, Tensor]]] = []
-        for number, places in enumerate(groups):
+        for number, (places, counts) in enumerate(groups):
             rows = torch.tensor(places)
             part = batch.select(rows)
             packed = self.policy.lay_out(part).to(device)
@@ -229,9 +237,10 @@ class LocalLearner:
                 if self.critic is not None:
                     there = self.critic.lay_out(part).to(device)
                     scores["old_values"] = self.critic(part, there)
-            found.append((rows, scores))
+            if counts:
+                found.append((rows, scores))
         joined: dict[str, Tensor] = {}
-        for rows, scores in found:
+        for rows, scores in ranks.join(found):
             for name, scored in scores.items():
                 filler = torch.nan if name == "entropy" else 0.0
                 of_turns = name == "old_values" and not config.values_per_token
@@ -277,31 +286,34 @@ class LocalLearner:
     ) -> Iterator[tuple[RolloutBatch, Scored, Packed]]:
         """Yields the micro-batches of a minibatch on the device, and what a network reads of each.
 
-        Nothing here or after waits for the device: sizes and places are worked out on the CPU.
+        Of several ranks each has its own, and equally many: see ``Ranks.deal``. Nothing here or
+        after waits for the device: sizes and places are worked out on the CPU.
         """
-        device = self.policy.model.device
+        device, ranks = self.policy.model.device, self.ranks
         groups = network.lay_out(batch.select(minibatch.rows)).groups(
-            self.config.micro_batch_tokens
+            self.config.micro_batch_tokens, ranks.size
         )
-        for places in groups:
+        for places, counts in ranks.deal(groups):
             rows = minibatch.rows[places]
             part = batch.select(rows)
-            old = scored.select(rows, part.token_ids.shape[1])
-            yield part.to(device), old.to(device), network.lay_out(part).to(device)
+            old, packed = scored.select(rows, part.token_ids.shape[1]), network.lay_out(part)
+            part = part if counts else part.without_actions()
+            yield part.to(device), old.to(device), packed.to(device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """In which forward passes run."""
         return autocast(self.precision, self.policy.model.device)
 
-    @property
-    def _descents(self) -> list[Descent]:
-        return [one for one in (self.policy_descent, self.critic_descent) if one is not None]
-
 
 class StepLog:
-    """Adds metrics up over micro-batches (``step``), and takes their mean over optimizer steps."""
+    """Adds metrics up over micro-batches (``step``), and takes their mean over optimizer steps.
 
-    def __init__(self) -> None:
+    Args:
+        ranks: Over which micro-batches are dealt out.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
         self.step: Metrics = {}
         self._steps: list[Metrics] = []
         self._sums: dict[str, Tensor] = {}
@@ -319,9 +331,9 @@ class StepLog:
             self._sums[name] = value.detach() if before is None else before + value.detach()
 
     def read(self) -> Metrics:
-        """Returns what the step has come to; waits for the device."""
+        """Returns what the step has come to on all ranks; waits for the device."""
         if self._sums:
-            values = torch.stack(list(self._sums.values())).tolist()
+            values = self._ranks.sum(torch.stack(list(self._sums.values()))).tolist()
             self.step.update(zip(self._sums, values, strict=True))
             self._sums.clear()
         return self.step

@@ -4,7 +4,7 @@ Shapes: B rollouts, L tokens, U turns. Rows are padded on the right.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,11 @@ class RolloutBatch:
         for name in ("token_ids", "token_mask", "sequence_ids", "turn_ids", "behavior_logprobs"):
             chosen[name] = chosen[name][:, :length]
         return RolloutBatch(**chosen)
+
+    def without_actions(self) -> "RolloutBatch":
+        """Returns the same tokens, none of them sampled: nothing is learnt from them."""
+        turn_ids, turn_mask = torch.full_like(self.turn_ids, -1), torch.zeros_like(self.turn_mask)
+        return replace(self, turn_ids=turn_ids, turn_mask=turn_mask)
 
     def to(self, device: torch.device | str) -> "RolloutBatch":
         """Returns the batch on a device, without waiting for the copies where it is a GPU."""

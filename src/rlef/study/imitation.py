@@ -37,7 +37,7 @@ class ImitationLearner(LocalLearner):
         scored = self.score(batch)
         metrics, _ = describe(self.config, batch, scored, batch.rewards, None, self.version)
         wanted = imitated_tokens(batch)
-        log, end = StepLog(), self.version + steps
+        log, end = StepLog(self.ranks), self.version + steps
         self.policy_moved = False
         for minibatch in self.minibatches(batch, steps):
             log.begin()

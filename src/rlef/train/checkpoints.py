@@ -33,6 +33,7 @@ class Checkpoints:
         self._config = config
         self._run = run
         self._learner = learner
+        self._begun: tuple[Path, int] | None = None
 
     def try_saving(self) -> None:
         """Writes the policy and reads it again, so that the first checkpoint will not fail.
@@ -81,16 +82,38 @@ class Checkpoints:
                     "that are on disk"
                 )
 
-    def save(self) -> None:
-        """Writes a checkpoint and drops older ones."""
+    def save(self, *, wait: bool) -> None:
+        """Begins a checkpoint, and makes it one that counts as soon as it is complete.
+
+        Args:
+            wait: Until it is; else ``settle`` has to be called. A learner in this process writes
+                all of it here.
+        """
+        self.settle(wait=True)
         folder = self._run.new_checkpoint()
         with writing(folder, SafetensorError):
             self._learner.save(folder)
-        keep = self._config.keep_checkpoints
-        self._run.commit_checkpoint(folder, self._learner.version, keep)
+        self._begun = folder, self._learner.version
+        self.settle(wait=wait)
+
+    def settle(self, *, wait: bool) -> None:
+        """Lets a checkpoint count that is complete, and drops older ones.
+
+        Args:
+            wait: Until it is complete, if there is one.
+        """
+        if self._begun is None:
+            return
+        folder, version = self._begun
+        with writing(folder, SafetensorError):
+            complete = self._learner.saved(wait=wait)
+        if complete:
+            self._begun = None
+            self._run.commit_checkpoint(folder, version, self._config.keep_checkpoints)
 
     def save_best(self) -> None:
         """Keeps the policy as the best on the validation problems so far."""
+        self.settle(wait=True)
         folder = self._run.new_checkpoint()
         self._write_policy(folder)
         self._run.commit_named(folder, self._run.best_path.name)

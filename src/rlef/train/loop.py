@@ -133,6 +133,7 @@ class Trainer:
 
     def train_on_one_batch(self) -> None:
         """Takes a batch, learns from it, hands the weights on, and writes what came of it."""
+        self.checkpoints.settle(wait=False)
         started, self._last_timing = time.perf_counter(), self.parts.rollouts.timing
         taken = self.batches.take(self.learner.version // self.config.updates_per_batch)
         rollouts = [self.parts.variant.adjust(rollout) for rollout in taken.rollouts]
@@ -164,7 +165,7 @@ class Trainer:
             self.learner.version, left_out, policy_moved=self.learner.policy_moved
         )
         if why or self.is_done or self.learner.version % self.config.checkpoint_every == 0:
-            self.checkpoints.save()
+            self.checkpoints.save(wait=bool(why) or self.is_done)
         if why and not self.is_done:
             raise NothingToLearn(why)
 
