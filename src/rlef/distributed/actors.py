@@ -6,19 +6,22 @@ Each class wraps what does the same work in one process.
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 
 from rlef.algorithms import CalibrationBin
 from rlef.engines import PolicyEngine
-from rlef.engines.transfer import Bucket, Inbox, StreamedWeights, buckets
+from rlef.engines.transfer import Bucket, Inbox, Logprobs, StreamedWeights, buckets
 from rlef.environment import ChatFormat
 from rlef.learner.service import Learner
 from rlef.rollout import EpisodeRequest, EpisodeSettings, LocalRollouts, Rollout, RolloutTiming
 from rlef.sandbox import JudgeJob, JudgePool, JudgeReport, Sandbox
+
+if TYPE_CHECKING:
+    from rlef.engines.vllm import VLLMEngine
 
 Items = Sequence[tuple[int, EpisodeRequest]]
 
@@ -105,7 +108,7 @@ class RolloutActor:
         self,
         transfer: int,
         version: int,
-        logprobs: Callable[[Sequence[Sequence[int]], int], Any],
+        logprobs: Logprobs,
         timeout_s: float,
     ) -> float | None:
         """Samples from weights that arrive by ``take``, see ``PolicyEngine.load_weights``."""
@@ -126,6 +129,15 @@ class RolloutActor:
             for old in [key for key in self._inboxes if key < transfer]:
                 del self._inboxes[old]
             return self._inboxes.setdefault(transfer, Inbox(version, timeout_s))
+
+    def transfer(self, phase: str, words: Mapping[str, Any]) -> None:
+        """Does a phase of vLLM's, see ``VLLMEngine.transfer``."""
+        cast("VLLMEngine", self._engine).transfer(phase, words)
+
+    def compare(self, version: int, logprobs: Logprobs) -> float:
+        """Compares weights that came so with the learner's, see ``VLLMEngine.compare``."""
+        weights = StreamedWeights(version, (), logprobs)
+        return cast("VLLMEngine", self._engine).compare(weights)
 
     def sleep(self) -> None:
         """Frees memory, see ``PolicyEngine.sleep``."""
@@ -168,6 +180,7 @@ class LearnerActor:
     """A learner, or one rank of it."""
 
     _learner: Learner
+    _sender: Any = None
 
     def where(self) -> tuple[str, int]:
         """Returns the machine's address and the process's number."""
@@ -209,6 +222,22 @@ class LearnerActor:
         weights = self._learner.weights()
         for _ in weights.tensors() if checkpoint_names else weights.merged():
             pass
+
+    def open_sender(self, kind: Any, call: Any, group: Mapping[str, Any]) -> None:
+        """Meets the engines, to send them weights by vLLM's own backend; see ``vllm_native``."""
+        from rlef.engines.vllm_native import EnginesClient, Group, Source, open_sender
+
+        if self._sender is not None:
+            self._sender.shutdown()
+        members = Group(**group)
+        self._client = EnginesClient(call, members)
+        source = Source(lambda: self._learner.weights())
+        self._sender = open_sender(kind, members, source, self._client)
+
+    def send(self) -> None:
+        """Sends the weights of now to all engines."""
+        self._client.version = self._learner.version
+        self._sender.send_weights()
 
     def _state(self) -> LearnerState:
         learner = self._learner

@@ -68,6 +68,8 @@ class Fleet:
         open_words: What ``RolloutActor.open`` is given.
         count: How many.
         checkpoint_names: Whether their engines want weights so, see ``transfer.buckets``.
+        native: (``nccl`` or ``ipc``, GPUs of an engine) where weights do not come in buckets, see
+            ``RayLearner.send``.
         timeout_s: A call that takes longer is a hang.
         say: Hears of what is lost.
     """
@@ -79,9 +81,11 @@ class Fleet:
         count: int,
         *,
         checkpoint_names: bool,
+        native: tuple[str, int] | None = None,
         timeout_s: float,
         say: Callable[[str], None],
     ) -> None:
+        self._native = native
         self._make, self._open_words = make, open_words
         self._checkpoint_names = checkpoint_names
         self.timeout_s = timeout_s
@@ -224,6 +228,21 @@ class Fleet:
             self._hand([member], self._weights)
 
     def _hand(self, members: Sequence[Member], weights: RemoteWeights) -> float | None:
+        if self._native is None:
+            gaps = self._hand_buckets(members, weights)
+        else:
+            kind, workers = self._native
+            weights.send(kind, [member.actor for member in members], workers)
+            words = weights.version, weights.remote_logprobs()
+            looks = {member: member.actor.compare.remote(*words) for member in members}
+            gaps = self._wait_for(looks, "comparing weights")
+        for member in gaps:
+            member.has_weights = True
+        return max((gap for gap in gaps.values() if gap is not None), default=None)
+
+    def _hand_buckets(
+        self, members: Sequence[Member], weights: RemoteWeights
+    ) -> dict[Member, float | None]:
         transfer = next(self._transfers)
         words = transfer, weights.version
         wait_s = self.timeout_s
@@ -244,10 +263,7 @@ class Fleet:
             for member in uses:
                 member.actor.take.remote(*words, wait_s, error)
             raise
-        gaps = self._wait_for(uses, "loading weights")
-        for member in gaps:
-            member.has_weights = True
-        return max((gap for gap in gaps.values() if gap is not None), default=None)
+        return self._wait_for(uses, "loading weights")
 
     def _wait_for(self, calls: dict[Member, Any], what: str) -> dict[Member, Any]:
         found = {}

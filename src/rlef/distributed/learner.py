@@ -1,7 +1,7 @@
 """A learner in other processes: ``Learner`` elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -65,6 +65,8 @@ class RayLearner:
         timeout_s: float,
         say: Callable[[str], None],
     ) -> None:
+        self._engines: list[Any] = []
+        """Those that the ranks have met, to send weights by a backend of vLLM's."""
         self._make_actor, self._make, self._ranks = make_actor, make, ranks
         self._timeout_s = timeout_s
         self._say = say
@@ -184,7 +186,34 @@ class RayLearner:
                 yield found
         self._wait([stream.completed(), *rest], "handing on weights")
 
+    def send(self, kind: str, engines: Sequence[Any], workers: int) -> None:
+        """Sends the weights to rollout actors by a backend of vLLM's.
+
+        Args:
+            kind: ``nccl`` or ``ipc``, see ``vllm_native.open_sender``.
+            engines: The actors.
+            workers: GPUs of each.
+
+        Raises:
+            LearnerLost: A rank is lost.
+            EngineError: An engine cannot take them.
+        """
+        if list(engines) != self._engines:
+            first = self._actors[0]
+            calls = [first.where.remote(), first.free_port.remote()]
+            (address, _), port = self._wait(calls, "finding a port")
+            group = {"address": address, "port": port, "engines": len(engines), "workers": workers}
+            call = partial(_do_phase, list(engines), self._timeout_s)
+            opening = [
+                actor.open_sender.remote(kind, call, {"rank": rank, **group})
+                for rank, actor in enumerate(self._actors)
+            ]
+            self._wait(opening, "meeting the engines")
+            self._engines = list(engines)
+        self._wait([actor.send.remote() for actor in self._actors], "sending weights")
+
     def _begin(self) -> None:
+        self._engines = []
         self._state = LearnerState(version=0, policy_moved=False, calibration=())
         self._actors = [self._make_actor(rank) for rank in range(self._ranks)]
         address = ""
@@ -297,6 +326,10 @@ class RemoteWeights:
         """Yields references to buckets, see ``RayLearner.buckets``."""
         return self._learner.buckets(checkpoint_names=checkpoint_names)
 
+    def send(self, kind: str, engines: Sequence[Any], workers: int) -> None:
+        """See ``RayLearner.send``."""
+        self._learner.send(kind, engines, workers)
+
     def _here(self, *, checkpoint_names: bool) -> StreamedWeights:
         found = (ray.get(one) for one in self.buckets(checkpoint_names=checkpoint_names))
         return StreamedWeights(self.version, found, self.logprobs)
@@ -307,3 +340,10 @@ def _ask_logprobs(
 ) -> Any:
     calls = [actor.ask.remote("logprobs", rows, first) for actor in actors]
     return result(calls, timeout_s, "scoring tokens")[0]
+
+
+def _do_phase(
+    engines: Sequence[Any], timeout_s: float, phase: str, words: Sequence[Mapping[str, Any]]
+) -> None:
+    calls = [one.transfer.remote(phase, own) for one, own in zip(engines, words, strict=True)]
+    result(calls, timeout_s, phase)

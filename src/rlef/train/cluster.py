@@ -24,7 +24,7 @@ from rlef.train.place import (
     own_engine,
     settle_precision,
 )
-from rlef.train.recipe import TrainConfig
+from rlef.train.recipe import RolloutConfig, TrainConfig
 
 
 @contextmanager
@@ -93,6 +93,7 @@ def _place(
             (partial(_open_engine, config, run.path), open_judges),
             cluster.rollout_actors,
             checkpoint_names=rollout.engine == "vllm",
+            native=_native(rollout),
             timeout_s=timeout_s,
             say=say,
         )
@@ -129,6 +130,13 @@ def _needs(config: TrainConfig, has_gpus: bool) -> Any:
         judge={"CPU": judging},
         learner={"CPU": 1.0, **gpus},
     )
+
+
+def _native(rollout: RolloutConfig) -> tuple[str, int] | None:
+    """Returns the backend of vLLM's that weights come by, if they do, and its GPUs."""
+    if rollout.engine != "vllm" or rollout.vllm.transfer == "buckets":
+        return None
+    return rollout.vllm.transfer, rollout.vllm.tensor_parallel_size
 
 
 def _make_learner(

@@ -189,6 +189,11 @@ class TrainConfig(BaseModel):
                 f"{self.rollout.max_staleness} the engine never rests; allowed: false, or "
                 "rollout.max_staleness=0"
             )
+        if self.rollout.vllm.transfer != "buckets" and self.cluster.address is None:
+            raise ValueError(
+                f"rollout.vllm.transfer is {self.rollout.vllm.transfer}, but cluster.address is "
+                "null, and vLLM in the learner's process; allowed: buckets"
+            )
         if self.cluster.colocate and self.rollout.max_staleness:
             raise ValueError(
                 f"cluster.colocate is true, but with rollout.max_staleness "
