@@ -9,6 +9,7 @@ from rlef.engines.hf_settings import HFSettings
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
+from rlef.train.cluster_settings import ClusterSettings
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -125,6 +126,7 @@ class TrainConfig(BaseModel):
     """In training; evaluations take ``eval.feedback`` where that is set."""
     learner: LearnerConfig = LearnerConfig()
     eval: EvalConfig = EvalConfig()
+    cluster: ClusterSettings = ClusterSettings()
     checkpoint_every: int = Field(200, ge=1)
     """Updates between two checkpoints."""
     keep_checkpoints: int = Field(1, ge=1)
@@ -186,6 +188,12 @@ class TrainConfig(BaseModel):
                 f"rollout.vllm.sleep is true, but with rollout.max_staleness "
                 f"{self.rollout.max_staleness} the engine never rests; allowed: false, or "
                 "rollout.max_staleness=0"
+            )
+        if self.cluster.colocate and self.rollout.max_staleness:
+            raise ValueError(
+                f"cluster.colocate is true, but with rollout.max_staleness "
+                f"{self.rollout.max_staleness} rollouts go on beside the learner; allowed: false, "
+                "or rollout.max_staleness=0"
             )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(
