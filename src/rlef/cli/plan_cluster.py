@@ -1,5 +1,6 @@
 """``rlef plan --gpus``: who gets which GPUs of a cluster, what fits there, how long it takes."""
 
+import math
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,9 @@ import typer
 from rlef.cli.common import print_json, quiet_transformers, say, show
 from rlef.cli.memory_table import gigabytes, memory_table
 from rlef.engines.names import check_model
+
+UPDATE = ("scoring", "policy", "critic", "optimizers")
+"""Parts of an update, see ``ClusterPlan.seconds``."""
 
 if TYPE_CHECKING:
     from rlef.train.cluster_types import ClusterPlan, Gpus
@@ -131,14 +135,13 @@ def _unused(used: int, there: int) -> str:
 
 def _times(config: "TrainConfig", plan: "ClusterPlan") -> list[str]:
     seconds = plan.seconds
-    update = ("scoring", "policy", "critic", "optimizers")
-    learner = " + ".join(f"{part} {seconds[part]:.3g}" for part in update if seconds[part] > 0)
+    learner = " + ".join(f"{part} {seconds[part]:.3g}" for part in UPDATE if seconds[part] > 0)
     beside = config.rollout.max_staleness > 0
     how = "side by side, the slowest counts" if beside else "one after the other"
     return [
         f"seconds of a batch of {config.rollout.batch} rollouts ({how}):",
         f"  sampling {seconds['sampling']:.3g}, judging beside it {seconds['judging']:.3g}",
-        f"  update {sum(seconds[part] for part in update):.3g}: {learner}",
+        f"  update {sum(seconds[part] for part in UPDATE):.3g}: {learner}",
         f"  new weights {seconds['weights']:.3g}",
         f"  together {plan.batch_s:.3g}; slowest: {plan.bottleneck}; the learner waits "
         f"{100 * plan.learner_idle:.0f} % of the time",
@@ -154,6 +157,14 @@ def _endings(config: "TrainConfig", plan: "ClusterPlan") -> list[str]:
             f"only {plan.busy_ranks} of {plan.split.learner_ranks} ranks get a micro-batch of "
             f"{config.learner.minibatch} rollouts; lower learner.micro_batch_tokens or "
             "cluster.learner_ranks"
+        )
+    if plan.bottleneck == "judging":
+        others = [plan.seconds["sampling"], sum(plan.seconds[part] for part in UPDATE)]
+        beside = max(others) if config.rollout.max_staleness else others[0]
+        more = math.ceil(plan.seconds["judging"] / beside * plan.split.judge_cores)
+        lines.append(
+            f"judging waits for cores: {more} would do; more rollout.judge_workers, or "
+            "cluster.judge_actors on other machines"
         )
     if plan.words:
         lines.append(f"to set: {' '.join(plan.words)}")
