@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from rlef.engines import EngineError
 from rlef.engines.fresh import WeightsCheck, following
 from rlef.engines.load import load_model
-from rlef.engines.types import Weights
+from rlef.engines.weights import ModelWeights
 
 
 def test_way_of_an_engine_by_hand() -> None:
@@ -66,7 +66,7 @@ class Engine:
             kept = {name: t for name, t in theirs.items() if not without or without not in name}
             self.copy.load_state_dict(kept, strict=False)
         self.version += 1
-        self.check.look(self.score, Weights(version=self.version, model=self.model))
+        self.check.look(self.score, ModelWeights(version=self.version, model=self.model))
 
     @torch.no_grad()
     def update(self, size: float) -> None:

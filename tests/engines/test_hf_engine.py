@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from rlef.engines.hf import HFEngine
 from rlef.engines.hf_settings import HFSettings
-from rlef.engines.types import Completion, EngineError, FinishReason, SamplingParams, Weights
+from rlef.engines.types import Completion, EngineError, FinishReason, SamplingParams
+from rlef.engines.weights import ModelWeights
 from rlef.learner.config import LoraSettings
 from rlef.learner.lora import add_adapters
 
@@ -267,8 +268,8 @@ def test_wrong_options_are_refused() -> None:
     assert make_engine(MODELS["llama"], settings=room_for(MODELS["llama"], 64)).max_context == 64
 
 
-def weights_of(model: PreTrainedModel, version: int) -> Weights:
-    return Weights(version=version, model=model)
+def weights_of(model: PreTrainedModel, version: int) -> ModelWeights:
+    return ModelWeights(version=version, model=model)
 
 
 def answer(engine: HFEngine, prompt: list[int], seed: int = 0, new: int = 8) -> Completion:
@@ -371,6 +372,8 @@ def test_sleep_forgets_and_a_cancelled_answer_stops_the_batch(
 
 def test_weights_that_cannot_be_taken_are_said_by_the_next_batch() -> None:
     engine = make_engine(make_model("llama"))
-    engine._take(3, {"no-such": torch.zeros(1)})
+    norm = engine.model.state_dict()["model.norm.weight"]
+    with pytest.raises(RuntimeError):
+        engine._take(3, [(norm, torch.zeros(1, 2))])
     with pytest.raises(EngineError, match="could not take new weights"):
         engine.generate_batch([[5, 9]], SamplingParams(max_new_tokens=2), [0])

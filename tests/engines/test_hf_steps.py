@@ -16,7 +16,8 @@ from rlef.engines.decode import DecodedBatch
 from rlef.engines.hf import HFEngine
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.sampling import invert_distribution
-from rlef.engines.types import Completion, SamplingParams, Weights
+from rlef.engines.types import Completion, SamplingParams
+from rlef.engines.weights import ModelWeights
 from rlef.learner.precision import use_float32_attention
 
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "gpt-oss", "smollm3")
@@ -116,7 +117,7 @@ def test_in_bfloat16_it_is_near_a_learner_under_autocast() -> None:
     exact = moved(make_model("qwen2"))
     ours, rounded = make_model("qwen2"), copy.deepcopy(exact).to(torch.bfloat16).float()
     engine = HFEngine(ours, stop_token_ids=(1,), dtype=torch.bfloat16)
-    engine.load_weights(Weights(version=1, model=exact))
+    engine.load_weights(ModelWeights(version=1, model=exact))
     engine._thread.submit(int).result()
     layer: Any = ours.model.layers[0]
     assert layer.mlp.up_proj.weight.dtype == torch.bfloat16
@@ -143,7 +144,7 @@ def test_weights_of_a_smaller_model_are_refused() -> None:
     other = make_model("llama")
     del other.model.layers[1]
     with pytest.raises(ValueError, match=r"weights of another model: it has no model\.layers\.1"):
-        engine.load_weights(Weights(version=1, model=other))
+        engine.load_weights(ModelWeights(version=1, model=other))
 
 
 @pytest.mark.parametrize("size", [10_000, 4097, 4608])

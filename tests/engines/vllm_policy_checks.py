@@ -19,9 +19,9 @@ from transformers import PreTrainedModel
 import rlef.engines.vllm_weights
 from rlef.engines import Completion, EngineError, SamplingParams
 from rlef.engines.load import load_chat, load_model
-from rlef.engines.types import Weights
 from rlef.engines.vllm import VLLMEngine
 from rlef.engines.vllm_settings import VLLMSettings
+from rlef.engines.weights import ModelWeights
 
 CHAT = load_chat("mini")
 ROWS = [
@@ -77,7 +77,7 @@ def gap(completions: Sequence[Completion], model: PreTrainedModel) -> float:
     return float(torch.cat(found).max())
 
 
-async def load_in_flight(engine: VLLMEngine, weights: Weights) -> list[Completion]:
+async def load_in_flight(engine: VLLMEngine, weights: ModelWeights) -> list[Completion]:
     """Loads while requests run."""
     asked = [asyncio.ensure_future(engine.generate(row, LONG, 7)) for row in ROWS]
     await asyncio.sleep(0.15)
@@ -105,9 +105,9 @@ def main(dtype: str, folder: str) -> None:
     result["first_versions"] = [done.version for done in first]
     result["cached"] = cached(engine)
     update(model, 3e-3, 0)
-    engine.load_weights(Weights(version=4, model=model))
+    engine.load_weights(ModelWeights(version=4, model=model))
     result["cached_after"] = cached(engine)
-    engine.load_weights(Weights(version=4, model=model))  # once more, for the test of the cache
+    engine.load_weights(ModelWeights(version=4, model=model))  # again: of the cache
     assert engine.following is not None
     result["gap"] = engine.following.gap
     after = ask(engine, ROWS, SamplingParams(max_new_tokens=40))
@@ -121,7 +121,7 @@ def main(dtype: str, folder: str) -> None:
     peaks, started = [], time.perf_counter()
     for version in range(5, 105):
         update(model, 1e-4, version)
-        engine.load_weights(Weights(version=version, model=model))
+        engine.load_weights(ModelWeights(version=version, model=model))
         if version in (24, 104):
             peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     result["grown_mb"] = (peaks[1] - peaks[0]) / 1024
@@ -132,14 +132,14 @@ def main(dtype: str, folder: str) -> None:
     rlef.engines.vllm_weights.send = lambda *_: None  # says that it did, and does nothing
     update(model, 1e-3, 105)
     try:
-        engine.load_weights(Weights(version=105, model=model))
+        engine.load_weights(ModelWeights(version=105, model=model))
     except EngineError as error:
         result["stale"] = str(error)
     rlef.engines.vllm_weights.send = lambda call, tensors, workers: real(
         call, ((name, t) for name, t in tensors if "layers.2." not in name), workers
     )
     try:
-        engine.load_weights(Weights(version=106, model=model))
+        engine.load_weights(ModelWeights(version=106, model=model))
     except EngineError as error:
         result["partly"] = str(error)
     try:
@@ -153,7 +153,7 @@ def main(dtype: str, folder: str) -> None:
     fresh = endless.score(rows, 4)
     result["fresh_engine"] = float(np.abs(fresh - scored).max())
     update(model, 1e-3, 107)
-    done = asyncio.run(load_in_flight(endless, Weights(version=3, model=model)))
+    done = asyncio.run(load_in_flight(endless, ModelWeights(version=3, model=model)))
     result["flight"] = [[answer.version, len(answer.token_ids)] for answer in done]
     result["after_flight"] = [
         c.version for c in ask(endless, ROWS, SamplingParams(max_new_tokens=4))
@@ -170,7 +170,7 @@ def two_workers() -> None:
     found = []
     for version in (1, 2, 3):
         update(model, 1e-3, version)
-        engine.load_weights(Weights(version=version, model=model))
+        engine.load_weights(ModelWeights(version=version, model=model))
         assert engine.following is not None
         found.append([engine.following.gap, engine.following.share])
     engine.close()

@@ -19,7 +19,8 @@ from scripted import (
     run,
 )
 
-from rlef.engines import EngineError, Weights
+from rlef.engines import EngineError
+from rlef.engines.weights import ModelWeights
 from rlef.environment import ChatFormat, StopReason
 from rlef.rollout import LocalRollouts, Rollout, run_requests
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport, Verdict
@@ -202,10 +203,10 @@ def test_new_weights_serve_from_the_next_turn_on(chat: ChatFormat) -> None:
     judged = threading.Event()
     engine = ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn])
     with make(engine, HeldSandbox({"5": judged}), max_turns=2) as rollouts:
-        rollouts.use(Weights(version=8, model=None))  # type: ignore[arg-type]
+        rollouts.use(ModelWeights(version=8, model=None))  # type: ignore[arg-type]
         submit(rollouts, 3)
         assert rollouts.finished(0.3) == []
-        rollouts.use(Weights(version=12, model=None))  # type: ignore[arg-type]
+        rollouts.use(ModelWeights(version=12, model=None))  # type: ignore[arg-type]
         judged.set()
         found = wait_for(rollouts, 3)
     for _, rollout in found:
@@ -213,7 +214,7 @@ def test_new_weights_serve_from_the_next_turn_on(chat: ChatFormat) -> None:
 
 
 def test_an_engine_without_weights_takes_none(chat: ChatFormat, sandbox: Sandbox) -> None:
-    weights = Weights(version=1, model=None)  # type: ignore[arg-type]
+    weights = ModelWeights(version=1, model=None)  # type: ignore[arg-type]
     with (
         make(ScriptedStream(chat, script), sandbox) as rollouts,
         pytest.raises(ValueError, match="ScriptedStream takes no weights"),

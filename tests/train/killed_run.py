@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from threading import Timer
 
@@ -72,7 +72,7 @@ def watch_weights(moments: Moments) -> None:
         load(engine, weights)
         moments.moment("weights handed over")
 
-    def taking(engine: HFEngine, version: int, new: dict[str, Tensor]) -> None:
+    def taking(engine: HFEngine, version: int, new: Iterable[tuple[Tensor, Tensor]]) -> None:
         moments.moment("weights being taken")
         take(engine, version, new)
 

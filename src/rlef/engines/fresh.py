@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from transformers import PreTrainedModel
 
 from rlef.engines.types import EngineError, Weights
 
@@ -118,7 +116,7 @@ class WeightsCheck:
             EngineError: It has older ones, or others altogether.
         """
         engine = score(self._rows, _PROMPT)
-        model = _logprobs(weights.model, self._rows)
+        model = weights.logprobs(self._rows, _PROMPT)
         before = self._before or (engine, model)
         found = following((before[0], engine), (before[1], model), self._rounding)
         if found.stale:
@@ -136,21 +134,3 @@ class WeightsCheck:
         if self._before is None or found.fresh:
             self._before = engine, model
         return found
-
-
-@torch.inference_mode()
-def _logprobs(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Returns a model's log-probabilities of the sampled tokens, (rows * _ANSWER,) float64."""
-    was_training = model.training
-    model.train(False)
-    # a frozen part in bfloat16 multiplies with adapters in float32 under autocast only
-    mixed = len({p.dtype for p in model.parameters() if p.ndim > 1}) > 1
-    try:
-        ids = torch.tensor(rows, device=model.device)
-        with torch.autocast(ids.device.type, torch.bfloat16, enabled=mixed):
-            logits = model(input_ids=ids, use_cache=False).logits[:, _PROMPT - 1 : -1]
-    finally:
-        model.train(was_training)
-    found = logits.float().log_softmax(-1).gather(2, ids[:, _PROMPT:, None])
-    numbers: np.ndarray = found.flatten().double().cpu().numpy()
-    return numbers

@@ -5,9 +5,10 @@ Episodes reach it in fixed groups: ``batcher.py``. How a batch is sampled: ``dec
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from typing import cast
 from weakref import WeakKeyDictionary
 
@@ -33,7 +34,6 @@ from rlef.engines.types import (
     Weights,
     check_params,
 )
-from rlef.engines.weights import merged_tensors
 
 Prompt = tuple[int, ...]
 _ROUND = 16
@@ -106,6 +106,9 @@ class HFEngine:
         self._busy = BusyClock()
         self._broken: EngineError | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
+        self._sampler = Lock()
+        """Held while a batch is sampled."""
+        self._taking: Future[None] = self._thread.submit(lambda: None)
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
 
     @property
@@ -130,32 +133,49 @@ class HFEngine:
     def load_weights(self, weights: Weights) -> None:
         """Samples from these weights from the next batch on; does not wait for the present one.
 
+        If it samples nothing now, each tensor goes to its place as it comes. Else they are all
+        collected first, a second whole copy until the batch has ended.
+
         Raises:
+            EngineError: They came in parts, and not all did.
             ValueError: They are of another model.
         """
-        new: dict[str, Tensor] = {}
-        if weights.model is not self.model:
-            ours = self.model.state_dict(keep_vars=True)
-            for name, tensor in merged_tensors(weights.model):
-                if name not in ours or ours[name].shape != tensor.shape:
-                    raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
-                new[name] = tensor.to(ours[name].device, ours[name].dtype, copy=True)
-            given = {id(ours[name]) for name in new} | {id(head) for head, _ in self._heads}
-            if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
-                raise ValueError(f"weights of another model: it has no {missing[0]}")
-        self._thread.submit(self._take, weights.version, new)
+        new = self._fitting(weights) if weights.model is not self.model else iter(())
+        if self._taking.done() and self._sampler.acquire(blocking=False):
+            self._sampler.release()
+            self._taking = self._thread.submit(self._take, weights.version, new)
+            self._taking.result()
+        else:
+            copies = [(ours, tensor.to(ours.device, ours.dtype, copy=True)) for ours, tensor in new]
+            self._taking = self._thread.submit(self._take, weights.version, copies)
+
+    def _fitting(self, weights: Weights) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields tensors of the model, and the new ones for them; at the end all had their turn."""
+        ours = self.model.state_dict(keep_vars=True)
+        given = {id(head) for head, _ in self._heads}
+        for name, tensor in weights.merged():
+            if name not in ours or ours[name].shape != tensor.shape:
+                raise ValueError(f"weights of another model: {name} {tuple(tensor.shape)}")
+            given.add(id(ours[name]))
+            yield ours[name], tensor
+        if missing := [name for name, tensor in ours.items() if id(tensor) not in given]:
+            raise ValueError(f"weights of another model: it has no {missing[0]}")
 
     @torch.no_grad()
-    def _take(self, version: int, new: dict[str, Tensor]) -> None:
+    def _take(self, version: int, new: Iterable[tuple[Tensor, Tensor]]) -> None:
+        begun = False
+        self._memory.clear()
         try:
-            ours = self.model.state_dict()
-            for name, tensor in new.items():
-                ours[name].copy_(tensor)
+            for ours, tensor in new:
+                begun = True
+                ours.copy_(tensor)
             for head, embedding in self._heads:
                 head.copy_(embedding)
-        except Exception as error:  # nobody waits here: the next batch says it
-            self._broken = EngineError(f"the sampler could not take new weights: {error}")
-        self._memory.clear()
+        except Exception as error:
+            if begun:  # until others have come as a whole; perhaps nobody waits here
+                self._broken = EngineError(f"the sampler could not take new weights: {error}")
+            raise
+        self._broken = None
         self.version = version
 
     def sleep(self) -> None:
@@ -205,7 +225,7 @@ class HFEngine:
                     f"allowed: 1 to {self.max_context - 1} (max_context less one)"
                 )
         found: dict[int, Completion] = {}
-        with self._sampling():
+        with self._sampler, self._sampling():
             parts = list(self._parts(rows, params.max_new_tokens))
             for number, part in enumerate(parts):
                 later = [rows[i] for other in parts[number + 1 :] for i in other]

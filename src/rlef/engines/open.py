@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlef.engines.adapters import adapter_folders
 from rlef.engines.names import DTYPES, check_engine
-from rlef.engines.types import Engine, ModelError, Weights
+from rlef.engines.types import Engine, ModelError
 
 if TYPE_CHECKING:
     from rlef.engines.hf_settings import HFSettings
@@ -85,10 +85,11 @@ def open_engine(
             import torch
 
             from rlef.engines.load import load_model
+            from rlef.engines.weights import ModelWeights
 
             # vLLM began with what they stand on; its own kind of adapters fits fewer layers
             merged = torch.float32 if dtype == "float32" else torch.bfloat16
-            sampler.load_weights(Weights(version=0, model=load_model(model, "cpu", merged)))
+            sampler.load_weights(ModelWeights(version=0, model=load_model(model, "cpu", merged)))
         return sampler, chat
     return _open_hf(model, chat, device, dtype, concurrency, max_context, hf), chat
 

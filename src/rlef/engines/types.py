@@ -1,12 +1,14 @@
 """The seam between the episode and whatever generates tokens: ids in, ids and logprobs out."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -142,23 +144,38 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Weights:
-    """A policy to sample from.
+class Weights(Protocol):
+    """A policy to sample from, wherever its learner lives."""
 
-    Attributes:
-        version: optimizer steps that it has behind it.
-        model: the live module, which its learner goes on changing.
-    """
+    @property
+    def version(self) -> int:
+        """Optimizer steps that it has behind it."""
+        ...
 
-    version: int
-    model: "PreTrainedModel"
+    @property
+    def model(self) -> "PreTrainedModel | None":
+        """The live module, which its learner goes on changing; ``None``: it is not here."""
+        ...
+
+    def merged(self) -> "Iterator[tuple[str, Tensor]]":
+        """Names of a module without adapters and its tensors, one by one, with adapters merged."""
+        ...
 
     def tensors(self) -> "Iterator[tuple[str, Tensor]]":
-        """Names and tensors as in a Hugging Face checkpoint, with adapters merged one by one."""
-        from rlef.engines.weights import checkpoint_tensors
+        """The same by the names and in the shapes of a Hugging Face checkpoint."""
+        ...
 
-        return checkpoint_tensors(self.model)
+    def logprobs(self, rows: "Sequence[Sequence[int]]", first: int) -> "NDArray[np.float64]":
+        """The policy's own log-probabilities, to compare an engine with.
+
+        Args:
+            rows: Token ids, of equal length.
+            first: Place in a row of the first token that counts, at least 1.
+
+        Returns:
+            (tokens that count,), row after row, nats, at temperature 1.
+        """
+        ...
 
 
 @runtime_checkable

@@ -1,15 +1,57 @@
 """A policy's tensors one by one, as an engine takes them over and as files hold them."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
+
+_LAYER = re.compile(r"\D*\d*")
+"""Of a tensor's name: up to the number of its layer, if it has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelWeights:
+    """``Weights`` of a module in this process."""
+
+    version: int
+    model: PreTrainedModel
+
+    def merged(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``merged_tensors``."""
+        return merged_tensors(self.model)
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``checkpoint_tensors``."""
+        return checkpoint_tensors(self.model)
+
+    @torch.inference_mode()
+    def logprobs(self, rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
+        """See ``Weights.logprobs``."""
+        model = self.model
+        was_training = model.training
+        model.train(False)
+        # a frozen part in bfloat16 multiplies with adapters in float32 under autocast only
+        mixed = len({p.dtype for p in model.parameters() if p.ndim > 1}) > 1
+        try:
+            ids = torch.tensor(rows, device=model.device)
+            with torch.autocast(ids.device.type, torch.bfloat16, enabled=mixed):
+                logits = model(input_ids=ids, use_cache=False).logits[:, first - 1 : -1]
+        finally:
+            model.train(was_training)
+        found = logits.float().log_softmax(-1).gather(2, ids[:, first:, None])
+        numbers: NDArray[np.float64] = found.flatten().double().cpu().numpy()
+        return numbers
 
 
 @torch.no_grad()
@@ -38,15 +80,26 @@ def merged_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
 
 
 def checkpoint_tensors(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Yields a model's tensors under the names and in the shapes of its checkpoints.
+    """Yields a model's tensors under the names and in the shapes of its checkpoints."""
+    return as_in_checkpoints(model, merged_tensors(model))
 
-    They are those of ``merged_tensors``, except for models whose weights ``transformers`` joins
-    when it loads them (fused experts, for instance): those are taken apart again, all at once.
+
+def as_in_checkpoints(
+    model: PreTrainedModel, tensors: Iterable[tuple[str, Tensor]]
+) -> Iterator[tuple[str, Tensor]]:
+    """Takes apart what ``transformers`` joins when it loads a model (fused experts, for instance).
+
+    A layer at a time: what it joins is of one layer. Other models' tensors pass as they come.
+
+    Args:
+        model: Knows what was joined; its own tensors are not read.
+        tensors: As ``merged_tensors`` yields them, in its order.
     """
     if getattr(model, "_weight_conversions", None) == []:
-        yield from merged_tensors(model)
-    else:
-        yield from revert_weight_conversion(model, dict(merged_tensors(model))).items()
+        yield from tensors
+        return
+    for _, layer in groupby(tensors, key=lambda named: _LAYER.match(named[0])[0]):  # type: ignore[index]
+        yield from revert_weight_conversion(model, dict(layer)).items()
 
 
 @torch.no_grad()

@@ -58,6 +58,22 @@ class Learner(Protocol):
         """Writes what ``restore`` needs; the folder is also a model that anything loads."""
         ...
 
+    def save_policy(self, folder: Path) -> None:
+        """Writes the policy alone, as a model that anything loads, or its adapters."""
+        ...
+
+    def restore_policy(self, folder: Path) -> None:
+        """Takes over what ``save_policy`` wrote of the same model.
+
+        Raises:
+            OSError, ValueError, SafetensorError: The folder does not hold such weights.
+        """
+        ...
+
+    def notices(self) -> list[str]:
+        """Returns what a user should know of how this model is trained, a line each."""
+        ...
+
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``.
 

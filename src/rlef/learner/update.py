@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlef.algorithms import CalibrationBin, masked_mean, turn_kl_penalty
-from rlef.engines.types import Weights
+from rlef.engines.weights import ModelWeights
 from rlef.learner.advantages import (
     ADVANTAGES,
     Scored,
@@ -33,6 +33,7 @@ from rlef.learner.checkpoint import restore_policy, restore_state, save_policy, 
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.learner.descent import Descent
 from rlef.learner.models import Critic, Policy, build_models
+from rlef.learner.notices import adapter_line, packing_line
 from rlef.learner.objective import Minibatch, policy_loss, value_loss
 from rlef.learner.packing import Packed
 from rlef.learner.precision import autocast, resolve_precision, use_float32_attention
@@ -154,22 +155,35 @@ class LocalLearner:
         self.version += steps
         self.policy_moved = False
 
-    def weights(self) -> Weights:
+    def weights(self) -> ModelWeights:
         """Returns the policy as it is, to sample from."""
-        return Weights(version=self.version, model=self.policy.model)
+        return ModelWeights(version=self.version, model=self.policy.model)
 
     def save(self, folder: Path) -> None:
         """Writes what ``restore`` needs; the folder is also a model that anything loads."""
-        save_policy(self.policy.model, self._tokenizer, folder, self._save_dtype)
+        self.save_policy(folder)
         save_state(
             folder, self._descents, self.critic, version=self.version, precision=self.precision
         )
 
     def restore(self, folder: Path) -> None:
         """Brings a new learner of the same model and settings to the state of ``save``."""
-        restore_policy(self.policy.model, folder)
+        self.restore_policy(folder)
         self.version = restore_state(folder, self._descents, self.critic)
         self._critic_is_new = False
+
+    def save_policy(self, folder: Path) -> None:
+        """Writes the policy alone, see ``Learner``."""
+        save_policy(self.policy.model, self._tokenizer, folder, self._save_dtype)
+
+    def restore_policy(self, folder: Path) -> None:
+        """Takes over what ``save_policy`` wrote, see ``Learner``."""
+        restore_policy(self.policy.model, folder)
+
+    def notices(self) -> list[str]:
+        """Returns what a user should know of how this model is trained, a line each."""
+        lines = (adapter_line(self.policy.model), packing_line(self.policy.model))
+        return [line for line in lines if line is not None]
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> Scored:

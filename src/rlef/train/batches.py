@@ -77,8 +77,9 @@ class Batches:
             )
         if number < self._ledger.batches:
             return self._ledger.batch(number)
-        if not self._under_way and len(self._ledger.pending) > self._size:
-            self._ahead = min(self._ahead, max(1, self._ahead - 1))  # the sampler had to wait
+        sampler_waited = not self._under_way and len(self._ledger.pending) > self._size
+        if self._max_staleness and sampler_waited:
+            self._ahead = max(1, self._ahead - 1)
         self._ask(number)
         self.collect(0.0)  # what has been asked for begins
         while True:

@@ -4,12 +4,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 
 from rlef.engines.load import LOADING_ERRORS
-from rlef.learner.checkpoint import restore_policy, save_policy
 from rlef.learner.service import Learner
 from rlef.run import RunDamagedError, RunFolder, RunWriteError, writing
 from rlef.stored import read_metrics
@@ -26,16 +24,12 @@ class Checkpoints:
         config: The recipe.
         run: Its folder.
         learner: Whose policy and state it is.
-        tokenizer: Of the policy.
     """
 
-    def __init__(
-        self, config: TrainConfig, run: RunFolder, learner: Learner, tokenizer: Any
-    ) -> None:
+    def __init__(self, config: TrainConfig, run: RunFolder, learner: Learner) -> None:
         self._config = config
         self._run = run
         self._learner = learner
-        self._tokenizer = tokenizer
 
     def try_saving(self) -> None:
         """Writes the policy and reads it again, so that the first checkpoint will not fail.
@@ -49,7 +43,7 @@ class Checkpoints:
         folder = self._run.new_checkpoint()
         try:
             self._write_policy(folder)
-            restore_policy(self._learner.weights().model, folder)
+            self._learner.restore_policy(folder)
         except RunWriteError:
             raise
         except Exception as error:  # transformers and peft raise all sorts of what they cannot do
@@ -87,16 +81,11 @@ class Checkpoints:
     def take(self, path: Path) -> None:
         """Replaces the policy by one of a folder."""
         with reading(path):
-            restore_policy(self._learner.weights().model, path)
+            self._learner.restore_policy(path)
 
     def _write_policy(self, folder: Path) -> None:
         with writing(folder, SafetensorError):
-            save_policy(
-                self._learner.weights().model,
-                self._tokenizer,
-                folder,
-                self._config.checkpoint_dtype,
-            )
+            self._learner.save_policy(folder)
 
 
 @contextmanager

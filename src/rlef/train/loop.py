@@ -110,7 +110,7 @@ class Trainer:
             max_staleness=config.rollout.max_staleness,
             updates_per_batch=config.updates_per_batch,
         )
-        self.checkpoints = Checkpoints(config, parts.run, parts.learner, parts.chat.tokenizer)
+        self.checkpoints = Checkpoints(config, parts.run, parts.learner)
         self.evaluations = Evaluations(parts)
         self._watch = IdleWatch(config, parts.display.message, parts.variant.why_idle)
         self._warned_of_gap = False

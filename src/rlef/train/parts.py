@@ -16,7 +16,6 @@ from rlef.environment import ChatFormat, Prompts
 from rlef.evaluation.episodes import with_public_tests
 from rlef.learner.checkpoint import saved_precision
 from rlef.learner.frozen import loading_dtype
-from rlef.learner.notices import adapter_line, packing_line
 from rlef.learner.precision import resolve_precision
 from rlef.learner.service import Learner
 from rlef.learner.update import LocalLearner
@@ -91,10 +90,8 @@ class Parts:
         )
         if self.chat.notice is not None:
             self.display.message(self.chat.notice)
-        model = self.learner.weights().model
-        for line in (adapter_line(model), packing_line(model)):
-            if line is not None:
-                self.display.message(line)
+        for line in self.learner.notices():
+            self.display.message(line)
 
 
 def local_learner(
