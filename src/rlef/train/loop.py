@@ -21,7 +21,8 @@ from rlef.train.checkpoints import BEST, Checkpoints
 from rlef.train.evaluations import Evaluations
 from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn
 from rlef.train.measures import solve_metrics
-from rlef.train.parts import Parts, Progress, Variant, build_parts
+from rlef.train.parts import Parts, Progress, build_parts
+from rlef.train.place import Variant
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
 from rlef.train.summary import summarize
@@ -192,7 +193,7 @@ class Trainer:
         """Updates the learner: alone, or while rollouts that end meanwhile go to disk."""
         steps = self.config.updates_per_batch
         if self.config.rollout.max_staleness == 0:
-            self.parts.engine.sleep()  # the learner may need the memory
+            self.parts.rollouts.sleep()  # the learner may need the memory
             return self.learner.update(batch, steps)
         with self.batches.collecting():
             return self.learner.update(batch, steps)

@@ -5,11 +5,11 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rlef.config import NamedSection
+from rlef.distributed import ClusterSettings
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
-from rlef.train.cluster_settings import ClusterSettings
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -192,8 +192,8 @@ class TrainConfig(BaseModel):
         if self.cluster.colocate and self.rollout.max_staleness:
             raise ValueError(
                 f"cluster.colocate is true, but with rollout.max_staleness "
-                f"{self.rollout.max_staleness} rollouts go on beside the learner; allowed: false, "
-                "or rollout.max_staleness=0"
+                f"{self.rollout.max_staleness} rollout actors and learner ranks do not take turns; "
+                "allowed: false, or rollout.max_staleness=0"
             )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(
