@@ -1,0 +1,53 @@
+"""The driver of a run on a cluster is killed, or asked to stop; the same command goes on."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_cluster_run import TINY, assert_same, trained
+
+from rlef.config import join_words
+from rlef.run import RunFolder
+
+WORDS = join_words(TINY, ["updates=8", "checkpoint_every=8"])
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    rlef = [sys.executable, "-m", "rlef.cli.main", "train", "mini", *WORDS, *words]
+    return [*rlef, "--out", str(folder)]
+
+
+def stopped(words: list[str], folder: Path, batches: int, how: signal.Signals) -> tuple[int, str]:
+    """Runs until so many batches are written, then sends a signal."""
+    metrics = folder / "metrics.jsonl"
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 200
+    while not metrics.is_file() or metrics.read_text().count("\n") < batches:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(how)
+    said = process.communicate(timeout=100)[1]
+    return process.returncode, said
+
+
+@pytest.mark.slow
+def test_the_same_command_goes_on(tmp_path: Path, ray_address: str) -> None:
+    whole, _ = trained(tmp_path / "whole", *WORDS)
+    folder = tmp_path / "run"
+    words = command(folder, f"cluster.address={ray_address}", "cluster.rollout_actors=2")
+    assert stopped(words, folder, 1, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert RunFolder.open(folder).latest_checkpoint() is None
+    status, said = stopped(words, folder, 2, signal.SIGTERM)
+    assert status == 143 and f"stopped; go on with: rlef train {folder}" in said
+    run = RunFolder.open(folder)
+    checkpoint = run.latest_checkpoint()
+    assert checkpoint is not None and checkpoint.update == run.read_metrics()[-1]["update"] < 8
+    fewer = command(folder, f"cluster.address={ray_address}", "cluster.rollout_actors=1")
+    done = subprocess.run(fewer, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert f"goes on after update {checkpoint.update}" in done.stderr + done.stdout
+    assert_same(run, whole)
