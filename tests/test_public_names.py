@@ -155,6 +155,7 @@ PUBLIC = {
     "rlef.sandbox": [
         "Isolation",
         "JudgeJob",
+        "JudgePool",
         "JudgeReport",
         "Limits",
         "Sandbox",

@@ -12,7 +12,7 @@ import pytest
 
 from rlef.run import RunFolder
 from rlef.train import loop
-from rlef.train.parts import Variant
+from rlef.train.place import Variant
 from rlef.train.recipe import TrainConfig
 
 TINY = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from vllm_here import environment, vllm_python
 
 
@@ -21,6 +22,7 @@ def test_new_weights_while_vllm_runs(dtype: str, close: float, tmp_path: Path) -
     assert found["fresh_engine"] < close / 100
     assert found["grown_mb"] < 20 and found["unfinished"] == 0
     assert found["streamed_gap"] < close / 10
+    assert found["ranks"] == [1, 5]
     assert found["native"][0] < close / 10 and found["native"][1] == 105
     for line in (*found["stale"], *[""] * (2 - len(found["stale"]))):
         assert "still samples from older weights after version 106 was loaded" in line
@@ -36,6 +38,14 @@ def test_new_weights_for_two_workers() -> None:
     assert max(gaps) < 1e-5 and shares == pytest.approx([1] * 3, abs=1e-3) and not found["left"]
     assert "vLLM hangs: start_weight_update has taken more than 10 s" in found["hung"]
     assert found["noticed_s"] < 60 and found["closed_s"] < 60
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["ipc", "nccl"])
+def test_new_weights_by_the_backends_of_vllm(kind: str) -> None:
+    if torch.cuda.device_count() < (2 if kind == "nccl" else 1):
+        pytest.skip("nccl needs two GPUs, ipc one")
+    assert max(run("vllm_native_checks.py", kind)) < 1e-3
 
 
 def run(script: str, *words: str) -> Any:

@@ -82,6 +82,14 @@ def send_as_a_trainer(engine: VLLMEngine, model: PreTrainedModel) -> list[float]
     return [gap, *(done.version for done in ask(engine, ROWS[:1], SamplingParams()))]
 
 
+def ranks_of_two_engines() -> list[int]:
+    asked: list[Any] = []
+    group = Group(rank=0, address="", port=0, engines=2, workers=4)
+    client = EnginesClient(lambda _, words: asked.extend(words), group)
+    client.init_weight_transfer_engine({"rank_offset": 1})
+    return [words["init_info"]["rank_offset"] for words in asked]
+
+
 def ask(
     engine: VLLMEngine, rows: Sequence[Sequence[int]], params: SamplingParams
 ) -> list[Completion]:
@@ -165,6 +173,7 @@ def main(dtype: str, folder: str) -> None:
     engine.load_weights(streamed(model, 105))
     result["streamed_gap"] = engine.following.gap
     update(model, 1e-3, 105)
+    result["ranks"] = ranks_of_two_engines()
     result["native"] = send_as_a_trainer(engine, model)
     real = rlef.engines.vllm_weights.send
     rlef.engines.vllm_weights.send = lambda *_: None  # says that it did, and does nothing

@@ -85,6 +85,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
             "rollout.max_staleness 1 the engine never rests; allowed: false, or",
         ),
         (
+            ["rollout.vllm.transfer=nccl"],
+            "cluster.address is null, and vLLM in the learner's process; allowed: buckets",
+        ),
+        (
             ["learner.advantage=rloo", "rollout.per_problem=2", "rollout.max_staleness=1"],
             "parts of groups too; allowed: 0",
         ),

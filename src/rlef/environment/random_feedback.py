@@ -9,7 +9,7 @@ from rlef.environment.feedback import FeedbackOptions, Fits, write_feedback
 from rlef.environment.jobs import public_job
 from rlef.environment.templates import Prompts
 from rlef.problems import Problem
-from rlef.sandbox import Limits, Sandbox, Verdict
+from rlef.sandbox import JudgePool, Limits, Verdict
 
 _FALLBACKS = {
     "python": "raise NotImplementedError\n",
@@ -36,7 +36,7 @@ class RandomFeedbackPool:
     def build(
         cls,
         problems: Sequence[Problem],
-        sandbox: Sandbox,
+        sandbox: JudgePool,
         prompts: Prompts,
         options: FeedbackOptions,
         seed: int,

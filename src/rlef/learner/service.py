@@ -11,6 +11,10 @@ Metrics = dict[str, float]
 """Of an update, by the names of ``docs/metrics.md``; what is undefined is NaN."""
 
 
+class LearnerLost(Exception):
+    """A learner in other processes was lost, and made anew as it was when the run began."""
+
+
 class Learner(Protocol):
     """Learns from batches of rollouts: in this process, or in others."""
 

@@ -5,9 +5,9 @@ Start at ``episode.py``.
 
 from rlef.rollout.batch import RolloutBatch
 from rlef.rollout.episode import EpisodeRequest, EpisodeSettings, run_episode
-from rlef.rollout.local import LocalRollouts, RolloutTiming
+from rlef.rollout.local import LocalRollouts
 from rlef.rollout.seeds import derive_seed
-from rlef.rollout.service import Rollouts, run_requests
+from rlef.rollout.service import Rollouts, RolloutTiming, run_requests
 from rlef.rollout.types import Rollout
 
 __all__ = [

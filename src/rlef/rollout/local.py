@@ -6,44 +6,19 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Self
 
 from rlef.engines import ChatCompletion, Completion, Engine, PolicyEngine, SamplingParams, Weights
 from rlef.engines.busy import BusyClock
 from rlef.environment import ChatFormat
 from rlef.rollout.episode import EpisodeRequest, EpisodeSettings, run_episode
+from rlef.rollout.service import RolloutTiming
 from rlef.rollout.types import Rollout
-from rlef.sandbox import JudgeJob, JudgeReport, Sandbox
+from rlef.sandbox import JudgeJob, JudgePool, JudgeReport
 
 _PER_SLOT = 4
 """Episodes under way for each prompt that the engine samples at once: the others are being judged,
 or stand in line so that the engine never waits for one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutTiming:
-    """Where the time went, in seconds.
-
-    Attributes:
-        generate_s: the engine sampled, for these episodes or others.
-        under_way_s: there were episodes under way.
-    """
-
-    generate_s: float
-    under_way_s: float
-
-    @property
-    def judge_wait_s(self) -> float:
-        """Episodes were under way, but all of them were being judged."""
-        return max(0.0, self.under_way_s - self.generate_s)
-
-    def since(self, before: "RolloutTiming") -> "RolloutTiming":
-        """Returns what has come to it since an earlier time."""
-        return RolloutTiming(
-            generate_s=self.generate_s - before.generate_s,
-            under_way_s=self.under_way_s - before.under_way_s,
-        )
 
 
 class LocalRollouts:
@@ -63,7 +38,7 @@ class LocalRollouts:
         self,
         engine: Engine,
         chat: ChatFormat | None,
-        sandbox: Sandbox,
+        sandbox: JudgePool,
         settings: EpisodeSettings,
     ) -> None:
         self._engine = engine
@@ -100,6 +75,16 @@ class LocalRollouts:
         """Since the beginning; the engine's time is that of its whole life."""
         return RolloutTiming(generate_s=self._engine.busy_s, under_way_s=self._under_way.seconds)
 
+    @property
+    def under_way(self) -> int:
+        """Episodes that have been submitted and not returned."""
+        return len(self._indices)
+
+    @property
+    def sampling(self) -> int:
+        """Of these, how many have asked the engine; the others are judged, or stand in line."""
+        return len(self._at_engine)
+
     def submit(self, index: int, request: EpisodeRequest) -> None:
         """Adds an episode, see ``Rollouts.submit``.
 
@@ -111,6 +96,12 @@ class LocalRollouts:
         self._indices.add(index)
         self._submitted.append((index, request))
 
+    def begin(self) -> None:
+        """Begins what has been submitted; ``finished`` does it too."""
+        if self._submitted:
+            self._loop.call_soon_threadsafe(self._begin, self._submitted)
+            self._submitted = []
+
     def finished(self, timeout_s: float) -> list[tuple[int, Rollout]]:
         """Waits for rollouts, see ``Rollouts.finished``.
 
@@ -118,9 +109,7 @@ class LocalRollouts:
             EngineError: The engine cannot go on.
             Exception: Whatever else ended an episode, of the judge for instance.
         """
-        if self._submitted:
-            self._loop.call_soon_threadsafe(self._begin, self._submitted)
-            self._submitted = []
+        self.begin()
         found: list[tuple[int, Rollout]] = []
         try:
             while self._failure is None:
@@ -146,6 +135,11 @@ class LocalRollouts:
         if not isinstance(self._engine, PolicyEngine):
             raise ValueError(f"{type(self._engine).__name__} takes no weights; allowed: hf, vllm")
         return self._engine.load_weights(weights)
+
+    def sleep(self) -> None:
+        """Frees memory, see ``Rollouts.sleep``."""
+        if isinstance(self._engine, PolicyEngine):
+            self._engine.sleep()
 
     def close(self) -> None:
         """Drops the episodes that have not ended, and waits until the engine is free."""
@@ -221,7 +215,7 @@ class LocalRollouts:
 class _Judge:
     """Judges programs in other threads; those that come together in one call."""
 
-    def __init__(self, sandbox: Sandbox, threads: int) -> None:
+    def __init__(self, sandbox: JudgePool, threads: int) -> None:
         self._sandbox = sandbox
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rlef-judging")
         self._jobs: list[JudgeJob] = []

@@ -1,6 +1,7 @@
 """All that the training loop and evaluations know of sampling."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from rlef.engines import Weights
@@ -10,8 +11,38 @@ from rlef.rollout.types import Rollout
 _WAIT_S = 1.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutTiming:
+    """Where the time went, in seconds.
+
+    Attributes:
+        generate_s: the engine sampled, for these episodes or others.
+        under_way_s: there were episodes under way.
+    """
+
+    generate_s: float
+    under_way_s: float
+
+    @property
+    def judge_wait_s(self) -> float:
+        """Episodes were under way, but all of them were being judged."""
+        return max(0.0, self.under_way_s - self.generate_s)
+
+    def since(self, before: "RolloutTiming") -> "RolloutTiming":
+        """Returns what has come to it since an earlier time."""
+        return RolloutTiming(
+            generate_s=self.generate_s - before.generate_s,
+            under_way_s=self.under_way_s - before.under_way_s,
+        )
+
+
 class Rollouts(Protocol):
     """Runs episodes, in this process or elsewhere."""
+
+    @property
+    def timing(self) -> RolloutTiming:
+        """Where the time went so far; of several engines the mean."""
+        ...
 
     def submit(self, index: int, request: EpisodeRequest) -> None:
         """Adds an episode; it begins, at the earliest, with the next call of ``finished``.
@@ -37,6 +68,10 @@ class Rollouts(Protocol):
         Returns:
             The gap between engine and model, see ``PolicyEngine.load_weights``.
         """
+        ...
+
+    def sleep(self) -> None:
+        """Frees the memory that is needed for sampling only; no episode is under way."""
         ...
 
 

@@ -19,6 +19,7 @@ from rlef.sandbox.sandbox import Sandbox
 from rlef.sandbox.types import (
     Isolation,
     JudgeJob,
+    JudgePool,
     JudgeReport,
     Limits,
     SandboxError,
@@ -30,6 +31,7 @@ from rlef.sandbox.types import (
 __all__ = [
     "Isolation",
     "JudgeJob",
+    "JudgePool",
     "JudgeReport",
     "Limits",
     "Sandbox",

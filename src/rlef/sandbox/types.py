@@ -1,8 +1,10 @@
 """Verdicts, limits and reports of the judge."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from rlef.problems import Mode, Test
 
@@ -113,3 +115,11 @@ class JudgeJob:
     checker_source: str | None = None
     """C++ text of a checker program, with ``checker="testlib"``."""
     stop_at_first_failure: bool = False
+
+
+class JudgePool(Protocol):
+    """Whatever judges many programs at once: a ``Sandbox`` here, or judges elsewhere."""
+
+    def judge_many(self, jobs: Sequence[JudgeJob]) -> list[JudgeReport]:
+        """Judges programs, see ``Sandbox.judge_many``."""
+        ...

@@ -29,7 +29,8 @@ from rlef.study.config import arm_config, check_order, first_policy
 from rlef.study.jobs import Failure, PartTask, run_tasks
 from rlef.study.wrappers import first_turn_engine, variant_of
 from rlef.train.loop import learn
-from rlef.train.parts import hf_engine, limits
+from rlef.train.parts import limits
+from rlef.train.place import hf_engine
 from rlef.train.recipe import TrainConfig
 
 EXAMPLE_PROBLEMS = 256

@@ -13,7 +13,7 @@ from rlef.environment import ChatFormat
 from rlef.rollout import Rollout
 from rlef.study.arms import Arm
 from rlef.study.imitation import ImitationLearner
-from rlef.train.parts import Variant, hf_engine, local_learner
+from rlef.train.place import Variant, hf_engine, local_learner
 from rlef.train.recipe import TrainConfig
 
 

@@ -7,7 +7,7 @@ from random import Random
 from rlef.config import ConfigError
 from rlef.environment import FeedbackOptions, Prompts, RandomFeedbackPool
 from rlef.problems import Problem
-from rlef.sandbox import Limits, Sandbox
+from rlef.sandbox import JudgePool, Limits
 from rlef.train.recipe import TrainConfig
 
 POOL_PROBLEMS = 256
@@ -35,7 +35,7 @@ def build_controls(
     config: TrainConfig,
     train_problems: Sequence[Problem],
     test_problems: Sequence[Problem],
-    sandbox: Sandbox,
+    sandbox: JudgePool,
     prompts: Prompts,
     limits: Limits,
 ) -> Controls:

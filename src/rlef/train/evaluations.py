@@ -10,7 +10,6 @@ from rlef.evaluation import episode_statistics
 from rlef.evaluation.episodes import run_episodes
 from rlef.evaluation.progress import in_lines
 from rlef.problems import Problem
-from rlef.rollout import LocalRollouts
 from rlef.train.parts import Parts
 from rlef.train.recipe import SamplingSection
 
@@ -69,8 +68,8 @@ class Evaluations:
             feedback=feedback,
             random_feedback=parts.controls.evaluation_pool if feedback.kind == "random" else None,
         )
-        parts.engine.load_weights(parts.learner.weights())
-        with LocalRollouts(parts.engine, parts.chat, parts.sandbox, settings) as rollouts:
+        with parts.open_rollouts(settings) as rollouts:
+            rollouts.use(parts.learner.weights())
             records = run_episodes(
                 rollouts,
                 problems,

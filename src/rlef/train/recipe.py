@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rlef.config import NamedSection
+from rlef.distributed import ClusterSettings
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
@@ -125,6 +126,7 @@ class TrainConfig(BaseModel):
     """In training; evaluations take ``eval.feedback`` where that is set."""
     learner: LearnerConfig = LearnerConfig()
     eval: EvalConfig = EvalConfig()
+    cluster: ClusterSettings = ClusterSettings()
     checkpoint_every: int = Field(200, ge=1)
     """Updates between two checkpoints."""
     keep_checkpoints: int = Field(1, ge=1)
@@ -186,6 +188,22 @@ class TrainConfig(BaseModel):
                 f"rollout.vllm.sleep is true, but with rollout.max_staleness "
                 f"{self.rollout.max_staleness} the engine never rests; allowed: false, or "
                 "rollout.max_staleness=0"
+            )
+        if self.rollout.vllm.transfer != "buckets" and self.cluster.address is None:
+            raise ValueError(
+                f"rollout.vllm.transfer is {self.rollout.vllm.transfer}, but cluster.address is "
+                "null, and vLLM in the learner's process; allowed: buckets"
+            )
+        if self.cluster.colocate and self.rollout.max_staleness:
+            raise ValueError(
+                f"cluster.colocate is true, but with rollout.max_staleness "
+                f"{self.rollout.max_staleness} rollout actors and learner ranks do not take turns; "
+                "allowed: false, or rollout.max_staleness=0"
+            )
+        if self.cluster.colocate and self.rollout.vllm.tensor_parallel_size > 1:
+            raise ValueError(
+                f"cluster.colocate is true, but rollout.vllm.tensor_parallel_size is "
+                f"{self.rollout.vllm.tensor_parallel_size}; allowed: 1, or colocate=false"
             )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(

@@ -1,0 +1,349 @@
+"""A learner in other processes: ``Learner`` elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rlef.algorithms import CalibrationBin
+from rlef.distributed.actors import LearnerState
+from rlef.distributed.calls import Hangs, Lost, ended, result
+from rlef.engines import EngineError
+from rlef.engines.transfer import StreamedWeights
+from rlef.learner.service import Learner, LearnerLost, Metrics
+from rlef.rollout import RolloutBatch
+
+LOSSES = 3
+"""Times in a row, without an update in between, that the learner is made anew."""
+_GRACE_S = 10.0
+"""For the other ranks, once one has raised something."""
+
+_STAGES = {
+    "update": "the update",
+    "save": "writing a checkpoint",
+    "saved": "writing a checkpoint",
+    "restore": "reading a checkpoint",
+    "save_policy": "writing the policy",
+    "restore_policy": "reading the policy",
+}
+"""How a user hears of what hangs."""
+
+Make = Callable[[], tuple[Learner, int]]
+"""Makes a learner, in its process; also tells the parameters of its policy."""
+
+
+class RayLearner:
+    """A learner on one actor or several ranks: a ``Learner``.
+
+    When a rank is lost or hangs, all are made anew, as they were when the run began: whoever
+    catches ``LearnerLost`` restores the last checkpoint.
+
+    Args:
+        make_actor: Makes the actor of a rank.
+        make: Makes the learner of a rank, of (rank, ranks, address of the first one).
+        ranks: How many.
+        timeout_s: A call that takes longer is a hang.
+        say: Hears of what is lost.
+
+    Attributes:
+        parameters: of the policy, without adapters.
+    """
+
+    def __init__(
+        self,
+        make_actor: Callable[[int], Any],
+        make: Callable[[int, int, str], Make],
+        ranks: int,
+        *,
+        timeout_s: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._engines: list[Any] = []
+        """Those that the ranks have met, to send weights by a backend of vLLM's."""
+        self._make_actor, self._make, self._ranks = make_actor, make, ranks
+        self._timeout_s = timeout_s
+        self._say = say
+        self._losses = 0
+        self._busy = False
+        self._actors: list[Any] = []
+        self._opening: list[Any] = []
+        self._notices: list[str] = []
+        self._state: LearnerState
+        self.parameters = 0
+        self._begin()
+
+    def wait_until_ready(self) -> None:
+        """Waits until all ranks have their models.
+
+        Raises:
+            ModelError, ValueError: The learner cannot be made.
+            LearnerLost: A rank is lost.
+        """
+        found = self._wait(self._opening, "making the learner")
+        self._state, self.parameters, self._notices = found[0]
+
+    @property
+    def version(self) -> int:
+        """See ``Learner``."""
+        return self._state.version
+
+    @property
+    def policy_moved(self) -> bool:
+        """See ``Learner``."""
+        return self._state.policy_moved
+
+    @property
+    def calibration(self) -> tuple[CalibrationBin, ...]:
+        """See ``Learner``."""
+        return self._state.calibration
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether its weights are those of ``version`` and stay so for now."""
+        return not self._busy
+
+    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+        """Learns from a batch, see ``Learner``.
+
+        Raises:
+            LearnerLost: A rank is lost.
+        """
+        metrics: Metrics = self._call("update", ray.put(batch), steps)
+        self._losses = 0
+        return metrics
+
+    def pass_over(self, steps: int) -> None:
+        """See ``Learner``."""
+        self._call("pass_over", steps)
+
+    def weights(self) -> "RemoteWeights":
+        """Returns the policy as it is, to sample from."""
+        return RemoteWeights(self, self.version)
+
+    def save(self, folder: Path) -> None:
+        """See ``Learner``; the folder must be there on the ranks' machines too."""
+        self._call("save", folder.absolute())
+
+    def saved(self, *, wait: bool) -> bool:
+        """See ``Learner``: all ranks have written their part."""
+        return all(self._call_all("saved", wait=wait))
+
+    def restore(self, folder: Path) -> None:
+        """See ``Learner``."""
+        self._call("restore", folder.absolute())
+
+    def save_policy(self, folder: Path) -> None:
+        """See ``Learner``."""
+        self._call("save_policy", folder.absolute())
+
+    def restore_policy(self, folder: Path) -> None:
+        """See ``Learner``."""
+        self._call("restore_policy", folder.absolute())
+
+    def notices(self) -> list[str]:
+        """See ``Learner``."""
+        return self._notices
+
+    def close(self) -> None:
+        """Ends all ranks."""
+        for actor in self._actors:
+            with suppress(Exception):
+                ray.kill(actor)
+
+    def logprobs(self, rows: Sequence[Sequence[int]], first: int) -> Any:
+        """See ``Weights``."""
+        calls = [actor.ask.remote("logprobs", rows, first) for actor in self._actors]
+        return self._wait(calls, "scoring tokens")[0]
+
+    def remote_logprobs(self) -> Callable[[Sequence[Sequence[int]], int], Any]:
+        """Returns ``logprobs`` for another process."""
+        return partial(_ask_logprobs, self._actors, self._timeout_s)
+
+    def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
+        """Yields references to buckets of the weights, each made when it is asked for.
+
+        Raises:
+            LearnerLost: A rank is lost.
+        """
+        how = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
+        first, *others = self._actors
+        stream = first.buckets.options(**how).remote(checkpoint_names)
+        rest = [actor.follow_buckets.remote(checkpoint_names) for actor in others]
+        with suppress(StopIteration):
+            while True:
+                if not ended([stream], self._timeout_s):
+                    self._lose(f"a bucket of weights took more than {self._timeout_s:g} s")
+                found = next(stream)
+                if ended([stream.completed()], 0):  # the last one, or the rank is lost
+                    self._wait([stream.completed()], "handing on weights")
+                yield found
+        self._wait([stream.completed(), *rest], "handing on weights")
+
+    def send(self, kind: str, engines: Sequence[Any], workers: int) -> None:
+        """Sends the weights to rollout actors by a backend of vLLM's.
+
+        Args:
+            kind: ``nccl`` or ``ipc``, see ``vllm_native.open_sender``.
+            engines: The actors.
+            workers: GPUs of each.
+
+        Raises:
+            LearnerLost: A rank is lost.
+            EngineError: An engine cannot take them.
+        """
+        if list(engines) != self._engines:
+            first = self._actors[0]
+            calls = [first.where.remote(), first.free_port.remote()]
+            (address, _), port = self._wait(calls, "finding a port")
+            group = {"address": address, "port": port, "engines": len(engines), "workers": workers}
+            call = partial(_do_phase, list(engines), self._timeout_s)
+            opening = [
+                actor.open_sender.remote(kind, call, {"rank": rank, **group})
+                for rank, actor in enumerate(self._actors)
+            ]
+            self._wait(opening, "meeting the engines")
+            self._engines = list(engines)
+        self._wait([actor.send.remote() for actor in self._actors], "sending weights")
+
+    def _begin(self) -> None:
+        self._engines = []
+        self._state = LearnerState(version=0, policy_moved=False, calibration=())
+        self._actors = [self._make_actor(rank) for rank in range(self._ranks)]
+        address = ""
+        if self._ranks > 1:
+            first = self._actors[0]
+            calls = [first.where.remote(), first.free_port.remote()]
+            (machine, _), port = self._wait(calls, "starting a process")
+            address = f"{machine}:{port}"
+        self._opening = [
+            actor.open.remote(self._make(rank, self._ranks, address))
+            for rank, actor in enumerate(self._actors)
+        ]
+
+    def _call(self, method: str, *words: Any) -> Any:
+        """Calls a method on all ranks; returns what the first says."""
+        return self._call_all(method, *words)[0]
+
+    def _call_all(self, method: str, *words: Any, **more: Any) -> list[Any]:
+        self._busy = True
+        try:
+            calls = [actor.call.remote(method, *words, **more) for actor in self._actors]
+            found = self._wait(calls, _STAGES.get(method, method))
+            self._state = found[0][1]
+            return [one for one, _ in found]
+        finally:
+            self._busy = False
+
+    def _wait(self, calls: Sequence[Any], what: str) -> list[Any]:
+        """Returns what all ranks say.
+
+        Raises:
+            LearnerLost: One is lost; the others may have raised all sorts of things for it.
+            Exception: What one raised, where none is lost.
+        """
+        found: list[Any] = []
+        problem: Exception | None = None
+        until = time.monotonic() + self._timeout_s
+        for call in calls:
+            left = max(0.0, until - time.monotonic())
+            try:
+                found.append(result(call, left if problem is None else min(left, _GRACE_S), what))
+            except Hangs as hang:
+                if problem is None:
+                    self._lose(str(hang))
+            except Lost as lost:
+                self._lose(str(lost))
+            except Exception as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        return found
+
+    def _lose(self, why: str) -> NoReturn:
+        """Makes all ranks anew, and says so.
+
+        Raises:
+            LearnerLost: Always.
+            EngineError: It is not the first time.
+        """
+        self.close()
+        self._losses += 1
+        if self._losses > LOSSES:
+            raise EngineError(
+                f"the learner was lost {self._losses} times without an update in between, the last "
+                f"time because {why}"
+            )
+        self._say(f"the learner is lost ({why}): it is made anew and goes on from its checkpoint")
+        self._begin()
+        self.wait_until_ready()
+        raise LearnerLost(why)
+
+
+class RemoteWeights:
+    """The policy of a learner elsewhere: ``Weights`` that are read as long as it does not learn.
+
+    Args:
+        learner: Whose.
+        version: See ``Weights``.
+    """
+
+    model = None
+
+    def __init__(self, learner: RayLearner, version: int) -> None:
+        self.version = version
+        self._learner = learner
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether they can be read now, and are still those of ``version``."""
+        return self._learner.at_rest and self._learner.version == self.version
+
+    def merged(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``Weights``."""
+        return self._here(checkpoint_names=False).merged()
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """See ``Weights``."""
+        return self._here(checkpoint_names=True).tensors()
+
+    def logprobs(self, rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
+        """See ``Weights``."""
+        found: NDArray[np.float64] = self._learner.logprobs(rows, first)
+        return found
+
+    def remote_logprobs(self) -> Callable[[Sequence[Sequence[int]], int], Any]:
+        """Returns ``logprobs`` for another process."""
+        return self._learner.remote_logprobs()
+
+    def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
+        """Yields references to buckets, see ``RayLearner.buckets``."""
+        return self._learner.buckets(checkpoint_names=checkpoint_names)
+
+    def send(self, kind: str, engines: Sequence[Any], workers: int) -> None:
+        """See ``RayLearner.send``."""
+        self._learner.send(kind, engines, workers)
+
+    def _here(self, *, checkpoint_names: bool) -> StreamedWeights:
+        found = (ray.get(one) for one in self.buckets(checkpoint_names=checkpoint_names))
+        return StreamedWeights(self.version, found, self.logprobs)
+
+
+def _ask_logprobs(
+    actors: Sequence[Any], timeout_s: float, rows: Sequence[Sequence[int]], first: int
+) -> Any:
+    calls = [actor.ask.remote("logprobs", rows, first) for actor in actors]
+    return result(calls, timeout_s, "scoring tokens")[0]
+
+
+def _do_phase(
+    engines: Sequence[Any], timeout_s: float, phase: str, words: Sequence[Mapping[str, Any]]
+) -> None:
+    calls = [one.transfer.remote(phase, own) for one, own in zip(engines, words, strict=True)]
+    result(calls, timeout_s, phase)

@@ -1,0 +1,222 @@
+"""Ray itself: reached or started, and its machines' resources set apart for a run."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from rlef.config import ConfigError
+from rlef.distributed.settings import ClusterSettings
+
+_REACH_S = 5.0
+_ALLOWED = "allowed: null, local, auto (a cluster that this machine is of), HOST:PORT"
+_HINT = "pip install 'rlef[ray]' on each machine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What each process of a kind asks of its machine.
+
+    Attributes:
+        rollout: cores and GPUs of a rollout actor.
+        judge: of a judge actor.
+        learner: of a learner rank.
+    """
+
+    rollout: Mapping[str, float]
+    judge: Mapping[str, float]
+    learner: Mapping[str, float]
+
+    def total(self, settings: ClusterSettings) -> dict[str, float]:
+        """Returns what a cluster must have in all."""
+        counts = (
+            (self.rollout, settings.rollout_actors),
+            (self.judge, settings.judge_actors),
+            (self.learner, settings.learner_ranks),
+        )
+        names = sorted({name for needs, _ in counts for name in needs})
+        return {name: sum(needs.get(name, 0) * n for needs, n in counts) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A Ray that is reached, with room for all actors.
+
+    Attributes:
+        needs: of each process.
+        rollouts: the placement group of rollout actors, a bundle each.
+        learners: of learner ranks.
+    """
+
+    needs: Needs
+    rollouts: Any
+    learners: Any
+
+    def rollout_actor(self, slot: int, kind: type) -> Any:
+        """Makes a rollout actor; it waits until its bundle has a machine."""
+        return self._actor(kind, self.needs.rollout, self.rollouts, slot, max_concurrency=8)
+
+    def learner_actor(self, rank: int, kind: type) -> Any:
+        """Makes the actor of a learner rank."""
+        return self._actor(kind, self.needs.learner, self.learners, rank)
+
+    def judge_actor(self, kind: type, *words: Any) -> Any:
+        """Makes a judge actor, which Ray makes anew where it dies."""
+        import ray
+
+        how = _options(self.needs.judge) | {"max_restarts": -1, "max_task_retries": 2}
+        how |= {"max_concurrency": 16, "scheduling_strategy": "SPREAD"}
+        return ray.remote(kind).options(**how).remote(*words)
+
+    def _actor(
+        self, kind: type, needs: Mapping[str, float], group: Any, bundle: int, **more: Any
+    ) -> Any:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+        how = _options(needs) | {"scheduling_strategy": where, **more}
+        return ray.remote(kind).options(**how).remote()
+
+
+@contextmanager
+def open_session(settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -> Iterator[Session]:
+    """Reaches a Ray or starts one, and sets apart what the actors need.
+
+    One that this process has reached before is used as it is.
+
+    Args:
+        settings: Which, and how many actors.
+        needs_of: What each asks for, where the cluster has GPUs or has none.
+
+    Raises:
+        ConfigError: There is no such Ray, or it has too little.
+    """
+    ray = _import_ray()
+    begun = not ray.is_initialized()
+    if begun:
+        _init(ray, settings, needs_of)
+    try:
+        needs = needs_of("GPU" in ray.cluster_resources())
+        total = needs.total(settings)
+        _check_room(ray, settings, total)
+        groups = _groups(settings, needs)
+        try:
+            _wait_for(ray, groups, settings)
+            yield Session(needs=needs, rollouts=groups[0], learners=groups[1])
+        finally:
+            for group in groups:
+                with suppress(Exception):
+                    ray.util.remove_placement_group(group)
+    finally:
+        if begun:
+            ray.shutdown()
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError(
+            f"cluster.address is set, but ray is not installed; {_HINT}, or cluster.address=null"
+        ) from None
+    return ray
+
+
+def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -> None:
+    address = settings.address
+    words: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        cores = max(os.cpu_count() or 1, int(needs_of(False).total(settings)["CPU"]))
+        words |= {"num_cpus": cores, "include_dashboard": False}
+    elif address != "auto":
+        _check_address(str(address))
+    _quieten()
+    try:
+        ray.init(address=address, **words)
+    except Exception as error:  # ConnectionError, RuntimeError, ValueError, Exception
+        with suppress(Exception):
+            ray.shutdown()
+        first = " ".join(str(error).split())[:160]
+        raise ConfigError(f"cluster.address is {address!r}: {first}; {_ALLOWED}") from None
+
+
+def _quieten() -> None:
+    """Lets Ray print nothing of dead processes: those are told of in one line. No switch does."""
+    with suppress(Exception):
+        from ray._private import worker
+
+        worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _check_address(address: str) -> None:
+    """Raises ConfigError where nothing listens: Ray itself tries for a minute."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ConfigError(f"cluster.address is {address!r}; {_ALLOWED}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"cluster.address is {address!r}, but nothing answers there ({why}); allowed: where "
+            "ray start --head said that it listens"
+        ) from None
+
+
+def _check_room(ray: Any, settings: ClusterSettings, total: Mapping[str, float]) -> None:
+    has = ray.cluster_resources()
+    for name, wanted in total.items():
+        if wanted > has.get(name, 0):
+            word = {"CPU": "cores"}.get(name, name + "s")
+            raise ConfigError(
+                f"the cluster has {has.get(name, 0):g} {word}, but {_asked(settings)} need "
+                f"{wanted:g}; allowed: fewer of them, or more machines"
+            )
+
+
+def _wait_for(ray: Any, groups: Sequence[Any], settings: ClusterSettings) -> None:
+    for group, words in zip(groups, ("rollout actors", "learner ranks"), strict=True):
+        if not group.wait(timeout_seconds=min(30.0, settings.timeout_s)):
+            raise ConfigError(
+                f"the cluster has no machines with room for the {words} ({_asked(settings)}): "
+                f"free are {_free(ray)}; allowed: fewer of them, or more machines"
+            )
+
+
+def _asked(settings: ClusterSettings) -> str:
+    return (
+        f"{settings.rollout_actors} rollout actors, {settings.judge_actors} judge actors and "
+        f"{settings.learner_ranks} learner ranks"
+    )
+
+
+def _free(ray: Any) -> str:
+    free = ray.available_resources()
+    return f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs"
+
+
+def _groups(settings: ClusterSettings, needs: Needs) -> list[Any]:
+    """The placement groups of rollout actors and learner ranks: one, where they share GPUs."""
+    if settings.colocate:
+        names = {*needs.rollout, *needs.learner}
+        both = {name: needs.rollout.get(name, 0) + needs.learner.get(name, 0) for name in names}
+        return [_group([both] * settings.learner_ranks, "PACK")] * 2
+    return [
+        _group([needs.rollout] * settings.rollout_actors, "SPREAD"),
+        _group([needs.learner] * settings.learner_ranks, "PACK"),
+    ]
+
+
+def _group(bundles: Sequence[Mapping[str, float]], strategy: str) -> Any:
+    from ray.util.placement_group import placement_group
+
+    return placement_group([dict(bundle) for bundle in bundles], strategy=strategy)
+
+
+def _options(needs: Mapping[str, float]) -> dict[str, Any]:
+    return {"num_cpus": needs.get("CPU", 0), "num_gpus": needs.get("GPU", 0)}

@@ -1,0 +1,36 @@
+"""What may be set of a cluster. Needs neither ray nor torch."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class ClusterSettings(BaseModel):
+    """Where a run's parts are, and how many of each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = None
+    """``null``: all in this process. ``local``: a Ray of its own on this machine, which ends with
+    the run. ``auto`` or ``HOST:PORT``: a Ray that runs."""
+    rollout_actors: int = Field(1, ge=1)
+    """Processes that sample, each with an engine of its own."""
+    judge_actors: int = Field(0, ge=0)
+    """Processes that judge, with ``rollout.judge_workers`` cores each. 0: each rollout actor judges
+    on its own machine."""
+    learner_ranks: int = Field(1, ge=1)
+    """Processes that learn together, each with a part of the model."""
+    colocate: bool = False
+    """Each rollout actor shares the GPU of a learner rank, and they take turns."""
+    timeout_s: float = Field(600.0, gt=0)
+    """A remote call that takes longer is a hang, and so is a rollout actor that ends none of its
+    episodes for so long: its process is replaced."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.colocate and self.rollout_actors != self.learner_ranks:
+            raise ValueError(
+                f"cluster.colocate is true, but rollout_actors is {self.rollout_actors} and "
+                f"learner_ranks {self.learner_ranks}; allowed: as many of each, or colocate=false"
+            )
+        return self
