@@ -228,11 +228,14 @@ def _has_vectors_only(part: nn.Module) -> bool:
 
 
 def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The layers of the model in a network, with their names."""
+    """The layers of the model in a network, with their names; none is in another."""
     model = next(module for module in network.modules() if isinstance(module, PreTrainedModel))
     kinds = set(model._no_split_modules or ())
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     longest = set(max(lists, key=len, default=()))
+    found = ""
     for name, module in network.named_modules():
-        if type(module).__name__ in kinds or (not kinds and module in longest):
+        is_layer = type(module).__name__ in kinds or (not kinds and module in longest)
+        if is_layer and not (found and name.startswith(f"{found}.")):
+            found = name
             yield name, module
