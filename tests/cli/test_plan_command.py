@@ -30,6 +30,7 @@ def test_a_plan_needs_no_weights(tmp_path: Path, capsys: Printed) -> None:
     }  # fmt: skip
     (tmp_path / "config.json").write_text(json.dumps(config))
     words = ["plan", "paper-8b", f"model={tmp_path}", "learner.minibatch=128"]
+    words += ["rollout.engine=hf", "rollout.max_staleness=0"]
     assert run(*words, "--gpu-memory", "24") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("0.000213 B parameters, on a GPU of 24.0 GB")
@@ -65,6 +66,51 @@ def test_what_is_wrong_with_a_plan_is_one_line(
     assert run("plan", *words) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--gpus", "0x80"], "--gpus is '0x80'; allowed: GPUs x GB of each, such as 8x80"),
+        (["--gpus", "8x0"], "--gpus is '8x0'; allowed: GPUs x GB of each, such as 8x80"),
+        (["--gpus", "8y80"], "--gpus is '8y80'; allowed: GPUs x GB of each, such as 8x80"),
+        (["--gpus", "8x80", "device=cpu"], "device is cpu, but --gpus plans GPUs"),
+        (["--gpus", "8x80", "--gpu-memory", "80"], "both say what there is; allowed: one"),
+        (["--gpus", "8x80", "--card", "tpu"], "--card is 'tpu'; allowed: a100, h100, h200"),
+        (["--gpus", "8x80", "--assume", "luck=2"], "--assume: no assumption 'luck'; allowed: "),
+        (["--gpus", "8x80", "cluster.learner_ranks=9"], "asks for 10 GPUs"),
+        (["--gpus", "8x80", "cluster.learner_ranks=0"], "greater than or equal to 1"),
+        (["--gpus", "8x80", "cluster.colocate=true", "rollout.max_staleness=1"], "colocate is"),
+    ],
+)
+def test_what_is_wrong_with_a_cluster_is_one_line(
+    words: list[str], message: str, capsys: Printed
+) -> None:
+    device = [] if "device=cpu" in words else ["device=cuda"]
+    assert run("plan", "mini", *device, *words) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_a_plan_of_a_cluster(capsys: Printed) -> None:
+    words = ["mini", "device=cuda", "rollout.max_staleness=1", "--gpus", "2x2x8"]
+    words += ["--card", "a100", "--assume", "answer_tokens=60,prompt_tokens=300"]
+    assert run("plan", *words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("0.00212 B parameters, on 2 nodes of 2 GPUs of 8.0 GB")
+    assert "rollout actor" in lines[2] and "learner rank" in lines[2]
+    assert any(line.strip().startswith("together") and "slowest: " in line for line in lines)
+    assert any(line.startswith("assumed of a GPU (a100): flops 3.12e+14") for line in lines)
+    assert "it fits" in lines and "cluster.address=auto" in " ".join(lines)
+
+
+@pytest.mark.slow
+def test_a_plan_of_a_cluster_for_programs(capsys: Printed) -> None:
+    words = ["mini", "device=cuda", "rollout.max_staleness=1", "--gpus", "4x8"]
+    assert run("plan", *words, "--assume", "answer_tokens=60", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["fits"] and facts["assumed"]["workload"]["answer_tokens"] == 60
+    assert facts["split"]["gpus"] <= 4 and facts["batch_s"] >= facts["seconds"]["weights"]
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 
 @pytest.fixture(scope="session")
-def ray_address() -> Iterator[str]:
+def ray_cluster() -> Iterator[Any]:
     """A Ray of one machine, which this process has reached."""
     import ray
     from raylets import new_cluster
@@ -12,7 +13,13 @@ def ray_address() -> Iterator[str]:
     cluster = new_cluster(cores=12)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     try:
-        yield cluster.address
+        yield cluster
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_address(ray_cluster: Any) -> str:
+    """Where it listens."""
+    return str(ray_cluster.address)

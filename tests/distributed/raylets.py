@@ -2,6 +2,8 @@
 
 import os
 import socket
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,16 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_enable_worker_prestart"] = "0"  # noqa: SIM112  # Ray reads it so
 os.environ["RAY_prestart_worker_first_driver"] = "0"  # noqa: SIM112
 
-import ray._private.services as services
-from ray.cluster_utils import Cluster
+os.environ["RAY_health_check_initial_delay_ms"] = "1000"  # noqa: SIM112
+os.environ["RAY_health_check_period_ms"] = "1000"  # noqa: SIM112
+os.environ["RAY_health_check_failure_threshold"] = "3"  # noqa: SIM112
+_TESTS = Path(__file__).parents[1]
+_PATHS = [str(_TESTS / name) for name in ("distributed", "rollout")]  # for actors too
+sys.path += _PATHS
+os.environ["PYTHONPATH"] = os.pathsep.join([*_PATHS, os.environ.get("PYTHONPATH", "")])
+
+import ray._private.services as services  # noqa: E402
+from ray.cluster_utils import Cluster  # noqa: E402
 
 _IDLE = "sleep 1000000"
 _start = services.start_ray_process

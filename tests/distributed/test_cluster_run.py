@@ -1,7 +1,10 @@
 """A run on Ray's actors is the run of one process."""
 
-from collections.abc import Mapping
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,21 +25,25 @@ TINY = [
 
 
 class Told:
-    """Remembers what the loop says."""
+    """Remembers what the loop says; does something after some of its batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, after: Sequence[Callable[[], None]] = ()) -> None:
         self.lines: list[str] = []
+        self._after = list(after)
 
     def message(self, text: str) -> None:
         self.lines.append(text)
 
     def update(self, metrics: Mapping[str, object]) -> None:
-        pass
+        if self._after:
+            self._after.pop(0)()
 
 
-def trained(path: Path, *words: str) -> tuple[RunFolder, Told]:
+def trained(
+    path: Path, *words: str, after: Sequence[Callable[[], None]] = ()
+) -> tuple[RunFolder, Told]:
     config = load_config(TrainConfig, "mini", join_words(TINY, words))
-    run, told = RunFolder.create(path, dump_config(config)), Told()
+    run, told = RunFolder.create(path, dump_config(config)), Told(after)
     train(config, run, told)
     return run, told
 
@@ -51,6 +58,21 @@ def by_index(run: RunFolder) -> dict[int, Rollout]:
     return found
 
 
+def assert_same(run: RunFolder, whole: RunFolder) -> None:
+    """Rollout by rollout, and what was learnt of them, within float error."""
+    ours, theirs = by_index(run), by_index(whole)
+    assert ours.keys() == theirs.keys() == set(range(16))  # each index once
+    for index, rollout in theirs.items():
+        assert ours[index].record.problem == rollout.record.problem
+        assert ours[index].token_ids.tolist() == rollout.token_ids.tolist()
+        np.testing.assert_allclose(ours[index].logprobs, rollout.logprobs, atol=1e-4)
+        assert ours[index].policy_versions.tolist() == rollout.policy_versions.tolist()
+    for mine, other in zip(run.read_metrics(), whole.read_metrics(), strict=True):
+        assert mine["trained_rollouts"] == 8
+        for name in ("update", "solve_rate", "reward", "kl", "loss/value", "grad_norm/policy"):
+            assert mine[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return trained(tmp_path_factory.mktemp("runs") / "whole")[0]
@@ -61,14 +83,42 @@ def test_its_rollouts_are_those_of_one_process(
 ) -> None:
     words = (f"cluster.address={ray_address}", "cluster.rollout_actors=2")
     run, _ = trained(tmp_path / "cluster", *words)
-    ours, theirs = by_index(run), by_index(whole)
-    assert ours.keys() == theirs.keys() == set(range(16))
-    for index, rollout in theirs.items():
-        assert ours[index].record.problem == rollout.record.problem
-        assert ours[index].token_ids.tolist() == rollout.token_ids.tolist()
-        np.testing.assert_allclose(ours[index].logprobs, rollout.logprobs, atol=1e-4)
-        assert ours[index].policy_versions.tolist() == rollout.policy_versions.tolist()
-    for mine, other in zip(run.read_metrics(), whole.read_metrics(), strict=True):
-        for name in ("update", "solve_rate", "reward", "kl", "loss/value", "grad_norm/policy"):
-            assert mine[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
+    assert_same(run, whole)
     assert run.read_summary()["after"] == whole.read_summary()["after"]  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_with_ranks_and_judges_that_die_it_comes_to_the_same(
+    whole: RunFolder, tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from rlef.distributed.fleet import Fleet
+    from rlef.distributed.learner import RayLearner
+
+    made: dict[type, Any] = {}
+    for kind in (Fleet, RayLearner):
+
+        def remember(self: Any, *words: Any, begin: Any = kind.__init__, **more: Any) -> None:
+            made[type(self)] = self
+            begin(self, *words, **more)
+
+        monkeypatch.setattr(kind, "__init__", remember)
+
+    def kill(actor: Any) -> None:
+        os.kill(ray.get(actor.where.remote())[1], signal.SIGKILL)
+
+    words = ("cluster.rollout_actors=2", "cluster.learner_ranks=2", "cluster.judge_actors=1")
+    run, told = trained(
+        tmp_path / "ranks",
+        *(f"cluster.address={ray_address}", *words, "checkpoint_every=2"),
+        after=[
+            lambda: kill(made[RayLearner]._actors[1]),  # before its first checkpoint
+            lambda: kill(made[Fleet].members[0].actor),
+        ],
+    )
+    assert_same(run, whole)
+    lost = [line for line in told.lines if "is lost" in line]
+    assert len(lost) == 2
+    assert lost[0].startswith("the learner is lost (its process died)")
+    assert lost[1].startswith("rollout actor 0 on ")

@@ -132,7 +132,7 @@ def broken_updates(ranks: Ranks) -> tuple[list[float], str]:
         learner.policy_descent.step = step  # type: ignore[method-assign]
     skipped = [learner.update(make_batch(), steps=1)["skipped_steps"] for _ in range(2)]
     assert_near(before, state(learner), 0.0)
-    with pytest.raises(FloatingPointError, match="for the 3rd time in a row") as caught:
+    with pytest.raises(FloatingPointError, match="3 times in a row") as caught:
         learner.update(make_batch(), steps=1)
     return skipped, str(caught.value)
 
@@ -181,7 +181,7 @@ def test_a_policy_that_moved_too_far_stops_on_all_ranks(two: list[dict[str, Any]
 
 
 def test_all_ranks_skip_a_step_that_one_cannot_take(two: list[dict[str, Any]]) -> None:
-    words = "update 3: the gradient norm of the policy is nan, for the 3rd time in a row"
+    words = "update 3: the gradient norm of the policy is nan, 3 times in a row"
     for found in two:
         skipped, why = found["broken"]
         assert skipped == [1.0, 1.0] and why.startswith(words)

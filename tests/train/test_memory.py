@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from transformers import LlamaConfig, MixtralConfig, PreTrainedConfig, Qwen2Config
 
-from rlef.config import load_config
+from rlef.config import join_words, load_config
 from rlef.learner.passes import key_value_numbers
 from rlef.train.memory import GB, Planner, longest_rollout
 from rlef.train.recipe import TrainConfig
@@ -28,6 +28,7 @@ SMALL = LlamaConfig(
 )  # fmt: skip
 
 
+ALONE = ["rollout.engine=hf", "rollout.max_staleness=0", "learner.micro_batch_tokens=16384"]
 PLANNERS: dict[str, Planner] = {}
 
 
@@ -40,7 +41,8 @@ def planner(model: PreTrainedConfig) -> Planner:
 
 
 def recipe(*words: str) -> TrainConfig:
-    return load_config(TrainConfig, "paper-8b", list(words))
+    """The paper's settings in one process."""
+    return load_config(TrainConfig, "paper-8b", join_words(ALONE, words))
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlef.bench.flops import pass_cost, peak_flops
 from rlef.bench.rows import Row, machine_facts, skipped
 from rlef.config import dump_config, join_words, load_config
 from rlef.engines.load import load_model, resolve_device
+from rlef.learner.flops import pass_cost, peak_flops
 from rlef.learner.precision import autocast, resolve_precision
 from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch

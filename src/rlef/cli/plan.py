@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlef.cli.common import print_json, quiet_transformers, show
+from rlef.cli.memory_table import gigabytes, memory_table
+from rlef.cli.plan_cluster import plan_cluster
 
 if TYPE_CHECKING:
     from rlef.train.memory import MemoryPlan
     from rlef.train.recipe import TrainConfig
 
 EXAMPLES = (
-    "Examples: rlef plan paper-8b --gpu-memory 80 · "
-    "rlef plan my.yaml learner.lora.rank=16 --gpu-memory 24"
+    "Examples: rlef plan my.yaml learner.lora.rank=16 --gpu-memory 24 · "
+    "rlef plan paper-8b --gpus 36x8x80"
 )
 
 
@@ -39,9 +41,28 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[NODES x] GPUS x GB",
+            help="A cluster, such as 8x80 or 36x8x80: who gets which GPUs, and how long it takes.",
+            show_default=False,
+        ),
+    ] = None,
+    card: Annotated[
+        str, typer.Option(metavar="NAME", help="Of --gpus, for speeds: a100, h100, h200.")
+    ] = "h100",
+    assume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="Replace what --gpus takes for granted, such as answer_tokens=800.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what fits into a GPU's memory: bytes by part and phase, and what to change if not."""
+    """Show what fits into a GPU's memory or on a cluster, and what to change if it does not."""
     if "=" in recipe and not Path(recipe).exists():
         raise typer.BadParameter(f"{recipe!r} is a setting; allowed: a recipe before it")
     from rlef.config import load_config
@@ -49,6 +70,11 @@ def plan(
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, overrides or [])
+    if gpus is not None:
+        if gpu_memory is not None:
+            raise typer.BadParameter("--gpus and --gpu-memory both say what there is; allowed: one")
+        plan_cluster(config, gpus, card, assume, as_json=as_json)
+        return
     check_model(config.model.name)
     memory = _memory_here(config) if gpu_memory is None else round(gpu_memory * 10**9)
 
@@ -119,15 +145,15 @@ def _lines(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> lis
     where = "this machine" if config.device == "cpu" else "a GPU"
     lines = [
         f"{config.name}: {config.model.name}, {plan.parameters / 1e9:.3g} B parameters, "
-        f"on {where} of {_gb(plan.memory)} GB",
+        f"on {where} of {gigabytes(plan.memory)} GB",
         "",
-        *_table(plan),
+        *memory_table(plan),
         "",
         _micro_batch_line(config, plan),
         _cache_line(config, plan),
     ]
     if plan.host:
-        lines.append(f"in host memory meanwhile: {_gb(plan.host)} GB")
+        lines.append(f"in host memory meanwhile: {gigabytes(plan.host)} GB")
     if plan.fits:
         lines.append("it fits")
     elif changes:
@@ -138,45 +164,6 @@ def _lines(config: "TrainConfig", plan: "MemoryPlan", changes: list[str]) -> lis
             "rollout.max_context, or more memory"
         )
     return lines
-
-
-def _table(plan: "MemoryPlan") -> list[str]:
-    names = list(dict.fromkeys(name for phase in plan.phases for name in phase.parts))
-    names = [name for name in names if any(phase.parts.get(name) for phase in plan.phases)]
-    names.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else 0)
-    width = max(map(len, names))
-    heads = [max(len(phase.name), 8) for phase in plan.phases]
-    rows = [("GB", [phase.name for phase in plan.phases])]
-    rows += [(name, [_gb(phase.parts.get(name, 0)) for phase in plan.phases]) for name in names]
-    rows.append(("together", [_gb(phase.total) for phase in plan.phases]))
-    return [
-        f"{name:<{width}}  "
-        + "  ".join(f"{cell:>{size}}" for cell, size in zip(cells, heads, strict=True))
-        for name, cells in rows
-    ]
-
-
-_ORDER = (
-    "policy weights",
-    "critic weights",
-    "reference weights",
-    "optimizer states",
-    "gradients",
-    "activations",
-    "logits",
-    "sampler's weights",
-    "new weights",
-    "keys and values",
-    "prompts",
-)
-
-
-def _gb(number: int) -> str:
-    if number == 0:
-        return "0"
-    if number < 500_000:
-        return "<0.001"
-    return f"{number / 1e9:.1f}" if number >= 5e7 else f"{number / 1e9:.3f}"
 
 
 def _micro_batch_line(config: "TrainConfig", plan: "MemoryPlan") -> str:
@@ -203,7 +190,7 @@ def _cache_line(config: "TrainConfig", plan: "MemoryPlan") -> str:
     context = config.rollout.max_context
     line = f"keys and values: room for {tokens:,} tokens, {tokens // context:,} rows of {context:,}"
     if plan.kv_missing:
-        line += f"; as set not for one row, which takes {_gb(plan.kv_least)} GB"
+        line += f"; as set not for one row, which takes {gigabytes(plan.kv_least)} GB"
     if config.rollout.engine == "hf":
         line += f" (rollout.hf.kv_memory_gb up to {plan.kv_room / 1e9:.1f})"
     return line

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rlef.run import RunFolder
     from rlef.train.recipe import TrainConfig
 
+_TERMINATED = 143
+"""Exit status after SIGTERM."""
 EXAMPLES = (
     "Examples: rlef train mini · rlef train mini seed=1 --out runs/one · "
     "rlef train my.yaml --dry-run · rlef train runs/one (goes on with that run) · "
@@ -161,14 +163,21 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
             _, failed = written_page(run)
     except RunWriteError as error:
         raise RuntimeError(f"{error}; make room, then: {again}") from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         say(f"\nstopped; go on with: {again}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(_TERMINATED if _is_termination(stop) else INTERRUPTED) from None
     summary = read_summary(run)
     if summary is not None:
         print_rich(summary_table(summary, run.path if failed is None else None))
     if failed is not None:
         raise failed
+
+
+def _is_termination(stop: KeyboardInterrupt) -> bool:
+    """Whether it was SIGTERM and not Ctrl-C."""
+    from rlef.train.stopping import Terminated
+
+    return isinstance(stop, Terminated)
 
 
 def _run_training(run: "RunFolder", config: "TrainConfig", again: str) -> None:
@@ -283,7 +292,8 @@ def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
     from rlef.train.paths import absolute_paths
 
     old = load_config(type(wanted), run.config_path, [])
-    changed = changed_keys(absolute_paths(old), absolute_paths(wanted))
+    differing = changed_keys(absolute_paths(old), absolute_paths(wanted))
+    changed = [key for key in differing if not key.startswith("cluster.")]  # machines come and go
     if changed:
         raise ConfigError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "

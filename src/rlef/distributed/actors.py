@@ -204,9 +204,9 @@ class LearnerActor:
         self._learner, parameters = make()
         return self._state(), parameters, self._learner.notices()
 
-    def call(self, method: str, *words: Any) -> tuple[Any, LearnerState]:
+    def call(self, method: str, *words: Any, **more: Any) -> tuple[Any, LearnerState]:
         """Calls a method of the learner; returns its result and the state after it."""
-        found = getattr(self._learner, method)(*words)
+        found = getattr(self._learner, method)(*words, **more)
         return found, self._state()
 
     def ask(self, method: str, *words: Any) -> Any:

@@ -21,6 +21,10 @@ class Lost(RuntimeError):
     """An actor is gone or hangs. One line: why."""
 
 
+class Hangs(Lost):
+    """An actor does not answer in time."""
+
+
 def result(call: Any, timeout_s: float, what: str) -> Any:
     """Waits for a call's result.
 
@@ -36,7 +40,7 @@ def result(call: Any, timeout_s: float, what: str) -> Any:
     try:
         return ray.get(call, timeout=timeout_s)
     except GetTimeoutError:
-        raise Lost(f"{what} took more than {timeout_s:g} s (cluster.timeout_s)") from None
+        raise Hangs(f"{what} took more than {timeout_s:g} s (cluster.timeout_s)") from None
     except RayTaskError as error:
         if isinstance(error.cause, Exception):
             raise error.cause from None

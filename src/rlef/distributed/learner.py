@@ -1,10 +1,11 @@
 """A learner in other processes: ``Learner`` elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import ray
@@ -13,14 +14,26 @@ from torch import Tensor
 
 from rlef.algorithms import CalibrationBin
 from rlef.distributed.actors import LearnerState
-from rlef.distributed.calls import Lost, ended, result
+from rlef.distributed.calls import Hangs, Lost, ended, result
+from rlef.engines import EngineError
 from rlef.engines.transfer import StreamedWeights
 from rlef.learner.service import Learner, LearnerLost, Metrics
 from rlef.rollout import RolloutBatch
 
 LOSSES = 3
 """Times in a row, without an update in between, that the learner is made anew."""
-_CLOSE_S = 5.0
+_GRACE_S = 10.0
+"""For the other ranks, once one has raised something."""
+
+_STAGES = {
+    "update": "the update",
+    "save": "writing a checkpoint",
+    "saved": "writing a checkpoint",
+    "restore": "reading a checkpoint",
+    "save_policy": "writing the policy",
+    "restore_policy": "reading the policy",
+}
+"""How a user hears of what hangs."""
 
 Make = Callable[[], tuple[Learner, int]]
 """Makes a learner, in its process; also tells the parameters of its policy."""
@@ -118,6 +131,10 @@ class RayLearner:
         """See ``Learner``; the folder must be there on the ranks' machines too."""
         self._call("save", folder.absolute())
 
+    def saved(self, *, wait: bool) -> bool:
+        """See ``Learner``: all ranks have written their part."""
+        return all(self._call_all("saved", wait=wait))
+
     def restore(self, folder: Path) -> None:
         """See ``Learner``."""
         self._call("restore", folder.absolute())
@@ -212,33 +229,54 @@ class RayLearner:
 
     def _call(self, method: str, *words: Any) -> Any:
         """Calls a method on all ranks; returns what the first says."""
+        return self._call_all(method, *words)[0]
+
+    def _call_all(self, method: str, *words: Any, **more: Any) -> list[Any]:
         self._busy = True
         try:
-            calls = [actor.call.remote(method, *words) for actor in self._actors]
-            found, self._state = self._wait(calls, method)[0]
-            return found
+            calls = [actor.call.remote(method, *words, **more) for actor in self._actors]
+            found = self._wait(calls, _STAGES.get(method, method))
+            self._state = found[0][1]
+            return [one for one, _ in found]
         finally:
             self._busy = False
 
     def _wait(self, calls: Sequence[Any], what: str) -> list[Any]:
-        try:
-            found: list[Any] = result(list(calls), self._timeout_s, what)
-            return found
-        except Lost as lost:
-            self._lose(str(lost))
-            raise  # never: the line above raises
+        """Returns what all ranks say.
 
-    def _lose(self, why: str) -> None:
+        Raises:
+            LearnerLost: One is lost; the others may have raised all sorts of things for it.
+            Exception: What one raised, where none is lost.
+        """
+        found: list[Any] = []
+        problem: Exception | None = None
+        until = time.monotonic() + self._timeout_s
+        for call in calls:
+            left = max(0.0, until - time.monotonic())
+            try:
+                found.append(result(call, left if problem is None else min(left, _GRACE_S), what))
+            except Hangs as hang:
+                if problem is None:
+                    self._lose(str(hang))
+            except Lost as lost:
+                self._lose(str(lost))
+            except Exception as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        return found
+
+    def _lose(self, why: str) -> NoReturn:
         """Makes all ranks anew, and says so.
 
         Raises:
             LearnerLost: Always.
-            RuntimeError: It is not the first time.
+            EngineError: It is not the first time.
         """
         self.close()
         self._losses += 1
         if self._losses > LOSSES:
-            raise RuntimeError(
+            raise EngineError(
                 f"the learner was lost {self._losses} times without an update in between, the last "
                 f"time because {why}"
             )

@@ -19,8 +19,8 @@ from rlef.engines import EngineError, Weights
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.rollout import EpisodeRequest, EpisodeSettings, Rollout, RolloutTiming
 
-TRIES = 4
-"""Actors that may be lost under an episode before it is given up."""
+TRIES = 3
+"""Actors that are lost under an episode before it is given up; the last one has nothing else."""
 _POLL_S = 5.0
 """So long, at most, an actor lets a call for rollouts wait."""
 _CHUNKS = 3
@@ -161,14 +161,16 @@ class RayRollouts:
             generate_s=self._gone.generate_s + work.timing.generate_s,
             under_way_s=self._gone.under_way_s + work.timing.under_way_s,
         )
-        again = []
+        again, alone = [], []
         for index, request in work.given.items():
-            self._tries[index] = self._tries.get(index, 0) + 1
-            if self._tries[index] < TRIES:
-                again.append((index, request))
-            else:
+            tries = self._tries[index] = self._tries.get(index, 0) + 1
+            if tries == TRIES:
                 self._given_up.append((index, _lost_rollout(request)))
-        self._chunks.extendleft(reversed(self._in_chunks(again)))
+            elif self._is_last_try(index):  # who is at fault shows where each is alone
+                alone.append([(index, request)])
+            else:
+                again.append((index, request))
+        self._chunks.extendleft(reversed([*alone, *self._in_chunks(again)]))
         return len(work.given)
 
     def _cut(self) -> None:
@@ -186,19 +188,32 @@ class RayRollouts:
         for member in members:
             self._work.setdefault(member, _Work())
         new: dict[Member, list[_Item]] = {}
-        while self._chunks and members:
-            member = min(members, key=lambda one: len(self._work[one].given))
-            work = self._work[member]
-            if work.given and len(work.given) + len(self._chunks[0]) > self._most:
+        while self._chunks:
+            free = self._free_member(members, self._chunks[0])
+            if free is None:
                 break
+            work = self._work[free]
             if not work.given:
                 work.sign = time.monotonic()
             chunk = self._chunks.popleft()
             work.given.update(chunk)
-            new.setdefault(member, []).extend(chunk)
+            new.setdefault(free, []).extend(chunk)
         for member, items in new.items():
             call = member.actor.submit.remote(self._kind, self._settings, items)
             self._work[member].submitted = call
+
+    def _free_member(self, members: Sequence[Member], chunk: Sequence[_Item]) -> Member | None:
+        """Returns who may have a chunk: the one with the fewest episodes, if it has room."""
+        free = [one for one in members if not any(map(self._is_last_try, self._work[one].given))]
+        if not free:
+            return None
+        member = min(free, key=lambda one: len(self._work[one].given))
+        given = len(self._work[member].given)
+        most = 1 if self._is_last_try(chunk[0][0]) else self._most
+        return member if not given or given + len(chunk) <= most else None
+
+    def _is_last_try(self, index: int) -> bool:
+        return self._tries.get(index, 0) == TRIES - 1
 
     def _collect(self, timeout_s: float) -> list[tuple[int, Rollout]]:
         """Returns rollouts that have ended, waiting for some; finds out who is lost."""
@@ -242,11 +257,14 @@ class RayRollouts:
     def _find_hanging(self, wait_s: float) -> None:
         now, timeout_s = time.monotonic(), self._fleet.timeout_s
         for member, work in list(self._work.items()):
-            if work.poll is not None and now - work.poll[1] > timeout_s + wait_s:
-                self._fleet.lose(member, f"its process did not answer for {timeout_s:g} s")
-            elif work.given and now - work.sign > timeout_s:
-                where = f" ({work.stage})" if work.stage else ""
-                self._fleet.lose(member, f"no episode ended in {timeout_s:g} s{where}")
+            silent_s = 0.0 if work.poll is None else now - work.poll[1]
+            if silent_s > timeout_s + wait_s or (work.given and now - work.sign > timeout_s):
+                if silent_s > 2 * wait_s:
+                    why = f"its process did not answer for {silent_s:.0f} s"
+                else:
+                    where = f", {work.stage}" if work.stage else ""
+                    why = f"none of its episodes ended in {timeout_s:g} s{where}"
+                self._fleet.lose(member, why)
 
 
 def _own(rollout: Rollout) -> Rollout:

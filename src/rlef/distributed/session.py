@@ -102,10 +102,7 @@ def open_session(settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -
         needs = needs_of("GPU" in ray.cluster_resources())
         total = needs.total(settings)
         _check_room(ray, settings, total)
-        groups = [
-            _group([needs.rollout] * settings.rollout_actors, "SPREAD"),
-            _group([needs.learner] * settings.learner_ranks, "PACK"),
-        ]
+        groups = _groups(settings, needs)
         try:
             _wait_for(ray, groups, settings)
             yield Session(needs=needs, rollouts=groups[0], learners=groups[1])
@@ -138,6 +135,7 @@ def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]
         words |= {"num_cpus": cores, "include_dashboard": False}
     elif address != "auto":
         _check_address(str(address))
+    _quieten()
     try:
         ray.init(address=address, **words)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, Exception
@@ -145,6 +143,14 @@ def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]
             ray.shutdown()
         first = " ".join(str(error).split())[:160]
         raise ConfigError(f"cluster.address is {address!r}: {first}; {_ALLOWED}") from None
+
+
+def _quieten() -> None:
+    """Lets Ray print nothing of dead processes: those are told of in one line. No switch does."""
+    with suppress(Exception):
+        from ray._private import worker
+
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _check_address(address: str) -> None:
@@ -192,6 +198,18 @@ def _asked(settings: ClusterSettings) -> str:
 def _free(ray: Any) -> str:
     free = ray.available_resources()
     return f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs"
+
+
+def _groups(settings: ClusterSettings, needs: Needs) -> list[Any]:
+    """The placement groups of rollout actors and learner ranks: one, where they share GPUs."""
+    if settings.colocate:
+        names = {*needs.rollout, *needs.learner}
+        both = {name: needs.rollout.get(name, 0) + needs.learner.get(name, 0) for name in names}
+        return [_group([both] * settings.learner_ranks, "PACK")] * 2
+    return [
+        _group([needs.rollout] * settings.rollout_actors, "SPREAD"),
+        _group([needs.learner] * settings.learner_ranks, "PACK"),
+    ]
 
 
 def _group(bundles: Sequence[Mapping[str, float]], strategy: str) -> Any:

@@ -1,6 +1,8 @@
 """What may be set of a cluster. Needs neither ray nor torch."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ClusterSettings(BaseModel):
@@ -19,7 +21,16 @@ class ClusterSettings(BaseModel):
     learner_ranks: int = Field(1, ge=1)
     """Processes that learn together, each with a part of the model."""
     colocate: bool = False
-    """Rollout actors and learner ranks share GPUs, and take turns."""
+    """Each rollout actor shares the GPU of a learner rank, and they take turns."""
     timeout_s: float = Field(600.0, gt=0)
     """A remote call that takes longer is a hang, and so is a rollout actor that ends none of its
     episodes for so long: its process is replaced."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.colocate and self.rollout_actors != self.learner_ranks:
+            raise ValueError(
+                f"cluster.colocate is true, but rollout_actors is {self.rollout_actors} and "
+                f"learner_ranks {self.learner_ranks}; allowed: as many of each, or colocate=false"
+            )
+        return self

@@ -74,7 +74,12 @@ class PassBytes:
 
 
 def count_passes(
-    config: PreTrainedConfig, learner: LearnerConfig, network: Network, target: Target
+    config: PreTrainedConfig,
+    learner: LearnerConfig,
+    network: Network,
+    target: Target,
+    *,
+    sharded: bool = False,
 ) -> Callable[[int], PassBytes]:
     """Returns what passes take, by their tokens.
 
@@ -83,6 +88,7 @@ def count_passes(
         learner: With ``precision`` and ``frozen_dtype`` as they come out on the target.
         network: Whose passes.
         target: On what kind of device.
+        sharded: Weights come in the dtype of products, layer by layer, so that passes round none.
 
     Raises:
         Exception: Of any kind: the model cannot run on tensors without values (experts that are
@@ -90,7 +96,7 @@ def count_passes(
     """
     layers, few, more = _numbers_of_layers(config)
     found = {
-        number: _passes(_shortened(config, number), learner, network, target)
+        number: _passes(_shortened(config, number), learner, network, target, sharded)
         for number in {few, more}
     }
 
@@ -148,7 +154,11 @@ def shaped_model(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def _passes(
-    config: PreTrainedConfig, learner: LearnerConfig, network: Network, target: Target
+    config: PreTrainedConfig,
+    learner: LearnerConfig,
+    network: Network,
+    target: Target,
+    sharded: bool,
 ) -> dict[int, PassBytes]:
     """Counts passes of a whole, short model, by their tokens."""
     model = shaped_model(config)
@@ -157,6 +167,9 @@ def _passes(
     if network == "policy":
         alone |= {"advantage": "reinforce++", "critic_lora": None}
     layers = _layers(join_models(model, learner.model_copy(update=alone), 0, 1.0), network)
+    if sharded and learner.precision == "bfloat16":
+        for block in blocks(layers):
+            block.to(torch.bfloat16)
     all_states = network == "policy" or learner.values_per_token
     with _quiet(), FakeTensorMode():
         _fake(layers)
@@ -199,6 +212,12 @@ def _layers(models: Models, network: Network) -> PreTrainedModel:
         return body(models.policy.model)
     assert models.critic is not None
     return models.critic.backbone
+
+
+def blocks(layers: nn.Module) -> nn.ModuleList:
+    """Returns a network's decoder layers, each of which is sharded by itself."""
+    lists = [part for part in layers.modules() if isinstance(part, nn.ModuleList)]
+    return max(lists, key=lambda part: sum(p.numel() for p in part.parameters()))
 
 
 def _fake(module: nn.Module) -> None:

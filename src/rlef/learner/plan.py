@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 from rlef.learner.config import LearnerConfig
 from rlef.learner.logprobs import LOGIT_BYTES
 from rlef.learner.models import Models, join_models
-from rlef.learner.passes import PassBytes, Target, count_passes, shaped_model
+from rlef.learner.passes import PassBytes, Target, blocks, count_passes, shaped_model
 from rlef.learner.precision import resolve_precision
 
 SCORED_AT_ONCE = 2
@@ -52,6 +52,10 @@ class Sizes:
         tied: whether input and output embeddings are one.
         head: (V, H).
         largest: bytes in float32 of the largest weight.
+        block: numbers of parameters of the largest decoder layer, adapters included.
+        block_trained: of these, those that learn with the policy.
+        root: numbers of parameters outside the decoder layers.
+        root_trained: of these, those that learn with the policy.
     """
 
     policy: int
@@ -64,6 +68,10 @@ class Sizes:
     tied: bool
     head: tuple[int, int]
     largest: int
+    block: int
+    block_trained: int
+    root: int
+    root_trained: int
 
 
 def settled(learner: LearnerConfig, target: Target) -> LearnerConfig:
@@ -78,12 +86,15 @@ def settled(learner: LearnerConfig, target: Target) -> LearnerConfig:
     return learner.model_copy(update={"precision": precision, "frozen_dtype": dtype})
 
 
-def count_weights(config: PreTrainedConfig, learner: LearnerConfig) -> Sizes:
+def count_weights(
+    config: PreTrainedConfig, learner: LearnerConfig, *, sharded: bool = False
+) -> Sizes:
     """Counts the weights of all networks, made as the learner makes them but without memory.
 
     Args:
         config: Of the model.
         learner: As ``settled`` returns it.
+        sharded: Policy and critic share no tensors.
 
     Raises:
         ValueError: ``peft`` is needed and not there.
@@ -106,12 +117,21 @@ def count_weights(config: PreTrainedConfig, learner: LearnerConfig) -> Sizes:
         weights = [part.weight for part in parts if isinstance(part, nn.Embedding)]
         return max((4 * w.numel() for w in weights if w.requires_grad), default=0)
 
+    def numbers(network: nn.Module, *, learn: bool) -> int:
+        some = network.parameters()
+        return sum(p.numel() for p in some if p.requires_grad or not learn)
+
+    def of_critic() -> int:
+        return sum(p.nbytes for p in models.critic.parameters()) if models.critic else 0
+
+    layers = blocks(models.policy)
+    learns = numbers(models.policy, learn=True)
     head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     inputs: Any = model.get_input_embeddings()
     return Sizes(
         policy=own(models.policy),
         reference=own(models.reference),
-        critic=own(models.critic),
+        critic=of_critic() if sharded else own(models.critic),
         policy_trained=trained(models.policy),
         critic_trained=trained(models.critic),
         embedding=learning(models.policy),
@@ -119,6 +139,10 @@ def count_weights(config: PreTrainedConfig, learner: LearnerConfig) -> Sizes:
         tied=head.weight is inputs.weight,
         head=(int(head.weight.shape[0]), int(head.weight.shape[1])),
         largest=max(4 * p.numel() for p in models.policy.parameters()),
+        block=max(numbers(layer, learn=False) for layer in layers),
+        block_trained=max(numbers(layer, learn=True) for layer in layers),
+        root=numbers(models.policy, learn=False) - numbers(layers, learn=False),
+        root_trained=learns - numbers(layers, learn=True),
     )
 
 
@@ -131,6 +155,7 @@ class LearnerPlan:
         target: for what kind of device.
         sizes: of the networks.
         policy, critic: what their passes take by tokens; ``None``: no critic, or not to be counted.
+        ranks: over how many devices weights, gradients and states are cut (FSDP2).
     """
 
     learner: LearnerConfig
@@ -138,45 +163,73 @@ class LearnerPlan:
     sizes: Sizes
     policy: Callable[[int], PassBytes] | None
     critic: Callable[[int], PassBytes] | None
+    ranks: int = 1
 
     @classmethod
-    def of(cls, config: PreTrainedConfig, learner: LearnerConfig, target: Target) -> "LearnerPlan":
+    def of(
+        cls, config: PreTrainedConfig, learner: LearnerConfig, target: Target, ranks: int = 1
+    ) -> "LearnerPlan":
         """Counts a model.
 
         Args:
             config: Of the model.
             learner: The settings; ``auto`` is settled here.
             target: For what kind of device.
+            ranks: Over how many of them the learner is sharded.
 
         Raises:
             ValueError: ``peft`` is needed and not there.
         """
         learner = settled(learner, target)
-        sizes = count_weights(config, learner)
+        sharded = ranks > 1
+        sizes = count_weights(config, learner, sharded=sharded)
         try:
-            policy = count_passes(config, learner, "policy", target)
+            policy = count_passes(config, learner, "policy", target, sharded=sharded)
             critic = policy
             alike = learner.critic_lora in (None, learner.lora)
             if learner.has_critic and not alike:
-                critic = count_passes(config, learner, "critic", target)
+                critic = count_passes(config, learner, "critic", target, sharded=sharded)
         except Exception:  # of any kind: it is the model's own code, run without values
-            return cls(learner, target, sizes, None, None)
-        return cls(learner, target, sizes, policy, critic if learner.has_critic else None)
+            return cls(learner, target, sizes, None, None, ranks)
+        return cls(learner, target, sizes, policy, critic if learner.has_critic else None, ranks)
 
     def with_settings(self, learner: LearnerConfig) -> "LearnerPlan":
         """Returns the plan with other settings of those that change no pass and no weight."""
         return replace(self, learner=settled(learner, self.target))
 
     def resident(self) -> dict[str, int]:
-        """Returns what is on the device at all times."""
+        """Returns what is on a device at all times."""
         sizes, learner = self.sizes, self.learner
-        parts = {"policy weights": sizes.policy, "critic weights": sizes.critic}
+        parts = {"policy weights": self._cut(sizes.policy)}
+        parts["critic weights"] = self._cut(sizes.critic)
         if not self.reference_rests:
-            parts["reference weights"] = sizes.reference
+            parts["reference weights"] = self._cut(sizes.reference)
         if not self.states_rest:
             trained = sizes.policy_trained + (sizes.critic_trained if learner.has_critic else 0)
-            parts["optimizer states"] = 8 * trained
+            parts["optimizer states"] = self._cut(8 * trained)
         return parts
+
+    def _cut(self, size: int) -> int:
+        """Returns a rank's part of so many bytes."""
+        return -(-size // self.ranks)
+
+    def gathered(self, *, trained: bool) -> int:
+        """Returns bytes of what is whole for a moment on each of several ranks, as FSDP2 has it.
+
+        The decoder layer that runs and the next one in the dtype of products; all outside the
+        layers in float32. In steps also the gradients of a layer, and its sum's buffer in float32,
+        and those of what is outside.
+
+        Args:
+            trained: In a step, not in a pass without gradient.
+        """
+        if self.ranks == 1:
+            return 0
+        sizes, width = self.sizes, 2 if self.learner.precision == "bfloat16" else 4
+        gathered = 2 * width * sizes.block + 4 * sizes.root
+        if trained:
+            gathered += (width + 4) * sizes.block_trained + 8 * sizes.root_trained
+        return gathered
 
     @property
     def reference_rests(self) -> bool:
@@ -198,7 +251,8 @@ class LearnerPlan:
 
     def scoring(self, tokens: int) -> Phase:
         """Returns the scoring pass of a micro-batch of so many tokens."""
-        parts = self.resident() | {"reference weights": self.sizes.reference}
+        parts = self.resident() | {"reference weights": self._cut(self.sizes.reference)}
+        parts["gathered layers"] = self.gathered(trained=False)
         trunk = logits = 0
         if self.policy is not None:
             first = self.policy(tokens)
@@ -242,9 +296,10 @@ class LearnerPlan:
     def _step(self, name: str, trained: int, moments: list[tuple[int, int]]) -> Phase:
         """Either passes or the optimizer's own step, whichever takes more."""
         parts = self.resident()
-        parts["gradients"] = 4 * trained
+        parts["gradients"] = self._cut(4 * trained)
+        parts["gathered layers"] = self.gathered(trained=True)
         passes = max(moments, key=sum, default=(0, 0))
-        states = 8 * trained if self.states_rest else 0
+        states = self._cut(8 * trained) if self.states_rest else 0
         own = 0 if self.target == "cuda" else 2 * self.sizes.largest  # no fused step: two copies
         if states + own > sum(passes):
             parts["optimizer states"] = parts.get("optimizer states", 0) + states

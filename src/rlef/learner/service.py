@@ -11,7 +11,7 @@ Metrics = dict[str, float]
 """Of an update, by the names of ``docs/metrics.md``; what is undefined is NaN."""
 
 
-class LearnerLost(RuntimeError):
+class LearnerLost(Exception):
     """A learner in other processes was lost, and made anew as it was when the run began."""
 
 

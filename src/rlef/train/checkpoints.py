@@ -8,8 +8,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from rlef.engines import EngineError
 from rlef.engines.load import LOADING_ERRORS
-from rlef.learner.service import Learner
+from rlef.learner.service import Learner, LearnerLost
 from rlef.run import RunDamagedError, RunFolder, RunWriteError, writing
 from rlef.stored import read_metrics
 from rlef.train.recipe import TrainConfig
@@ -48,7 +49,7 @@ class Checkpoints:
         try:
             self._write_policy(folder)
             self._learner.restore_policy(folder)
-        except RunWriteError:
+        except (RunWriteError, LearnerLost):
             raise
         except Exception as error:  # transformers and peft raise all sorts of what they cannot do
             raise ValueError(
@@ -60,6 +61,7 @@ class Checkpoints:
 
     def restore(self) -> bool:
         """Brings the learner to the last checkpoint; returns whether there is one."""
+        self._begun = None
         checkpoint = self._run.latest_checkpoint()
         if checkpoint is not None:
             with reading(checkpoint.path):
@@ -95,6 +97,13 @@ class Checkpoints:
             self._learner.save(folder)
         self._begun = folder, self._learner.version
         self.settle(wait=wait)
+
+    def save_last(self) -> None:
+        """Writes a checkpoint, unless there is one of this version."""
+        self.settle(wait=True)
+        last = self._run.latest_checkpoint()
+        if last is None or last.update < self._learner.version:
+            self.save(wait=True)
 
     def settle(self, *, wait: bool) -> None:
         """Lets a checkpoint count that is complete, and drops older ones.
@@ -137,5 +146,7 @@ def reading(path: Path, hint: str = _GO_ON) -> Iterator[None]:
     """
     try:
         yield
+    except EngineError:  # of a learner elsewhere: the folder is not at fault
+        raise
     except LOADING_ERRORS as error:
         raise RunDamagedError(f"{path} is damaged ({str(error)[:100]}){hint}") from None

@@ -53,7 +53,8 @@ def check_training(
         ("model.chat_template", read_template, config.model.chat_template),
         ("model.name", partial(check_model, ask_hub=ask_hub), config.model.name),
     ]
-    if rollout.engine == "vllm" and find_spec("vllm") is None:
+    here = config.cluster.address is None  # engines of a cluster are on other machines
+    if rollout.engine == "vllm" and here and find_spec("vllm") is None:
         raise ConfigError(
             f"{_place('rollout.engine', places)} is vllm, which is not installed; {VLLM_HINT}"
         )

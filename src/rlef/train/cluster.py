@@ -8,8 +8,10 @@ from typing import Any
 
 from rlef.config import ConfigError
 from rlef.engines import PolicyEngine
-from rlef.engines.load import load_chat
+from rlef.engines.check import check_vocabulary
+from rlef.engines.load import load_chat, resolve_device
 from rlef.environment import ChatFormat
+from rlef.learner.ranks import open_ranks
 from rlef.learner.service import Learner
 from rlef.run import RunFolder
 from rlef.sandbox import JudgePool, Sandbox
@@ -71,7 +73,7 @@ def _place(
     with ExitStack() as stack:
         learner = RayLearner(
             lambda rank: session.learner_actor(rank, LearnerActor),
-            lambda rank, ranks, address: partial(_make_learner, config, run.path),
+            lambda *where: partial(_make_learner, config, run.path, *where),
             cluster.learner_ranks,
             timeout_s=timeout_s,
             say=say,
@@ -137,12 +139,25 @@ def _native(rollout: RolloutConfig) -> tuple[str, int] | None:
     return rollout.vllm.transfer, rollout.vllm.tensor_parallel_size
 
 
-def _make_learner(config: TrainConfig, run_path: Path) -> tuple[Learner, int]:
-    """Makes the learner of a recipe; called in its process."""
+def _make_learner(
+    config: TrainConfig, run_path: Path, rank: int, size: int, address: str
+) -> tuple[Learner, int]:
+    """Makes the learner of a recipe, or one of its ranks; called in its process."""
     config = settle_precision(config, RunFolder.open(run_path), lambda _: None)
     chat = load_chat(config.model.name, config.model)
-    policy = load_policy(config, chat)
-    return local_learner(config, policy, chat), policy.num_parameters()
+    if size == 1:
+        policy = load_policy(config, chat)
+        parameters = policy.num_parameters()
+        return local_learner(config, policy, chat), parameters
+    from rlef.learner.sharding import load_on_ranks
+
+    # the driver, which waits for timeout_s, is to be the first who finds that a rank hangs
+    wait_s, device = config.cluster.timeout_s + 60, resolve_device(config.device)
+    ranks = open_ranks(rank, size, address, timeout_s=wait_s, device=device)
+    policy = load_on_ranks(config.model.name, config.learner, ranks)
+    check_vocabulary(policy, chat, config.model.name)
+    parameters = policy.num_parameters()
+    return local_learner(config, policy, chat, ranks=ranks), parameters
 
 
 def _open_engine(config: TrainConfig, run_path: Path) -> tuple[PolicyEngine, ChatFormat]:

@@ -7,12 +7,14 @@ what is missing.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from rlef.environment import EpisodeRecord
 from rlef.learner.notices import gap_alarm
-from rlef.learner.service import Metrics
+from rlef.learner.service import LearnerLost, Metrics
 from rlef.rollout import Rollout, RolloutBatch
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
@@ -25,7 +27,10 @@ from rlef.train.parts import Parts, Progress, build_parts
 from rlef.train.place import Variant
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
+from rlef.train.stopping import Stopping, Terminated
 from rlef.train.summary import summarize
+
+T = TypeVar("T")
 
 
 def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
@@ -46,13 +51,13 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
         return
     with build_parts(config, run, display) as parts:
         trainer = Trainer(parts)
-        evaluate = trainer.evaluations.on_test
-        stages = {"before": evaluate("eval-before")}
-        trainer.train_to_the_end()
-        trainer.take_best()
-        stages["after"] = evaluate("eval-after")
-        if config.eval.random_feedback:
-            stages["random_feedback"] = evaluate("eval-random", random_feedback=True)
+        with trainer.stopping:
+            stages = {"before": trainer.evaluate("eval-before")}
+            trainer.train_to_the_end()
+            stages["after"] = trainer.evaluate("eval-after", best=True)
+            if config.eval.random_feedback:
+                again = trainer.evaluate("eval-random", best=True, random_feedback=True)
+                stages["random_feedback"] = again
     seconds = trainer.evaluations.seconds
     run.write_summary(summarize(config, parts.parameters, run.read_metrics(), stages, seconds))
 
@@ -77,7 +82,9 @@ def learn(
     last = run.latest_checkpoint()
     if last is None or last.update < config.updates:
         with build_parts(config, run, display, variant or Variant()) as parts:
-            Trainer(parts).train_to_the_end()
+            trainer = Trainer(parts)
+            with trainer.stopping:
+                trainer.train_to_the_end()
     return policy_path(config, run)
 
 
@@ -94,6 +101,9 @@ class Trainer:
 
     Args:
         parts: What it is made of; the caller closes them.
+
+    Attributes:
+        stopping: within it SIGTERM stops the run, which saves what it has come to.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -115,8 +125,11 @@ class Trainer:
         self.evaluations = Evaluations(parts)
         self._watch = IdleWatch(config, parts.display.message, parts.variant.why_idle)
         self._warned_of_gap = False
+        self.stopping = Stopping()
+        self._written: int | None = None
+        """The learner's version of the last line of metrics."""
         parts.describe()
-        self.checkpoints.try_saving()
+        self._survive(self.checkpoints.try_saving)
 
     @property
     def is_done(self) -> bool:
@@ -125,11 +138,43 @@ class Trainer:
 
     def train_to_the_end(self) -> None:
         """Goes on from the last checkpoint, if there is one, to the end of the recipe."""
-        if self.checkpoints.restore():
-            self.parts.display.message(f"goes on after update {self.learner.version}")
-        self.parts.rollouts.use(self.learner.weights())
-        while not self.is_done:
-            self.train_on_one_batch()
+        self._go_on()
+        try:
+            while not self.is_done:
+                self._survive(self.train_on_one_batch)
+        except Terminated:
+            if self._written == self.learner.version:
+                self.checkpoints.save_last()
+            raise
+
+    def evaluate(
+        self, name: str, *, best: bool = False, random_feedback: bool = False
+    ) -> list[list[EpisodeRecord]]:
+        """Evaluates on the test problems: the policy as it is, or the best one."""
+
+        def run() -> list[list[EpisodeRecord]]:
+            if best:
+                self._take_best()
+            return self.evaluations.on_test(name, random_feedback=random_feedback)
+
+        return self._survive(run)
+
+    def _survive(self, work: Callable[[], T]) -> T:
+        """Does some work, from the last checkpoint on wherever the learner is lost in it."""
+        while True:
+            try:
+                return work()
+            except LearnerLost:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """Brings the learner to the last checkpoint, and the sampler to the learner's weights."""
+        while True:
+            with suppress(LearnerLost):
+                if self.checkpoints.restore():
+                    self.parts.display.message(f"goes on after update {self.learner.version}")
+                self.parts.rollouts.use(self.learner.weights())
+                return
 
     def train_on_one_batch(self) -> None:
         """Takes a batch, learns from it, hands the weights on, and writes what came of it."""
@@ -144,8 +189,9 @@ class Trainer:
                 "needs shows: rlef env); a run that goes on judges them again"
             )
         sampled = time.perf_counter()
-        metrics = self._learn_from(rollouts)
-        self._hand_on_weights(metrics)
+        with self.stopping.held():
+            metrics = self._learn_from(rollouts)
+            self._hand_on_weights(metrics)
         self._warn_of_gap(metrics)
         ended = time.perf_counter()
         timing = self._timing(rollout_s=sampled - started, update_s=ended - sampled)
@@ -159,7 +205,13 @@ class Trainer:
             "masked_no_room": left_out.no_room,
             **timing,
         }
+        with self.stopping.held():
+            self._write(line, left_out)
+
+    def _write(self, line: dict[str, Any], left_out: LeftOut) -> None:
+        """Writes what a batch came to, and a checkpoint where it is time to."""
         self.parts.run.append_metrics(line)
+        self._written = self.learner.version
         self.parts.display.update(line)
         why = self._watch.see(
             self.learner.version, left_out, policy_moved=self.learner.policy_moved
@@ -211,7 +263,7 @@ class Trainer:
             self.checkpoints.save_best()
         return {"valid_solve_rate": rate}
 
-    def take_best(self) -> None:
+    def _take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""
         path = policy_path(self.config, self.parts.run)
         if path == self.parts.run.best_path:

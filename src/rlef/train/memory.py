@@ -1,7 +1,8 @@
 """What a recipe takes in memory on a card, whether it fits, and what to change first if not."""
 
+import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedConfig
@@ -83,16 +84,26 @@ class Planner:
 
     Args:
         model: Settings of the model.
+        ranks: Over how many cards the learner is sharded; one of them is planned.
+        samples: Whether the engine is on the same card.
     """
 
-    def __init__(self, model: PreTrainedConfig) -> None:
+    def __init__(self, model: PreTrainedConfig, ranks: int = 1, *, samples: bool = True) -> None:
         self._model = model
+        self._ranks = ranks
+        self._samples = samples
         self._counted: dict[str, LearnerPlan] = {}
         self._parameters = shaped_model(model).num_parameters()
         try:
             self._kv_numbers: int | None = key_value_numbers(model)
         except Exception:  # of any kind: it is the model's own code, run without values
             self._kv_numbers = None
+
+    def of_rank(self, ranks: int, *, samples: bool) -> "Planner":
+        """Returns one that plans a rank of so many, see ``Planner``; it counts nothing anew."""
+        other = copy.copy(self)
+        other._ranks, other._samples = ranks, samples
+        return other
 
     def plan(self, config: TrainConfig, memory: int) -> MemoryPlan:
         """Returns what a recipe takes.
@@ -156,10 +167,11 @@ class Planner:
     def _learner(self, config: TrainConfig) -> LearnerPlan:
         target: Target = "cpu" if config.device == "cpu" else "cuda"
         counts = {"micro_batch_tokens", "lr", "critic_lr", "minibatch", "offload"}
-        key = f"{target} {config.learner.model_dump_json(exclude=counts)}"
+        whole = self._ranks == 1
+        key = f"{target} {whole} {config.learner.model_dump_json(exclude=counts)}"
         if key not in self._counted:
-            self._counted[key] = LearnerPlan.of(self._model, config.learner, target)
-        return self._counted[key].with_settings(config.learner)
+            self._counted[key] = LearnerPlan.of(self._model, config.learner, target, self._ranks)
+        return replace(self._counted[key].with_settings(config.learner), ranks=self._ranks)
 
     def _width(self, learner: LearnerPlan) -> int:
         """Bytes of a number that the sampler computes with."""
@@ -183,6 +195,8 @@ class Planner:
 
     def _sampler(self, config: TrainConfig, learner: LearnerPlan, memory: int) -> _Sampler:
         rollout, beside = config.rollout, config.rollout.max_staleness > 0
+        if not self._samples:
+            return _Sampler(weights=0, prompts=0, keys_and_values=0, beside=False, sleeps=True)
         if rollout.engine == "vllm" and learner.target == "cuda":
             share = int(rollout.vllm.gpu_memory_utilization * memory)
             weights = self._parameters * self._width(learner)
@@ -213,7 +227,8 @@ def _phases(
     """Yields the phases; a rollout is never cut, so that a long one may be a micro-batch."""
     own = {"sampler's weights": sampler.weights}
     busy = {"keys and values": sampler.keys_and_values, "prompts": sampler.prompts}
-    yield Phase("sampling", learner.resident() | own | busy)
+    samples = sampler.weights or sampler.keys_and_values
+    yield Phase("sampling" if samples else "at rest", learner.resident() | own | busy)
     beside = {} if sampler.sleeps else own | (busy if sampler.beside else {})
     longest = longest_rollout(config)
     yield _joined(learner.scoring(max(SCORED_AT_ONCE * tokens, longest)), beside)

@@ -15,6 +15,7 @@ from rlef.environment import ChatFormat
 from rlef.learner.checkpoint import saved_precision
 from rlef.learner.frozen import loading_dtype
 from rlef.learner.precision import resolve_precision
+from rlef.learner.ranks import Ranks
 from rlef.learner.service import Learner
 from rlef.learner.update import LocalLearner
 from rlef.rollout import EpisodeSettings, LocalRollouts, Rollout, Rollouts
@@ -23,6 +24,7 @@ from rlef.sandbox import JudgePool, Sandbox
 from rlef.train.checkpoints import reading
 from rlef.train.recipe import TrainConfig
 
+_ALONE = Ranks()
 OpenRollouts = Callable[[EpisodeSettings], AbstractContextManager[Rollouts]]
 """Begins to run episodes of some settings; they end with its context."""
 
@@ -51,6 +53,7 @@ def local_learner(
     model: PreTrainedModel,
     chat: ChatFormat,
     kind: type[LocalLearner] = LocalLearner,
+    ranks: Ranks = _ALONE,
 ) -> Learner:
     """Returns the learner of a model, as the recipe says.
 
@@ -59,6 +62,7 @@ def local_learner(
         model: The policy's first weights; see ``LocalLearner``.
         chat: Its chat format, whose tokenizer is saved beside the model.
         kind: Of learner.
+        ranks: Where it runs.
     """
     return kind(
         model,
@@ -68,6 +72,7 @@ def local_learner(
         temperature=config.rollout.temperature,
         total_updates=config.updates,
         save_dtype=config.checkpoint_dtype,
+        ranks=ranks,
     )
 
 
@@ -123,6 +128,7 @@ def here(
     """
     settled = settle_precision(config, run, say)
     policy = load_policy(settled, chat)
+    parameters = policy.num_parameters()
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
         engine = variant.engine(config, chat, _open_engine(settled, chat, policy))
@@ -133,7 +139,7 @@ def here(
             open_rollouts=lambda settings: LocalRollouts(engine, chat, sandbox, settings),
             open_training=lambda settings: LocalRollouts(sampler, chat, sandbox, settings),
             learner=variant.learner(settled, policy, chat),
-            parameters=policy.num_parameters(),
+            parameters=parameters,
         )
 
 

@@ -200,6 +200,11 @@ class TrainConfig(BaseModel):
                 f"{self.rollout.max_staleness} rollout actors and learner ranks do not take turns; "
                 "allowed: false, or rollout.max_staleness=0"
             )
+        if self.cluster.colocate and self.rollout.vllm.tensor_parallel_size > 1:
+            raise ValueError(
+                f"cluster.colocate is true, but rollout.vllm.tensor_parallel_size is "
+                f"{self.rollout.vllm.tensor_parallel_size}; allowed: 1, or colocate=false"
+            )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(
                 f"learner.critic_warmup_updates is {learner.critic_warmup_updates}, so the policy "

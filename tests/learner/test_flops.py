@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
 
-from rlef.bench.flops import pass_cost, peak_flops
+from rlef.learner.flops import pass_cost, peak_flops
 
 SHAPE = {
     **{"vocab_size": 50, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2},

@@ -1,0 +1,47 @@
+"""SIGTERM, by which Slurm and Kubernetes ask a run to stop: heard where stopping does no harm."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to stop."""
+
+
+class Stopping:
+    """Within it SIGTERM raises ``Terminated`` in the main thread: at once, or after ``held``."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._held = 0
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it nothing is raised: what is done is done to its end."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if self._asked and not self._held:
+            raise Terminated
+
+    def _hear(self, _: int, frame: FrameType | None) -> None:
+        again, self._asked = self._asked, True
+        if not self._held and not again:
+            raise Terminated

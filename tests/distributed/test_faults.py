@@ -1,0 +1,168 @@
+"""Actors, judges and machines that are killed or stand still: each rollout comes once."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from raylets import add_machine
+from scripted import requests
+from scripted_actors import GROUP, POISON, StillWeights, open_engine
+
+from rlef.distributed import ClusterSettings
+from rlef.distributed.actors import JudgeActor, RolloutActor
+from rlef.distributed.fleet import Fleet
+from rlef.distributed.judges import RemoteJudges
+from rlef.distributed.rollouts import RayRollouts
+from rlef.distributed.session import Needs, Session, open_session
+from rlef.engines import EngineError, SamplingParams
+from rlef.environment import Prompts, StopReason
+from rlef.problems import Test
+from rlef.rollout import EpisodeSettings, Rollout, derive_seed
+from rlef.sandbox import JudgeJob, Limits, Sandbox, Verdict
+
+NEEDS = Needs(rollout={"CPU": 1.0}, judge={"CPU": 1.0}, learner={"CPU": 0.5})
+SETTINGS = EpisodeSettings(
+    sampling=SamplingParams(max_new_tokens=64),
+    max_turns=3,
+    max_context=4096,
+    prompts=Prompts.load("mini"),
+    limits=Limits(cpu_s=2),
+)
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def session(ray_address: str) -> Iterator[Session]:
+    settings = ClusterSettings(address=ray_address, rollout_actors=2)
+    with open_session(settings, lambda _: NEEDS) as opened:
+        yield opened
+
+
+@contextmanager
+def sampling(
+    session: Session,
+    *,
+    batch_s: float = 0.05,
+    deadly: int | None = None,
+) -> Iterator[tuple[Fleet, RayRollouts, list[str]]]:
+    told: list[str] = []
+    fleet = Fleet(
+        lambda slot: session.rollout_actor(slot, RolloutActor),
+        (partial(open_engine, batch_s, deadly), partial(Sandbox, workers=1)),
+        2,
+        checkpoint_names=False,
+        timeout_s=60.0,
+        say=told.append,
+    )
+    try:
+        fleet.wait_until_ready()
+        fleet.use(StillWeights())  # type: ignore[arg-type]
+        with RayRollouts(fleet, SETTINGS, together=GROUP, most=2 * GROUP) as rollouts:
+            for index, request in enumerate(requests(COUNT)):
+                rollouts.submit(index, request)
+            yield fleet, rollouts, told
+    finally:
+        fleet.close()
+
+
+def collect(rollouts: RayRollouts, found: dict[int, Rollout], count: int, wait_s: float) -> None:
+    """Until so many have come; each once."""
+    end = time.monotonic() + wait_s
+    while len(found) < count:
+        assert time.monotonic() < end, sorted(found)
+        for index, rollout in rollouts.finished(0.5):
+            assert index not in found
+            found[index] = rollout
+
+
+def process(actor: Any) -> int:
+    import ray
+
+    pid: int = ray.get(actor.where.remote())[1]
+    return pid
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP])
+def test_what_a_lost_actor_had_goes_to_others(session: Session, kind: signal.Signals) -> None:
+    with sampling(session) as (fleet, rollouts, told):
+        found: dict[int, Rollout] = {}
+        lost = fleet.members[0]
+        pid = process(lost.actor)
+        collect(rollouts, found, 2, 60)
+        os.kill(pid, kind)
+        if kind is signal.SIGSTOP:
+            fleet.timeout_s = 4.0
+            while not told:
+                found.update(rollouts.finished(0.1))
+            fleet.timeout_s = 60.0  # of the new process, which begins as slowly as any
+        collect(rollouts, found, COUNT, 90)
+        assert all(rollout.record.solved for rollout in found.values())
+        assert {rollout.seed for rollout in found.values()} == set(range(COUNT))
+        assert rollouts.finished(0.2) == []
+        why = "its process died" if kind is signal.SIGKILL else "its process did not answer for"
+        assert len(told) == 1 and why in told[0] and "episodes go to others" in told[0]
+        assert fleet.members[0] is not lost
+
+
+def test_an_episode_that_kills_its_actors_is_given_up(session: Session) -> None:
+    deadly = derive_seed(POISON, "answer", 0)
+    with sampling(session, batch_s=0.0, deadly=deadly) as (_, rollouts, told):
+        found: dict[int, Rollout] = {}
+        collect(rollouts, found, COUNT, 120)
+        stops = {index: rollout.record.stop for index, rollout in found.items()}
+        assert stops.pop(POISON) is StopReason.INFRA_ERROR and not found[POISON].trainable
+        assert set(stops.values()) == {StopReason.PUBLIC_PASSED}
+        assert len(told) == 3
+
+
+def test_actors_that_are_lost_again_and_again_end_the_run(session: Session) -> None:
+    with sampling(session) as (fleet, _, told):
+        for _ in range(3):
+            fleet.lose(fleet.members[1], "it was killed")
+        with pytest.raises(EngineError, match=r"actor 1 was lost 4 times .* because it was killed"):
+            fleet.lose(fleet.members[1], "it was killed")
+        assert len(told) == 3
+
+
+def test_a_machine_that_goes_takes_no_rollout_with_it(ray_cluster: Any, session: Session) -> None:
+    machine = add_machine(ray_cluster, 2)
+    settings = ClusterSettings(address=ray_cluster.address, rollout_actors=2)
+    try:
+        with (
+            open_session(settings, lambda _: NEEDS) as both,
+            sampling(both, batch_s=0.2) as (_, rollouts, told),
+        ):
+            found: dict[int, Rollout] = {}
+            collect(rollouts, found, 2, 60)
+            ray_cluster.remove_node(machine, allow_graceful=False)
+            collect(rollouts, found, COUNT, 120)
+            assert all(rollout.record.solved for rollout in found.values())
+            assert any("is lost" in line for line in told)
+    finally:
+        if machine in ray_cluster.worker_nodes:
+            ray_cluster.remove_node(machine)
+
+
+def test_judges_that_are_killed_or_stand_still_lose_no_program(session: Session) -> None:
+    actors = [session.judge_actor(JudgeActor, 1) for _ in range(2)]
+    judges = RemoteJudges(actors, timeout_s=5.0)
+    tests = (Test("1\n", "2\n"),)
+
+    def reports(first: int) -> list[Verdict]:
+        jobs = [
+            JudgeJob(source=f"print({n} - {n} + 2)", tests=tests) for n in range(first, first + 8)
+        ]
+        jobs.append(JudgeJob(source=f"print({first})", tests=tests))
+        return [report.verdict for report in judges.judge_many(jobs)]
+
+    wanted = [Verdict.AC] * 8 + [Verdict.WA]
+    assert reports(10) == wanted
+    os.kill(process(actors[0]), signal.SIGKILL)
+    assert reports(20) == wanted
+    os.kill(process(actors[1]), signal.SIGSTOP)
+    assert reports(30) == wanted
