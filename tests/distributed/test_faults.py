@@ -14,9 +14,9 @@ from scripted import requests
 from scripted_actors import GROUP, POISON, StillWeights, make_learner, open_engine
 
 from rlef.distributed import ClusterSettings
-from rlef.distributed.actors import JudgeActor, LearnerActor, RolloutActor
+from rlef.distributed.actors import LearnerActor, RolloutActor
 from rlef.distributed.fleet import Fleet
-from rlef.distributed.judges import RemoteJudges
+from rlef.distributed.judges import JudgeActor, RemoteJudges
 from rlef.distributed.learner import RayLearner
 from rlef.distributed.rollouts import RayRollouts
 from rlef.distributed.session import Needs, Session, open_session
