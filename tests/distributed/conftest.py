@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Any]:
     """A Ray of one machine, which this process has reached."""
     import ray
@@ -19,7 +19,7 @@ def ray_cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_address(ray_cluster: Any) -> str:
     """Where it listens."""
     return str(ray_cluster.address)

@@ -66,3 +66,27 @@ class StillWeights:
 
     def remote_logprobs(self) -> Callable[..., Any]:
         return print
+
+
+class StillLearner:
+    """Counts its updates."""
+
+    policy_moved = True
+    calibration = ()
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def update(self, batch: object, steps: int) -> dict[str, float]:
+        self.version += steps
+        return {"loss": 1.0}
+
+    def notices(self) -> list[str]:
+        return ["still"]
+
+    def fail(self) -> None:
+        raise FloatingPointError("not finite")
+
+
+def make_learner(rank: int, size: int, address: str) -> tuple[StillLearner, int]:
+    return StillLearner(), 7

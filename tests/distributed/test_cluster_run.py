@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlef.config import dump_config, join_words, load_config
+from rlef.config import ConfigError, dump_config, join_words, load_config
 from rlef.rollout import Rollout
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
+from rlef.train.checks import check_training
 from rlef.train.loop import train
 from rlef.train.recipe import TrainConfig
 
@@ -20,7 +21,7 @@ TINY = [
     *("updates=4", "rollout.batch=8", "learner.minibatch=4", "checkpoint_every=4"),
     *("rollout.max_new_tokens=48", "rollout.turn_limit=2", "rollout.group=4"),
     *("learner.warmup_updates=0", "eval.problems=2", "eval.random_feedback=false"),
-    *("eval.also=null", "rollout.judge_workers=1", "data.test=mini:valid"),
+    *("eval.also=null", "rollout.judge_workers=1", "data.train=mini:valid", "data.test=mini:valid"),
 ]
 
 
@@ -61,7 +62,7 @@ def by_index(run: RunFolder) -> dict[int, Rollout]:
 def assert_same(run: RunFolder, whole: RunFolder) -> None:
     """Rollout by rollout, and what was learnt of them, within float error."""
     ours, theirs = by_index(run), by_index(whole)
-    assert ours.keys() == theirs.keys() == set(range(16))  # each index once
+    assert ours.keys() == theirs.keys() == set(range(len(theirs)))  # each index once
     for index, rollout in theirs.items():
         assert ours[index].record.problem == rollout.record.problem
         assert ours[index].token_ids.tolist() == rollout.token_ids.tolist()
@@ -122,3 +123,46 @@ def test_with_ranks_and_judges_that_die_it_comes_to_the_same(
     assert len(lost) == 2
     assert lost[0].startswith("the learner is lost (its process died)")
     assert lost[1].startswith("rollout actor 0 on ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["cluster.address=127.0.0.1:9"], "'127.0.0.1:9', but nothing answers there"),
+        (["cluster.address=here"], "'here'; allowed: null, local, auto .*, HOST:PORT"),
+        (
+            ["cluster.address=local", "cluster.colocate=true", "rollout.max_staleness=1"],
+            "colocate is true, but with rollout.max_staleness 1",
+        ),
+        (
+            ["cluster.address=local", "cluster.colocate=true", "cluster.rollout_actors=2"],
+            "rollout_actors is 2 and learner_ranks 1; allowed: as many of each",
+        ),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_said_at_once(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_training(load_config(TrainConfig, "mini", words))
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlef.distributed.settings.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="ray is not installed; pip install"):
+        check_training(load_config(TrainConfig, "mini", ["cluster.address=local"]))
+
+
+def test_too_few_machines_are_said_at_once(tmp_path: Path, ray_address: str) -> None:
+    words = (f"cluster.address={ray_address}", "cluster.rollout_actors=40")
+    message = r"the cluster has 12 cores, but 40 rollout actors, .* need 81; allowed: fewer"
+    with pytest.raises(ConfigError, match=message):
+        trained(tmp_path / "run", *words)
+
+
+def test_side_by_side_each_rollout_is_used_once(tmp_path: Path, ray_address: str) -> None:
+    words = (f"cluster.address={ray_address}", "cluster.rollout_actors=2")
+    run, _ = trained(tmp_path / "run", *words, "rollout.max_staleness=1", "updates=6")
+    assert len(by_index(run)) == 24
+    for number, line in enumerate(run.read_metrics()):
+        assert line["update"] == 2 * (number + 1)
+        assert line["staleness/0"] + line["staleness/1"] == 8
+    assert sum(line["staleness/1"] for line in run.read_metrics()) > 0

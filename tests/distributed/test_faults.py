@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 from raylets import add_machine
 from scripted import requests
-from scripted_actors import GROUP, POISON, StillWeights, open_engine
+from scripted_actors import GROUP, POISON, StillWeights, make_learner, open_engine
 
 from rlef.distributed import ClusterSettings
-from rlef.distributed.actors import JudgeActor, RolloutActor
+from rlef.distributed.actors import LearnerActor, RolloutActor
 from rlef.distributed.fleet import Fleet
-from rlef.distributed.judges import RemoteJudges
+from rlef.distributed.judges import JudgeActor, RemoteJudges
+from rlef.distributed.learner import RayLearner
 from rlef.distributed.rollouts import RayRollouts
 from rlef.distributed.session import Needs, Session, open_session
 from rlef.engines import EngineError, SamplingParams
 from rlef.environment import Prompts, StopReason
+from rlef.learner.service import LearnerLost
 from rlef.problems import Test
 from rlef.rollout import EpisodeSettings, Rollout, derive_seed
 from rlef.sandbox import JudgeJob, Limits, Sandbox, Verdict
@@ -166,3 +168,39 @@ def test_judges_that_are_killed_or_stand_still_lose_no_program(session: Session)
     assert reports(20) == wanted
     os.kill(process(actors[1]), signal.SIGSTOP)
     assert reports(30) == wanted
+
+
+def test_a_learner_that_stands_still_is_made_anew(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    learner = RayLearner(
+        lambda rank: session.learner_actor(rank, LearnerActor),
+        lambda *where: partial(make_learner, *where),
+        1,
+        timeout_s=60.0,
+        say=told.append,
+    )
+    try:
+        learner.wait_until_ready()
+        assert (learner.parameters, learner.notices()) == (7, ["still"])
+        assert learner.update(None, 2) == {"loss": 1.0}  # type: ignore[arg-type]
+        assert learner.version == 2
+        with pytest.raises(FloatingPointError, match="not finite"):
+            learner._call("fail")  # what it raises is not a loss
+        os.kill(process(learner._actors[0]), signal.SIGSTOP)
+        learner._timeout_s = 2.0
+        begin = learner._begin
+
+        def begin_slowly() -> None:
+            learner._timeout_s = 60.0
+            begin()
+
+        monkeypatch.setattr(learner, "_begin", begin_slowly)
+        with pytest.raises(LearnerLost, match="the update took more than 2 s"):
+            learner.update(None, 2)  # type: ignore[arg-type]
+        assert learner.version == 0
+        learner.update(None, 2)  # type: ignore[arg-type]
+        assert learner.version == 2 and len(told) == 1
+    finally:
+        learner.close()

@@ -126,7 +126,7 @@ def test_in_bfloat16_it_is_near_a_learner_under_autocast() -> None:
         layer.mlp.up_proj.weight, exact.model.layers[0].mlp.up_proj.weight.bfloat16()
     )
     for model in (exact, rounded):
-        use_float32_attention(model)  # as a learner on a CPU does
+        use_float32_attention(model, model.device)  # as a learner on a CPU does
     answers = sampled(engine)
     gap = gap_to(exact, answers, torch.bfloat16)
     assert gap < 0.5 * gap_to(rounded, answers, torch.bfloat16)

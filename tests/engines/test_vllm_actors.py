@@ -12,7 +12,13 @@ from vllm_here import environment, vllm_python
 @pytest.mark.slow
 def test_engines_of_vllm_in_actors_follow_the_learner(tmp_path: Path) -> None:
     words = [
-        *("cluster.address=local", "cluster.rollout_actors=2", "updates=2", "rollout.batch=8"),
+        *(
+            "cluster.address=local",
+            "cluster.rollout_actors=2",
+            "cluster.learner_ranks=2",
+            "updates=2",
+            "rollout.batch=8",
+        ),
         *("rollout.engine=vllm", "rollout.vllm.eager=true", "learner.minibatch=8"),
         *("rollout.group=8", "rollout.judge_workers=1", "rollout.max_new_tokens=48"),
         *("eval.problems=2", "eval.also=null", "eval.random_feedback=false"),

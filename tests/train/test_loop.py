@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
+from rlef.train.stopping import Terminated
 
 TINY = [
     *("updates=6", "rollout.batch=8", "learner.minibatch=4", "checkpoint_every=4"),
@@ -119,6 +122,22 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert tables[0].equals(tables[1]) and tables[0].num_rows == 24
     ours, theirs = (load_file(r.checkpoint_path(6) / "model.safetensors") for r in (run, whole))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
+
+
+def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(
+    whole: RunFolder, tmp_path: Path
+) -> None:
+    config, run = start(tmp_path / "stopped")
+    display = Silent()
+    display.update = lambda _: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated):
+        train(config, run, display)
+    last = run.latest_checkpoint()
+    assert last is not None and last.update == 2  # checkpoint_every is 4
+    assert signal.getsignal(signal.SIGTERM) is before
+    train(config, run, Silent())
+    assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
 
 
 def test_stored_rollouts_are_used_and_only_missing_ones_sampled(

@@ -1,33 +1,27 @@
-"""What runs in the processes of a cluster: an engine with its episodes, a judge, a learner.
+"""What runs in the processes of a cluster: an engine with its episodes, a learner.
 
 Each class wraps what does the same work in one process.
 """
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import ray
-
 from rlef.algorithms import CalibrationBin
+from rlef.distributed.judges import where
 from rlef.engines import PolicyEngine
 from rlef.engines.transfer import Bucket, Inbox, Logprobs, StreamedWeights, buckets
 from rlef.environment import ChatFormat
 from rlef.learner.service import Learner
 from rlef.rollout import EpisodeRequest, EpisodeSettings, LocalRollouts, Rollout, RolloutTiming
-from rlef.sandbox import JudgeJob, JudgePool, JudgeReport, Sandbox
+from rlef.sandbox import JudgePool, Sandbox
 
 if TYPE_CHECKING:
     from rlef.engines.vllm import VLLMEngine
 
 Items = Sequence[tuple[int, EpisodeRequest]]
-
-
-def _where() -> tuple[str, int]:
-    return ray.util.get_node_ip_address(), os.getpid()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +54,7 @@ class RolloutActor:
 
     def where(self) -> tuple[str, int]:
         """Returns the machine's address and the process's number."""
-        return _where()
+        return where()
 
     def open(
         self,
@@ -152,21 +146,6 @@ class RolloutActor:
             self._judges.close()
 
 
-class JudgeActor:
-    """A ``Sandbox``."""
-
-    def __init__(self, workers: int) -> None:
-        self._sandbox = Sandbox(workers=workers)
-
-    def where(self) -> tuple[str, int]:
-        """Returns the machine's address and the process's number."""
-        return _where()
-
-    def judge_many(self, jobs: Sequence[JudgeJob]) -> list[JudgeReport]:
-        """Judges programs, see ``Sandbox.judge_many``."""
-        return self._sandbox.judge_many(jobs)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerState:
     """What the driver keeps of a learner; see ``Learner``."""
@@ -184,7 +163,7 @@ class LearnerActor:
 
     def where(self) -> tuple[str, int]:
         """Returns the machine's address and the process's number."""
-        return _where()
+        return where()
 
     def free_port(self) -> int:
         """Returns a port of this machine that nothing listens on."""

@@ -1,5 +1,6 @@
-"""Judging on other machines: a ``JudgePool`` of judge actors."""
+"""Judging on other machines: a ``JudgePool`` of judge actors, which need no torch."""
 
+import os
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,10 +10,30 @@ from typing import Any
 import ray
 
 from rlef.distributed.calls import Lost, result
-from rlef.sandbox import JudgeJob, JudgeReport, Verdict
+from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, Verdict
 from rlef.sandbox.verdicts import same_for_all
 
 _TRIES = 3
+
+
+def where() -> tuple[str, int]:
+    """Returns this machine's address and this process's number."""
+    return ray.util.get_node_ip_address(), os.getpid()  # type: ignore[no-untyped-call]
+
+
+class JudgeActor:
+    """A ``Sandbox``."""
+
+    def __init__(self, workers: int) -> None:
+        self._sandbox = Sandbox(workers=workers)
+
+    def where(self) -> tuple[str, int]:
+        """Returns the machine's address and the process's number."""
+        return where()
+
+    def judge_many(self, jobs: Sequence[JudgeJob]) -> list[JudgeReport]:
+        """Judges programs, see ``Sandbox.judge_many``."""
+        return self._sandbox.judge_many(jobs)
 
 
 class RemoteJudges:

@@ -1,18 +1,13 @@
 """Ray itself: reached or started, and its machines' resources set apart for a run."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rlef.config import ConfigError
-from rlef.distributed.settings import ClusterSettings
-
-_REACH_S = 5.0
-_ALLOWED = "allowed: null, local, auto (a cluster that this machine is of), HOST:PORT"
-_HINT = "pip install 'rlef[ray]' on each machine"
+from rlef.distributed.settings import ALLOWED, ClusterSettings, check_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +89,7 @@ def open_session(settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -
     Raises:
         ConfigError: There is no such Ray, or it has too little.
     """
-    ray = _import_ray()
+    ray = _import_ray(settings)
     begun = not ray.is_initialized()
     if begun:
         _init(ray, settings, needs_of)
@@ -115,15 +110,12 @@ def open_session(settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -
             ray.shutdown()
 
 
-def _import_ray() -> Any:
+def _import_ray(settings: ClusterSettings) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-    except ImportError:
-        raise ConfigError(
-            f"cluster.address is set, but ray is not installed; {_HINT}, or cluster.address=null"
-        ) from None
+    check_address(settings.address)
+    import ray
+
     return ray
 
 
@@ -133,8 +125,6 @@ def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]
     if address == "local":
         cores = max(os.cpu_count() or 1, int(needs_of(False).total(settings)["CPU"]))
         words |= {"num_cpus": cores, "include_dashboard": False}
-    elif address != "auto":
-        _check_address(str(address))
     _quieten()
     try:
         ray.init(address=address, **words)
@@ -142,7 +132,7 @@ def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]
         with suppress(Exception):
             ray.shutdown()
         first = " ".join(str(error).split())[:160]
-        raise ConfigError(f"cluster.address is {address!r}: {first}; {_ALLOWED}") from None
+        raise ConfigError(f"cluster.address is {address!r}: {first}; {ALLOWED}") from None
 
 
 def _quieten() -> None:
@@ -151,21 +141,6 @@ def _quieten() -> None:
         from ray._private import worker
 
         worker.print_to_stdstream = lambda *_, **__: None
-
-
-def _check_address(address: str) -> None:
-    """Raises ConfigError where nothing listens: Ray itself tries for a minute."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ConfigError(f"cluster.address is {address!r}; {_ALLOWED}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(
-            f"cluster.address is {address!r}, but nothing answers there ({why}); allowed: where "
-            "ray start --head said that it listens"
-        ) from None
 
 
 def _check_room(ray: Any, settings: ClusterSettings, total: Mapping[str, float]) -> None:

@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -113,7 +111,7 @@ class HFEngine:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rlef-sampling")
         self._sampler = Lock()
         """Held while weights are in use or change."""
-        self._taking: Future[None] = self._thread.submit(lambda: None)
+        self._taking: Future[Any] = self._thread.submit(lambda: None)
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, Batcher] = WeakKeyDictionary()
 
     @property
@@ -152,24 +150,26 @@ class HFEngine:
         new = self._fitting(weights) if weights.model is not self.model else iter(())
         if self._taking.done() and self._sampler.acquire(blocking=False):
             self._sampler.release()
-            self._taking = self._thread.submit(self._take, weights.version, new)
-            self._taking.result()
-            return self._look(weights) if weights.model is None else None
+            found = self._thread.submit(self._take_and_look, weights, new)
+            self._taking = found
+            return found.result()
         copies = [(ours, tensor.to(ours.device, ours.dtype, copy=True)) for ours, tensor in new]
         self._taking = self._thread.submit(self._take, weights.version, copies)
         return None
 
-    def _look(self, weights: Weights) -> float:
-        def score(rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
-            own = ModelWeights(version=self.version, model=self.model)
-            return self._thread.submit(own.logprobs, rows, first).result()
-
+    def _take_and_look(
+        self, weights: Weights, new: Iterable[tuple[Tensor, Tensor]]
+    ) -> float | None:
+        self._take(weights.version, new)
+        if weights.model is not None:
+            return None
         if self._check is None:
             ids = min(100, self.model.config.get_text_config().vocab_size)
             coarse = self.dtype != torch.float32
             self._check = WeightsCheck(self._continued, coarse=coarse, ids=ids)
         try:
-            return self._check.look(score, weights).gap
+            own = ModelWeights(version=self.version, model=self.model)
+            return self._check.look(own.logprobs, weights).gap
         except EngineError as error:
             self._broken = error
             raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlef.config import ConfigError
+from rlef.distributed.settings import check_address
 from rlef.engines.names import (
     VLLM_HINT,
     check_chat,
@@ -38,12 +39,14 @@ def check_training(
     Args:
         config: The recipe.
         places: Where each key stands, for the error.
-        ask_hub: Whether to look for models on the Hub, and for problems; a dry run does neither.
+        ask_hub: Whether to look for models on the Hub, problems and a cluster; a dry run does not.
 
     Raises:
         ConfigError: One line: where, what, and what is allowed.
     """
     rollout, data = config.rollout, config.data
+    if ask_hub:
+        check_address(config.cluster.address)
     checks: list[tuple[str, Callable[[str], object], str | None]] = [
         ("device", check_device, config.device),
         ("rollout.prompts", Prompts.load, rollout.prompts),

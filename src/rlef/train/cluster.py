@@ -62,9 +62,9 @@ def on_cluster(
 def _place(
     config: TrainConfig, run: RunFolder, say: Callable[[str], None], session: Any
 ) -> Iterator[Place]:
-    from rlef.distributed.actors import JudgeActor, LearnerActor, RolloutActor
+    from rlef.distributed.actors import LearnerActor, RolloutActor
     from rlef.distributed.fleet import Fleet
-    from rlef.distributed.judges import RemoteJudges
+    from rlef.distributed.judges import JudgeActor, RemoteJudges
     from rlef.distributed.learner import RayLearner
     from rlef.distributed.rollouts import RayRollouts
 

@@ -27,7 +27,7 @@ from rlef.train.parts import Parts, Progress, build_parts
 from rlef.train.place import Variant
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
-from rlef.train.stopping import Stopping, Terminated
+from rlef.train.stopping import Stopping
 from rlef.train.summary import summarize
 
 T = TypeVar("T")
@@ -142,8 +142,8 @@ class Trainer:
         try:
             while not self.is_done:
                 self._survive(self.train_on_one_batch)
-        except Terminated:
-            if self._written == self.learner.version:
+        except KeyboardInterrupt:
+            if self.stopping.asked and self._written == self.learner.version:
                 self.checkpoints.save_last()
             raise
 

@@ -37,7 +37,8 @@ class MemoryPlan:
         kv_token: bytes of keys and values of a token; ``None``: they cannot be counted.
         kv_room: bytes that the rest leaves for keys and values while it samples.
         kv_used: bytes of them, as set.
-        kv_least: bytes of a text of ``rollout.max_context``, 0 where they cannot be counted.
+        kv_least: bytes of a text of ``rollout.max_context``, 0 where they cannot be counted, or
+            where nothing is sampled.
         host: bytes of what rests in host memory.
     """
 
@@ -132,7 +133,7 @@ class Planner:
             kv_token=kv_token,
             kv_room=kv_room,
             kv_used=sampler.keys_and_values,
-            kv_least=(kv_token or 0) * slots,
+            kv_least=(kv_token or 0) * slots if self._samples else 0,
             host=learner.host_bytes,
         )
 

@@ -13,10 +13,14 @@ class Terminated(KeyboardInterrupt):
 
 
 class Stopping:
-    """Within it SIGTERM raises ``Terminated`` in the main thread: at once, or after ``held``."""
+    """Within it SIGTERM raises ``Terminated`` in the main thread: at once, or after ``held``.
+
+    Attributes:
+        asked: whether SIGTERM came. Ray makes any interruption of its calls a KeyboardInterrupt.
+    """
 
     def __init__(self) -> None:
-        self._asked = False
+        self.asked = False
         self._held = 0
         self._before: Any = None
 
@@ -25,10 +29,12 @@ class Stopping:
             self._before = signal.signal(signal.SIGTERM, self._hear)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None
+        if self.asked and kind is not None and issubclass(kind, KeyboardInterrupt):
+            raise Terminated from None
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -38,10 +44,10 @@ class Stopping:
             yield
         finally:
             self._held -= 1
-        if self._asked and not self._held:
+        if self.asked and not self._held:
             raise Terminated
 
     def _hear(self, _: int, frame: FrameType | None) -> None:
-        again, self._asked = self._asked, True
+        again, self.asked = self.asked, True
         if not self._held and not again:
             raise Terminated

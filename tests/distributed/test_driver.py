@@ -1,0 +1,55 @@
+"""The driver of a run on a cluster is killed, or asked to stop; the same command goes on."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_cluster_run import TINY, Told, assert_same, trained
+
+from rlef.config import join_words, load_config
+from rlef.run import RunFolder
+from rlef.train.loop import train
+from rlef.train.recipe import TrainConfig
+
+WORDS = join_words(TINY, ["updates=6", "checkpoint_every=6"])
+
+
+def command(folder: Path, *words: str) -> list[str]:
+    rlef = [sys.executable, "-m", "rlef.cli.main", "train", "mini", *WORDS, *words]
+    return [*rlef, "--out", str(folder)]
+
+
+def stopped(words: list[str], folder: Path, batches: int, how: signal.Signals) -> tuple[int, str]:
+    """Runs until so many batches are written, then sends a signal."""
+    metrics = folder / "metrics.jsonl"
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 200
+    while not metrics.is_file() or metrics.read_text().count("\n") < batches:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(how)
+    said = process.communicate(timeout=100)[1]
+    return process.returncode, said
+
+
+@pytest.mark.slow
+def test_the_same_command_goes_on(tmp_path: Path, ray_address: str) -> None:
+    whole, _ = trained(tmp_path / "whole", *WORDS)
+    folder = tmp_path / "run"
+    words = command(folder, f"cluster.address={ray_address}", "cluster.rollout_actors=2")
+    assert stopped(words, folder, 1, signal.SIGKILL)[0] == -signal.SIGKILL
+    run = RunFolder.open(folder)
+    assert run.latest_checkpoint() is None
+    status, said = stopped(words, folder, 2, signal.SIGTERM)
+    assert status == 143 and f"stopped; go on with: rlef train {folder}" in said
+    checkpoint = run.latest_checkpoint()
+    assert checkpoint is not None and checkpoint.update == run.read_metrics()[-1]["update"] == 4
+    words = [*WORDS, f"cluster.address={ray_address}"]  # and one rollout actor
+    told = Told()
+    train(load_config(TrainConfig, "mini", words), run, told)
+    assert "goes on after update 4" in told.lines
+    assert_same(run, whole)
