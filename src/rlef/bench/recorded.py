@@ -1,7 +1,7 @@
 """Recorded generation times: what simulated engines replay.
 
-118 answers of Qwen2.5-Coder-0.5B-Instruct (weights of 4 bits) in 40 episodes of up to three turns on
-CodeContests, temperature 0.2, at most 512 tokens, sampled by vLLM 0.32 on two cores, 40 at once
+118 answers of Qwen2.5-Coder-0.5B-Instruct (weights of 4 bits) in 40 episodes of up to three turns
+on CodeContests, temperature 0.2, at most 512 tokens, sampled by vLLM 0.32 on two cores, 40 at once
 (``docs/results.md``, "Untrained models"). Seconds are those of the whole episode, judging included,
 shared out by tokens.
 """

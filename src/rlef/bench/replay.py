@@ -1,7 +1,7 @@
 """Engine, learner and judge that take time but no cores: what is measured is all between them.
 
-The engine replays recorded answers: it sleeps as long as each took, played faster, and gives as many
-tokens. The learner sleeps. Episodes, conversations, ledger, batches and the loop are the real ones.
+The engine replays recorded answers: it sleeps as long as each took, played faster, and gives as
+many tokens. The learner sleeps. Episodes, conversations, ledger, batches and the loop are real.
 """
 
 import asyncio
