@@ -45,16 +45,21 @@ from rlef.learner.ranks import Ranks
 def load_on_ranks(name: str, config: LearnerConfig, ranks: Ranks) -> PreTrainedModel:
     """Returns a model for ``LocalLearner``: on the first rank in host memory, else only its shape.
 
+    Drop it once the learner is made: on the first rank it is a whole copy of the model. Of one rank
+    it is the policy itself, on its device.
+
     Args:
         name: ``mini``, a folder or a hub id; other ranks read its settings only.
         config: Says in which dtype the weights are best loaded.
-        ranks: Where the learner will run, several.
+        ranks: Where the learner will run.
 
     Raises:
         ModelError: It cannot be loaded; on all ranks.
     """
     assert ranks.device is not None
     dtype = loading_dtype(config, ranks.device)
+    if not ranks.several:
+        return load_model(name, ranks.device, dtype)
     model = ranks.on_first(lambda: load_model(name, "cpu", dtype))
     return shaped_model(load_config(name)) if model is None else model
 
