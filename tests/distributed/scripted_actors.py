@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,10 @@ class StillWeights:
 
     def __init__(self, version: int = 0) -> None:
         self.version = version
+
+    @contextmanager
+    def borrowed(self) -> Iterator[bool]:
+        yield True
 
     def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
         yield ray.put(

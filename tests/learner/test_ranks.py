@@ -27,8 +27,8 @@ from rlef.rollout import RolloutBatch
 
 ONE = Ranks()
 LORA = {"lora": {"rank": 2}, "critic_lora": {"rank": 3}}
-CRITIC_LORA = {"critic_lora": {"rank": 2}}
 BFLOAT16 = {"precision": "bfloat16", "micro_batch_tokens": 1, "gradient_checkpointing": True}
+CRITIC_LORA = {**BFLOAT16, "frozen_dtype": "bfloat16", "critic_lora": {"rank": 2}}
 ROWS = [[3, 4, 5, 6, 7], [8, 9, 10, 11, 2]]
 
 

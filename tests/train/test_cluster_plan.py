@@ -120,6 +120,14 @@ def planner() -> ClusterPlanner:
     return ClusterPlanner(SMALL, Gpus.parse("2x4x1"), Hardware(), Workload())
 
 
+def test_rollouts_that_outlast_their_staleness_are_counted(planner: ClusterPlanner) -> None:
+    few = ("cluster.rollout_actors=1", "cluster.learner_ranks=7", "rollout.group=1024")
+    one = planner.plan(recipe(*WORDS, *few))
+    deep = [word.replace("staleness=1", "staleness=4") for word in WORDS]
+    assert one.too_old > planner.plan(recipe(*deep, *few)).too_old
+    assert Workload(spread=0.5).share_above(1) == pytest.approx(0.4013, abs=1e-4)  # Φ(-0.25)
+
+
 def test_the_best_split_is_as_fast_as_any(planner: ClusterPlanner) -> None:
     best = planner.plan(recipe(*WORDS))
     split = best.split

@@ -199,6 +199,10 @@ class ReplayLearner:
         """Writes the version."""
         (folder / "version").write_text(str(self.version))
 
+    def saved(self, *, wait: bool) -> bool:
+        """See ``Learner``."""
+        return True
+
     def restore(self, folder: Path) -> None:
         """Reads it."""
         self.version = int((folder / "version").read_text())

@@ -113,6 +113,76 @@ def train(
     raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
 
 
+@app.command("scale", epilog="Example: rlef bench scale --actors 8,64 --ray")
+def scale(
+    actors: Annotated[
+        str, typer.Option(metavar="N,...", help="Numbers of simulated rollout actors.")
+    ] = "1,2,4,8,64,256",
+    batches: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Batches to measure with each.")
+    ] = 4,
+    on_ray: Annotated[
+        bool, typer.Option("--ray", help="Through Ray's actors, several in a process.")
+    ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="With --ray: processes of the actors.")
+    ] = 4,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Run the programs in the sandbox too.")
+    ] = False,
+    episode_s: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=3600, metavar="SECONDS", help="Of sampling of an episode, on average."
+        ),
+    ] = 4.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how sampling, judging and the loop grow; the engines are simulated.
+
+    Exit status 0 only if every target is met. Takes about 20 minutes with the defaults.
+    """
+    from dataclasses import asdict
+    from importlib.util import find_spec
+
+    counts = tuple(_positive(word) for word in actors.split(","))
+    if on_ray and find_spec("ray") is None:
+        raise typer.BadParameter("--ray, but ray is not installed; pip install 'rlef[ray]'")
+    from rlef.bench.scale import Setting, facts, measure, rows
+    from rlef.cli.common import quiet_transformers
+
+    quiet_transformers()
+    setting = Setting(
+        actors=counts, episode_s=episode_s, batches=batches, on_ray=on_ray, processes=processes,
+        judge=judge,
+    )  # fmt: skip
+    found = []
+    for one in measure(setting):
+        found.append(one)
+        how = "side by side" if one.beside else "in turns"
+        say(f"{one.actors} actors, {how}: {one.rollouts_s:.3g} rollouts/s")
+    lines = rows(found)
+    if as_json:
+        print_json(
+            {
+                "machine": facts(setting),
+                "measured": [asdict(one) for one in found],
+                "rows": [asdict(row) for row in lines],
+            }
+        )
+    else:
+        print_table(lines, facts(setting))
+    raise typer.Exit(1 if any(row.met is False for row in lines) else 0)
+
+
+def _positive(word: str) -> int:
+    if not word.strip().isdigit() or not 0 < int(word) <= 4096:
+        raise typer.BadParameter(
+            f"--actors has {word!r}; allowed: numbers from 1 to 4096, such as 1,8,64"
+        )
+    return int(word)
+
+
 def _take(names: "Sequence[str]", measures: "Iterable[tuple[str, list[Row]]]") -> "list[Row]":
     """Takes all measures and says so."""
     say(f"measuring {', '.join(names)}")

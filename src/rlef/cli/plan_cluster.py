@@ -81,6 +81,7 @@ def _facts(
         "batch_s": plan.batch_s,
         "bottleneck": plan.bottleneck,
         "learner_idle": plan.learner_idle,
+        "too_old": plan.too_old,
         "batches": plan.batches,
         "hours": plan.hours,
         "set": list(plan.words),
@@ -157,6 +158,11 @@ def _endings(config: "TrainConfig", plan: "ClusterPlan") -> list[str]:
             f"only {plan.busy_ranks} of {plan.split.learner_ranks} ranks get a micro-batch of "
             f"{config.learner.minibatch} rollouts; lower learner.micro_batch_tokens or "
             "cluster.learner_ranks"
+        )
+    if plan.too_old >= 0.005:
+        lines.append(
+            f"{100 * plan.too_old:.0f} % of rollouts take longer than rollout.max_staleness "
+            f"{config.rollout.max_staleness} lets them, and are dropped: the longest first"
         )
     if plan.bottleneck == "judging":
         others = [plan.seconds["sampling"], sum(plan.seconds[part] for part in UPDATE)]

@@ -177,7 +177,11 @@ class Fleet:
             member.has_weights = False
             if not member.ready:
                 self._look_at_new(member)
-        return self._hand([member for member in self.members if member.ready], weights)
+        try:
+            return self._hand([member for member in self.members if member.ready], weights)
+        except LearnerLost:
+            weights.mend()
+            raise
 
     def sleep(self) -> None:
         """Frees the memory of all engines."""
@@ -224,8 +228,11 @@ class Fleet:
 
     def _catch_up(self, member: Member) -> None:
         """Gives a member the present weights, if their learner still has them."""
-        if self._weights is not None and self._weights.at_rest:
-            self._hand([member], self._weights)
+        if self._weights is None:
+            return
+        with self._weights.borrowed() as still_there, suppress(LearnerLost):
+            if still_there:
+                self._hand([member], self._weights)
 
     def _hand(self, members: Sequence[Member], weights: RemoteWeights) -> float | None:
         if self._native is None:

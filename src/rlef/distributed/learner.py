@@ -1,8 +1,9 @@
 """A learner in other processes: ``Learner`` elsewhere."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -71,21 +72,28 @@ class RayLearner:
         self._timeout_s = timeout_s
         self._say = say
         self._losses = 0
-        self._busy = False
+        self._lock = threading.Lock()
+        self._broken: str | None = None
+        """Why the learner is lost, where that has not been told yet."""
         self._actors: list[Any] = []
         self._opening: list[Any] = []
         self._notices: list[str] = []
         self._state: LearnerState
         self.parameters = 0
-        self._begin()
+        with _starting():
+            self._begin()
 
     def wait_until_ready(self) -> None:
         """Waits until all ranks have their models.
 
         Raises:
             ModelError, ValueError: The learner cannot be made.
-            LearnerLost: A rank is lost.
+            EngineError: A rank is lost.
         """
+        with _starting():
+            self._note_opening()
+
+    def _note_opening(self) -> None:
         found = self._wait(self._opening, "making the learner")
         self._state, self.parameters, self._notices = found[0]
 
@@ -107,7 +115,17 @@ class RayLearner:
     @property
     def at_rest(self) -> bool:
         """Whether its weights are those of ``version`` and stay so for now."""
-        return not self._busy
+        return self._broken is None and not self._lock.locked()
+
+    @contextmanager
+    def borrowed(self, version: int) -> Iterator[bool]:
+        """Keeps its weights as they are, if they are of a version and it does not learn now."""
+        free = self._lock.acquire(blocking=False)
+        try:
+            yield free and self._broken is None and self.version == version
+        finally:
+            if free:
+                self._lock.release()
 
     def update(self, batch: RolloutBatch, steps: int) -> Metrics:
         """Learns from a batch, see ``Learner``.
@@ -170,21 +188,25 @@ class RayLearner:
         """Yields references to buckets of the weights, each made when it is asked for.
 
         Raises:
-            LearnerLost: A rank is lost.
+            LearnerLost: A rank is lost; call ``mend``. Whatever changes the learner does it too.
         """
         how = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
         first, *others = self._actors
         stream = first.buckets.options(**how).remote(checkpoint_names)
         rest = [actor.follow_buckets.remote(checkpoint_names) for actor in others]
-        with suppress(StopIteration):
-            while True:
-                if not ended([stream], self._timeout_s):
-                    self._lose(f"a bucket of weights took more than {self._timeout_s:g} s")
-                found = next(stream)
-                if ended([stream.completed()], 0):  # the last one, or the rank is lost
-                    self._wait([stream.completed()], "handing on weights")
-                yield found
-        self._wait([stream.completed(), *rest], "handing on weights")
+        try:
+            with suppress(StopIteration):
+                while True:
+                    if not ended([stream], self._timeout_s):
+                        raise Hangs(f"a bucket of weights took more than {self._timeout_s:g} s")
+                    found = next(stream)
+                    if ended([stream.completed()], 0):  # the last one, or the rank is lost
+                        result(stream.completed(), self._timeout_s, "handing on weights")
+                    yield found
+            for call in (stream.completed(), *rest):
+                result(call, self._timeout_s, "handing on weights")
+        except Lost as lost:
+            self._break(str(lost))
 
     def send(self, kind: str, engines: Sequence[Any], workers: int) -> None:
         """Sends the weights to rollout actors by a backend of vLLM's.
@@ -195,7 +217,7 @@ class RayLearner:
             workers: GPUs of each.
 
         Raises:
-            LearnerLost: A rank is lost.
+            LearnerLost: A rank is lost; call ``mend``.
             EngineError: An engine cannot take them.
         """
         if list(engines) != self._engines:
@@ -211,6 +233,15 @@ class RayLearner:
             self._wait(opening, "meeting the engines")
             self._engines = list(engines)
         self._wait([actor.send.remote() for actor in self._actors], "sending weights")
+
+    def mend(self) -> None:
+        """Makes the learner anew, if it is lost.
+
+        Raises:
+            LearnerLost: It was.
+        """
+        if self._broken is not None:
+            self._lose(self._broken)
 
     def _begin(self) -> None:
         self._engines = []
@@ -232,14 +263,16 @@ class RayLearner:
         return self._call_all(method, *words)[0]
 
     def _call_all(self, method: str, *words: Any, **more: Any) -> list[Any]:
-        self._busy = True
-        try:
+        with self._lock:
+            self.mend()
             calls = [actor.call.remote(method, *words, **more) for actor in self._actors]
-            found = self._wait(calls, _STAGES.get(method, method))
+            try:
+                found = self._wait(calls, _STAGES.get(method, method))
+            except LearnerLost:
+                self.mend()
+                raise
             self._state = found[0][1]
             return [one for one, _ in found]
-        finally:
-            self._busy = False
 
     def _wait(self, calls: Sequence[Any], what: str) -> list[Any]:
         """Returns what all ranks say.
@@ -257,14 +290,19 @@ class RayLearner:
                 found.append(result(call, left if problem is None else min(left, _GRACE_S), what))
             except Hangs as hang:
                 if problem is None:
-                    self._lose(str(hang))
+                    self._break(str(hang))
             except Lost as lost:
-                self._lose(str(lost))
+                self._break(str(lost))
             except Exception as error:
                 problem = problem or error
         if problem is not None:
             raise problem
         return found
+
+    def _break(self, why: str) -> NoReturn:
+        """Notes that the learner is lost; whoever may wait for another one calls ``mend``."""
+        self._broken = why
+        raise LearnerLost(why) from None
 
     def _lose(self, why: str) -> NoReturn:
         """Makes all ranks anew, and says so.
@@ -274,6 +312,7 @@ class RayLearner:
             EngineError: It is not the first time.
         """
         self.close()
+        self._broken = None
         self._losses += 1
         if self._losses > LOSSES:
             raise EngineError(
@@ -282,7 +321,7 @@ class RayLearner:
             )
         self._say(f"the learner is lost ({why}): it is made anew and goes on from its checkpoint")
         self._begin()
-        self.wait_until_ready()
+        self._note_opening()
         raise LearnerLost(why)
 
 
@@ -304,6 +343,14 @@ class RemoteWeights:
     def at_rest(self) -> bool:
         """Whether they can be read now, and are still those of ``version``."""
         return self._learner.at_rest and self._learner.version == self.version
+
+    def mend(self) -> None:
+        """Makes their learner anew, see ``RayLearner.mend``."""
+        self._learner.mend()
+
+    def borrowed(self) -> AbstractContextManager[bool]:
+        """Within it they stay as they are, if it says so: see ``RayLearner.borrowed``."""
+        return self._learner.borrowed(self.version)
 
     def merged(self) -> Iterator[tuple[str, Tensor]]:
         """See ``Weights``."""
@@ -333,6 +380,15 @@ class RemoteWeights:
     def _here(self, *, checkpoint_names: bool) -> StreamedWeights:
         found = (ray.get(one) for one in self.buckets(checkpoint_names=checkpoint_names))
         return StreamedWeights(self.version, found, self.logprobs)
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Raises EngineError where a learner is lost that has never been there."""
+    try:
+        yield
+    except LearnerLost as lost:
+        raise EngineError(f"the learner did not start: {lost}") from None
 
 
 def _ask_logprobs(

@@ -243,7 +243,8 @@ def join_models(
         first = model
         reference = WithoutAdapters(policy)
     elif config.kl != "none" or critic_lora is not None:
-        first = frozen_copy(model, dtype) if copies else model
+        # adapters begin as numbers of the dtype that they stand on
+        first = frozen_copy(model, dtype) if copies or critic_lora is not None else model
         reference = Policy(first, temperature)
     critic_lora = critic_lora or lora
     if config.has_critic:

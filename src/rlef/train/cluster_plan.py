@@ -170,6 +170,7 @@ class ClusterPlanner:
             batch_s=batch_s,
             bottleneck=bottleneck,
             learner_idle=max(0.0, 1 - update / batch_s),
+            too_old=_too_old(clock, split, max(1, actor.rows), batch_s) if beside else 0.0,
             batches=config.updates // config.updates_per_batch,
             busy_ranks=min(split.learner_ranks, math.ceil(minibatch / each)),
             words=tuple(_words(recipe, config, split)),
@@ -245,6 +246,13 @@ def _with_enough_micro_batches(config: TrainConfig, split: Split, clock: Clock) 
         return config
     changed = learner.model_copy(update={"micro_batch_tokens": most})
     return config.model_copy(update={"learner": changed})
+
+
+def _too_old(clock: Clock, split: Split, rows: int, batch_s: float) -> float:
+    """Share of rollouts that take longer than the batches they may be behind, and their own."""
+    each_s = clock.workload.sampled_tokens * clock.step(rows, split.gpus_per_actor)
+    most_s = (1 + clock.config.rollout.max_staleness) * batch_s
+    return clock.workload.share_above(most_s / each_s)
 
 
 def _words(recipe: TrainConfig, config: TrainConfig, split: Split) -> Iterator[str]:

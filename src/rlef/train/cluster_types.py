@@ -105,6 +105,8 @@ class ClusterPlan:
         batch_s: seconds from a batch to the next.
         bottleneck: the part that a batch waits for most.
         learner_idle: share of the time that the learner waits.
+        too_old: share of rollouts that take longer than ``rollout.max_staleness`` lets them, and
+            are dropped; 0 in turns.
         batches: of the run.
         busy_ranks: learner ranks that get a micro-batch of a minibatch.
         words: settings that the recipe does not have yet.
@@ -119,6 +121,7 @@ class ClusterPlan:
     batch_s: float
     bottleneck: str
     learner_idle: float
+    too_old: float
     batches: int
     busy_ranks: int
     words: tuple[str, ...]

@@ -125,6 +125,11 @@ class Workload:
         """Returns by how much the longest of so many rollouts exceeds the mean, as a factor."""
         return self.quantile(1 - 0.5 / count)
 
+    def share_above(self, factor: float) -> float:
+        """Returns the share of rollouts that are longer than so many times the mean."""
+        place = (math.log(factor) + self.spread**2 / 2) / self.spread
+        return 1 - NormalDist().cdf(place)
+
     def quantile(self, share: float) -> float:
         """Returns the length that a share of rollouts stays below, in units of the mean."""
         return math.exp(self.spread * NormalDist().inv_cdf(share) - self.spread**2 / 2)
