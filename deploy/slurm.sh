@@ -32,6 +32,8 @@ port=${RLEF_RAY_PORT:-6379}
 address=$(hostname --ip-address | tr ' ' '\n' | grep -m1 -v -e : -e '^127\.' || echo 127.0.0.1):$port
 nodes=${SLURM_JOB_NUM_NODES:-1}
 export RAY_ADDRESS=$address RAY_USAGE_STATS_ENABLED=0
+# Who has a token (ray get-auth-token --generate; any Ray of one machine makes one) uses it on all sides.
+if [[ -e ~/.ray/auth_token ]]; then export RAY_AUTH_MODE=${RAY_AUTH_MODE:-token}; fi
 # Also set where a node has several networks: NCCL_SOCKET_IFNAME, NCCL_IB_HCA.
 
 echo "$nodes nodes, Ray at $address"

@@ -1,9 +1,12 @@
 """Ray itself: reached or started, and its machines' resources set apart for a run."""
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rlef.config import ConfigError
@@ -114,9 +117,33 @@ def _import_ray(settings: ClusterSettings) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     check_address(settings.address)
+    if settings.address != "local":
+        if _has_token():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     return ray
+
+
+def _has_token() -> bool:
+    """Whether this user has a token of Ray's.
+
+    ``ray start`` then asks for it, as each Ray of this machine alone has made one since Ray 2.60,
+    while ``ray.init`` does not send it unless told. A Ray without tokens does not mind.
+    """
+    words = (os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return any(words) or (Path.home() / ".ray" / "auth_token").is_file()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keeps the handler of SIGTERM, in place of which Ray prints a stack and ends the process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -> None:
@@ -127,7 +154,8 @@ def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]
         words |= {"num_cpus": cores, "include_dashboard": False}
     _quieten()
     try:
-        ray.init(address=address, **words)
+        with _sigterm_kept():
+            ray.init(address=address, **words)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, Exception
         with suppress(Exception):
             ray.shutdown()

@@ -11,6 +11,7 @@ from rlef.config import ConfigError
 
 ALLOWED = "allowed: null, local, auto (a cluster that this machine is of), HOST:PORT"
 _HINT = "pip install 'rlef[ray]' on each machine"
+_PRINTED = "allowed: what ray start --head has printed"
 _REACH_S = 3.0
 
 
@@ -68,10 +69,22 @@ def check_address(address: str | None) -> None:
     if not host or not port.isdigit() or "/" in host:
         raise ConfigError(f"cluster.address is {address!r}; {ALLOWED}")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S) as one:
+            is_ray = "RAY_USE_TLS" in os.environ or _speaks_grpc(one)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"cluster.address is {address!r}, but nothing answers there ({why}); allowed: what "
-            "ray start --head has printed"
+            f"cluster.address is {address!r}, but nothing answers there ({why}); {_PRINTED}"
         ) from None
+    if not is_ray:
+        raise ConfigError(f"cluster.address is {address!r}, but no Ray answers there; {_PRINTED}")
+
+
+def _speaks_grpc(one: socket.socket) -> bool:
+    """Whether an HTTP/2 server answers, as Ray's is: with a frame of settings (RFC 9113, 3.4)."""
+    one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    try:
+        found = one.recv(9)
+    except OSError:
+        return False
+    return len(found) > 3 and found[3] == 4

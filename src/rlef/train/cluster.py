@@ -69,11 +69,11 @@ def _place(
     from rlef.distributed.rollouts import RayRollouts
 
     rollout, cluster = config.rollout, config.cluster
-    timeout_s = cluster.timeout_s
+    timeout_s, path = cluster.timeout_s, run.path.absolute()  # actors work in other folders
     with ExitStack() as stack:
         learner = RayLearner(
             lambda rank: session.learner_actor(rank, LearnerActor),
-            lambda *where: partial(_make_learner, config, run.path, *where),
+            lambda *where: partial(_make_learner, config, path, *where),
             cluster.learner_ranks,
             timeout_s=timeout_s,
             say=say,
@@ -90,7 +90,7 @@ def _place(
             judges = open_judges()
         fleet = Fleet(
             lambda slot: session.rollout_actor(slot, RolloutActor),
-            (partial(_open_engine, config, run.path), open_judges),
+            (partial(_open_engine, config, path), open_judges),
             cluster.rollout_actors,
             checkpoint_names=rollout.engine == "vllm",
             native=_native(rollout),
