@@ -20,7 +20,7 @@ from rlef.train.hardware import Hardware, Workload
 from rlef.train.recipe import TrainConfig
 
 FACTOR = 2.5
-"""Planned to measured, either way: on a quiet machine 1.5; others may run beside this."""
+"""Planned to measured, either way; seen were 0.6 to 1.5, with others at work beside it."""
 LAYERS, WIDTH, WIDE = 4, 256, 704
 SHAPE: dict[str, Any] = {
     "vocab_size": 800, "hidden_size": WIDTH, "intermediate_size": WIDE, "num_hidden_layers": LAYERS,
