@@ -66,7 +66,7 @@ while found < wanted:
 PYTHON
 
 training='' told=0
-trap 'told=1; [[ -z $training ]] || kill -TERM "$training" 2>/dev/null' TERM INT
+trap 'told=$((told + 1)); [[ -z $training ]] || kill -TERM "$training" 2>/dev/null' TERM INT
 if [[ -e $run/config.yaml ]]; then
     rlef train "$run" &
 else
@@ -74,10 +74,10 @@ else
 fi
 training=$!
 if ((told)); then kill -TERM "$training"; fi
-while true; do
-    status=0
+heard=-1
+while ((heard != told)); do # else a signal ended the wait, and the status is not the training's
+    heard=$told status=0
     wait "$training" || status=$?
-    kill -0 "$training" 2>/dev/null || break # else a signal ended the wait, not the training
 done
 if ((told)) && [[ ! -e $run/summary.json ]]; then
     echo "saved; the job stands in line again"

@@ -117,9 +117,8 @@ def _import_ray(settings: ClusterSettings) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     check_address(settings.address)
-    if settings.address != "local":
-        if _has_token():
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if settings.address != "local" and _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     return ray
