@@ -83,7 +83,7 @@ while (found := sum(node["Alive"] for node in ray.nodes())) < wanted:
 PYTHON
 
 training='' told=0
-trap 'told=1; [[ -z $training ]] || kill -TERM "$training" 2>/dev/null' TERM INT
+trap 'told=$((told + 1)); [[ -z $training ]] || kill -TERM "$training" 2>/dev/null' TERM INT
 if [[ -e $run/config.yaml ]]; then
     rlef train "$run" &
 else
@@ -91,12 +91,11 @@ else
 fi
 training=$!
 if ((told)); then kill -TERM "$training"; fi
-status=0
-wait "$training" || status=$?
-if ((told && status > 128)); then # a signal ended the wait, not the training
-    status=0
+heard=-1
+while ((heard != told)); do # else a signal ended the wait, and the status is not the training's
+    heard=$told status=0
     wait "$training" || status=$?
-fi
+done
 if ((told)) && [[ ! -e $run/summary.json ]]; then
     echo "saved; the job stands in line again"
     scontrol requeue "$SLURM_JOB_ID"

@@ -1,6 +1,7 @@
 """What rollout actors of the tests are made of: an engine without a model."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -95,3 +96,10 @@ class StillLearner:
 
 def make_learner(rank: int, size: int, address: str) -> tuple[StillLearner, int]:
     return StillLearner(), 7
+
+
+def make_or_die(rank: int) -> Any:
+    """Waits as a rank for another one, which dies."""
+    if rank:
+        os._exit(1)
+    time.sleep(100)

@@ -80,10 +80,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def test_its_rollouts_are_those_of_one_process(
-    whole: RunFolder, tmp_path: Path, ray_address: str
+    whole: RunFolder, tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (f"cluster.address={ray_address}", "cluster.rollout_actors=2")
-    run, _ = trained(tmp_path / "cluster", *words)
+    monkeypatch.chdir(tmp_path)  # where no actor is
+    run, _ = trained(Path("cluster"), *words)
     assert_same(run, whole)
     assert run.read_summary()["after"] == whole.read_summary()["after"]  # type: ignore[index]
 

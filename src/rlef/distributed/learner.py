@@ -281,23 +281,27 @@ class RayLearner:
             LearnerLost: One is lost; the others may have raised all sorts of things for it.
             Exception: What one raised, where none is lost.
         """
-        found: list[Any] = []
+        found: dict[Any, Any] = {}
         problem: Exception | None = None
-        until = time.monotonic() + self._timeout_s
-        for call in calls:
-            left = max(0.0, until - time.monotonic())
-            try:
-                found.append(result(call, left if problem is None else min(left, _GRACE_S), what))
-            except Hangs as hang:
-                if problem is None:
-                    self._break(str(hang))
-            except Lost as lost:
-                self._break(str(lost))
-            except Exception as error:
-                problem = problem or error
+        left, until = list(calls), time.monotonic() + self._timeout_s
+        while left:  # whoever is lost first tells: the others may wait for it for long
+            done = ended(left, max(0.0, until - time.monotonic()))
+            if not done:
+                break
+            for call in done:
+                left.remove(call)
+                try:
+                    found[call] = result(call, self._timeout_s, what)
+                except Lost as lost:
+                    self._break(str(lost))
+                except Exception as error:
+                    problem = problem or error
+                    until = min(until, time.monotonic() + _GRACE_S)
         if problem is not None:
             raise problem
-        return found
+        if left:
+            self._break(f"{what} took more than {self._timeout_s:g} s (cluster.timeout_s)")
+        return [found[call] for call in calls]
 
     def _break(self, why: str) -> NoReturn:
         """Notes that the learner is lost; whoever may wait for another one calls ``mend``."""
