@@ -49,7 +49,7 @@ def session(ray_address: str) -> Iterator[Session]:
 def sampling(
     session: Session,
     *,
-    batch_s: float = 0.05,
+    batch_s: float = 0.3,
     deadly: int | None = None,
 ) -> Iterator[tuple[Fleet, RayRollouts, list[str]]]:
     told: list[str] = []
@@ -137,7 +137,7 @@ def test_a_machine_that_goes_takes_no_rollout_with_it(ray_cluster: Any, session:
     try:
         with (
             open_session(settings, lambda _: NEEDS) as both,
-            sampling(both, batch_s=0.2) as (_, rollouts, told),
+            sampling(both, batch_s=1.5) as (_, rollouts, told),
         ):
             found: dict[int, Rollout] = {}
             collect(rollouts, found, 2, 60)

@@ -78,7 +78,7 @@ class Watch:
 
     @contextmanager
     def on(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        score, descents = self.learner.score, self.learner._descents
+        score, both = self.learner.score, (self.learner.policy_descent, self.learner.critic_descent)
 
         def scored(batch: RolloutBatch) -> Any:
             self.tally.begin()
@@ -88,7 +88,7 @@ class Watch:
             return found
 
         monkeypatch.setattr(self.learner, "score", scored)
-        for descent in descents:
+        for descent in filter(None, both):
             monkeypatch.setattr(descent, "step", self._stepping(descent.name, descent.step))
         with self.tally:
             yield

@@ -356,7 +356,7 @@ def test_what_cannot_be_saved_is_found_before_anything_is_sampled(
     def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr("rlef.learner.update.save_policy", fail)
+    monkeypatch.setattr("rlef.learner.store.save_policy", fail)
     config, run = start(tmp_path / "run", "eval.random_feedback=false")
     with pytest.raises(expected, match=message):
         train(config, run, Silent())

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,7 @@ class ReplayEngine:
         self._scale = episode_s / _TURNS / MEAN_S
         self._busy = BusyClock()
         self._slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
-        self._answers = {
-            right: [_answer(chat, source, number) for number in range(len(ANSWERS))]
-            for right, source in ((True, _RIGHT), (False, _WRONG))
-        }
+        self._right, self._wrong = written_answers(chat)
 
     @property
     def busy_s(self) -> float:
@@ -89,7 +87,7 @@ class ReplayEngine:
             drawn, number = divmod(seed, len(ANSWERS))
             with self._busy:
                 await asyncio.sleep(ANSWERS[number][1] * self._scale)
-            ids = self._answers[drawn % 100 < RIGHT_IN_100][number]
+            ids = (self._right if drawn % 100 < RIGHT_IN_100 else self._wrong)[number]
         return Completion(
             token_ids=ids,
             logprobs=(-0.5,) * len(ids),
@@ -112,6 +110,14 @@ class ReplayEngine:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+@lru_cache(maxsize=2)
+def written_answers(chat: ChatFormat) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Returns right and wrong answers in tokens, written once for all engines of a process."""
+    numbers = range(len(ANSWERS))
+    right = [_answer(chat, _RIGHT, number) for number in numbers]
+    return right, [_answer(chat, _WRONG, number) for number in numbers]
 
 
 def _answer(chat: ChatFormat, source: str, number: int) -> tuple[int, ...]:
@@ -200,7 +206,7 @@ class ReplayLearner:
         (folder / "version").write_text(str(self.version))
 
     def saved(self, *, wait: bool) -> bool:
-        """See ``Learner``."""
+        """At once."""
         return True
 
     def restore(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -265,8 +265,14 @@ def _none(_: EpisodeSettings) -> AbstractContextManager[Rollouts]:
     raise NotImplementedError("a benchmark evaluates nothing")
 
 
+@cache
+def _mini_chat() -> ChatFormat:
+    """One for all actors of a process."""
+    return load_chat("mini")
+
+
 def _engine(slots: int, episode_s: float) -> tuple[ReplayEngine, ChatFormat]:
-    chat = load_chat("mini")
+    chat = _mini_chat()
     return ReplayEngine(chat, slots=slots, episode_s=episode_s), chat
 
 

@@ -13,6 +13,8 @@ from rlef.train.hardware import Hardware, Workload
 from rlef.train.memory import GB, Planner
 from rlef.train.recipe import TrainConfig
 
+_PAIRED = {"rollout_actors", "learner_ranks"}
+"""Of each as many, where they share GPUs."""
 _ROUND = 256
 """Micro-batches are proposed as multiples of this."""
 _AS_FAST = 1.02
@@ -75,10 +77,9 @@ class ClusterPlanner:
         may_share = config.rollout.max_staleness == 0 and cluster.colocate in (
             {True} if "colocate" in given else {True, False}
         )
-        if count == 1 or may_share:
-            ranks = cluster.learner_ranks if "learner_ranks" in given else count
-            actors = cluster.rollout_actors if "rollout_actors" in given else count // each
-            yield self._split(config, actors, each, ranks, colocate=True)
+        if each == 1 and (count == 1 or may_share):  # an engine for each rank
+            pairs = min([count, *(getattr(cluster, key) for key in given & _PAIRED)])
+            yield self._split(config, pairs, each, pairs, colocate=True)
         if cluster.colocate:
             return
         for ranks in self._ranks(config, each):

@@ -168,7 +168,7 @@ def check_split(config: "TrainConfig", gpus: Gpus) -> None:
     fewer = max(1, min(gpus.count - each, gpus.count * ranks // wanted))
     others = max(1, (gpus.count - fewer) // each)
     if cluster.colocate:
-        fewer, others = min(ranks, gpus.count), min(actors, gpus.count // each)
+        fewer = others = gpus.count // each
     raise ClusterError(
         f"the recipe asks for {wanted} GPUs (cluster.rollout_actors={actors} of {each} each, "
         f"cluster.learner_ranks={ranks}), but --gpus has {gpus.count}; allowed: up to those, such "

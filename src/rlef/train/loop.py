@@ -82,9 +82,7 @@ def learn(
     last = run.latest_checkpoint()
     if last is None or last.update < config.updates:
         with build_parts(config, run, display, variant or Variant()) as parts:
-            trainer = Trainer(parts)
-            with trainer.stopping:
-                trainer.train_to_the_end()
+            Trainer(parts).train_to_the_end()  # SIGTERM ends it: a study's parts go with the study
     return policy_path(config, run)
 
 
