@@ -14,8 +14,8 @@ from scripted_actors import make_or_die
 from rlef.config import ConfigError
 from rlef.distributed.actors import LearnerActor
 from rlef.distributed.learner import RayLearner
-from rlef.distributed.session import _import_ray, _sigterm_kept
-from rlef.distributed.settings import ClusterSettings, check_address
+from rlef.distributed.session import _send_token, _sigterm_kept
+from rlef.distributed.settings import check_address
 from rlef.engines import EngineError
 
 
@@ -27,18 +27,16 @@ def test_a_port_of_something_else_is_no_ray(ray_address: str) -> None:
             check_address(address)  # which listens and says nothing
 
 
-def test_who_has_a_token_sends_it(
-    tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_has_a_token_sends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
     os.environ["HOME"] = str(tmp_path)
     for name in [name for name in os.environ if name.startswith("RAY_AUTH_")]:
         del os.environ[name]
-    _import_ray(ClusterSettings(address=ray_address))
+    _send_token()
     assert "RAY_AUTH_MODE" not in os.environ
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
-    _import_ray(ClusterSettings(address=ray_address))
+    _send_token()
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 

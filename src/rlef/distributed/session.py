@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -117,21 +118,22 @@ def _import_ray(settings: ClusterSettings) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     check_address(settings.address)
-    if settings.address != "local" and _has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if settings.address != "local" and "ray" not in sys.modules:  # which looks when it is imported
+        _send_token()
     import ray
 
     return ray
 
 
-def _has_token() -> bool:
-    """Whether this user has a token of Ray's.
+def _send_token() -> None:
+    """Lets this process send the user's token of Ray's, if there is one.
 
-    ``ray start`` then asks for it, as each Ray of this machine alone has made one since Ray 2.60,
-    while ``ray.init`` does not send it unless told. A Ray without tokens does not mind.
+    ``ray start`` then asks for it, and each Ray of one machine makes one since Ray 2.60; but
+    ``ray.init`` does not send it unless told. A Ray without tokens does not mind.
     """
     words = (os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return any(words) or (Path.home() / ".ray" / "auth_token").is_file()
+    if any(words) or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 @contextmanager
