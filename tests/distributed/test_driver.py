@@ -22,13 +22,22 @@ def command(folder: Path, *words: str) -> list[str]:
     return [*rlef, "--out", str(folder)]
 
 
-def stopped(words: list[str], folder: Path, batches: int, how: signal.Signals) -> tuple[int, str]:
-    """Runs until so many batches are written, then sends a signal."""
+def stopped(
+    words: list[str], folder: Path, batches: int, how: signal.Signals, tries: int = 3
+) -> tuple[int, str]:
+    """Runs until so many batches are written, then sends a signal.
+
+    On a starved machine Ray now and then loses an actor that it has just made, and the run says
+    that its learner did not start: then it is started again, as a user would.
+    """
     metrics = folder / "metrics.jsonl"
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 200
     while not metrics.is_file() or metrics.read_text().count("\n") < batches:
-        assert process.poll() is None, process.communicate()[1]
+        if process.poll() is not None:
+            said = process.communicate()[1]
+            assert tries > 1 and "the learner did not start" in said, said
+            return stopped(words, folder, batches, how, tries - 1)
         assert time.monotonic() < end
         time.sleep(0.05)
     process.send_signal(how)

@@ -14,7 +14,7 @@ from scripted_actors import make_or_die
 from rlef.config import ConfigError
 from rlef.distributed.actors import LearnerActor
 from rlef.distributed.learner import RayLearner
-from rlef.distributed.session import _send_token, _sigterm_kept
+from rlef.distributed.session import _send_token, sigterm_kept
 from rlef.distributed.settings import check_address
 from rlef.engines import EngineError
 
@@ -42,7 +42,7 @@ def test_who_has_a_token_sends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_handler_of_sigterm_outlives_the_start_of_ray() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with _sigterm_kept():
+    with sigterm_kept():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -137,7 +137,7 @@ def _send_token() -> None:
 
 
 @contextmanager
-def _sigterm_kept() -> Iterator[None]:
+def sigterm_kept() -> Iterator[None]:
     """Keeps the handler of SIGTERM, in place of which Ray prints a stack and ends the process."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -155,7 +155,7 @@ def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]
         words |= {"num_cpus": cores, "include_dashboard": False}
     _quieten()
     try:
-        with _sigterm_kept():
+        with sigterm_kept():
             ray.init(address=address, **words)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, Exception
         with suppress(Exception):
