@@ -111,6 +111,8 @@ def test_code_change_is_one_minus_chrf() -> None:
     records = [episode("p", turn(before, WA), turn(after, WA))]
     expected = 1 - CHRF().sentence_score(after, [before]).score / 100
     assert episode_statistics(records, 2).code_change == pytest.approx(expected)
+    without = dataclasses.replace(episode_statistics(records, 2), code_change=math.nan)
+    assert episode_statistics(records, 2, code_changes=False).to_json() == without.to_json()
     assert 0.05 < expected < 0.5
 
 

@@ -92,12 +92,16 @@ def solved_by_problem(records: Iterable[EpisodeRecord]) -> dict[str, list[float]
     return solved
 
 
-def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Statistics:
+def episode_statistics(
+    records: Iterable[EpisodeRecord], turn_limit: int, *, code_changes: bool = True
+) -> Statistics:
     """Statistics of episodes that were played with one turn limit.
 
     Args:
         records: Episodes in any order; several per problem are samples of it.
         turn_limit: The limit that they were played with.
+        code_changes: Whether ``code_change`` is wanted, which takes milliseconds an episode and is
+            the dearest by far; without it NaN.
 
     Returns:
         The statistics; without episodes, counts of 0 and rates of NaN.
@@ -133,7 +137,7 @@ def episode_statistics(records: Iterable[EpisodeRecord], turn_limit: int) -> Sta
         error_types_by_turn=tuple(_error_types(counted, t) for t in range(1, turn_limit + 1)),
         invalid_rate=mean([float(turn.program is None) for turn in turns]),
         repeated_rate=repeated_rate(programs),
-        code_change=code_change(programs),
+        code_change=code_change(programs) if code_changes else math.nan,
         response_chars=mean([float(len(turn.response)) for turn in turns]),
         context_limit_rate=mean([float(r.stop is StopReason.CONTEXT_LIMIT) for r in counted]),
     )

@@ -44,7 +44,8 @@ class Evaluations:
             self._parts.controls.evaluation,
             self._config.eval.samplings[0],
         )
-        return episode_statistics(records, self._config.eval_turn_limit).one_at_n
+        limit = self._config.eval_turn_limit
+        return episode_statistics(records, limit, code_changes=False).one_at_n
 
     def _run(
         self,

@@ -8,7 +8,8 @@ from rlef.rollout import Rollout
 
 def solve_metrics(rollouts: Sequence[Rollout], turn_limit: int) -> dict[str, float]:
     """Returns what became of the episodes of a batch."""
-    statistics = episode_statistics([rollout.record for rollout in rollouts], turn_limit)
+    records = [rollout.record for rollout in rollouts]
+    statistics = episode_statistics(records, turn_limit, code_changes=False)  # the learner waits
     rates = statistics.solve_rate_by_turn
     return {
         "solve_rate": statistics.one_at_n,
