@@ -11,6 +11,7 @@ import typer
 
 from rlef.cli.common import (
     INTERRUPTED,
+    TERMINATED,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from rlef.run import RunFolder
     from rlef.train.recipe import TrainConfig
 
-_TERMINATED = 143
-"""Exit status after SIGTERM."""
 EXAMPLES = (
     "Examples: rlef train mini · rlef train mini seed=1 --out runs/one · "
     "rlef train my.yaml --dry-run · rlef train runs/one (goes on with that run) · "
@@ -165,7 +164,7 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
         raise RuntimeError(f"{error}; make room, then: {again}") from None
     except KeyboardInterrupt as stop:
         say(f"\nstopped; go on with: {again}")
-        raise typer.Exit(_TERMINATED if _is_termination(stop) else INTERRUPTED) from None
+        raise typer.Exit(TERMINATED if _is_termination(stop) else INTERRUPTED) from None
     summary = read_summary(run)
     if summary is not None:
         print_rich(summary_table(summary, run.path if failed is None else None))
