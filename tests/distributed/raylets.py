@@ -1,8 +1,13 @@
 """Ray's machines on this one, started fast: without the agents that a dashboard would ask."""
 
+import base64
 import os
 import socket
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +57,39 @@ def new_cluster(cores: int) -> Cluster:
 
 def add_machine(cluster: Cluster, cores: int, **more: Any) -> Any:
     return cluster.add_node(**_machine(cores), **more)
+
+
+@contextmanager
+def gcs_with_token(token: str, folder: Path) -> Iterator[str]:
+    """The part of a Ray that lets processes in, which asks for a token; its address."""
+    port = _free_ports(1)[0]
+    words = (
+        *(f"--gcs_server_port={port}", "--node-ip-address=127.0.0.1", "--session-name=test"),
+        *(f"--log_dir={folder}", f"--config_list={base64.b64encode(b'{}').decode()}"),
+    )
+    asking = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    with (
+        (folder / "gcs.out").open("w") as out,
+        subprocess.Popen(
+            [services.GCS_SERVER_EXECUTABLE, *words],
+            env=os.environ | asking,
+            stdout=out,
+            stderr=out,
+        ) as process,
+    ):
+        try:
+            end = time.monotonic() + 60
+            while not _listens(port):
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.05)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _machine(cores: int) -> dict[str, Any]:

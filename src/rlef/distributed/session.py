@@ -2,16 +2,18 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rlef.config import ConfigError
-from rlef.distributed.settings import ALLOWED, ClusterSettings, check_address
+from rlef.distributed.reach import AUTH_MODE, auth_mode, check_cluster
+from rlef.distributed.settings import ALLOWED, ClusterSettings
+
+_STARTS = 3
+_TOO_SLOW = "timed out during startup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,46 +96,71 @@ def open_session(settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -
         ConfigError: There is no such Ray, or it has too little.
     """
     ray = _import_ray(settings)
-    begun = not ray.is_initialized()
-    if begun:
-        _init(ray, settings, needs_of)
-    try:
+    with ExitStack() as stack:
+        if not ray.is_initialized():
+            stack.enter_context(auth_mode_kept())
+            _init(ray, settings, needs_of)
+            stack.callback(ray.shutdown)
         needs = needs_of("GPU" in ray.cluster_resources())
-        total = needs.total(settings)
-        _check_room(ray, settings, total)
+        _check_room(ray, settings, needs.total(settings))
         groups = _groups(settings, needs)
-        try:
-            _wait_for(ray, groups, settings)
-            yield Session(needs=needs, rollouts=groups[0], learners=groups[1])
-        finally:
-            for group in groups:
-                with suppress(Exception):
-                    ray.util.remove_placement_group(group)
-    finally:
-        if begun:
-            ray.shutdown()
+        for group in groups:
+            stack.callback(_remove, ray, group)
+        _wait_for(ray, groups, settings)
+        yield Session(needs=needs, rollouts=groups[0], learners=groups[1])
+
+
+def _remove(ray: Any, group: Any) -> None:
+    with suppress(Exception):
+        ray.util.remove_placement_group(group)
 
 
 def _import_ray(settings: ClusterSettings) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    check_address(settings.address)
-    if settings.address != "local" and "ray" not in sys.modules:  # which looks when it is imported
-        _send_token()
+    check_cluster(settings)
     import ray
 
     return ray
 
 
-def _send_token() -> None:
-    """Lets this process send the user's token of Ray's, if there is one.
+def _settle_tokens(address: str) -> None:
+    """Sends a token of Ray's to a Ray that asks for one, and to no other; see ``auth_mode``.
 
-    ``ray start`` then asks for it, and each Ray of one machine makes one since Ray 2.60; but
-    ``ray.init`` does not send it unless told. A Ray without tokens does not mind.
+    By itself ``ray.init`` sends none to HOST:PORT, and to ``auto`` whatever it finds.
     """
-    words = (os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    if any(words) or (Path.home() / ".ray" / "auth_token").is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    found: str | None = address
+    if address == "auto":
+        found = None
+        with suppress(Exception):  # no public word says which one it would take
+            from ray._private.services import canonicalize_bootstrap_address_or_die
+
+            found = canonicalize_bootstrap_address_or_die("auto")
+    mode = auth_mode(found) if found else None
+    if mode is not None:
+        _set_auth_mode(mode)
+
+
+@contextmanager
+def auth_mode_kept() -> Iterator[None]:
+    """Keeps the user's word on tokens: Ray writes over it too, where it starts one here."""
+    before = os.environ.get(AUTH_MODE)
+    try:
+        yield
+    finally:
+        _set_auth_mode(before)
+
+
+def _set_auth_mode(mode: str | None) -> None:
+    if mode is None:
+        os.environ.pop(AUTH_MODE, None)
+    else:
+        os.environ[AUTH_MODE] = mode
+    with suppress(Exception):  # it was read when ray was imported
+        from ray import _raylet
+
+        raylet: Any = _raylet
+        raylet.Config.initialize("")
 
 
 @contextmanager
@@ -148,20 +175,37 @@ def sigterm_kept() -> Iterator[None]:
 
 
 def _init(ray: Any, settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -> None:
-    address = settings.address
+    address = str(settings.address)
     words: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         cores = max(os.cpu_count() or 1, int(needs_of(False).total(settings)["CPU"]))
         words |= {"num_cpus": cores, "include_dashboard": False}
+    else:
+        _settle_tokens(address)
     _quieten()
     try:
-        with sigterm_kept():
-            ray.init(address=address, **words)
+        start(ray, address=address, **words)
     except Exception as error:  # ConnectionError, RuntimeError, ValueError, Exception
-        with suppress(Exception):
-            ray.shutdown()
         first = " ".join(str(error).split())[:160]
         raise ConfigError(f"cluster.address is {address!r}: {first}; {ALLOWED}") from None
+
+
+def start(ray: Any, **words: Any) -> None:
+    """Calls ``ray.init``; again where a busy machine was too slow for the 30 s that it waits.
+
+    Raises:
+        Exception: What Ray raises; it is shut down.
+    """
+    for left in reversed(range(_STARTS)):
+        try:
+            with sigterm_kept():
+                ray.init(**words)
+            return
+        except Exception as error:
+            with suppress(Exception):
+                ray.shutdown()
+            if not left or _TOO_SLOW not in str(error):
+                raise
 
 
 def _quieten() -> None:
