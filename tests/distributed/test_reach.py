@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -61,6 +63,26 @@ def test_a_ray_without_tokens_is_met_without_one(home: Path, ray_address: str) -
     os.environ["RAY_AUTH_MODE"] = "token"
     with pytest.raises(ConfigError, match="has no token, but RAY_AUTH_MODE is token; allowed"):
         check_address(ray_address)
+
+
+DRIVER = """
+import sys
+from rlef.distributed import ClusterSettings
+from rlef.distributed.session import Needs, open_session
+one = {"CPU": 1.0}
+needs = Needs(rollout=one, judge=one, learner=one)
+with open_session(ClusterSettings(address=sys.argv[1], judge_actors=1), lambda _: needs) as session:
+    import ray
+    from rlef.distributed.judges import JudgeActor
+    ray.get(session.judge_actor(0, JudgeActor, 1).where.remote(), timeout=200)
+"""
+
+
+def test_a_ray_without_tokens_keeps_the_actors_of_who_has_one(home: Path, ray_address: str) -> None:
+    (home / ".ray" / "auth_token").write_text("a" * 64)
+    words = [sys.executable, "-c", DRIVER, ray_address]
+    done = subprocess.run(words, env=os.environ, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_handler_of_sigterm_outlives_the_start_of_ray() -> None:

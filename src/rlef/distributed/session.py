@@ -12,6 +12,7 @@ from rlef.config import ConfigError
 from rlef.distributed.reach import AUTH_MODE, auth_mode, check_cluster
 from rlef.distributed.settings import ALLOWED, ClusterSettings
 
+_ROLLOUTS, _JUDGES, _LEARNERS = "rollout actors", "judge actors", "learner ranks"
 _STARTS = 3
 _TOO_SLOW = "timed out during startup"
 
@@ -49,11 +50,13 @@ class Session:
         needs: of each process.
         rollouts: the placement group of rollout actors, a bundle each.
         learners: of learner ranks.
+        judges: of judge actors, if there are any.
     """
 
     needs: Needs
     rollouts: Any
     learners: Any
+    judges: Any
 
     def rollout_actor(self, slot: int, kind: type) -> Any:
         """Makes a rollout actor; it waits until its bundle has a machine."""
@@ -63,23 +66,27 @@ class Session:
         """Makes the actor of a learner rank."""
         return self._actor(kind, self.needs.learner, self.learners, rank)
 
-    def judge_actor(self, kind: type, *words: Any) -> Any:
-        """Makes a judge actor, which Ray makes anew where it dies."""
-        import ray
-
-        how = _options(self.needs.judge) | {"max_restarts": -1, "max_task_retries": 2}
-        how |= {"max_concurrency": 16, "scheduling_strategy": "SPREAD"}
-        return ray.remote(kind).options(**how).remote(*words)
+    def judge_actor(self, slot: int, kind: type, *words: Any) -> Any:
+        """Makes a judge actor, which Ray makes anew where it dies: elsewhere, if it has to."""
+        how = {"max_restarts": -1, "max_task_retries": 2, "max_concurrency": 16}
+        return self._actor(kind, self.needs.judge, self.judges, slot, words, **how)
 
     def _actor(
-        self, kind: type, needs: Mapping[str, float], group: Any, bundle: int, **more: Any
+        self,
+        kind: type,
+        needs: Mapping[str, float],
+        group: Any,
+        bundle: int,
+        words: Sequence[Any] = (),
+        **more: Any,
     ) -> Any:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         where = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
-        how = _options(needs) | {"scheduling_strategy": where, **more}
-        return ray.remote(kind).options(**how).remote()
+        has = {"num_cpus": needs.get("CPU", 0), "num_gpus": needs.get("GPU", 0)}
+        made: Any = ray.remote(kind).options(scheduling_strategy=where, **has, **more)
+        return made.remote(*words)
 
 
 @contextmanager
@@ -104,10 +111,15 @@ def open_session(settings: ClusterSettings, needs_of: Callable[[bool], Needs]) -
         needs = needs_of("GPU" in ray.cluster_resources())
         _check_room(ray, settings, needs.total(settings))
         groups = _groups(settings, needs)
-        for group in groups:
+        for group in groups.values():
             stack.callback(_remove, ray, group)
         _wait_for(ray, groups, settings)
-        yield Session(needs=needs, rollouts=groups[0], learners=groups[1])
+        yield Session(
+            needs=needs,
+            rollouts=groups[_ROLLOUTS],
+            learners=groups[_LEARNERS],
+            judges=groups.get(_JUDGES),
+        )
 
 
 def _remove(ray: Any, group: Any) -> None:
@@ -227,8 +239,8 @@ def _check_room(ray: Any, settings: ClusterSettings, total: Mapping[str, float])
             )
 
 
-def _wait_for(ray: Any, groups: Sequence[Any], settings: ClusterSettings) -> None:
-    for group, words in zip(groups, ("rollout actors", "learner ranks"), strict=True):
+def _wait_for(ray: Any, groups: Mapping[str, Any], settings: ClusterSettings) -> None:
+    for words, group in groups.items():
         if not group.wait(timeout_seconds=min(30.0, settings.timeout_s)):
             raise ConfigError(
                 f"the cluster has no machines with room for the {words} ({_asked(settings)}): "
@@ -248,23 +260,25 @@ def _free(ray: Any) -> str:
     return f"{free.get('CPU', 0):g} cores and {free.get('GPU', 0):g} GPUs"
 
 
-def _groups(settings: ClusterSettings, needs: Needs) -> list[Any]:
-    """The placement groups of rollout actors and learner ranks: one, where they share GPUs."""
+def _groups(settings: ClusterSettings, needs: Needs) -> dict[str, Any]:
+    """The placement groups by whom they are for: one for two, where they share GPUs."""
     if settings.colocate:
         names = {*needs.rollout, *needs.learner}
         both = {name: needs.rollout.get(name, 0) + needs.learner.get(name, 0) for name in names}
-        return [_group([both] * settings.learner_ranks, "PACK")] * 2
-    return [
-        _group([needs.rollout] * settings.rollout_actors, "SPREAD"),
-        _group([needs.learner] * settings.learner_ranks, "PACK"),
-    ]
+        found = dict.fromkeys(
+            (_ROLLOUTS, _LEARNERS), _group([both] * settings.learner_ranks, "PACK")
+        )
+    else:
+        found = {
+            _ROLLOUTS: _group([needs.rollout] * settings.rollout_actors, "SPREAD"),
+            _LEARNERS: _group([needs.learner] * settings.learner_ranks, "PACK"),
+        }
+    if settings.judge_actors:
+        found[_JUDGES] = _group([needs.judge] * settings.judge_actors, "SPREAD")
+    return found
 
 
 def _group(bundles: Sequence[Mapping[str, float]], strategy: str) -> Any:
     from ray.util.placement_group import placement_group
 
     return placement_group([dict(bundle) for bundle in bundles], strategy=strategy)
-
-
-def _options(needs: Mapping[str, float]) -> dict[str, Any]:
-    return {"num_cpus": needs.get("CPU", 0), "num_gpus": needs.get("GPU", 0)}
