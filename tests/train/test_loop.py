@@ -19,6 +19,7 @@ from rlef.rollout import EpisodeRequest
 from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.run.training import SCHEMA, read_training_rollouts
+from rlef.train.cluster import _make_learner
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
@@ -359,6 +360,7 @@ def test_automatic_precision_stays_what_it_was_where_the_run_began(
     assert [line["bfloat16"] for line in run.read_metrics()] == [1, 1]
     [line] = [line for line in told if "learner.precision" in line]
     assert line.endswith("would be float32 here; it goes on in bfloat16")
+    assert _make_learner(config, run.path, 0, 1, "")[0].notices() == [line]  # of a cluster
 
 
 @pytest.mark.parametrize(
