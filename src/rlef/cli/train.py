@@ -11,7 +11,6 @@ import typer
 
 from rlef.cli.common import (
     INTERRUPTED,
-    TERMINATED,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -162,21 +161,14 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
             _, failed = written_page(run)
     except RunWriteError as error:
         raise RuntimeError(f"{error}; make room, then: {again}") from None
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         say(f"\nstopped; go on with: {again}")
-        raise typer.Exit(TERMINATED if _is_termination(stop) else INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     summary = read_summary(run)
     if summary is not None:
         print_rich(summary_table(summary, run.path if failed is None else None))
     if failed is not None:
         raise failed
-
-
-def _is_termination(stop: KeyboardInterrupt) -> bool:
-    """Whether it was SIGTERM and not Ctrl-C."""
-    from rlef.train.stopping import Terminated
-
-    return isinstance(stop, Terminated)
 
 
 def _run_training(run: "RunFolder", config: "TrainConfig", again: str) -> None:
