@@ -166,4 +166,8 @@ def _load_problems(config: TrainConfig, display: Progress) -> dict[str, list[Pro
     found["data.test"] = test
     if config.data.valid is not None:
         found["data.valid"] = load_problems(config.data.valid)
-    return {key: with_public_tests(some, display.message) for key, some in found.items()}
+    say = display.message
+    return {
+        key: with_public_tests(some, say, f"{key} ({getattr(config.data, key.split('.')[1])})")
+        for key, some in found.items()
+    }
