@@ -18,6 +18,7 @@ from rlef.sandbox import Limits
 from rlef.train.cluster import on_cluster
 from rlef.train.controls import Controls, build_controls
 from rlef.train.idle import check_room
+from rlef.train.inputs import keep_inputs
 from rlef.train.place import PAPER, OpenRollouts, Variant, here
 from rlef.train.recipe import TrainConfig
 
@@ -99,8 +100,10 @@ def build_parts(
 
     Raises:
         ModelError, TemplateError, ProblemError, ValueError: The recipe cannot be run.
+        RunError: A file is not what it was when the run began.
         NothingToLearn: No prompt has room for an answer.
     """
+    keep_inputs(run, config)
     problems = _load_problems(config, display)
     prompts = Prompts.load(config.rollout.prompts)
     max_context = config.rollout.max_context
