@@ -147,7 +147,7 @@ def test_a_cluster_that_cannot_be_is_said_at_once(words: list[str], message: str
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlef.distributed.settings.find_spec", lambda _: None)
+    monkeypatch.setattr("rlef.distributed.reach.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="ray is not installed; pip install"):
         check_training(load_config(TrainConfig, "mini", ["cluster.address=local"]))
 
