@@ -8,7 +8,7 @@ Shapes: B rollouts, L tokens, U turns.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -62,6 +62,7 @@ class LocalLearner:
         total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
         save_dtype: Of the model in a checkpoint.
         ranks: Where it runs.
+        notices: Lines that ``notices`` begins with.
 
     Attributes:
         policy, critic, reference: as ``Models`` has them.
@@ -83,8 +84,10 @@ class LocalLearner:
         total_updates: int | None = None,
         save_dtype: SaveDtype = "float32",
         ranks: Ranks = _ALONE,
+        notices: Sequence[str] = (),
     ) -> None:
         self.config = config
+        self._notices = notices
         self.ranks = ranks
         self.precision = resolve_precision(config.precision, ranks.device or model.device)
         models = build_models(model, config, seed, temperature, ranks)
@@ -209,7 +212,7 @@ class LocalLearner:
     def notices(self) -> list[str]:
         """Returns what a user should know of how this model is trained, a line each."""
         lines = (adapter_line(self.policy.model), packing_line(self.policy.model))
-        return [line for line in lines if line is not None]
+        return [*self._notices, *(line for line in lines if line is not None)]
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> Scored:
