@@ -40,7 +40,10 @@ class Watch:
             news = [run_id for run_id, mark in found.items() if known.get(run_id) != mark]
             news += [run_id for run_id in known if run_id not in found]
             for run_id in news:
-                yield {"id": run_id, "changed": max((at for _, at in found.get(run_id, [])), default=None)}
+                yield {
+                    "id": run_id,
+                    "changed": max((at for _, at in found.get(run_id, [])), default=None),
+                }
             silent = 0 if news else silent + 1
             if silent >= _BEATS:
                 silent = 0

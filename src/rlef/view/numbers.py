@@ -118,9 +118,7 @@ def transitions(
         outcomes=outcomes,
     )
     turns = max((turn for turn, *_ in found), default=0)
-    links = [
-        {"turn": int(turn), "from": a, "to": b, "count": count} for turn, a, b, count in found
-    ]
+    links = [{"turn": int(turn), "from": a, "to": b, "count": count} for turn, a, b, count in found]
     nodes = {(link["turn"], link["from"]) for link in links}
     nodes |= {(turns + 1, link["to"]) for link in links if link["to"] in ENDS}
     return {

@@ -131,9 +131,7 @@ class Run:
                         self.folder.training_path, self._cache, self._database, self.allowed
                     )
                     if name == "train"
-                    else LinesStage(
-                        name, self.folder.rollout_path(name), self._cache, self.allowed
-                    )
+                    else LinesStage(name, self.folder.rollout_path(name), self._cache, self.allowed)
                 )
             return self._stages[name]
 

@@ -97,7 +97,10 @@ def token_texts(ids: Sequence[int], tokenizer: "Tokenizer | None") -> list[str]:
             for count in range(2, _LONGEST + 1):
                 whole = tokenizer.decode(ids[place : place + count], skip_special_tokens=False)
                 if _HALF not in whole:
-                    texts[place : place + count] = [whole, *[""] * (len(texts[place : place + count]) - 1)]
+                    texts[place : place + count] = [
+                        whole,
+                        *[""] * (len(texts[place : place + count]) - 1),
+                    ]
                     place += count - 1
                     break
         place += 1
