@@ -2,9 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Sequence, Set
 from statistics import fmean, stdev
 from typing import Any
+
+import pyarrow as pa
 
 from rlef.evaluation.compare import paired_difference
 from rlef.run import json_value
@@ -13,9 +17,10 @@ from rlef.view.errors import ViewError
 from rlef.view.overview import flat, without_seed
 from rlef.view.runs import Run, Stage
 
-import pyarrow as pa
-
-CURVES = ("solve_rate", "solve_rate/turn_1", "repair_rate", "reward", "kl", "entropy")
+_CURVES = re.compile(
+    r"(valid_)?solve_rate(/turn_\d+)?|explained_variance(/turn_\d+)?|repair_rate|invalid_rate"
+    r"|reward|kl|entropy|value|return|staleness|logprob_gap"
+)
 """Metrics that are shown side by side."""
 _RESULTS = """
 SELECT problem, avg((solved AND turns <= {turns})::INT), any_value(problem_hash),
@@ -27,53 +32,49 @@ _CONFIDENCE = 0.975
 
 def compared(runs: Sequence[Run]) -> dict[str, Any]:
     """The first run with each of the others: ``/api/compare``."""
-    return {"tables": _tables(runs), "curves": _curves(runs)}
-
-
-def _tables(runs: Sequence[Run]) -> list[dict[str, Any]]:
     first, *others = runs
-    tables = []
+    pairs: list[dict[str, Any]] = []
+    notes: list[str] = []
     for other in others:
-        pair: dict[str, Any] = {"a": first.id, "b": other.id}
         try:
-            stages = first.last_evaluation(), other.last_evaluation()
-            pair |= {"stage_a": stages[0].name, "stage_b": stages[1].name}
-            tables.append(pair | _paired(first, stages[0], other, stages[1]))
+            found = _paired(first, first.last_evaluation(), other, other.last_evaluation(), notes)
+            pairs += found
         except ViewError as error:
-            tables.append(pair | {"problems": 0, "rows": [], "notes": [str(error)]})
-    return tables
+            notes.append(str(error))
+    return {"pairs": pairs, "curves": _curves(runs), "notes": notes}
 
 
-def _paired(a: Run, stage_a: Stage, b: Run, stage_b: Stage) -> dict[str, Any]:
+def _paired(a: Run, stage_a: Stage, b: Run, stage_b: Stage, notes: list[str]) -> list[Any]:
+    """A row for each number of turns; adds to the notes what is left out."""
     limits = [a.turn_limit(stage_a.name, a.options()), b.turn_limit(stage_b.name, b.options())]
-    rows, notes = [], []
-    shared: set[str] = set()
+    tables = stage_a.outcomes(), stage_b.outcomes()
+    rows = []
     for turns in range(1, max(limits) + 1):
-        before = _results(a.database, stage_a.outcomes(), turns)
-        after = _results(b.database, stage_b.outcomes(), turns)
-        changed = {
-            name
-            for name in before.keys() & after.keys()
-            if None not in (before[name][1], after[name][1]) and before[name][1] != after[name][1]
-        }
-        shared = (before.keys() & after.keys()) - changed
-        values = [{name: [found[name][0]] for name in shared} for found in (before, after)]
-        found = paired_difference(f"1@{turns}", *values)
-        rows.append(json_value(_fields(found)))
+        before, after = (_results(a.database, table, turns) for table in tables)
+        both = before.keys() & after.keys()
+        changed = {name for name in both if _differ(before[name][1], after[name][1])}
         if turns == 1:
-            for names, where in (
-                (before.keys() - after.keys(), f"only in {a.path.name}"),
-                (after.keys() - before.keys(), f"only in {b.path.name}"),
-                (changed, "in both under the same name, but not the same problem"),
-            ):
-                if names:
-                    notes.append(f"{len(names)} left out, {where}: {', '.join(sorted(names)[:5])}")
-    return {"problems": len(shared), "rows": rows, "notes": notes}
+            notes += _left_out(a, b, before.keys() - after.keys(), after.keys() - before.keys())
+            notes += [f"{len(changed)} have one name in both and are not the same"] * bool(changed)
+        values = [{name: [each[name][0]] for name in both - changed} for each in (before, after)]
+        found = paired_difference(f"1@{turns}", *values)
+        names = ("metric", "difference", "low", "high", "p_value", "problems", "better", "worse")
+        row = {name: getattr(found, name) for name in names}
+        row |= {"a": a.id, "b": b.id, "stage_a": stage_a.name, "stage_b": stage_b.name}
+        rows.append(json_value(row | {"value_a": found.a, "value_b": found.b}))
+    return rows
 
 
-def _fields(found: Any) -> dict[str, Any]:
-    names = ("metric", "a", "b", "difference", "low", "high", "p_value")
-    return {name: getattr(found, name) for name in (*names, "problems", "better", "worse")}
+def _differ(a: str | None, b: str | None) -> bool:
+    return None not in (a, b) and a != b
+
+
+def _left_out(a: Run, b: Run, only_a: Set[str], only_b: Set[str]) -> list[str]:
+    return [
+        f"{len(names)} problems left out, only in {run.path.name}: {', '.join(sorted(names)[:5])}"
+        for run, names in ((a, only_a), (b, only_b))
+        if names
+    ]
 
 
 def _results(
@@ -104,19 +105,26 @@ def _curve(runs: Sequence[Run]) -> dict[str, Any]:
     ]
     updates = sorted(set.intersection(*(set(lines) for lines in by_update)))
     series = {}
-    for name in CURVES:
+    names = dict.fromkeys(name for lines in by_update for line in lines.values() for name in line)
+    for name in filter(_CURVES.fullmatch, names):
         each = [[_number(lines[u].get(name)) for lines in by_update] for u in updates]
         intervals = [mean_over_seeds(values) for values in each]
         if any(mean is not None for mean, _, _ in intervals):
             mean, low, high = (list(part) for part in zip(*intervals, strict=True))
             series[name] = {"mean": mean, "low": low, "high": high}
     return {
-        "name": runs[0].path.name,
+        "label": _label([run.path.name for run in runs]),
         "ids": [run.id for run in runs],
         "seeds": [run.options().get("seed") for run in runs],
         "update": updates,
-        "series": series,
+        "metrics": series,
     }
+
+
+def _label(names: Sequence[str]) -> str:
+    """What the names of the runs of several seeds begin with."""
+    shared = os.path.commonprefix(list(names)).rstrip("-_. 0123456789") if len(names) > 1 else ""
+    return shared or names[0]
 
 
 def mean_over_seeds(

@@ -60,7 +60,8 @@ def episode(
         **{name: record.get(name) for name in ("family", "hidden_detail")},
         "statement": _shortened("statement", statement, cut),
         **{name: record.get(name) for name in ("stop", "solved", "final_verdict")},
-        **{name: record.get(name) for name in ("passed_share", "blind", "seed", "sample")},
+        **{name: record.get(name) for name in ("passed_share", "blind", "sample")},
+        "seed": None if record.get("seed") is None else str(record["seed"]),  # no double holds it
         "batch": batch,
         "update": None if batch is None or per_batch is None else (batch + 1) * per_batch,
         "status": where["status"],

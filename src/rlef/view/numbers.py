@@ -128,11 +128,17 @@ def transitions(
 
 
 def verdict_mix(database: Database, outcomes: pa.Table) -> dict[str, Any]:
-    """How episodes of each batch ended: ``/api/verdicts``; each batch adds to 1."""
+    """How episodes of each batch ended: ``/api/verdicts``; each batch adds to 1.
+
+    Names as in ``Statistics.error_types_by_turn``, of the last turn, and "solved"; "IE": the judge
+    could not do its work.
+    """
     found = database.rows(
-        "SELECT batch, CASE WHEN stop = 'infra_error' THEN 'IE' "
-        f"ELSE {OUTCOME} END AS outcome, count(*) FROM outcomes "
-        "WHERE batch IS NOT NULL AND status != 'too_old' GROUP BY ALL ORDER BY batch, outcome",
+        "SELECT batch, CASE WHEN stop = 'infra_error' THEN 'IE' WHEN solved THEN 'solved' "
+        "WHEN coalesce(verdicts[-1], 'none') = 'none' THEN 'invalid' "
+        "WHEN verdicts[-1] = 'AC' THEN 'private' ELSE verdicts[-1] END AS outcome, count(*) "
+        "FROM outcomes WHERE batch IS NOT NULL AND status != 'too_old' "
+        "GROUP BY ALL ORDER BY batch, outcome",
         outcomes=outcomes,
     )
     batches = sorted({batch for batch, *_ in found})

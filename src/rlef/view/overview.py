@@ -203,7 +203,7 @@ def _words(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _started(run: Run) -> float | None:
-    """When a run began: its config is its first file, and stays as it is unless it is lengthened."""
+    """When a run began: its config is its first file, and is seldom written again."""
     paths = (run.folder.config_path, run.path / ".lock", run.folder.rollouts_path)
     times = [path.stat().st_mtime for path in paths if path.exists()]
     return min(times, default=None)

@@ -16,7 +16,6 @@ from rlef import __version__
 from rlef.environment.templates import Prompts, default_prompts
 from rlef.problems.load import MINI_SPLITS
 from rlef.problems.types import PublicProblem, Test
-from rlef.run.files import Record
 from rlef.stored import is_evaluation
 from rlef.view.cache import Cache
 from rlef.view.runs import Run
