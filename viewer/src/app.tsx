@@ -2,8 +2,9 @@ import { Component, type ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { go, useKeys, useRoute } from "./lib/hooks";
 import { useIsLive } from "./lib/live";
+import { plainMarks } from "./lib/marks";
 import { rolloutsLink, runLink, runsLink, type Route } from "./lib/routes";
-import { Notice } from "./parts/basic";
+import { Marked, Notice } from "./parts/basic";
 import { Help } from "./parts/help";
 import { CompareView } from "./views/compare";
 import { EpisodeView } from "./views/episode";
@@ -72,7 +73,7 @@ function Header({ route, onHelp }: { route: Route; onHelp: () => void }) {
         {"id" in route && (
           <>
             <span class="slash" aria-hidden="true">/</span>
-            <a href={runLink(route.id)} title={route.id}>{route.id.split("/").at(-1)}</a>
+            <a href={runLink(route.id)} title={plainMarks(route.id)}><Marked text={route.id.split("/").at(-1)!} /></a>
           </>
         )}
         {(route.view === "rollouts" || route.view === "episode") && (

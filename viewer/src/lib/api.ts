@@ -131,37 +131,29 @@ export interface Episode {
   cut?: Record<string, number> | null;
 }
 
+/** A number of the second run's last evaluation against that of the first, on problems of both. */
 export interface Pair {
+  a: string;
+  b: string;
+  stage_a: string | null;
+  stage_b: string | null;
   metric: string;
-  a: number | null;
-  b: number | null;
+  value_a: number | null;
+  value_b: number | null;
   difference: number | null;
   low: number | null;
   high: number | null;
   p_value: number | null;
-  problems: number;
+  problems: number | null;
   better: number | null;
   worse: number | null;
 }
 
-/** Two runs' last evaluations on the problems that both have. */
-export interface PairTable {
-  a: string;
-  b: string;
-  stage_a?: string;
-  stage_b?: string;
-  problems: number;
-  rows: Pair[];
-  notes: string[];
-}
-
 /** Runs whose settings are equal but for the seed. */
 export interface Group {
-  name: string;
+  label: string;
   ids: string[];
   seeds: (number | null)[];
-  update: number[];
-  series: Record<string, { mean: (number | null)[]; low: (number | null)[]; high: (number | null)[] }>;
 }
 
 export class ApiError extends Error {}
@@ -225,7 +217,7 @@ export const api = {
   episode: (id: string, stage: string, row: number, signal?: AbortSignal) =>
     get<Episode>("episode", of({ id, stage, row }), signal),
   compare: (ids: readonly string[], signal?: AbortSignal) =>
-    get<{ tables: PairTable[]; curves: Group[] }>("compare", ofIds(ids), signal),
+    get<{ pairs: Pair[]; curves: Group[]; notes: string[] }>("compare", ofIds(ids), signal),
   text: (id: string, stage: string, row: number, turn: number, field: string) =>
     get<{ text: string }>("text", of({ id, stage, row, turn, field })),
 };

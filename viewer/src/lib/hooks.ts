@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
+import { plainMarks } from "./marks";
 import { parseRoute, type Route } from "./routes";
 
 export function useRoute(): Route {
@@ -83,7 +84,7 @@ export function useThemeTick(): number {
 
 export function useTitle(title: string): void {
   useEffect(() => {
-    document.title = title === "" ? "rlef" : `${title} · rlef`;
+    document.title = title === "" ? "rlef" : `${plainMarks(title)} · rlef`;
   }, [title]);
 }
 

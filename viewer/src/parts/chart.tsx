@@ -113,14 +113,16 @@ function prepare({ x, series, raw, stacked }: CurvesProps): Drawn {
     for (let i = series.length - 1; i >= 0; i--) add(i, "line", tops[i]!);
     return drawn;
   }
+  // Areas first, so that no line is covered.
+  series.forEach((one, index) => {
+    if (!one.band) return;
+    add(index, "high", one.band.high);
+    add(index, "low", one.band.low);
+  });
   series.forEach((one, index) => {
     const known = one.values.filter(isNumber).length;
     const window = Math.max(1, Math.round(SMOOTHING * known));
-    if (one.band) {
-      add(index, "high", one.band.high);
-      add(index, "low", one.band.low);
-      add(index, "line", one.values);
-    } else if (raw || known < 8) {
+    if (one.band || raw || known < 8) {
       add(index, "line", one.values);
     } else {
       add(index, "raw", one.values);

@@ -1,12 +1,13 @@
 import { useMemo, useState } from "preact/hooks";
-import { api, type Group, type PairTable } from "../lib/api";
+import { api, type Columns, type Group, type Pair } from "../lib/api";
 import { count, fixed, isNumber, percent, points, setting } from "../lib/format";
 import { useLoad, useTitle } from "../lib/hooks";
 import { useLive } from "../lib/live";
 import { numbers } from "../lib/metrics";
 import { compareLink, runLink } from "../lib/routes";
+import { at, overSeeds, smoothed } from "../lib/seeds";
 import { COMPARED, stageLabel } from "../lib/words";
-import { Choice, Loading, Notice, Section } from "../parts/basic";
+import { Choice, Loading, Marked, Notice, Section } from "../parts/basic";
 import { Curves, type Series } from "../parts/chart";
 
 /** Several runs: what differs in their settings, their curves, their last evaluations. */
@@ -34,9 +35,9 @@ export function CompareView({ ids }: { ids: string[] }) {
       {error !== null && <Notice kind="error">{error}</Notice>}
       {data === null && error === null && <Loading what="Comparing" />}
       {data !== null && <SideBySide ids={ids} groups={data.curves} names={names} tick={tick} />}
-      {data !== null && data.tables.length > 0 && (
+      {data !== null && data.pairs.length + data.notes.length > 0 && (
         <Section title="Last evaluations" about="Each run against the first, on the problems that both have; differences in points of percent. The interval is of the difference, over problems; p: paired permutation test, two-sided, not corrected for looking at several numbers.">
-          <Paired tables={data.tables} names={names} />
+          <Paired pairs={data.pairs} notes={data.notes} names={names} />
         </Section>
       )}
       <Section title="Settings that differ">
@@ -49,8 +50,8 @@ export function CompareView({ ids }: { ids: string[] }) {
               <tbody>
                 {settings.keys.map((row) => (
                   <tr key={row.key}>
-                    <td><code>{row.key}</code></td>
-                    {row.values.map((value, i) => <td key={i}>{setting(value)}</td>)}
+                    <td><code><Marked text={row.key} /></code></td>
+                    {row.values.map((value, i) => <td key={i}><Marked text={setting(value)} /></td>)}
                   </tr>
                 ))}
               </tbody>
@@ -64,74 +65,74 @@ export function CompareView({ ids }: { ids: string[] }) {
 
 function SideBySide({ ids, groups, names, tick }: { ids: string[]; groups: Group[]; names: Record<string, string>; tick: number }) {
   const [by, setBy] = useState<"seeds" | "runs">("seeds");
-  const { data: single } = useLoad(`each ${by} ${ids.join("\n")}`, tick, async (signal) => (by === "runs" ? await oneByOne(ids, signal) : []));
-  const shown = by === "runs" ? (single ?? []) : groups;
+  const { data: all, error } = useLoad(`metrics ${ids.join("\n")}`, tick, async (signal) =>
+    Object.fromEntries(await Promise.all(ids.map(async (id) => [id, (await api.metrics(id, 0, signal)).columns] as const))));
+  const isTogether = by === "seeds";
+  const shown = useMemo(
+    () => (isTogether ? groups : groups.flatMap((group) => group.ids.map((id): Group => ({ label: names[id] ?? id, ids: [id], seeds: [] })))),
+    [groups, isTogether, names],
+  );
+  const charts = useMemo(() => (all === null ? [] : COMPARED.map((metric) => ({ metric, ...drawn(shown, all, metric.key) })).filter(({ series }) => series.length > 0)), [shown, all]);
   if (groups.length === 0) return null;
   return (
-    <Section title="Training curves" about="Together: runs whose settings are equal but for the seed are one curve, their mean, with its 95 % interval over seeds shaded (Student's t; with two or three seeds it is wide, and may be cut off)."
+    <Section title="Training curves" about="Running means over batches. Together: runs whose settings are equal but for the seed are one curve, their mean, with its 95 % interval over seeds shaded (Student's t: with two seeds it is wide, and may be cut off)."
       tools={groups.some((group) => group.ids.length > 1) && <Choice label="Curves" value={by} options={[["seeds", "Seeds together"], ["runs", "Each run"]]} onChange={setBy} />}>
+      {error !== null && <Notice kind="error">{error}</Notice>}
+      {all === null && error === null && <Loading />}
       <div class="charts">
-        {COMPARED.map((metric) => {
-          const { x, series } = aligned(shown, metric.key, names);
-          if (series.length === 0) return null;
-          return <Curves key={metric.key} title={metric.label} unit={metric.unit} percent={metric.percent ?? false} x={x} series={series} sync="compare" {...(metric.percent ? { range: [0, 1] as [number, number] } : {})} />;
-        })}
+        {charts.map(({ metric, x, series }) => (
+          <Curves key={metric.key} title={metric.label} unit={metric.unit} percent={metric.percent ?? false} x={x} series={series} sync="compare" raw {...(metric.percent ? { range: [0, 1] as [number, number] } : {})} />
+        ))}
       </div>
     </Section>
   );
 }
 
-/** Every run as a group of its own. */
-async function oneByOne(ids: string[], signal: AbortSignal): Promise<Group[]> {
-  const all = await Promise.all(ids.map((id) => api.metrics(id, 0, signal)));
-  return all.map(({ columns }, i): Group => {
-    const none = numbers(columns, "update").map(() => null);
-    const series = COMPARED.map(({ key }) => [key, { mean: numbers(columns, key), low: none, high: none }] as const);
-    return { name: ids[i]!, ids: [ids[i]!], seeds: [null], update: numbers(columns, "update").map((value, place) => value ?? place), series: Object.fromEntries(series.filter(([, one]) => one.mean.some(isNumber))) };
-  });
-}
-
 /** Curves of groups on one axis of updates: runs may have other batch sizes. */
-export function aligned(groups: Group[], key: string, names: Record<string, string>): { x: number[]; series: Series[] } {
-  const shown = groups.filter((group) => group.series[key]?.mean.some(isNumber));
-  const x = [...new Set(shown.flatMap((group) => group.update))].sort((a, b) => a - b);
+function drawn(groups: Group[], all: Record<string, Columns>, key: string): { x: number[]; series: Series[] } {
+  const updates = (id: string) => numbers(all[id] ?? {}, "update");
+  const values = (id: string) => numbers(all[id] ?? {}, key);
+  const shown = groups.filter((group) => group.ids.some((id) => values(id).some(isNumber)));
+  const x = [...new Set(shown.flatMap((group) => group.ids.flatMap(updates)).filter(isNumber))].sort((a, b) => a - b);
   const series = shown.map((group): Series => {
-    const found = group.series[key]!;
-    const places = new Map(group.update.map((update, i) => [update, i]));
-    const at = (values: (number | null)[]) => x.map((update) => values[places.get(update) ?? -1] ?? null);
-    const hasBand = group.ids.length > 1 && found.low.some(isNumber);
-    const label = group.ids.length > 1 ? `${names[group.ids[0]!] ?? group.name} and ${group.ids.length - 1} more seed${group.ids.length > 2 ? "s" : ""}` : (names[group.ids[0]!] ?? group.name);
-    return { label, values: at(found.mean), color: 1 + (groups.indexOf(group) % 6), band: hasBand ? { low: at(found.low), high: at(found.high) } : null };
+    const { mean, low, high } = overSeeds(group.ids.map((id) => at(x, updates(id), smoothed(values(id)))));
+    const label = group.ids.length > 1 ? `${group.label} (${group.ids.length} seeds)` : group.label;
+    return { label, values: mean, color: 1 + (groups.indexOf(group) % 6), band: low.some(isNumber) ? { low, high } : null };
   });
   return { x, series };
 }
 
-function Paired({ tables, names }: { tables: PairTable[]; names: Record<string, string> }) {
-  const first = tables[0]!;
+function Paired({ pairs, notes, names }: { pairs: Pair[]; notes: string[]; names: Record<string, string> }) {
+  const first = pairs[0];
   return (
     <>
-      <div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th>Run</th><th>Metric</th><th class="n">{names[first.a]}</th><th class="n">This run</th>
-              <th class="n">Difference</th><th class="n">95 % interval</th><th class="n">p</th><th class="n" title="Problems with a higher and with a lower rate">better / worse</th><th class="n">Problems</th>
-            </tr>
-          </thead>
-          <tbody>
-            {tables.flatMap((table) => table.rows.map((row, i) => (
-              <tr key={`${table.b} ${row.metric}`} class={i === 0 ? "first" : "more"}>
-                <td class="name">{i === 0 && <a href={runLink(table.b)} title={`${stageLabel(table.stage_b ?? "")} against ${stageLabel(table.stage_a ?? "")}`}>{names[table.b]}</a>}</td>
-                <td>{row.metric}</td><td class="n">{percent(row.a)}</td><td class="n">{percent(row.b)}</td>
-                <td class={`n big ${isNumber(row.low) && row.low > 0 ? "up" : isNumber(row.high) && row.high < 0 ? "down" : ""}`}>{points(row.difference)}</td>
-                <td class="n">{points(row.low)} to {points(row.high)}</td><td class="n">{row.p_value !== null && row.p_value < 0.001 ? "< 0.001" : fixed(row.p_value, 3)}</td>
-                <td class="n">{count(row.better)} / {count(row.worse)}</td><td class="n">{count(row.problems)}</td>
+      {first && (
+        <div class="scroll">
+          <table>
+            <thead>
+              <tr>
+                <th>Run</th><th>Metric</th><th class="n">{names[first.a]}</th><th class="n">This run</th>
+                <th class="n">Difference</th><th class="n">95 % interval</th><th class="n">p</th><th class="n" title="Problems with a higher and with a lower rate">better / worse</th><th class="n">Problems</th>
               </tr>
-            )))}
-          </tbody>
-        </table>
-      </div>
-      {tables.flatMap((table) => table.notes.map((note) => <p key={table.b + note} class="dim">{names[table.b]}: {note}</p>))}
+            </thead>
+            <tbody>
+              {pairs.map((row, i) => {
+                const isFirst = pairs[i - 1]?.b !== row.b;
+                return (
+                  <tr key={`${row.b} ${row.metric}`} class={isFirst ? "first" : "more"}>
+                    <td class="name">{isFirst && <a href={runLink(row.b)} title={`${stageLabel(row.stage_b ?? "")} against ${stageLabel(row.stage_a ?? "")}`}>{names[row.b]}</a>}</td>
+                    <td>{row.metric}</td><td class="n">{percent(row.value_a)}</td><td class="n">{percent(row.value_b)}</td>
+                    <td class={`n big ${isNumber(row.low) && row.low > 0 ? "up" : isNumber(row.high) && row.high < 0 ? "down" : ""}`}>{points(row.difference)}</td>
+                    <td class="n">{points(row.low)} to {points(row.high)}</td><td class="n">{row.p_value !== null && row.p_value < 0.001 ? "< 0.001" : fixed(row.p_value, 3)}</td>
+                    <td class="n">{count(row.better)} / {count(row.worse)}</td><td class="n">{count(row.problems)}</td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {notes.map((note) => <p key={note} class="dim"><Marked text={note} /></p>)}
     </>
   );
 }

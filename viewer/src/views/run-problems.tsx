@@ -5,7 +5,7 @@ import { useLoad } from "../lib/hooks";
 import { grouped, sorted, type SortKey } from "../lib/problems";
 import { rolloutsLink } from "../lib/routes";
 import { stageLabel } from "../lib/words";
-import { Choice, Loading, Notice, Section, Select, ShareBar } from "../parts/basic";
+import { Choice, Loading, Marked, Notice, Section, Select, ShareBar } from "../parts/basic";
 import { preferredStage } from "./run-turns";
 
 const SHOWN = 20;
@@ -71,7 +71,7 @@ export function Problems({ run, tick }: { run: Run; tick: number }) {
               <tbody>
                 {shown.map((row) => (
                   <tr key={row.problem}>
-                    <td class="name"><a href={link(row)}>{row.problem}</a>{row.hidden_detail !== null && <span class="dim" title="Left out of the statement on purpose: only feedback tells it"> hidden: {row.hidden_detail}</span>}</td>
+                    <td class="name"><a href={link(row)}><Marked text={row.problem} /></a>{row.hidden_detail !== null && <span class="dim" title="Left out of the statement on purpose: only feedback tells it"> hidden: <Marked text={row.hidden_detail} /></span>}</td>
                     <td class="n">{count(row.episodes)}</td>
                     <td class="n">{percent(row.turn_1, 0)}</td>
                     <td class="n big">{percent(row.solve_rate, 0)}</td>

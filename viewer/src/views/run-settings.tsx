@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { plural, setting } from "../lib/format";
-import { Section } from "../parts/basic";
+import { Marked, Section } from "../parts/basic";
 
 export function Settings({ config, title = "Settings", about }: { config: Record<string, unknown>; title?: string; about?: string }) {
   const [search, setSearch] = useState("");
@@ -17,7 +17,7 @@ export function Settings({ config, title = "Settings", about }: { config: Record
       <details open={search !== ""}>
         <summary>{plural(rows.length, "line")}</summary>
         <div class="settings">
-          {rows.slice(0, 500).map(([key, value]) => <div key={key}><code>{key}</code><span>{setting(value)}</span></div>)}
+          {rows.slice(0, 500).map(([key, value]) => <div key={key}><code><Marked text={key} /></code><span><Marked text={setting(value)} /></span></div>)}
         </div>
         {rows.length > 500 && <p class="dim">and {rows.length - 500} more: search</p>}
       </details>

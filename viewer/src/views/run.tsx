@@ -6,7 +6,7 @@ import { useLive } from "../lib/live";
 import { numbers, useMetrics, type Metrics } from "../lib/metrics";
 import { rolloutsLink, runLink } from "../lib/routes";
 import { stageLabel } from "../lib/words";
-import { Loading, Notice, Section, ShareBar, Tile } from "../parts/basic";
+import { Loading, Marked, Notice, Section, ShareBar, Tile } from "../parts/basic";
 import { mainNumber, State } from "./runs";
 import { Critic } from "./run-critic";
 import { MetricCurves } from "./run-curves";
@@ -41,14 +41,14 @@ function OneRun({ run, tick }: { run: Run; tick: number }) {
     <>
       <div class="page-head">
         <div>
-          <h1>{run.name} <State state={run.state} /></h1>
-          <p class="dim">{about(run)}</p>
+          <h1><Marked text={run.name} /> <State state={run.state} /></h1>
+          <p class="dim"><Marked text={about(run)} /></p>
         </div>
         <div class="tools">
           {stages.length > 0 && <a class="button main" href={rolloutsLink(run.id)}>Rollouts</a>}
         </div>
       </div>
-      {run.note && <Notice kind="warning">{run.note}</Notice>}
+      {run.note && <Notice kind="warning"><Marked text={run.note} /></Notice>}
       {metrics.error !== null && metrics.error !== run.note && <Notice kind="error">{metrics.error}</Notice>}
       {run.stages.length === 0 && metrics.loaded && metrics.length === 0 && !run.note && (
         <Notice>{run.state === "running" ? "Nothing has been written yet. Numbers appear here as the run writes them." : "This run holds no episodes and no metrics."}</Notice>
@@ -182,14 +182,14 @@ function Study({ run }: { run: Run }) {
     <>
       <div class="page-head">
         <div>
-          <h1>{run.name} <State state={run.state} /></h1>
+          <h1><Marked text={run.name} /> <State state={run.state} /></h1>
           <p class="dim">study of {inside.length} runs</p>
         </div>
         <div class="tools">
           {trainings.length > 1 && <a class="button main" href={`#/compare?${new URLSearchParams(trainings.map((one) => ["id", one.id]))}`}>Compare its trainings</a>}
         </div>
       </div>
-      {run.note && <Notice kind="warning">{run.note}</Notice>}
+      {run.note && <Notice kind="warning"><Marked text={run.note} /></Notice>}
       <Section title="Runs">
         <div class="scroll">
           <table>

@@ -4,7 +4,8 @@ import { ago, count, dateTime, percent, plural, points } from "../lib/format";
 import { go, useKeys, useLoad, useTitle } from "../lib/hooks";
 import { useLive } from "../lib/live";
 import { compareLink, rolloutsLink, runLink } from "../lib/routes";
-import { Loading, Notice } from "../parts/basic";
+import { plainMarks } from "../lib/marks";
+import { Loading, Marked, Notice } from "../parts/basic";
 
 export const STATES: Record<RunRow["state"], string> = {
   running: "running", finished: "finished", stopped: "stopped", damaged: "damaged", empty: "empty",
@@ -76,17 +77,17 @@ export function RunsView() {
               <tr key={run.id} id={`run-${i}`} class={i === at ? "current" : ""} onMouseDown={() => setAt(i)}>
                 <td class="check">
                   {run.kind !== "study" && (
-                    <input type="checkbox" checked={chosen.includes(run.id)} onChange={() => toggle(run.id)} aria-label={`Compare ${run.name}`} />
+                    <input type="checkbox" checked={chosen.includes(run.id)} onChange={() => toggle(run.id)} aria-label={`Compare ${plainMarks(run.name)}`} />
                   )}
                 </td>
                 <td class="name">
-                  <a href={runLink(run.id)} title={run.id}>{run.name}</a>
+                  <a href={runLink(run.id)} title={plainMarks(run.id)}><Marked text={run.name} /></a>
                   <span class="dim">{[run.kind === "training" ? null : run.kind, folderOf(run)].filter(Boolean).join(" · ")}</span>
-                  {run.note !== null && <span class="note">{run.note}</span>}
+                  {run.note !== null && <span class="note"><Marked text={run.note} /></span>}
                 </td>
                 <td data-label="State"><State state={run.state} /></td>
-                <td data-label="Recipe" class="model">{run.recipe === null ? "–" : <span title={run.recipe}>{run.recipe.split("/").at(-1)}</span>}</td>
-                <td data-label="Model" class="model">{run.model === null ? "–" : <span title={run.model}>{run.model.split("/").at(-1)}</span>}</td>
+                <td data-label="Recipe" class="model">{run.recipe === null ? "–" : <span title={plainMarks(run.recipe)}><Marked text={run.recipe.split("/").at(-1)!} /></span>}</td>
+                <td data-label="Model" class="model">{run.model === null ? "–" : <span title={plainMarks(run.model)}><Marked text={run.model.split("/").at(-1)!} /></span>}</td>
                 <td data-label="Seed" class="n">{run.seed ?? "–"}</td>
                 <td data-label="Progress" class="progress"><Progress run={run} /></td>
                 <td data-label="Solved" class="n solved"><Solved headline={run.headline} /></td>
