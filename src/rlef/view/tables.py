@@ -50,8 +50,9 @@ OUTCOME_COLUMNS = [
 """Of a batch's file, by their paths in Parquet."""
 TEXT_COLUMNS = ["index", *(f"turns.list.element.{n}" for n in ("response", "program", "feedback"))]
 
-_BETWEEN = "\x1e"
-"""Between the texts of an episode: so that nothing is found across two of them."""
+_BETWEEN = "\U0010ffff|"
+"""Between the texts of an episode, so that nothing is found across two of them: in a text that is
+escaped, such as what is searched for, six digits follow that character."""
 _OF_BATCHES = f"""
 SELECT index AS row, (coalesce(batch, {PENDING})::BIGINT << {BATCH_BITS}) + number AS place,
   0 AS size, batch, status, problem, NULL AS problem_hash, family, hidden_detail,
@@ -64,9 +65,9 @@ FROM batches ORDER BY place
 """
 _TEXTS_OF_BATCHES = f"""
 SELECT index AS row, array_to_string(list_transform(turns, lambda t: concat_ws(
-  chr({ord(_BETWEEN)}), t.response,
+  '{_BETWEEN}', t.response,
   CASE WHEN NOT contains(t.response, t.program) THEN t.program END, t.feedback)),
-  chr({ord(_BETWEEN)})) AS text
+  '{_BETWEEN}') AS text
 FROM batches
 """
 
@@ -108,7 +109,7 @@ def text_of_line(record: Mapping[str, Any]) -> str:
             parts.append(turn["program"])
         if turn["feedback"] is not None:
             parts.append(turn["feedback"])
-    return escape_text(_BETWEEN.join(parts))
+    return _BETWEEN.join(map(escape_text, parts))
 
 
 def turn_outcome(verdicts: Sequence[str]) -> str:
