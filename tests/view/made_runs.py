@@ -107,7 +107,7 @@ def make_training(path: Path, batches: int = 3, pending: int = 3, **changes: Any
     """A training with batches of 8, of which one rollout is too old, and some in no batch."""
     run = RunFolder.create(path, json.dumps(CONFIG | changes))
     ledger = Ledger(run.training_path)
-    records = random_records(8 * batches + pending + 1, seed=changes.get("seed", 0))
+    records = random_records(8 * batches + pending + 3, seed=changes.get("seed", 0))
     records[2] = record("sums/0", ["WA", "AC"], solved=True)
     for number in range(batches):
         first = 8 * number

@@ -42,7 +42,7 @@ BATCH_BITS = 32
 PENDING = 2**30
 """Stands for the batch of rollouts that are in none, in ``place``."""
 OUTCOME_COLUMNS = [
-    *("index", "batch", "status", "problem", "family", "hidden_detail", "stop", "solved"),
+    *("index", "status", "problem", "family", "hidden_detail", "stop", "solved"),
     *("final_verdict", "blind", "rewards"),
     "turns.list.element.public_verdicts.list.element",
     "turns.list.element.completion_tokens",
@@ -54,9 +54,9 @@ _BETWEEN = "\U0010ffff|"
 """Between the texts of an episode, so that nothing is found across two of them: in a text that is
 escaped, such as what is searched for, six digits follow that character."""
 _OF_BATCHES = f"""
-SELECT index AS row, (coalesce(batch, {PENDING})::BIGINT << {BATCH_BITS}) + number AS place,
-  0 AS size, batch, status, problem, NULL AS problem_hash, family, hidden_detail,
-  len(turns) AS turns,
+SELECT index AS row, (file << {BATCH_BITS}) + number AS place, 0 AS size,
+  CASE WHEN file < {PENDING} THEN file END AS batch, status, problem, NULL AS problem_hash,
+  family, hidden_detail, len(turns) AS turns,
   list_transform(turns, lambda t: CASE WHEN len(t.public_verdicts) = 0 THEN 'none'
     ELSE coalesce(list_filter(t.public_verdicts, lambda v: v != 'AC')[1], 'AC') END) AS verdicts,
   solved, final_verdict, stop, blind, coalesce(list_sum(rewards::DOUBLE[]), 0) AS reward,
@@ -73,7 +73,7 @@ FROM batches
 
 
 def outcomes_of_batches(database: Database, batches: pa.Table) -> pa.Table:
-    """Outcomes of ``OUTCOME_COLUMNS``, with ``number``, a row's place in its file."""
+    """Outcomes of ``OUTCOME_COLUMNS``; with ``file``, a batch's number, and ``number``, a row in it."""
     return database.table(_OF_BATCHES, batches=batches).cast(OUTCOMES)
 
 
