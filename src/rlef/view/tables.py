@@ -73,7 +73,7 @@ FROM batches
 
 
 def outcomes_of_batches(database: Database, batches: pa.Table) -> pa.Table:
-    """Outcomes of ``OUTCOME_COLUMNS``; with ``file``, a batch's number, and ``number``, a row in it."""
+    """Outcomes of ``OUTCOME_COLUMNS`` and of where a row is: ``file``, ``number``."""
     return database.table(_OF_BATCHES, batches=batches).cast(OUTCOMES)
 
 
