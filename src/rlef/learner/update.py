@@ -177,7 +177,7 @@ class LocalLearner:
         return metrics | log.means() | {"bfloat16": float(self.precision == "bfloat16")}
 
     def scores(self) -> tuple[RolloutScores, ...]:
-        """Returns what the last update knew, see ``Learner``; other ranks than the first: nothing."""
+        """Returns what the last update knew, see ``Learner``; on ranks but the first nothing."""
         return self._scores
 
     def keep_scores(self, batch: RolloutBatch, scored: Scored) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,11 @@ def _answer(work: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Res
             return _response(await run_in_threadpool(lambda: _json(work(request))))
         except ViewError as error:
             return _response(_json({"error": str(error)}), error.status)
+        except Exception as error:  # the outermost frame: a reader gets one line, whatever broke
+            if os.environ.get("RLEF_TRACEBACK") == "1":
+                raise
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            return _response(_json({"error": f"{what} (RLEF_TRACEBACK=1 shows where)"}), 500)
 
     return answer
 

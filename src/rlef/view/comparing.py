@@ -2,9 +2,9 @@
 
 import json
 import math
-import os
 import re
 from collections.abc import Sequence, Set
+from itertools import takewhile
 from statistics import fmean, stdev
 from typing import Any
 
@@ -123,8 +123,9 @@ def _curve(runs: Sequence[Run]) -> dict[str, Any]:
 
 def _label(names: Sequence[str]) -> str:
     """What the names of the runs of several seeds begin with."""
-    shared = os.path.commonprefix(list(names)).rstrip("-_. 0123456789") if len(names) > 1 else ""
-    return shared or names[0]
+    same = takewhile(lambda signs: len(set(signs)) == 1, zip(*names, strict=False))
+    shared = "".join(signs[0] for signs in same).rstrip("-_. 0123456789")
+    return names[0] if len(names) == 1 else shared or names[0]
 
 
 def mean_over_seeds(

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from rlef.run.files import Record
-from rlef.run.training import unescape_text
 from rlef.view.episodes import updates_per_batch
 from rlef.view.errors import missing
 from rlef.view.problems import ProblemBook

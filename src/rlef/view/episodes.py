@@ -61,7 +61,7 @@ class Episodes:
         tables = {"outcomes": table}
         where, values = self._where(run, stage, table, words, tables)
         offset, limit = integer(words, "offset", 0), integer(words, "limit", 100)
-        if not 0 <= offset or not 0 <= limit <= LIMIT:
+        if not offset >= 0 or not 0 <= limit <= LIMIT:
             raise ViewError(400, f"limit is {limit}; allowed: 0 to {LIMIT}")
         sort = words.get("sort") or "row"
         if sort not in _SORTS:
@@ -71,7 +71,8 @@ class Episodes:
         (total,) = database.rows(f"SELECT count(*) FROM outcomes{where}", values, **tables)[0]
         rows = database.table(
             f"SELECT *, {_REPAIRED} AS repaired, {OUTCOME} AS outcome FROM outcomes{where} "
-            f"ORDER BY {_SORTS[sort]} {down} NULLS LAST, place {down} LIMIT {limit} OFFSET {offset}",
+            f"ORDER BY {_SORTS[sort]} {down} NULLS LAST, place {down} "
+            f"LIMIT {limit} OFFSET {offset}",
             values,
             **tables,
         )

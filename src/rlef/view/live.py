@@ -30,7 +30,7 @@ class Watch:
         self._looked, self._found = -math.inf, dict[str, Any]()
 
     async def events(self) -> AsyncIterator[dict[str, Any] | None]:
-        """Yields the runs that have changed, as ``{"id", "changed"}``, and ``None`` now and then."""
+        """Yields runs that have changed, as ``{"id", "changed"}``, and ``None`` now and then."""
         known = await run_in_threadpool(self._look)
         silent = 0
         yield None

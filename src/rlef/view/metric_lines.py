@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from rlef.run.files import Record
@@ -13,10 +14,11 @@ class MetricLines:
 
     Args:
         path: The file.
+        allowed: Whether it may be read, for one that is a link.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, allowed: Callable[[Path], bool]) -> None:
+        self._path, self._allowed = path, allowed
         self._lock = threading.Lock()
         self._lines: list[Record] = []
         self._end = self._inode = 0
@@ -29,6 +31,8 @@ class MetricLines:
         """
         with self._lock:
             try:
+                if self._path.is_symlink() and not self._allowed(self._path):
+                    return []
                 status = self._path.stat()
                 if status.st_ino != self._inode or status.st_size < self._end:
                     self._lines, self._end = [], 0  # a run that goes on has dropped some

@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from rlef.evaluation.bootstrap import DRAWS, bootstrap_interval
+from rlef.run import json_value
 from rlef.run.training import unescape_text
 from rlef.view.database import Database
 
@@ -43,9 +44,9 @@ def stage_numbers(database: Database, outcomes: pa.Table, turn_limit: int) -> di
         "solve_rate_by_turn": [
             _mean([problem["by_turn"][k] for problem in by_problem]) for k in range(turns)
         ],
-        "solve_rate": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
+        "solve_rate": json_value(interval.estimate),
+        "low": json_value(interval.low),
+        "high": json_value(interval.high),
         "repair_rate": repair[0],
         "turn_limit": turns,
     }

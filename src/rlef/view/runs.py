@@ -66,7 +66,7 @@ class Run:
     def __init__(self, found: Found, folders: Folders, cache: Path, database: Database) -> None:
         self.id, self.path = found.id, found.path
         self.folder = RunFolder(found.path)  # never opened: that would make folders in it
-        self.metrics = MetricLines(self.folder.metrics_path)
+        self.metrics = MetricLines(self.folder.metrics_path, folders.holds)
         self._folders, self._database = folders, database
         self._cache = Cache(cache, found.path)
         self._stages: dict[str, Stage] = {}

@@ -63,7 +63,7 @@ def serve(
     port = listening.getsockname()[1]
     app = make_app(folders, cache, host=host, port=port, token=token)
     config = uvicorn.Config(
-        app, log_level="error", access_log=False, timeout_graceful_shutdown=1, lifespan="off"
+        app, log_level="critical", access_log=False, timeout_graceful_shutdown=1, lifespan="off"
     )
     with listening:
         Server(config).run(sockets=[listening])

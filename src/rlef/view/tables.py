@@ -42,7 +42,7 @@ BATCH_BITS = 32
 PENDING = 2**30
 """Stands for the batch of rollouts that are in none, in ``place``."""
 OUTCOME_COLUMNS = [
-    *("index", "batch", "status", "problem", "family", "hidden_detail", "stop", "solved"),
+    *("index", "status", "problem", "family", "hidden_detail", "stop", "solved"),
     *("final_verdict", "blind", "rewards"),
     "turns.list.element.public_verdicts.list.element",
     "turns.list.element.completion_tokens",
@@ -50,12 +50,13 @@ OUTCOME_COLUMNS = [
 """Of a batch's file, by their paths in Parquet."""
 TEXT_COLUMNS = ["index", *(f"turns.list.element.{n}" for n in ("response", "program", "feedback"))]
 
-_BETWEEN = "\x1e"
-"""Between the texts of an episode: so that nothing is found across two of them."""
+_BETWEEN = "\U0010ffff|"
+"""Between the texts of an episode, so that nothing is found across two of them: in a text that is
+escaped, such as what is searched for, six digits follow that character."""
 _OF_BATCHES = f"""
-SELECT index AS row, (coalesce(batch, {PENDING})::BIGINT << {BATCH_BITS}) + number AS place,
-  0 AS size, batch, status, problem, NULL AS problem_hash, family, hidden_detail,
-  len(turns) AS turns,
+SELECT index AS row, (file << {BATCH_BITS}) + number AS place, 0 AS size,
+  CASE WHEN file < {PENDING} THEN file END AS batch, status, problem, NULL AS problem_hash,
+  family, hidden_detail, len(turns) AS turns,
   list_transform(turns, lambda t: CASE WHEN len(t.public_verdicts) = 0 THEN 'none'
     ELSE coalesce(list_filter(t.public_verdicts, lambda v: v != 'AC')[1], 'AC') END) AS verdicts,
   solved, final_verdict, stop, blind, coalesce(list_sum(rewards::DOUBLE[]), 0) AS reward,
@@ -64,15 +65,15 @@ FROM batches ORDER BY place
 """
 _TEXTS_OF_BATCHES = f"""
 SELECT index AS row, array_to_string(list_transform(turns, lambda t: concat_ws(
-  chr({ord(_BETWEEN)}), t.response,
+  '{_BETWEEN}', t.response,
   CASE WHEN NOT contains(t.response, t.program) THEN t.program END, t.feedback)),
-  chr({ord(_BETWEEN)})) AS text
+  '{_BETWEEN}') AS text
 FROM batches
 """
 
 
 def outcomes_of_batches(database: Database, batches: pa.Table) -> pa.Table:
-    """Outcomes of ``OUTCOME_COLUMNS``, with ``number``, a row's place in its file."""
+    """Outcomes of ``OUTCOME_COLUMNS`` and of where a row is: ``file``, ``number``."""
     return database.table(_OF_BATCHES, batches=batches).cast(OUTCOMES)
 
 
@@ -108,7 +109,7 @@ def text_of_line(record: Mapping[str, Any]) -> str:
             parts.append(turn["program"])
         if turn["feedback"] is not None:
             parts.append(turn["feedback"])
-    return escape_text(_BETWEEN.join(parts))
+    return _BETWEEN.join(map(escape_text, parts))
 
 
 def turn_outcome(verdicts: Sequence[str]) -> str:

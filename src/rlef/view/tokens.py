@@ -15,7 +15,7 @@ _TOY = "mini"
 _HALF = "�"
 _LONGEST = 4
 """Bytes of a character, and so tokens that it may be spread over."""
-_DIGITS = 5
+_DIGITS = 6
 
 
 class TokenTexts:

@@ -209,7 +209,7 @@ class TrainingStage:
         except (pa.ArrowException, OSError, ValueError) as error:
             self.damage = self.damage or _damaged(path, error)
             return None
-        return table.append_column("number", pa.array(range(len(table)), pa.int64()))
+        return _numbered(table, file.number)
 
     def _read_pending(self) -> list[pa.RecordBatch]:
         path = pending_path(self._folder)
@@ -224,12 +224,11 @@ class TrainingStage:
         tables = list(self._outcomes.values())
         if self._pending:
             rows = pa.Table.from_batches(self._pending, SCHEMA)
-            numbered = rows.append_column("number", pa.array(range(len(rows)), pa.int64()))
             known = pa.concat_tables([OUTCOMES.empty_table(), *tables])
             fresh = self._database.table(
                 "SELECT * FROM rest WHERE index NOT IN (SELECT row FROM known) "
                 "QUALIFY row_number() OVER (PARTITION BY index ORDER BY number) = 1",
-                rest=numbered.select(["number", *_WHOLE]),
+                rest=_numbered(rows.select(_WHOLE), PENDING),
                 known=known,
             )
             tables.append(outcomes_of_batches(self._database, fresh))
@@ -237,6 +236,13 @@ class TrainingStage:
 
 
 _WHOLE = list(dict.fromkeys(name.partition(".")[0] for name in OUTCOME_COLUMNS))
+
+
+def _numbered(table: pa.Table, file: int) -> pa.Table:
+    """The table with what ``outcomes_of_batches`` asks for besides."""
+    places = pa.array(range(len(table)), pa.int64())
+    files = pa.array([file] * len(table), pa.int64())
+    return table.append_column("number", places).append_column("file", files)
 
 
 def _record(rows: pa.Table | pa.RecordBatch) -> Record:
