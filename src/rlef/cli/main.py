@@ -26,6 +26,7 @@ from rlef.cli import (
     report,
     study,
     train,
+    view,
     warmstart,
 )
 from rlef.cli.common import INTERRUPTED, say, show, stdout_named, stopped_by_sigterm
@@ -61,6 +62,7 @@ app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("view", epilog=view.EXAMPLES)(view.view)
 app.command("study", epilog=study.EXAMPLES)(study.study)
 app.command("warmstart", epilog=warmstart.EXAMPLES)(warmstart.warmstart)
 app.command("env")(env.env)
