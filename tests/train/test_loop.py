@@ -18,6 +18,7 @@ from rlef.rollout import EpisodeRequest
 from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.run.training import SCHEMA, read_training_rollouts
+from rlef.train import progress
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
@@ -36,15 +37,12 @@ TINY = [
 ]
 
 
-class Silent:
+class Silent(progress.Silent):
     """Stops the run after some batches, as Ctrl-C does."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop_after = stop_after
         self.batches = 0
-
-    def message(self, text: str) -> None:
-        pass
 
     def update(self, metrics: Mapping[str, object]) -> None:
         self.batches += 1
