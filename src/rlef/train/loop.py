@@ -30,6 +30,7 @@ from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
 from rlef.train.stopping import Stopping
 from rlef.train.summary import summarize
+from rlef.train.trackers import Tracked
 
 T = TypeVar("T")
 
@@ -50,17 +51,21 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
     """
     if run.read_summary() is not None:
         return
-    with build_parts(config, run, display) as parts:
-        trainer = Trainer(parts)
-        with trainer.stopping:
-            stages = {"before": trainer.evaluate("eval-before")}
-            trainer.train_to_the_end()
-            stages["after"] = trainer.evaluate("eval-after", best=True)
-            if config.eval.random_feedback:
-                again = trainer.evaluate("eval-random", best=True, random_feedback=True)
-                stages["random_feedback"] = again
-    seconds = trainer.evaluations.seconds
-    run.write_summary(summarize(config, parts.parameters, run.read_metrics(), stages, seconds))
+    with Tracked(config, run, display) as told:
+        with build_parts(config, run, told) as parts:
+            trainer = Trainer(parts)
+            told.begin()
+            with trainer.stopping:
+                stages = {"before": trainer.evaluate("eval-before")}
+                trainer.train_to_the_end()
+                stages["after"] = trainer.evaluate("eval-after", best=True)
+                if config.eval.random_feedback:
+                    again = trainer.evaluate("eval-random", best=True, random_feedback=True)
+                    stages["random_feedback"] = again
+        seconds = trainer.evaluations.seconds
+        summary = summarize(config, parts.parameters, run.read_metrics(), stages, seconds)
+        run.write_summary(summary)
+        told.finish(summary)
 
 
 def learn(

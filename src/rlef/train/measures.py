@@ -4,9 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation import episode_statistics
 from rlef.rollout import Rollout
 from rlef.sandbox import Verdict
+
+_NO_PROGRAM = "none"
 
 
 def solve_metrics(rollouts: Sequence[Rollout], turn_limit: int) -> dict[str, float]:
@@ -25,14 +28,22 @@ def solve_metrics(rollouts: Sequence[Rollout], turn_limit: int) -> dict[str, flo
 
 
 def verdict_metrics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Returns the shares of rollouts by the verdict of their last program; they add up to 1.
+    """Returns the shares of rollouts by what became of their last answer; they add up to 1."""
+    ends = Counter(_end(rollout.record) for rollout in rollouts)
+    names = [*(verdict.value for verdict in Verdict), _NO_PROGRAM]
+    return {f"verdict/{name}": ends[name] / len(rollouts) for name in names}
 
-    ``none``: the last answer had no program.
-    """
-    records = [rollout.record for rollout in rollouts]
-    ends = Counter("none" if r.final_verdict is None else r.final_verdict.value for r in records)
-    names = [*(verdict.value for verdict in Verdict), "none"]
-    return {f"verdict/{name}": ends[name] / len(records) for name in names}
+
+def _end(record: EpisodeRecord) -> str:
+    """The verdict on all tests; of a program that failed public ones the first of those."""
+    if record.stop is StopReason.INFRA_ERROR:
+        return Verdict.IE.value
+    if record.final_verdict is not None:
+        return record.final_verdict.value
+    if not record.turns or record.turns[-1].program is None:
+        return _NO_PROGRAM
+    failed = (v for v in record.turns[-1].public_verdicts if v is not Verdict.AC)
+    return next(failed, Verdict.IE).value
 
 
 def rate_metrics(rollouts: Sequence[Rollout], timing: Mapping[str, float]) -> dict[str, float]:

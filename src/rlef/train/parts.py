@@ -63,7 +63,9 @@ class Parts:
         config = self.config
         self.display.message(
             f"{config.name}: {config.model.name}, {self.parameters / 1e6:.2f} M parameters, "
-            f"{len(self.train_problems)} training and {len(self.test_problems)} test problems, "
+            f"{len(self.train_problems)} training and {len(self.test_problems)} test problems"
+        )
+        self.display.message(
             f"{config.updates // config.updates_per_batch} batches of {config.rollout.batch} "
             f"rollouts; run folder {self.run.path}"
         )
