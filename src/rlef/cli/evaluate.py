@@ -400,15 +400,12 @@ def _judge_samples(
 
 
 def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> None:
-    from rlef.run import RunError, RunFolder
+    from rlef.cli.compare import check_runs, print_comparison
 
-    for path in paths:
-        if not RunFolder(path).is_run():
-            raise RunError(f"{path} {_what_it_is(path)}; allowed: the folder of a run")
+    check_runs(paths)
 
     from rlef.evaluation.compare import compare_runs
     from rlef.evaluation.results import compared_run, shared_metrics
-    from rlef.report import comparison_table
 
     runs = [compared_run(path) for path in paths]
     if runs[0].label == runs[1].label:  # of equal names in different folders
@@ -417,16 +414,8 @@ def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> No
     comparison = compare_runs(runs[0], runs[1], specs)
     if as_json:
         print_json(comparison.to_json())
-        return
-    print_rich(comparison_table(comparison.headings(), comparison.rows()))
-    for note in comparison.notes():
-        show(note)
-
-
-def _what_it_is(path: Path) -> str:
-    if path.is_dir():
-        return "has no config.yaml"
-    return "is a file" if path.exists() else "does not exist"
+    else:
+        print_comparison(comparison)
 
 
 def _print_result(

@@ -47,7 +47,8 @@ class Shown:
         if {self.stage, name} != {"sampling", "judging"}:  # of these two it is the same episodes
             self.episodes = None
         self.total, self.done = total, done
-        self.stage, self.stage_since = name, now
+        if (self.stage, name) != ("loading", "loading"):  # which has parts that nobody counts
+            self.stage, self.stage_since = name, now
 
     def take(self, metrics: Mapping[str, object]) -> None:
         """Takes the metrics of a batch."""

@@ -94,8 +94,9 @@ class Screen:
             refreshed = -_REFRESH_S
             while (text := self._next()) != _END:
                 self._tick()
-                if text:
-                    console.print(text[1:], soft_wrap=True, markup=False, highlight=False)
+                if text:  # a terminal breaks lines within words
+                    soft = not console.is_terminal
+                    console.print(text[1:], soft_wrap=soft, markup=False, highlight=False)
                 if live is None:
                     continue
                 if console.width < LEAST_WIDTH:
