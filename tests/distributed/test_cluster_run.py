@@ -16,6 +16,7 @@ from rlef.run import RunFolder
 from rlef.run.scores import read_scores, scores_path
 from rlef.train.checks import check_training
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -26,7 +27,7 @@ TINY = [
 ]
 
 
-class Told:
+class Told(Silent):
     """Remembers what the loop says; does something after some of its batches."""
 
     def __init__(self, after: Sequence[Callable[[], None]] = ()) -> None:

@@ -22,6 +22,7 @@ from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
 from rlef.train.cluster import _make_learner
+from rlef.train import progress
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
@@ -41,15 +42,12 @@ TINY = [
 ]
 
 
-class Silent:
+class Silent(progress.Silent):
     """Stops the run after some batches, as Ctrl-C does."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop_after = stop_after
         self.batches = 0
-
-    def message(self, text: str) -> None:
-        pass
 
     def update(self, metrics: Mapping[str, object]) -> None:
         self.batches += 1
