@@ -21,8 +21,8 @@ from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
-from rlef.train.cluster import _make_learner
 from rlef.train import progress
+from rlef.train.cluster import _make_learner
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
