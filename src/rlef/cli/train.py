@@ -11,7 +11,6 @@ import typer
 
 from rlef.cli.common import (
     INTERRUPTED,
-    TERMINATED,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -194,10 +193,10 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Dis
         display.close()
     except RunWriteError as error:
         raise RuntimeError(f"{error}; make room, then: {again}") from None
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         display.close()
         say(f"\nstopped; go on with: {again}")
-        raise typer.Exit(TERMINATED if _is_termination(stop) else INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     summary = read_summary(run)
     if summary is not None and display.is_quiet:
         show(last_line(summary, run.path))
@@ -205,13 +204,6 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Dis
         print_rich(summary_table(summary, run.path if failed is None else None))
     if failed is not None:
         raise failed
-
-
-def _is_termination(stop: KeyboardInterrupt) -> bool:
-    """Whether it was SIGTERM and not Ctrl-C."""
-    from rlef.train.stopping import Terminated
-
-    return isinstance(stop, Terminated)
 
 
 def _run_training(run: "RunFolder", config: "TrainConfig", again: str, display: Display) -> None:
