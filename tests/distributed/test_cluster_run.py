@@ -16,6 +16,7 @@ from rlef.run import RunFolder
 from rlef.run.scores import read_scores, scores_path
 from rlef.train.checks import check_training
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -26,7 +27,7 @@ TINY = [
 ]
 
 
-class Told:
+class Told(Silent):
     """Remembers what the loop says; does something after some of its batches."""
 
     def __init__(self, after: Sequence[Callable[[], None]] = ()) -> None:
@@ -155,7 +156,7 @@ def test_a_cluster_that_cannot_be_is_said_at_once(words: list[str], message: str
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlef.distributed.settings.find_spec", lambda _: None)
+    monkeypatch.setattr("rlef.distributed.reach.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="ray is not installed; pip install"):
         check_training(load_config(TrainConfig, "mini", ["cluster.address=local"]))
 

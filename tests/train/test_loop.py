@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
+from rlef.train import progress
+from rlef.train.cluster import _make_learner
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
@@ -39,15 +42,12 @@ TINY = [
 ]
 
 
-class Silent:
+class Silent(progress.Silent):
     """Stops the run after some batches, as Ctrl-C does."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop_after = stop_after
         self.batches = 0
-
-    def message(self, text: str) -> None:
-        pass
 
     def update(self, metrics: Mapping[str, object]) -> None:
         self.batches += 1
@@ -249,6 +249,32 @@ def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> N
     assert all(best[name].equal(last[name]) for name in last) == is_last
 
 
+@pytest.mark.parametrize(
+    ("rates", "kept"),
+    [
+        ([0.1, 0.3, 0.3, 0.2], [0, 1]),
+        ([math.nan, 0.0, math.nan, 0.1], [0, 1, 3]),
+        ([0.2, math.nan, 0.1, 0.3], [0, 3]),
+    ],
+)
+def test_a_rate_of_nothing_judged_is_the_best_only_until_there_is_another(
+    tmp_path: Path, rates: list[float], kept: list[int]
+) -> None:
+    config, run = start(tmp_path / "best", "data.valid=mini:valid", "eval.every=2")
+    saved: list[int] = []
+    trainer = Trainer.__new__(Trainer)
+    trainer.config = config
+    trainer.parts = SimpleNamespace(run=run)  # type: ignore[assignment]
+    trainer.batches = SimpleNamespace(settle=lambda: None)  # type: ignore[assignment]
+    trainer.learner = SimpleNamespace(version=2)  # type: ignore[assignment]
+    for number, rate in enumerate(rates):
+        trainer.evaluations = SimpleNamespace(on_valid=lambda _, found=rate: found)  # type: ignore[assignment]
+        keep = SimpleNamespace(save_best=lambda found=number: saved.append(found))
+        trainer.checkpoints = keep  # type: ignore[assignment]
+        run.append_metrics({"update": 2 * number, **trainer._validate()})
+    assert saved == kept
+
+
 def test_a_gap_between_sampler_and_learner_is_said_once(whole: RunFolder) -> None:
     told: list[str] = []
     trainer = Trainer.__new__(Trainer)
@@ -361,6 +387,7 @@ def test_automatic_precision_stays_what_it_was_where_the_run_began(
     assert [line["bfloat16"] for line in run.read_metrics()] == [1, 1]
     [line] = [line for line in told if "learner.precision" in line]
     assert line.endswith("would be float32 here; it goes on in bfloat16")
+    assert _make_learner(config, run.path, 0, 1, "")[0].notices() == [line]  # of a cluster
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ Shapes: B rollouts, L tokens, U turns.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -64,6 +64,7 @@ class LocalLearner:
         save_dtype: Of the model in a checkpoint.
         keep_scores: Of so many rollouts of each batch ``scores`` tells.
         ranks: Where it runs.
+        notices: Lines that ``notices`` begins with.
 
     Attributes:
         policy, critic, reference: as ``Models`` has them.
@@ -86,8 +87,10 @@ class LocalLearner:
         save_dtype: SaveDtype = "float32",
         keep_scores: int = 0,
         ranks: Ranks = _ALONE,
+        notices: Sequence[str] = (),
     ) -> None:
         self.config = config
+        self._notices = notices
         self.ranks = ranks
         self.precision = resolve_precision(config.precision, ranks.device or model.device)
         models = build_models(model, config, seed, temperature, ranks)
@@ -223,7 +226,7 @@ class LocalLearner:
     def notices(self) -> list[str]:
         """Returns what a user should know of how this model is trained, a line each."""
         lines = (adapter_line(self.policy.model), packing_line(self.policy.model))
-        return [line for line in lines if line is not None]
+        return [*self._notices, *(line for line in lines if line is not None)]
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> Scored:

@@ -130,6 +130,9 @@ class TrainConfig(BaseModel):
     learner: LearnerConfig = LearnerConfig()
     eval: EvalConfig = EvalConfig()
     cluster: ClusterSettings = ClusterSettings()
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Where metrics go beside the run folder, under the same names; a run that goes on may have
+    others."""
     checkpoint_every: int = Field(200, ge=1)
     """Updates between two checkpoints."""
     keep_checkpoints: int = Field(1, ge=1)
