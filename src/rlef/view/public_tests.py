@@ -80,10 +80,9 @@ def _told(feedback: str, verdicts: list[str], prompts: Prompts) -> dict[int, dic
     failed = [(i, v) for i, v in enumerate(verdicts) if v in _TEMPLATES]
     templates = [_pieces(getattr(prompts, _TEMPLATES[v]), i + 1) for i, v in failed]
     found: dict[int, dict[str, str]] = {}
-    for (i, verdict), pieces, following in zip(
-        failed, templates, [*templates[1:], None], strict=True
-    ):
-        told = _fields(text, place, pieces, following)
+    for number, (i, verdict) in enumerate(failed):
+        following = templates[number + 1] if number + 1 < len(templates) else None
+        told = _fields(text, place, templates[number], following)
         if told is None:
             break
         found[i], place = told
