@@ -29,6 +29,7 @@ from rlef.cli import (
     show,
     study,
     train,
+    view,
     warmstart,
 )
 from rlef.cli.common import INTERRUPTED, say, stdout_named, stopped_by_sigterm
@@ -65,6 +66,7 @@ app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("view", epilog=view.EXAMPLES)(view.view)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("show", epilog=show.EXAMPLES)(show.show_run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)

@@ -18,6 +18,7 @@ from rlef.distributed.actors import LearnerState
 from rlef.distributed.calls import Hangs, Lost, ended, result
 from rlef.engines import EngineError
 from rlef.engines.transfer import StreamedWeights
+from rlef.learner.scores import RolloutScores
 from rlef.learner.service import Learner, LearnerLost, Metrics
 from rlef.rollout import RolloutBatch
 
@@ -136,6 +137,11 @@ class RayLearner:
         metrics: Metrics = self._call("update", ray.put(batch), steps)
         self._losses = 0
         return metrics
+
+    def scores(self) -> tuple[RolloutScores, ...]:
+        """See ``Learner``; the first rank has them."""
+        found: tuple[RolloutScores, ...] = self._call("scores")
+        return found
 
     def pass_over(self, steps: int) -> None:
         """See ``Learner``."""

@@ -52,6 +52,9 @@ class LearnerConfig(BaseModel):
     lam: float = Field(1.0, ge=0, le=1)
     """Of generalised advantage estimation; like ``gamma`` per turn or per token, as the critic."""
     clip: float = Field(0.2, gt=0, lt=1)
+    dual_clip: float | None = Field(None, ge=2)
+    """Where the advantage is negative, a ratio beyond this has no gradient; the paper has no such
+    bound. Set it (3) where rollouts are stale. ``null``: none."""
     value_clip: float = Field(0.2, gt=0)
     normalize: Literal["turns", "tokens"] = "turns"
     """Over what advantages are whitened (open): turns of the batch, each once or weighted by its

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlef.config import ConfigError
-from rlef.distributed.settings import check_address
+from rlef.distributed.reach import check_cluster
 from rlef.engines.names import (
     VLLM_HINT,
     check_chat,
@@ -46,7 +46,7 @@ def check_training(
     """
     rollout, data = config.rollout, config.data
     if ask_hub:
-        check_address(config.cluster.address)
+        check_cluster(config.cluster)
     checks: list[tuple[str, Callable[[str], object], str | None]] = [
         ("device", check_device, config.device),
         ("rollout.prompts", Prompts.load, rollout.prompts),

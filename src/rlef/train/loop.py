@@ -16,8 +16,9 @@ from rlef.environment import EpisodeRecord
 from rlef.learner.notices import gap_alarm
 from rlef.learner.service import LearnerLost, Metrics
 from rlef.rollout import Rollout, RolloutBatch
-from rlef.rollout.ledger import Ledger
+from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunFolder
+from rlef.run.scores import scores_path, write_scores
 from rlef.train.batches import Batches
 from rlef.train.checkpoints import Checkpoints
 from rlef.train.evaluations import Evaluations
@@ -28,6 +29,7 @@ from rlef.train.place import Variant
 from rlef.train.progress import BatchWatch, Progress
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
+from rlef.train.score_rows import score_rows
 from rlef.train.stopping import Stopping
 from rlef.train.summary import summarize
 from rlef.train.trackers import Tracked
@@ -197,7 +199,7 @@ class Trainer:
             )
         sampled = time.perf_counter()
         with self.stopping.held():
-            metrics = self._learn_from(rollouts)
+            metrics = self._learn_from(taken, rollouts)
             self._hand_on_weights(metrics)
         self._warn_of_gap(metrics)
         ended = time.perf_counter()
@@ -231,20 +233,32 @@ class Trainer:
         if why and not self.is_done:
             raise NothingToLearn(why)
 
-    def _learn_from(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
-        """Updates the learner; returns metrics."""
+    def _learn_from(self, taken: Taken, rollouts: Sequence[Rollout]) -> dict[str, Any]:
+        """Updates the learner, and stores what it knew of some rollouts; returns metrics."""
         config, learner = self.config, self.learner
         trainable = [rollout for rollout in rollouts if rollout.trainable]
+        version = learner.version
         metrics: dict[str, Any] = {}
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
             metrics |= self._update(batch)
             if learner.calibration:
                 metrics["calibration"] = learner.calibration
+            pairs = zip(taken.indices, rollouts, strict=True)
+            self._store_scores(
+                taken.number, [index for index, rollout in pairs if rollout.trainable], version
+            )
         else:
             learner.pass_over(config.updates_per_batch)
         moved = int(learner.policy_moved)
         return metrics | {"trained_rollouts": len(trainable), "policy_moved": moved}
+
+    def _store_scores(self, number: int, indices: Sequence[int], version: int) -> None:
+        """Writes what the learner knew of a batch's first rollouts before it learnt from them."""
+        scores = self.learner.scores() if self.config.rollout.keep_scores else ()
+        if scores:
+            path = scores_path(self.parts.run.training_path, number)
+            write_scores(path, score_rows(indices, scores, version))
 
     def _hand_on_weights(self, metrics: dict[str, Any]) -> None:
         """Samples from the learner's weights from here on; the engine looks whether it does."""

@@ -59,6 +59,9 @@ class RolloutConfig(BaseModel):
     """Batches that the policy of a rollout's oldest turn may be behind the one that learns from it.
     0: sampler and learner take turns. Above 0 they run side by side, and what is older is dropped
     and counted."""
+    keep_scores: int = Field(32, ge=0)
+    """Of so many rollouts of each batch, the first ones, values, returns, advantages, KL and
+    log-probabilities are stored, for the viewer; 0: of none."""
     group: int = Field(64, ge=1)
     """Episodes that sample at once; another group is judged meanwhile."""
     judge_workers: int = Field(2, ge=1)
