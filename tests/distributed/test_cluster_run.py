@@ -13,8 +13,10 @@ from rlef.config import ConfigError, dump_config, join_words, load_config
 from rlef.rollout import Rollout
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
+from rlef.run.scores import read_scores, scores_path
 from rlef.train.checks import check_training
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -25,7 +27,7 @@ TINY = [
 ]
 
 
-class Told:
+class Told(Silent):
     """Remembers what the loop says; does something after some of its batches."""
 
     def __init__(self, after: Sequence[Callable[[], None]] = ()) -> None:
@@ -68,6 +70,13 @@ def assert_same(run: RunFolder, whole: RunFolder) -> None:
         assert ours[index].token_ids.tolist() == rollout.token_ids.tolist()
         np.testing.assert_allclose(ours[index].logprobs, rollout.logprobs, atol=1e-4)
         assert ours[index].policy_versions.tolist() == rollout.policy_versions.tolist()
+    for number in range(2):
+        paths = [scores_path(each.training_path, number) for each in (run, whole)]
+        for index in (8 * number, 8 * number + 7):
+            mine, other = (read_scores(path, index) for path in paths)
+            assert mine is not None and other is not None and mine.keys() == other.keys()
+            for name in mine:
+                assert mine[name] == pytest.approx(other[name], rel=1e-2, abs=1e-3), name
     for mine, other in zip(run.read_metrics(), whole.read_metrics(), strict=True):
         assert mine["trained_rollouts"] == 8
         for name in ("update", "solve_rate", "reward", "kl", "loss/value", "grad_norm/policy"):
@@ -147,7 +156,7 @@ def test_a_cluster_that_cannot_be_is_said_at_once(words: list[str], message: str
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlef.distributed.settings.find_spec", lambda _: None)
+    monkeypatch.setattr("rlef.distributed.reach.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="ray is not installed; pip install"):
         check_training(load_config(TrainConfig, "mini", ["cluster.address=local"]))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -19,7 +20,9 @@ from rlef.config import dump_config, join_words, load_config
 from rlef.rollout import EpisodeRequest
 from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError, RunFolder, RunWriteError
+from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
+from rlef.train import progress
 from rlef.train.cluster import _make_learner
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
@@ -33,21 +36,19 @@ TINY = [
         "eval.problems=4",
         "rollout.max_new_tokens=72",
         "rollout.group=4",
+        "rollout.keep_scores=5",
         "learner.warmup_updates=0",
         "data.test=mini:valid",
     ),
 ]
 
 
-class Silent:
+class Silent(progress.Silent):
     """Stops the run after some batches, as Ctrl-C does."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop_after = stop_after
         self.batches = 0
-
-    def message(self, text: str) -> None:
-        pass
 
     def update(self, metrics: Mapping[str, object]) -> None:
         self.batches += 1
@@ -109,6 +110,31 @@ def test_no_rollout_is_repeated_and_its_logprobs_are_the_learners(whole: RunFold
     assert whole.read_metrics()[0]["kl"] == pytest.approx(0, abs=1e-5)
 
 
+def score_files(run: RunFolder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.training_path.glob("scores-*.parquet")}
+
+
+def test_what_the_learner_knew_is_stored(whole: RunFolder) -> None:
+    beta = load_config(TrainConfig, whole.config_path, []).learner.beta
+    assert sorted(score_files(whole)) == [f"scores-00000{n}.parquet" for n in range(3)]
+    for batch, line in zip(taken(whole), whole.read_metrics(), strict=True):
+        path = scores_path(whole.training_path, batch.number)
+        rows = [read_scores(path, index) for index in batch.indices]
+        assert [row is None for row in rows] == [n >= 5 for n in range(8)]  # rollout.keep_scores
+        for row, rollout in zip(rows[:5], batch.rollouts, strict=False):
+            assert row is not None and row["update"] == line["update"] - 2
+            gap = abs(np.array(row["policy_logprobs"]) - rollout.logprobs)
+            assert len(gap) == len(rollout.token_ids) and gap.max() < 1e-3
+            for name in ("values", "returns", "advantages", "kl"):
+                assert len(row[name]) == len(rollout.rewards)
+            away = np.array(row["policy_logprobs"]) - np.array(row["ref_logprobs"])
+            of_turn = [away[rollout.turn_ids == t].mean() for t in range(len(rollout.rewards))]
+            assert row["kl"] == pytest.approx(of_turn, abs=1e-5)
+            less = rollout.rewards - beta * np.array(row["kl"])
+            rest = np.cumsum(less[::-1])[::-1]  # gamma is 1
+            assert row["returns"] == pytest.approx(rest, abs=1e-5)
+
+
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_stopped_run_goes_on_to_the_same_end(
     whole: RunFolder, tmp_path: Path, stop_after: int
@@ -123,6 +149,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
         assert without_clocks(run.read_rollouts(name)) == without_clocks(whole.read_rollouts(name))
     tables = [read_training_rollouts(each, SCHEMA.names) for each in (run, whole)]
     assert tables[0].equals(tables[1]) and tables[0].num_rows == 24
+    assert score_files(run) == score_files(whole)
     ours, theirs = (load_file(r.checkpoint_path(6) / "model.safetensors") for r in (run, whole))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 

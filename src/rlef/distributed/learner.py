@@ -15,6 +15,7 @@ from rlef.distributed.actors import LearnerStatus
 from rlef.distributed.calls import Hangs, Lost, ended, result
 from rlef.distributed.weights import RemoteWeights, ask_logprobs
 from rlef.engines import EngineError
+from rlef.learner.scores import RolloutScores
 from rlef.learner.service import Learner, LearnerLost, Metrics
 from rlef.rollout import RolloutBatch
 
@@ -133,6 +134,11 @@ class RayLearner:
         metrics: Metrics = self._call("update", ray.put(batch), steps)
         self._losses = 0
         return metrics
+
+    def scores(self) -> tuple[RolloutScores, ...]:
+        """See ``Learner``; the first rank has them."""
+        found: tuple[RolloutScores, ...] = self._call("scores")
+        return found
 
     def pass_over(self, steps: int) -> None:
         """See ``Learner``."""

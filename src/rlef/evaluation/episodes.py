@@ -53,7 +53,7 @@ def run_episodes(
         rollouts.submit(index, EpisodeRequest(problem=problems[place], seed=own))
     tally = Tally(name, len(problems) * samples)
 
-    def outcomes(ended: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bool | None]]:
+    def outcomes(ended: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int | None]]:
         """Places in the order in which episodes begin: all problems once, then again."""
         for place, sample in ended:
             yield sample * len(problems) + place, outcome_of(found[place, sample])
@@ -82,9 +82,14 @@ def run_episodes(
     return [found[key] for key in sorted(found)]
 
 
-def outcome_of(record: EpisodeRecord) -> bool | None:
-    """Whether an episode was solved; ``None`` for an infrastructure error."""
-    return None if record.stop is StopReason.INFRA_ERROR else record.solved
+def outcome_of(record: EpisodeRecord) -> int | None:
+    """The turn at which an episode was solved, 0 if it was not; ``None``: an infrastructure error.
+
+    A blind episode counts as one turn: nobody knows when it would have been solved.
+    """
+    if record.stop is StopReason.INFRA_ERROR:
+        return None
+    return (1 if record.blind else len(record.turns)) if record.solved else 0
 
 
 def problem_hash(problem: Problem) -> str:

@@ -38,6 +38,7 @@ from rlef.learner.objective import Minibatch, policy_loss, value_loss
 from rlef.learner.packing import Packed
 from rlef.learner.precision import autocast, resolve_precision
 from rlef.learner.ranks import Ranks
+from rlef.learner.scores import RolloutScores, first_scores
 from rlef.learner.service import Metrics
 from rlef.learner.store import Store
 from rlef.rollout import RolloutBatch, derive_seed
@@ -61,6 +62,7 @@ class LocalLearner:
         temperature: What sampling divides the logits by.
         total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
         save_dtype: Of the model in a checkpoint.
+        keep_scores: Of so many rollouts of each batch ``scores`` tells.
         ranks: Where it runs.
         notices: Lines that ``notices`` begins with.
 
@@ -83,6 +85,7 @@ class LocalLearner:
         temperature: float = 1.0,
         total_updates: int | None = None,
         save_dtype: SaveDtype = "float32",
+        keep_scores: int = 0,
         ranks: Ranks = _ALONE,
         notices: Sequence[str] = (),
     ) -> None:
@@ -105,6 +108,8 @@ class LocalLearner:
         self._critic_is_new = config.critic_bias == "mean_return"
         self.calibration: tuple[CalibrationBin, ...] = ()
         self._seed = seed
+        self._keep_scores = keep_scores if ranks.first else 0
+        self._scores: tuple[RolloutScores, ...] = ()
         descents = (self.policy_descent, self.critic_descent)
         self._store = Store(
             self.policy.model,
@@ -140,6 +145,7 @@ class LocalLearner:
         metrics["score_s"] = time.perf_counter() - started
 
         scored = replace(scored, advantages=advantages, returns=returns)
+        self.keep_scores(batch, scored)
         minibatches, log = self.minibatches(batch, steps), StepLog(self.ranks)
         end = self.version + steps
         self.policy_moved = self.version + len(minibatches) <= config.critic_warmup_updates
@@ -172,6 +178,14 @@ class LocalLearner:
             self.version += 1
         self.version = end
         return metrics | log.means() | {"bfloat16": float(self.precision == "bfloat16")}
+
+    def scores(self) -> tuple[RolloutScores, ...]:
+        """Returns what the last update knew, see ``Learner``; on ranks but the first nothing."""
+        return self._scores
+
+    def keep_scores(self, batch: RolloutBatch, scored: Scored) -> None:
+        """Remembers what ``scores`` tells of a batch."""
+        self._scores = first_scores(batch, scored, self._keep_scores)
 
     def pass_over(self, steps: int) -> None:
         """Lets the updates pass that a batch without any rollout to learn from stands for."""

@@ -57,6 +57,7 @@ class RunFolder:
         self.inputs_path = self.path / "inputs.jsonl"
         self.summary_path = self.path / "summary.json"
         self.report_path = self.path / "report.html"
+        self.log_path = self.path / "rlef.log"
         self._is_locked = False
         self._new_parents: Sequence[Path] = ()
 
@@ -109,8 +110,8 @@ class RunFolder:
         """
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
         folders = (self.rollouts_path, self.checkpoints_path)
-        own = (self.config_path, self.inputs_path, *folders)
-        if not names <= {path.name for path in own}:
+        made = (self.config_path, self.inputs_path, self.log_path, *folders)
+        if not names <= {path.name for path in made}:
             return False
         return not any(any(path.iterdir()) for path in folders if path.is_dir())
 
@@ -119,8 +120,8 @@ class RunFolder:
         if not self.is_run() or not self.is_untouched():
             return
         self.config_path.unlink()
-        self.inputs_path.unlink(missing_ok=True)
-        (self.path / ".lock").unlink(missing_ok=True)
+        for path in (self.path / ".lock", self.log_path, self.inputs_path):
+            path.unlink(missing_ok=True)
         with suppress(OSError):  # hidden files of others may stay
             for path in (self.rollouts_path, self.checkpoints_path):
                 if path.is_dir():

@@ -46,13 +46,15 @@ def on_cluster(
 
     Raises:
         ConfigError: There is no such cluster, or it has too little.
-        ModelError, ValueError: The recipe cannot be run.
+        ModelError, ValueError: The recipe cannot be run, or there is no such device here.
     """
     if variant is not PAPER:
         raise ConfigError(
             f"cluster.address is {config.cluster.address!r}, but a study runs in one process; "
             "allowed: null"
         )
+    if config.cluster.address == "local":
+        resolve_device(config.device)  # before Ray starts, which takes long
     from rlef.distributed.session import open_session
 
     with open_session(config.cluster, partial(_needs, config)) as session:
@@ -83,8 +85,8 @@ def _place(
         open_judges: Callable[[], JudgePool] = partial(Sandbox, workers=rollout.judge_workers)
         if cluster.judge_actors:
             actors = [
-                session.judge_actor(JudgeActor, rollout.judge_workers)
-                for _ in range(cluster.judge_actors)
+                session.judge_actor(slot, JudgeActor, rollout.judge_workers)
+                for slot in range(cluster.judge_actors)
             ]
             open_judges = partial(RemoteJudges, actors, timeout_s)
             judges = open_judges()

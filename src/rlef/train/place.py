@@ -74,6 +74,7 @@ def local_learner(
         temperature=config.rollout.temperature,
         total_updates=config.updates,
         save_dtype=config.checkpoint_dtype,
+        keep_scores=config.rollout.keep_scores,
         ranks=ranks,
         notices=notices,
     )
