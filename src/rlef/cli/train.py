@@ -280,6 +280,8 @@ def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig
         _refuse_unfinished(run, old)
     else:
         _refuse_changes(run, wanted)
+    if run.read_summary() is None or wanted.updates > old.updates:
+        _refuse_other_files(run, wanted)
     return run, old, wanted
 
 
@@ -309,6 +311,14 @@ def _check_folder(path: Path, config: "TrainConfig") -> None:
     _refuse_evaluation(run)
     if not _may_rewrite(run, type(config)):
         _refuse_changes(run, config)
+    if run.read_summary() is None:
+        _refuse_other_files(run, config)
+
+
+def _refuse_other_files(run: "RunFolder", config: "TrainConfig") -> None:
+    from rlef.train.inputs import check_inputs
+
+    check_inputs(run, config)
 
 
 def _may_rewrite(run: "RunFolder", kind: "type[TrainConfig]") -> bool:
