@@ -91,9 +91,7 @@ def turn(draw: random.Random, bodies: list[str], outcome: str, is_last: bool) ->
         "response": f"```python\n{program}\n```",
         "program": None if outcome == "none" else program,
         "public_verdicts": verdicts,
-        "feedback": None
-        if is_last
-        else f"Test 2: wrong.\nYour output:\n{draw.choice(bodies)[:250]}",
+        "feedback": None if is_last else told,
         "prompt_tokens": 100,
         "completion_tokens": 150,
     }

@@ -13,12 +13,12 @@ import rlef.view
 
 STATIC = Path(rlef.view.__file__).parent / "static"
 VIEWER = Path(__file__).parents[2] / "viewer"
-FOLDERS = ("src", "public", "build")
+FOLDERS = ("src", "public", "scripts")
 FILES = ("index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts")
 
 
 def digest(root: Path, paths: Iterable[str]) -> str:
-    """As ``viewer/build/manifest.mjs`` works it out."""
+    """As ``viewer/scripts/manifest.mjs`` works it out."""
     total = hashlib.sha256()
     for path in sorted(paths):
         total.update(path.encode() + b"\0" + (root / path).read_bytes() + b"\0")

@@ -57,7 +57,7 @@ def _paired(a: Run, stage_a: Stage, b: Run, stage_b: Stage, notes: list[str]) ->
             notes += _left_out(a, b, before.keys() - after.keys(), after.keys() - before.keys())
             notes += [f"{len(changed)} have one name in both and are not the same"] * bool(changed)
         values = [{name: [each[name][0]] for name in both - changed} for each in (before, after)]
-        found = paired_difference(f"1@{turns}", *values)
+        found = paired_difference(f"1@{turns}", values[0], values[1])
         names = ("metric", "difference", "low", "high", "p_value", "problems", "better", "worse")
         row = {name: getattr(found, name) for name in names}
         row |= {"a": a.id, "b": b.id, "stage_a": stage_a.name, "stage_b": stage_b.name}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rlef.problems.types import PublicProblem
 from rlef.run.files import Record
 from rlef.view.episodes import updates_per_batch
 from rlef.view.errors import missing
@@ -36,12 +37,13 @@ def episode(
     """
     where, record = _found(run, stage, row)
     problem = book.find(run, stage.name, record["problem"])
-    statement = record.get("statement") or (problem and problem.statement)
-    tokens = tokens_of_turns(record, texts.of(run)) if record.get("token_ids") else None
+    statement = _statement(record, problem)
+    tokenizer = texts.of(run)
+    tokens = tokens_of_turns(record, tokenizer) if record.get("token_ids") else None
     scores = scores_of(run, where["batch"], row)
     turns = [
         {
-            **_turn(record, t, tokens),
+            **_turn(record, t, tokens if tokenizer is not None else None),
             "public_tests": public_tests(problem, record, t, book.prompts(run)),
             **_numbers(record, t, scores),
             "tokens": None if tokens is None else _scored(tokens[t], scores),
@@ -88,11 +90,11 @@ def text_of(
     _, record = _found(run, stage, row)
     if field == "statement":
         problem = book.find(run, stage.name, record["problem"])
-        text = record.get("statement") or (problem and problem.statement)
+        text = _statement(record, problem)
     elif field in FIELDS and 0 <= turn < len(record["turns"]):
-        tokens = None
-        if field == "prompt" and turn == 0 and record.get("token_ids"):
-            tokens = tokens_of_turns(record, texts.of(run))
+        tokens, tokenizer = None, texts.of(run)
+        if tokenizer is not None and field == "prompt" and turn == 0 and record.get("token_ids"):
+            tokens = tokens_of_turns(record, tokenizer)
         text = _texts(record, turn, tokens)[field]
     else:
         raise missing(f"text {field!r} of turn {turn}")
@@ -112,6 +114,12 @@ def _found(run: Run, stage: Stage, row: int) -> tuple[dict[str, Any], Record]:
         raise missing(f"episode {row} in stage {stage.name!r}")
     where = found[0]
     return where, stage.read(row, where["place"], where["size"])
+
+
+def _statement(record: Record, problem: PublicProblem | None) -> str | None:
+    """The statement: that of an evaluation's line, else the problem's, where it is known."""
+    said: str | None = record.get("statement")
+    return said if said is not None or problem is None else problem.statement
 
 
 def _neighbours(run: Run, stage: Stage, place: int) -> dict[str, int | None]:
@@ -153,8 +161,7 @@ def _numbers(record: Record, turn: int, scores: Scores | None) -> dict[str, Any]
     }
     names = {"value": "values", "return": "returns", "advantage": "advantages", "kl": "kl"}
     for name, column in names.items():
-        column_values = None if scores is None else scores.turns[column]
-        found[name] = column_values[turn] if column_values else None
+        found[name] = None if scores is None else scores.turn(column, turn)
     return found
 
 
@@ -162,7 +169,7 @@ def _scored(tokens: list[dict[str, Any]], scores: Scores | None) -> list[dict[st
     """Tokens with what the learner's networks say of those that were sampled."""
     found = []
     for token in tokens:
-        more = {"policy_logprob": None, "ref_logprob": None}
+        more: dict[str, float | None] = dict.fromkeys(("policy_logprob", "ref_logprob"))
         if scores is not None and token["action"]:
             more = {name: scores.token(name, token["place"]) for name in more}
         found.append({**{k: v for k, v in token.items() if k != "place"}, **more})

@@ -1,9 +1,10 @@
 """Which episodes of a stage there are: filtered, sorted, counted."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import pyarrow as pa
 
@@ -44,7 +45,8 @@ class Episodes:
 
     def __init__(self) -> None:
         self._hits: OrderedDict[tuple[int, str], tuple[pa.Table, pa.Table]] = OrderedDict()
-        self._lock = Lock()
+        self._prepared: WeakSet[Stage] = WeakSet()
+        self._lock = threading.Lock()
 
     def page(self, run: Run, stage: Stage, words: Mapping[str, str]) -> dict[str, Any]:
         """Some episodes of a stage: ``/api/episodes``.
@@ -59,6 +61,7 @@ class Episodes:
         """
         table = stage.outcomes()
         tables = {"outcomes": table}
+        self._prepare(stage)
         where, values = self._where(run, stage, table, words, tables)
         offset, limit = integer(words, "offset", 0), integer(words, "limit", 100)
         if not offset >= 0 or not 0 <= limit <= LIMIT:
@@ -78,6 +81,14 @@ class Episodes:
         )
         per_batch = updates_per_batch(run)
         return {"total": total, "rows": [_row(r, per_batch) for r in unescaped(rows.to_pylist())]}
+
+    def _prepare(self, stage: Stage) -> None:
+        """Begins to read the texts of a stage that is looked at: the first search needs them."""
+        with self._lock:
+            is_known = stage in self._prepared
+            self._prepared.add(stage)
+        if not is_known:
+            threading.Thread(target=stage.texts, daemon=True).start()
 
     def _where(
         self,

@@ -2,7 +2,6 @@
 
 import re
 import string
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from rlef.environment.feedback import shown_input, shown_output
@@ -18,6 +17,9 @@ _TEMPLATES = {
     "OLE": "output_limit",
     "CE": "compile_error",
 }
+
+
+_Pieces = list[tuple[str, str | None]]
 
 
 class _Told(NamedTuple):
@@ -76,10 +78,11 @@ def _told(feedback: str, verdicts: list[str], prompts: Prompts) -> dict[int, dic
     text = re.sub(rf"\n+{more}\Z", "", text)
     place = len(before) if text.startswith(before) else 0
     failed = [(i, v) for i, v in enumerate(verdicts) if v in _TEMPLATES]
+    templates = [_pieces(getattr(prompts, _TEMPLATES[v]), i + 1) for i, v in failed]
     found: dict[int, dict[str, str]] = {}
     for number, (i, verdict) in enumerate(failed):
-        rest = failed[number + 1 :]
-        told = _fields(text, place, prompts, verdict, rest[0][1] if rest else None)
+        following = templates[number + 1] if number + 1 < len(templates) else None
+        told = _fields(text, place, templates[number], following)
         if told is None:
             break
         found[i], place = told
@@ -88,44 +91,44 @@ def _told(feedback: str, verdicts: list[str], prompts: Prompts) -> dict[int, dic
     return found
 
 
-def _fields(
-    text: str, start: int, prompts: Prompts, verdict: str, following: str | None
-) -> _Told | None:
-    """The fields of a failed test's template, which begins at or after ``start``."""
-    pieces = list(_pieces(getattr(prompts, _TEMPLATES[verdict])))
-    literal, name = pieces[0]
+def _fields(text: str, start: int, pieces: _Pieces, following: _Pieces | None) -> _Told | None:
+    """The fields of a failed test, which begins at or after ``start``."""
+    (literal, name), *rest = pieces
     place = text.find(literal, start)
     if place < 0:
         return None
     place += len(literal)
     fields: dict[str, str] = {}
-    for literal, following_name in pieces[1:]:
-        end = text.find(literal, place) if literal else _end(text, place, prompts, following)
+    for literal, following_name in rest:
+        end = text.find(literal, place) if literal else _end(text, place, following)
         if end < 0 or name is None:
             return None
-        if name != "number":
-            fields[name] = text[place:end]
+        fields[name] = text[place:end]
         place, name = end + len(literal), following_name
     if name is not None:
-        end = _end(text, place, prompts, following)
+        end = _end(text, place, following)
         fields[name] = text[place:end].rstrip("\n")
         place = end
     return _Told(fields, place)
 
 
-def _end(text: str, start: int, prompts: Prompts, following: str | None) -> int:
+def _end(text: str, start: int, following: _Pieces | None) -> int:
     """Where the last field of a test ends: where the next begins, or else with the text."""
-    if following is None:
-        return len(text)
-    literal, _ = next(_pieces(getattr(prompts, _TEMPLATES[following])))
-    end = text.find("\n" + literal, start)
+    end = -1 if following is None else text.find("\n" + following[0][0], start)
     return len(text) if end < 0 else end
 
 
-def _pieces(template: str) -> Iterator[tuple[str, str | None]]:
-    """The literal parts of a template, each with the name of the field behind it."""
+def _pieces(template: str, number: int) -> _Pieces:
+    """The literal parts of a test's template, each with the name of the field behind it."""
+    pieces: list[tuple[str, str | None]] = []
+    before = ""
     for literal, name, _, _ in string.Formatter().parse(template):
-        yield literal, name
+        if name == "number":
+            before += f"{literal}{number}"
+        else:
+            pieces.append((before + literal, name))
+            before = ""
+    return [*pieces, (before, None)] if before or not pieces else pieces
 
 
 def _around(template: str, field: str) -> tuple[str, str]:

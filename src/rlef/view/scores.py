@@ -17,7 +17,12 @@ class Scores:
     def token(self, name: str, place: int) -> float | None:
         """The log-probability of a token; ``policy_logprob`` or ``ref_logprob``."""
         values = self.tokens[name]
-        return values[place] if values else None
+        return values[place] if values and place < len(values) else None
+
+    def turn(self, name: str, turn: int) -> float | None:
+        """A number of a turn, by the name of its column."""
+        values = self.turns[name]
+        return values[turn] if values and turn < len(values) else None
 
 
 def scores_of(run: Run, batch: int | None, index: int) -> Scores | None:

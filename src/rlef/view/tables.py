@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from rlef.run.training import escape_text
 from rlef.view.database import Database
@@ -53,16 +56,6 @@ TEXT_COLUMNS = ["index", *(f"turns.list.element.{n}" for n in ("response", "prog
 _BETWEEN = "\U0010ffff|"
 """Between the texts of an episode, so that nothing is found across two of them: in a text that is
 escaped, such as what is searched for, six digits follow that character."""
-_OF_BATCHES = f"""
-SELECT index AS row, (file << {BATCH_BITS}) + number AS place, 0 AS size,
-  CASE WHEN file < {PENDING} THEN file END AS batch, status, problem, NULL AS problem_hash,
-  family, hidden_detail, len(turns) AS turns,
-  list_transform(turns, lambda t: CASE WHEN len(t.public_verdicts) = 0 THEN 'none'
-    ELSE coalesce(list_filter(t.public_verdicts, lambda v: v != 'AC')[1], 'AC') END) AS verdicts,
-  solved, final_verdict, stop, blind, coalesce(list_sum(rewards::DOUBLE[]), 0) AS reward,
-  list_sum(list_transform(turns, lambda t: t.completion_tokens)) AS tokens
-FROM batches ORDER BY place
-"""
 _TEXTS_OF_BATCHES = f"""
 SELECT index AS row, array_to_string(list_transform(turns, lambda t: concat_ws(
   '{_BETWEEN}', t.response,
@@ -72,9 +65,65 @@ FROM batches
 """
 
 
-def outcomes_of_batches(database: Database, batches: pa.Table) -> pa.Table:
-    """Outcomes of ``OUTCOME_COLUMNS`` and of where a row is: ``file``, ``number``."""
-    return database.table(_OF_BATCHES, batches=batches).cast(OUTCOMES)
+def outcomes_of_batches(batches: pa.Table) -> pa.Table:
+    """Outcomes of ``OUTCOME_COLUMNS`` and of where a row is: ``file``, ``number``.
+
+    Args:
+        batches: ``file`` is the number of the row's batch, or ``PENDING``.
+    """
+    table = batches.combine_chunks()
+    turns, rewards = (_chunk(table[name]) for name in ("turns", "rewards"))
+    starts, of_turn = _numbers(turns.offsets), turns.flatten()
+    tokens = of_turn.field("completion_tokens")
+    files = _numbers(table["file"])
+    columns = {
+        "row": table["index"],
+        "place": (files << BATCH_BITS) + _numbers(table["number"]),
+        "size": np.zeros(len(table), np.int64),
+        "batch": pa.array(files, pa.int64(), mask=files >= PENDING),
+        "problem_hash": pa.nulls(len(table)),
+        "turns": np.diff(starts),
+        "verdicts": pa.ListArray.from_arrays(
+            pa.array(starts - starts[0], pa.int32()), _outcomes(of_turn.field("public_verdicts"))
+        ),
+        "reward": _sums(_numbers(rewards.offsets), _numbers(rewards.flatten())),
+        "tokens": pa.array(
+            _sums(starts, _numbers(pc.fill_null(tokens, 0))),
+            mask=_sums(starts, _numbers(pc.is_null(tokens))) > 0,
+        ),
+    }
+    named = [columns[name] if name in columns else table[name] for name in OUTCOMES.names]
+    return pa.table(named, OUTCOMES.names).cast(OUTCOMES)
+
+
+def _outcomes(verdicts: pa.ListArray) -> pa.StringArray:
+    """``turn_outcome`` of each turn."""
+    starts, values = _numbers(verdicts.offsets), verdicts.flatten()
+    starts = starts - starts[0]
+    failed = np.flatnonzero(_numbers(pc.not_equal(values, "AC")))
+    nearest = np.append(failed, len(values))[np.searchsorted(failed, starts[:-1])]
+    found = values.take(pa.array(nearest, mask=nearest >= starts[1:]))
+    passed = pa.array(np.where(np.diff(starts) > 0, "AC", "none"), pa.string())
+    return pc.coalesce(found, passed)
+
+
+def _sums(starts: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
+    """Sums of values between one start and the next, 0 of none; each by itself, so exact ones."""
+    sums = np.zeros(len(starts) - 1)
+    has_some = np.diff(starts) > 0
+    if has_some.any():
+        begins = (starts[:-1] - starts[0])[has_some]
+        sums[has_some] = np.add.reduceat(values.astype(np.float64), begins)
+    return sums
+
+
+def _chunk(column: pa.ChunkedArray) -> Any:
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _numbers(values: Any) -> NDArray[Any]:
+    found: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return found
 
 
 def texts_of_batches(database: Database, batches: pa.Table) -> pa.Table:

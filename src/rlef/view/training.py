@@ -42,7 +42,7 @@ class _File(NamedTuple):
     mtime_ns: int
 
 
-_Convert = Callable[[Database, pa.Table], pa.Table]
+_Convert = Callable[[pa.Table], pa.Table]
 
 
 class TrainingStage:
@@ -105,14 +105,17 @@ class TrainingStage:
                 groups, pending = list(self._outcomes), self._pending
             self._texts = {
                 group: self._texts.get(group)
-                or self._made("texts", group, TEXT_COLUMNS, texts_of_batches)
+                or self._made("texts", group, TEXT_COLUMNS, self._texts_of)
                 for group in groups
             }
             tables = list(self._texts.values())
             if pending:
                 rows = pa.Table.from_batches(pending, SCHEMA).select(["index", "turns"])
-                tables.append(texts_of_batches(self._database, rows))
+                tables.append(self._texts_of(rows))
             return pa.concat_tables(tables) if tables else TEXTS.empty_table()
+
+    def _texts_of(self, rows: pa.Table) -> pa.Table:
+        return texts_of_batches(self._database, rows)
 
     def read(self, row: int, place: int, _size: int) -> Record:
         """An episode with all its columns.
@@ -194,7 +197,7 @@ class TrainingStage:
         read = [table for table in found if table is not None]
         if not read:
             return (OUTCOMES if what == "outcomes" else TEXTS).empty_table()
-        table = convert(self._database, pa.concat_tables(read))
+        table = convert(pa.concat_tables(read))
         if is_whole and len(read) == len(group):
             return self._cache.save(name, made_of, table)
         return table
@@ -231,7 +234,7 @@ class TrainingStage:
                 rest=_numbered(rows.select(_WHOLE), PENDING),
                 known=known,
             )
-            tables.append(outcomes_of_batches(self._database, fresh))
+            tables.append(outcomes_of_batches(fresh))
         return pa.concat_tables(tables) if tables else OUTCOMES.empty_table()
 
 

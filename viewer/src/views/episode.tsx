@@ -121,10 +121,10 @@ type Line = [string, string, (turn: Turn) => string];
 
 const LINES: Line[] = [
   ["Reward", "What the judge's verdict was worth, before the KL penalty", (turn) => fixed(turn.reward, 2)],
-  ["KL", "Mean over the turn of log π − log π_ref, nats per token", (turn) => number(turn.kl)],
+  ["KL", "Mean over the turn of log π_old − log π_ref, nats per token", (turn) => number(turn.kl, 2)],
   ["Value", "What the critic expected before the answer", (turn) => signed(turn.value, 2)],
   ["Return", "Reward to go after the KL penalty", (turn) => signed(turn.return, 2)],
-  ["Advantage", "Return less value: above 0 the answer was better than expected", (turn) => signed(turn.advantage, 2)],
+  ["Advantage", "What the loss takes: return less value, whitened over the batch. Above 0 the answer was better than expected", (turn) => signed(turn.advantage, 2)],
   ["Tokens", "Sampled in this turn", (turn) => count(turn.completion_tokens)],
   ["Prompt", "Tokens of the whole prompt of this turn", (turn) => count(turn.prompt_tokens)],
   ["Policy version", "Optimizer steps behind the policy that sampled it", (turn) => count(turn.policy_version)],
