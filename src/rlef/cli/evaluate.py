@@ -252,7 +252,7 @@ def evaluate(
         from rlef.evaluation.evaluate import EngineChoice
         from rlef.evaluation.evaluate import evaluate as run_evaluation
 
-        problems = with_public_tests(problems, say, data)  # before a folder is made
+        problems = with_public_tests(problems, display.message, data)  # before a folder is made
         engine_choice = EngineChoice(
             kind=engine,
             device=device,

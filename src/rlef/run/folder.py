@@ -110,8 +110,8 @@ class RunFolder:
         """
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
         folders = (self.rollouts_path, self.checkpoints_path)
-        own = (self.config_path, self.inputs_path, self.log_path, *folders)
-        if not names <= {path.name for path in own}:
+        made = (self.config_path, self.inputs_path, self.log_path, *folders)
+        if not names <= {path.name for path in made}:
             return False
         return not any(any(path.iterdir()) for path in folders if path.is_dir())
 
