@@ -77,7 +77,7 @@ export function Curves(props: CurvesProps) {
   return (
     <figure class="chart">
       <figcaption title={about}>
-        <b>{title}</b> <span class="unit">{unit}</span>
+        <span class="name"><b>{title}</b> <span class="unit">{unit}</span></span>
         <span class="at">{x.length === 0 ? DASH : `${props.xLabel ?? "update"} ${x[shownAt ?? x.length - 1]}`}</span>
       </figcaption>
       <div class="plot" ref={box} tabIndex={0} role="img" onKeyDown={move}

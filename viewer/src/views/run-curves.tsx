@@ -1,11 +1,16 @@
 import { useMemo, useState } from "preact/hooks";
-import { isNumber } from "../lib/format";
+import { isNumber, plural } from "../lib/format";
 import { numbers, type Metrics } from "../lib/metrics";
 import { expand, PANEL_KEYS, PANELS } from "../lib/words";
 import { Choice, Section, Select } from "../parts/basic";
 import { Curves } from "../parts/chart";
 
 const MAIN_PANELS = 9;
+
+/** Such as the gap of fresh tokens where only the first batch has any: behind what is a curve. */
+function isPoint(series: readonly { values: (number | null)[] }[]): boolean {
+  return series.every((one) => one.values.filter(isNumber).length < 2);
+}
 
 /** All panels that have numbers in this run. */
 export function MetricCurves({ metrics }: { metrics: Metrics }) {
@@ -24,7 +29,7 @@ export function MetricCurves({ metrics }: { metrics: Metrics }) {
       series: panel.curves.flatMap((curve) => expand(curve, known)).map((curve, i) => ({
         label: curve.label, values: numbers(columns, curve.key), color: curve.color ?? 1 + (i % 6),
       })),
-    })).filter((panel) => panel.series.length > 0),
+    })).filter((panel) => panel.series.length > 0).sort((a, b) => Number(isPoint(a.series)) - Number(isPoint(b.series))),
     [columns, known],
   );
   const rest = known.filter((key) => key !== "update" && !PANEL_KEYS.some((panel) => panel === key || (panel.endsWith("*") && key.startsWith(panel.slice(0, -1)))));
@@ -45,7 +50,7 @@ export function MetricCurves({ metrics }: { metrics: Metrics }) {
       <div class="tools after">
         {panels.length > MAIN_PANELS && (
           <button type="button" onClick={() => setAll(!all)} aria-expanded={all}>
-            {all ? "Fewer curves" : `${panels.length - MAIN_PANELS} more curves: gradients, staleness, sampler against learner, time`}
+            {all ? "Fewer curves" : `${plural(panels.length - MAIN_PANELS, "more curve")}: ${panels.slice(MAIN_PANELS).map((panel) => panel.title.toLowerCase()).join(", ")}`}
           </button>
         )}
         {all && rest.length > 0 && (

@@ -8,7 +8,7 @@ import { Curves } from "../parts/chart";
 import { FlowDiagram } from "../parts/flow";
 
 const MIX_COLORS: Record<string, number> = {
-  AC: 11, private: 12, WA: 13, RE: 14, TLE: 15, MLE: 16, OLE: 16, CE: 17, none: 18, IE: 18,
+  solved: 11, private: 12, WA: 13, RE: 14, TLE: 15, MLE: 16, OLE: 16, CE: 17, invalid: 18, IE: 18,
 };
 
 export function preferredStage(run: Run): string {
@@ -34,7 +34,7 @@ export function Turns({ run, tick }: { run: Run; tick: number }) {
   };
   const series = useMemo(
     () => inOutcomeOrder(Object.keys(mix?.series ?? {})).map((name) => ({
-      label: name === "AC" ? "solved" : outcomeLabel(name), values: mix!.series[name]!, color: MIX_COLORS[name] ?? 18,
+      label: outcomeLabel(name), values: mix!.series[name]!, color: MIX_COLORS[name] ?? 18,
     })),
     [mix],
   );
@@ -52,7 +52,7 @@ export function Turns({ run, tick }: { run: Run; tick: number }) {
       {error !== null ? <Notice kind="error">{error}</Notice> : flow === null ? <Loading /> : <FlowDiagram flow={flow} link={link} isWide={batches.length < 2 && isLarge} />}
       {batches.length > 1 && (
         <div class="charts one">
-          <Curves title="How episodes end, by batch" unit="share of the batch's episodes" x={batches} xLabel="batch" series={series} stacked percent height={300}
+          <Curves title="How episodes end, by batch" unit="% of episodes" x={batches} xLabel="batch" series={series} stacked percent height={300}
             about="The last program's verdict on all tests; where it failed a public test, that one" />
         </div>
       )}

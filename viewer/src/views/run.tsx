@@ -1,18 +1,18 @@
-import { useMemo } from "preact/hooks";
-import { api, type Run, type RunRow } from "../lib/api";
+import { api, type Run } from "../lib/api";
 import { count, DASH, number, percent, points, setting, withInterval } from "../lib/format";
 import { go, useKeys, useLoad, useTitle } from "../lib/hooks";
 import { useLive } from "../lib/live";
 import { numbers, useMetrics, type Metrics } from "../lib/metrics";
-import { rolloutsLink, runLink } from "../lib/routes";
+import { rolloutsLink } from "../lib/routes";
 import { stageLabel } from "../lib/words";
 import { Loading, Marked, Notice, Section, ShareBar, Tile } from "../parts/basic";
-import { mainNumber, State } from "./runs";
+import { State } from "./runs";
 import { Critic } from "./run-critic";
 import { MetricCurves } from "./run-curves";
 import { Problems } from "./run-problems";
 import { Settings } from "./run-settings";
 import { Turns } from "./run-turns";
+import { Study } from "./study";
 
 export function RunView({ id }: { id: string }) {
   const tick = useLive(id);
@@ -167,63 +167,4 @@ function Results({ run }: { run: Run }) {
       </div>
     </Section>
   );
-}
-
-/** A study: its runs, and the numbers of its summary. */
-function Study({ run }: { run: Run }) {
-  const { data } = useLoad("runs", 0, (signal) => api.runs(signal));
-  const inside = useMemo(
-    () => (data?.runs ?? []).filter((one) => (run.runs ?? []).includes(one.id)).sort((a, b) => a.id.localeCompare(b.id)),
-    [data, run],
-  );
-  const trainings = inside.filter((one) => one.kind === "training");
-  const flat = useMemo(() => flatten(run.summary), [run.summary]);
-  return (
-    <>
-      <div class="page-head">
-        <div>
-          <h1><Marked text={run.name} /> <State state={run.state} /></h1>
-          <p class="dim">study of {inside.length} runs</p>
-        </div>
-        <div class="tools">
-          {trainings.length > 1 && <a class="button main" href={`#/compare?${new URLSearchParams(trainings.map((one) => ["id", one.id]))}`}>Compare its trainings</a>}
-        </div>
-      </div>
-      {run.note && <Notice kind="warning"><Marked text={run.note} /></Notice>}
-      <Section title="Runs">
-        <div class="scroll">
-          <table>
-            <thead><tr><th>Run</th><th>Kind</th><th>State</th><th class="n">Seed</th><th class="n">Solved</th><th class="n">Gain</th></tr></thead>
-            <tbody>
-              {inside.map((one) => <StudyRow key={one.id} run={one} study={run.id} />)}
-            </tbody>
-          </table>
-        </div>
-      </Section>
-      {Object.keys(flat).length > 0 && <Settings config={flat} title="Numbers of the study" about="As study.json has them." />}
-    </>
-  );
-}
-
-function StudyRow({ run, study }: { run: RunRow; study: string }) {
-  const solved = mainNumber(run.headline);
-  return (
-    <tr>
-      <td class="name"><a href={runLink(run.id)}>{run.id.startsWith(`${study}/`) ? run.id.slice(study.length + 1) : run.name}</a></td>
-      <td>{run.kind}</td>
-      <td><State state={run.state} /></td>
-      <td class="n">{run.seed ?? DASH}</td>
-      <td class="n" title={solved?.[0]}>{percent(solved?.[1])}</td>
-      <td class="n">{points(run.headline["gain"])}</td>
-    </tr>
-  );
-}
-
-function flatten(value: unknown, path = "", found: Record<string, unknown> = {}): Record<string, unknown> {
-  if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-    for (const [key, inner] of Object.entries(value)) flatten(inner, path === "" ? key : `${path}.${key}`, found);
-  } else if (path !== "") {
-    found[path] = value;
-  }
-  return found;
 }
