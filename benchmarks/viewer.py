@@ -1,10 +1,11 @@
 """How fast the viewer opens and filters a long training, and how much memory it takes.
 
-Makes a run of made-up episodes, 128 a batch, of 2.2 turns, 600 tokens and 2.6 kB of text in the
-mean; asks for it with an empty cache, then in a new process with what that one kept. Wall times and
-CPU times (of all threads), in seconds; of filters the median of five, each of other words.
+Makes a training and an evaluation of made-up episodes, 128 a batch, of 2.2 turns, 600 tokens and
+2.6 kB of text in the mean; asks for them with an empty cache, then in a new process with what that
+one kept. Wall times and CPU times (of all threads), in seconds; of filters the median of five, each
+of other words.
 
-usage: python benchmarks/viewer.py FOLDER [EPISODES]     # 200000; FOLDER is kept, about 1.5 GB
+usage: python benchmarks/viewer.py FOLDER [EPISODES]     # 200000; FOLDER is kept, about 2.5 GB
 """
 
 import json
@@ -56,6 +57,17 @@ def make_run(path: Path, episodes: int) -> None:
             table = table.set_column(SCHEMA.get_field_index(name), SCHEMA.field(name), column)
         pq.write_table(table, batch_path(run.training_path, number), compression="zstd")
         run.append_metrics({"update": 4 * number + 4, "solve_rate": number / 2000, "kl": 0.01})
+
+
+def make_evaluation(path: Path, episodes: int) -> None:
+    options = {"model": "mini", "data": "jsonl:nowhere", "turns": 3}
+    run = RunFolder.create(path, json.dumps(options))
+    draw = random.Random(1)
+    bodies = [" ".join(draw.choices(WORDS, k=110)) for _ in range(5000)]
+    for first in range(0, episodes, 10_000):
+        rows = [episode(draw, bodies, i, 0) for i in range(first, first + 10_000)]
+        more = {"hidden_detail": None, "passed_share": None, "statement": bodies[0]}
+        run.append_rollouts("eval", [{**row, **more} for row in rows])
 
 
 def episode(draw: random.Random, bodies: list[str], index: int, batch: int) -> dict[str, Any]:
@@ -116,6 +128,15 @@ class Clock:
         return *took, answer.json()
 
 
+def measure_evaluation(folder: Path, cache: Path) -> None:
+    clock = Clock(folder, cache)
+    run, page = clock.ask("run", id="eval"), clock.ask("episodes", id="eval", stage="eval")
+    total = page[2]["total"]
+    print(f"evaluation, open: {run[0] + page[0]:.2f} s, CPU {run[1] + page[1]:.2f} s; {total}")
+    wall, cpu, _ = clock.ask("episodes", id="eval", stage="eval", text="# 477")
+    print(f"evaluation, text: {1000 * wall:.0f} ms, CPU {1000 * cpu:.0f} ms")
+
+
 def measure(folder: Path, cache: Path) -> None:
     clock = Clock(folder, cache)
     run, page = clock.ask("run"), clock.ask("episodes", stage="train")
@@ -161,10 +182,12 @@ def main() -> None:
     folder = Path(sys.argv[1])
     if sys.argv[2:3] == ["measure"]:
         measure(folder / "run", folder / "cache")
+        measure_evaluation(folder / "eval", folder / "cache")
         return
-    if not folder.exists():
-        folder.mkdir()
-        make_run(folder / "run", int(sys.argv[2]) if len(sys.argv) > 2 else 200_000)
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 200_000
+    for name, make in (("run", make_run), ("eval", make_evaluation)):
+        if not (folder / name).exists():
+            make(folder / name, count)
     shutil.rmtree(folder / "cache", ignore_errors=True)
     for what in ("with an empty cache", "again, in a new process"):
         print(f"--- {what}", flush=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from rlef.cli import display as module
 from rlef.cli.display import Display, Loudness
@@ -155,6 +156,13 @@ def test_quiet_shows_nothing_verbose_the_stages_and_the_log_has_all(
     assert "sampling: 2.5 s" in log
 
 
+def test_the_log_says_that_a_run_was_stopped(clock: Clock, tmp_path: Path) -> None:
+    with pytest.raises(typer.Exit), Display(now=clock) as display:
+        display.begin("one", updates=8, log=tmp_path / "rlef.log")
+        raise typer.Exit(130)
+    assert (tmp_path / "rlef.log").read_text().endswith("  stopped\n")
+
+
 @pytest.mark.parametrize("stage", ["loading", "sampling", "learning", "evaluating"])
 @pytest.mark.parametrize("signs", [BLOCKS, ASCII])
 def test_no_line_is_wider_than_the_terminal(stage: str, signs: str) -> None:
@@ -171,7 +179,7 @@ def test_no_line_is_wider_than_the_terminal(stage: str, signs: str) -> None:
         for width in range(20, 200):
             lines = panel_lines(shown, width, 100.0, signs)
             assert all(len(line) <= width for line in lines)
-            if width >= 56:  # nothing is left out
+            if width >= 53:  # nothing is left out
                 text = "\n".join(lines)
                 for part in ("12,346 tokens/s", "87 tests/s", "staleness 0.75", "AC 60 %",
                              "no program 10 %", "KL -1234.5678", "engine gap 1.2e-03",
@@ -292,8 +300,6 @@ def test_without_colours_the_panel_has_none() -> None:
 
 
 def test_quiet_and_verbose_exclude_each_other() -> None:
-    import typer
-
     with pytest.raises(typer.BadParameter, match="allowed: one of them"):
         Loudness.of(quiet=True, verbose=True)
     assert module.Loudness.of(quiet=False, verbose=False) is Loudness.NORMAL

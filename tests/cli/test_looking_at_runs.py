@@ -171,7 +171,7 @@ def test_an_episode_is_a_conversation_with_diffs(rlef: Any, runs: Path) -> None:
     parts = ["runs/a/seed-0 eval-after/0 · problem p0", "── problem ──\nRead n.",
              "── turn 1 · 1,200 tokens read, 30 written ──\nanswer 1", "public tests: WA",
              "── feedback after turn 1 ──\nfeedback 1", "answer 2",
-             "── program of turn 2, less that before ──\n@@ -1,3 +1,3 @@\n a = 1\n-print(1)\n"
+             "── program of turn 2, less that before ──\n@@ -1,2 +1,2 @@\n a = 1\n-print(1)\n"
              "+print(2)", "public tests: AC", "solved at turn 2 · final verdict AC"]  # fmt: skip
     assert [out.index(part) for part in parts] == sorted(out.index(part) for part in parts)
     _, out, _ = rlef("show", "runs/a/seed-0", "eval-after/9")

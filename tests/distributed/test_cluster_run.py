@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rlef.config import ConfigError, dump_config, join_words, load_config
+from rlef.engines import ModelError
 from rlef.rollout import Rollout
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
@@ -148,11 +150,24 @@ def test_with_ranks_and_judges_that_die_it_comes_to_the_same(
             ["cluster.address=local", "cluster.colocate=true", "cluster.rollout_actors=2"],
             "rollout_actors is 2 and learner_ranks 1; allowed: as many of each",
         ),
+        (
+            ["cluster.address=local", "cluster.learner_ranks=4096"],
+            r"this machine has \d+ cores for 4097 processes .*; allowed: up to \d+ of them",
+        ),
     ],
 )
 def test_a_cluster_that_cannot_be_is_said_at_once(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_training(load_config(TrainConfig, "mini", words))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_said_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlef.distributed.session.open_session", pytest.fail)
+    with pytest.raises(ModelError, match="device is 'cuda', but"):
+        trained(tmp_path / "run", "cluster.address=local", "device=cuda")
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

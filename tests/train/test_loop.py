@@ -3,7 +3,8 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
-from rlef.train.stopping import Terminated
+from rlef.train.stopping import Stopping
 
 TINY = [
     *("updates=6", "rollout.batch=8", "learner.minibatch=4", "checkpoint_every=4"),
@@ -160,13 +161,38 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(
     display = Silent()
     display.update = lambda _: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated):
+    with pytest.raises(KeyboardInterrupt):
         train(config, run, display)
     last = run.latest_checkpoint()
     assert last is not None and last.update == 2  # checkpoint_every is 4
     assert signal.getsignal(signal.SIGTERM) is before
     train(config, run, Silent())
     assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
+
+
+@contextmanager
+def handled(by: Any) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, by)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_goes_to_whoever_heard_it_before_once_nothing_is_held() -> None:
+    heard: list[int] = []
+    stopping = Stopping()
+    with handled(lambda number, _: heard.append(number)):
+        with pytest.raises(KeyboardInterrupt), stopping, stopping.held():
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+            assert heard == [] and stopping.asked
+        assert heard == [signal.SIGTERM]
+        signal.raise_signal(signal.SIGTERM)
+        assert len(heard) == 2
+    with handled(signal.SIG_IGN), Stopping() as stopping:
+        signal.raise_signal(signal.SIGTERM)
+        assert not stopping.asked
 
 
 def test_stored_rollouts_are_used_and_only_missing_ones_sampled(

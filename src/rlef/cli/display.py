@@ -289,7 +289,9 @@ def _cell(value: object, scale: float, form: str) -> str:
 
 def _last_words(error: BaseException | None) -> str:
     """Why a run ended before its time, in one line."""
-    if isinstance(error, Exception):
+    import typer
+
+    if isinstance(error, Exception) and not isinstance(error, typer.Exit):
         from rlef.cli.errors import explain
 
         return explain(error)[0]

@@ -248,9 +248,11 @@ def evaluate(
         problems = load_problems(data)[:limit]
 
         from rlef.engines.hf_settings import HFSettings
+        from rlef.evaluation.episodes import with_public_tests
         from rlef.evaluation.evaluate import EngineChoice
         from rlef.evaluation.evaluate import evaluate as run_evaluation
 
+        problems = with_public_tests(problems, display.message, data)  # before a folder is made
         engine_choice = EngineChoice(
             kind=engine,
             device=device,

@@ -222,7 +222,7 @@ def _speeds(metrics: Mapping[str, object]) -> Iterator[str]:
     for key, name in (("tokens_per_s", "tokens/s"), ("tests_per_s", "tests/s")):
         value = number(metrics, key)
         if value is not None:
-            yield f"{value:,.0f} {name}"
+            yield f"{value:,.{0 if value >= 10 else 1}f} {name}"
 
 
 def _flow(parts: Sequence[str], width: int, first: str = "") -> list[str]:

@@ -25,6 +25,8 @@ _LOOK_S = 0.25
 _GOODBYE_S = 3.0
 _FRAME = 4
 """Columns, and lines, that the panel's border takes, with the line below it."""
+_ECHO = 3
+"""Columns to the right of the panel: a terminal writes ``^C`` there, and must not begin a line."""
 
 
 class Screen:
@@ -138,15 +140,16 @@ class Screen:
         from rlef.report.sparkline import ASCII, BLOCKS
 
         is_plain = not console.encoding.startswith("utf")
-        lines = self._panel(console.width - _FRAME, ASCII if is_plain else BLOCKS)
+        width = console.width - _ECHO
+        lines = self._panel(width - _FRAME, ASCII if is_plain else BLOCKS)
         text = Text("\n".join(lines[: console.height - _FRAME]), no_wrap=True, overflow="ignore")
         return Panel(
             text,
-            title=Text(self._title()[: console.width - 8]),
+            title=Text(self._title()[: width - 8]),
             title_align="left",
             box=box.ASCII if is_plain else box.ROUNDED,
             border_style="dim",
-            width=console.width,
+            width=width,
         )
 
 

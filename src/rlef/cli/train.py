@@ -11,7 +11,6 @@ import typer
 
 from rlef.cli.common import (
     INTERRUPTED,
-    TERMINATED,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -37,12 +36,12 @@ EXAMPLES = (
 
 def train(
     recipe_or_run: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="RECIPE_OR_RUN",
             help="A YAML file, a shipped recipe's name (rlef recipe ls), or a run's folder.",
         ),
-    ],
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Settings, such as learner.lr=2e-4."),
@@ -67,9 +66,21 @@ def train(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also show each stage and its seconds.")
     ] = False,
+    help_settings: Annotated[
+        bool,
+        typer.Option(
+            "--help-settings",
+            help="Print every setting and its meaning, or those with the word that follows.",
+        ),
+    ] = False,
 ) -> None:
     """Train a model. What was stopped goes on with: rlef train RUN."""
     words = overrides or []
+    if help_settings:
+        _print_help(recipe_or_run or "", words)
+        return
+    if recipe_or_run is None:
+        raise typer.BadParameter("Missing argument 'RECIPE_OR_RUN'")
     loudness = Loudness.of(quiet=quiet, verbose=verbose)
     if "=" in recipe_or_run and not Path(recipe_or_run).exists():
         raise typer.BadParameter(
@@ -103,6 +114,16 @@ def _train(
         _train_one(run, config, f"rlef train {shlex.quote(str(run.path))}", display)
         return
     _train_new(recipe_or_run, words, out, dry_run, seeds, display)
+
+
+def _print_help(word: str, more: list[str]) -> None:
+    """Prints the settings that have the word in their name or meaning."""
+    if more:
+        raise typer.BadParameter(f"--help-settings {word} {' '.join(more)}; allowed: one word")
+    from rlef.train.recipe import TrainConfig
+    from rlef.train.settings import matching_rows, setting_rows, settings_text
+
+    show(settings_text(matching_rows(setting_rows(TrainConfig), word)))
 
 
 def _is_run(word: str) -> bool:
@@ -194,10 +215,10 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Dis
         display.close()
     except RunWriteError as error:
         raise RuntimeError(f"{error}; make room, then: {again}") from None
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         display.close()
         say(f"\nstopped; go on with: {again}")
-        raise typer.Exit(TERMINATED if _is_termination(stop) else INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     summary = read_summary(run)
     if summary is not None and display.is_quiet:
         show(last_line(summary, run.path))
@@ -205,13 +226,6 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Dis
         print_rich(summary_table(summary, run.path if failed is None else None))
     if failed is not None:
         raise failed
-
-
-def _is_termination(stop: KeyboardInterrupt) -> bool:
-    """Whether it was SIGTERM and not Ctrl-C."""
-    from rlef.train.stopping import Terminated
-
-    return isinstance(stop, Terminated)
 
 
 def _run_training(run: "RunFolder", config: "TrainConfig", again: str, display: Display) -> None:
@@ -266,6 +280,8 @@ def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig
         _refuse_unfinished(run, old)
     else:
         _refuse_changes(run, wanted)
+    if run.read_summary() is None or wanted.updates > old.updates:
+        _refuse_other_files(run, wanted)
     return run, old, wanted
 
 
@@ -295,6 +311,14 @@ def _check_folder(path: Path, config: "TrainConfig") -> None:
     _refuse_evaluation(run)
     if not _may_rewrite(run, type(config)):
         _refuse_changes(run, config)
+    if run.read_summary() is None:
+        _refuse_other_files(run, config)
+
+
+def _refuse_other_files(run: "RunFolder", config: "TrainConfig") -> None:
+    from rlef.train.inputs import check_inputs
+
+    check_inputs(run, config)
 
 
 def _may_rewrite(run: "RunFolder", kind: "type[TrainConfig]") -> bool:

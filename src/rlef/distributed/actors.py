@@ -151,7 +151,7 @@ class RolloutActor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerState:
+class LearnerStatus:
     """What the driver keeps of a learner; see ``Learner``."""
 
     version: int
@@ -175,7 +175,7 @@ class LearnerActor:
             one.bind(("", 0))
             return int(one.getsockname()[1])
 
-    def open(self, make: Callable[[], tuple[Learner, int]]) -> tuple[LearnerState, int, list[str]]:
+    def open(self, make: Callable[[], tuple[Learner, int]]) -> tuple[LearnerStatus, int, list[str]]:
         """Makes the learner.
 
         Returns:
@@ -187,7 +187,7 @@ class LearnerActor:
         self._learner, parameters = make()
         return self._state(), parameters, self._learner.notices()
 
-    def call(self, method: str, *words: Any, **more: Any) -> tuple[Any, LearnerState]:
+    def call(self, method: str, *words: Any, **more: Any) -> tuple[Any, LearnerStatus]:
         """Calls a method of the learner; returns its result and the state after it."""
         found = getattr(self._learner, method)(*words, **more)
         return found, self._state()
@@ -222,9 +222,9 @@ class LearnerActor:
         self._client.version = self._learner.version
         self._sender.send_weights()
 
-    def _state(self) -> LearnerState:
+    def _state(self) -> LearnerStatus:
         learner = self._learner
-        return LearnerState(
+        return LearnerStatus(
             version=learner.version,
             policy_moved=learner.policy_moved,
             calibration=learner.calibration,

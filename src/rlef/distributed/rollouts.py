@@ -14,11 +14,12 @@ import ray
 from rlef.distributed.actors import Ended, Items
 from rlef.distributed.calls import Lost, ended, result
 from rlef.distributed.fleet import Fleet, Member
-from rlef.distributed.learner import RemoteWeights
+from rlef.distributed.weights import RemoteWeights
 from rlef.engines import EngineError, Weights
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.problems import Problem
 from rlef.rollout import EpisodeRequest, EpisodeSettings, Rollout, RolloutTiming
+from rlef.rollout.service import note_under_way
 
 TRIES = 3
 """Actors that are lost under an episode before it is given up; the last one has nothing else."""
@@ -128,9 +129,7 @@ class RayRollouts:
         Raises:
             ValueError: One with this index is under way.
         """
-        if index in self._indices:
-            raise ValueError(f"episode {index} is under way already; allowed: each index once")
-        self._indices.add(index)
+        note_under_way(index, self._indices)
         self._new.append((index, request))
 
     def finished(self, timeout_s: float) -> list[tuple[int, Rollout]]:

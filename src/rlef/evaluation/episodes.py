@@ -8,7 +8,7 @@ from typing import Any
 
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation.progress import Progress, Tally
-from rlef.problems import Problem
+from rlef.problems import Problem, ProblemError
 from rlef.rollout import EpisodeRequest, Rollouts, derive_seed
 from rlef.rollout.records import episode_from_json, episode_to_json
 from rlef.run import RunDamagedError, RunFolder
@@ -154,11 +154,19 @@ def _found(
     return found
 
 
-def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -> list[Problem]:
+def with_public_tests(
+    problems: Sequence[Problem], say: Callable[[str], None], where: str
+) -> list[Problem]:
     """Returns the problems that an episode can be run on.
 
+    Args:
+        problems: Some.
+        say: Hears how many are left out.
+        where: They are from, as a user knows it.
+
     Raises:
-        ValueError: There is none, or one names a checker that does not exist.
+        ProblemError: There is none.
+        ValueError: One names a checker that does not exist.
     """
     for problem in problems:
         try:
@@ -167,7 +175,7 @@ def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -
         except ValueError as error:
             raise ValueError(f"problem {problem.name!r}: {error}") from None
     usable = [p for p in problems if p.public_tests and p.private_tests]
-    if len(usable) < len(problems):
+    if usable and len(usable) < len(problems):
         count = len(problems) - len(usable)
         has, is_ = ("has", "is") if count == 1 else ("have", "are")
         say(
@@ -175,7 +183,10 @@ def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -
             "left out"
         )
     if not usable:
-        raise ValueError("no problem has both public and private tests; nothing can be run")
+        raise ProblemError(
+            f"{where}: no problem has both public and private tests, so no episode can be run; "
+            "allowed: problems of which some have both (rlef data check says what they have)"
+        )
     return usable
 
 

@@ -178,7 +178,7 @@ class _Examiner:
         self._say = say
         self._first_policy = first_policy
         problems = load_problems(config.data.test)[: config.eval.problems]
-        self._problems = with_public_tests(problems, say)
+        self._problems = with_public_tests(problems, say, f"data.test ({config.data.test})")
 
     def take_all(self, arm: Arm) -> None:
         exams = [arm.exam(name) for name in arm.exams]
@@ -307,4 +307,4 @@ def _is_finished(run: RunFolder, arm: Arm) -> bool:
 
 @cache
 def _count_problems(spec: str, first: int | None) -> int:
-    return len(with_public_tests(load_problems(spec)[:first], _silent))
+    return len(with_public_tests(load_problems(spec)[:first], _silent, spec))

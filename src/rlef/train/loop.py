@@ -64,6 +64,7 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
                 if config.eval.random_feedback:
                     again = trainer.evaluate("eval-random", best=True, random_feedback=True)
                     stages["random_feedback"] = again
+        told.stage("saving")
         seconds = trainer.evaluations.seconds
         summary = summarize(config, parts.parameters, run.read_metrics(), stages, seconds)
         run.write_summary(summary)

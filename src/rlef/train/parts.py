@@ -17,6 +17,7 @@ from rlef.sandbox import Limits
 from rlef.train.cluster import on_cluster
 from rlef.train.controls import Controls, build_controls
 from rlef.train.idle import check_room
+from rlef.train.inputs import keep_inputs
 from rlef.train.place import PAPER, OpenRollouts, Variant, here
 from rlef.train.progress import Progress
 from rlef.train.recipe import TrainConfig
@@ -89,9 +90,11 @@ def build_parts(
 
     Raises:
         ModelError, TemplateError, ProblemError, ValueError: The recipe cannot be run.
+        RunError: A file is not what it was when the run began.
         NothingToLearn: No prompt has room for an answer.
     """
     display.stage("loading")
+    keep_inputs(run, config)
     problems = _load_problems(config, display)
     prompts = Prompts.load(config.rollout.prompts)
     max_context = config.rollout.max_context
@@ -157,4 +160,8 @@ def _load_problems(config: TrainConfig, display: Progress) -> dict[str, list[Pro
     found["data.test"] = test
     if config.data.valid is not None:
         found["data.valid"] = load_problems(config.data.valid)
-    return {key: with_public_tests(some, display.message) for key, some in found.items()}
+    say = display.message
+    return {
+        key: with_public_tests(some, say, f"{key} ({getattr(config.data, key.split('.')[1])})")
+        for key, some in found.items()
+    }

@@ -1,8 +1,7 @@
 """Runs as a whole: the list of them, one of them, what differs between some."""
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -209,7 +208,6 @@ def _started(run: Run) -> float | None:
     return min(times, default=None)
 
 
-def without_seed(config: Mapping[str, Any], more: Iterable[str] = ()) -> dict[str, Any]:
-    """Settings but for the seed and others that are named."""
-    left_out = re.compile("|".join(["seed", *map(re.escape, more)]))
-    return {key: value for key, value in config.items() if not left_out.fullmatch(key)}
+def without_seed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings but for the seed."""
+    return {key: value for key, value in config.items() if key != "seed"}
