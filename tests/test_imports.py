@@ -30,8 +30,10 @@ except SystemExit as end:
         "import rlef.report",
         MAIN.format(["--help"]),
         MAIN.format(["train", "--help"]),
+        MAIN.format(["train", "--help-settings"]),
         MAIN.format(["recipe", "ls"]),
         MAIN.format(["data", "check", "--help"]),
+        MAIN.format(["view", "--help"]),
     ],
 )
 def test_import_stays_light(code: str) -> None:

@@ -381,6 +381,44 @@ def test_decoupled_loss_by_hand(
     assert stats.importance_weight.item() == pytest.approx(min(old_to_behavior, cap))
 
 
+@pytest.mark.parametrize(
+    ("importance", "ratio", "to_behavior", "advantage", "loss", "gradient"),
+    [
+        # pi / pi_old; pi / pi_behavior
+        ("none", 2.9, 1.0, -1.0, 2.9, 2.9),
+        ("none", 3.1, 1.0, -1.0, 3.0, 0.0),
+        ("none", 200.0, 1.0, -2.0, 6.0, 0.0),
+        ("none", 0.7, 1.0, -1.0, 0.8, 0.0),  # the other bound stays
+        ("none", 3.1, 1.0, 1.0, -1.2, 0.0),  # and good ones are as they were
+        ("none", 0.5, 1.0, 1.0, -0.5, -0.5),
+        ("whole", 198.0, 0.2, -0.5, 1.5, 0.0),  # unlikely at the start, likely when sampled
+        ("whole", 10.0, 0.2, -0.5, 1.0, 1.0),  # 2 in all
+        ("decoupled", 200.0, 100.0, -1.0, 1.5, 0.0),  # the weight 1/2 stands outside: 3 / 2
+        ("decoupled", 2.0, 1.0, -1.0, 1.0, 1.0),
+    ],
+)
+def test_dual_clip_by_hand(
+    importance: Importance,
+    ratio: float,
+    to_behavior: float,
+    advantage: float,
+    loss: float,
+    gradient: float,
+) -> None:
+    for turns in (False, True):
+        now = torch.tensor([[-1.0]], dtype=torch.float64, requires_grad=True)
+        old = now.detach() - math.log(ratio)
+        behavior = now.detach() - math.log(to_behavior)
+        one, mask = torch.tensor([[advantage]]), torch.tensor([[True]])
+        arguments = (now, old, behavior, one)
+        where = (torch.tensor([[0]]), mask) if turns else (mask,)
+        policy = turn_policy_loss if turns else ppo_policy_loss
+        stats = policy(*arguments, *where, importance=importance, dual_clip=3.0)
+        stats.loss.backward()
+        assert now.grad is not None
+        assert (stats.loss.item(), now.grad.item()) == pytest.approx((loss, gradient))
+
+
 def test_without_correction_the_sampler_does_not_matter() -> None:
     advantages, mask = torch.ones(1, 4), TURNS >= 0
     for behavior in (BEHAVIOR, OLD):

@@ -135,3 +135,11 @@ def test_exit_status_of_the_process(words: list[str], code: int) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert (done.stdout + done.stderr).count("\n") == 1
+
+
+def test_help_for_settings(rlef: Any) -> None:
+    code, out, err = rlef("train", "--help-settings", "judge_workers")
+    assert (code, err) == (0, "") and out.startswith("rollout.judge_workers  (integer)\n")
+    assert "    default 2; allowed: 1 or more\n" in out
+    assert rlef("train", "--help-settings", "xyzzy").code == 2
+    assert "allowed: one word" in rlef("train", "--help-settings", "lr", "clip").err

@@ -15,8 +15,10 @@ from rlef.engines import ModelError
 from rlef.rollout import Rollout
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
+from rlef.run.scores import read_scores, scores_path
 from rlef.train.checks import check_training
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -27,7 +29,7 @@ TINY = [
 ]
 
 
-class Told:
+class Told(Silent):
     """Remembers what the loop says; does something after some of its batches."""
 
     def __init__(self, after: Sequence[Callable[[], None]] = ()) -> None:
@@ -70,6 +72,13 @@ def assert_same(run: RunFolder, whole: RunFolder) -> None:
         assert ours[index].token_ids.tolist() == rollout.token_ids.tolist()
         np.testing.assert_allclose(ours[index].logprobs, rollout.logprobs, atol=1e-4)
         assert ours[index].policy_versions.tolist() == rollout.policy_versions.tolist()
+    for number in range(2):
+        paths = [scores_path(each.training_path, number) for each in (run, whole)]
+        for index in (8 * number, 8 * number + 7):
+            mine, other = (read_scores(path, index) for path in paths)
+            assert mine is not None and other is not None and mine.keys() == other.keys()
+            for name in mine:
+                assert mine[name] == pytest.approx(other[name], rel=1e-2, abs=1e-3), name
     for mine, other in zip(run.read_metrics(), whole.read_metrics(), strict=True):
         assert mine["trained_rollouts"] == 8
         for name in ("update", "solve_rate", "reward", "kl", "loss/value", "grad_norm/policy"):

@@ -44,6 +44,7 @@ def ppo_policy_loss(
     *,
     importance: Importance = "whole",
     cap: float = 2.0,
+    dual_clip: float | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate with a truncated importance weight (RLEF, appendix A.1).
 
@@ -64,6 +65,10 @@ def ppo_policy_loss(
     sampler by a constant factor: at pi = pi_old no token is clipped, however old. Where old and
     behaviour policy are the same it is plain PPO.
 
+    With a negative advantage the minimum has no lower bound: a token that became much likelier
+    within the update pulls with its whole ratio. ``dual_clip`` (Ye et al. 2020, arXiv 1912.09729,
+    equation 5) takes max(min(...), dual_clip * A) there, so beyond that ratio there is no gradient.
+
     Args:
         logprobs: (B, L) of the tokens under the policy now; the only input with a gradient.
         old_logprobs: (B, L) at the start of the update.
@@ -74,6 +79,8 @@ def ppo_policy_loss(
         denominator: What to divide sums by; by default the number of tokens that count.
         importance: Which of the three.
         cap: Where the weight of ``decoupled`` is truncated.
+        dual_clip: Largest ratio that counts where the advantage is negative, more than
+            ``1 + clip``; ``None``: no bound (RLEF).
 
     Returns:
         Scalars, float32 or wider.
@@ -94,14 +101,14 @@ def ppo_policy_loss(
         behavior_logprobs,
         advantages,
         loss_mask,
-        (clip, denominator, importance, cap),
+        (clip, denominator, importance, cap, dual_clip),
     )
     moved = approx_kl(logprobs.detach(), old_logprobs, loss_mask, denominator)
     return PolicyLoss(loss, clipfrac, moved, ratio, weight)
 
 
-_Bounds = tuple[float, Tensor | float | None, Importance, float]
-"""Clip, denominator, importance and cap."""
+_Bounds = tuple[float, Tensor | float | None, Importance, float, float | None]
+"""Clip, denominator, importance, cap and dual clip."""
 
 
 def _surrogate(
@@ -113,7 +120,7 @@ def _surrogate(
     bounds: _Bounds,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss, share of clipped ones, mean ratio and mean weight, of tokens or of turns."""
-    clip, denominator, importance, cap = bounds
+    clip, denominator, importance, cap, dual_clip = bounds
     logprobs = keep(logprobs, loss_mask)
     old_logprobs = keep(old_logprobs.detach(), loss_mask)
     behavior_logprobs = keep(behavior_logprobs.detach(), loss_mask)
@@ -128,6 +135,9 @@ def _surrogate(
         weight = (old_logprobs - behavior_logprobs).clamp(max=math.log(cap)).exp()
         advantages = advantages * weight  # not negative, so it may as well stand outside the min
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    if dual_clip is not None:
+        bounded = torch.maximum(surrogate, dual_clip * advantages)
+        surrogate = torch.where(advantages < 0, bounded, surrogate)
 
     ratio = ratio.detach()
     return (
@@ -150,6 +160,7 @@ def turn_policy_loss(
     *,
     importance: Importance = "whole",
     cap: float = 2.0,
+    dual_clip: float | None = None,
     tokens: Tensor | float | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate of whole turns: the response is the action.
@@ -172,6 +183,7 @@ def turn_policy_loss(
         denominator: What to divide sums by; by default the number of turns that count.
         importance: As in ``ppo_policy_loss``.
         cap: Likewise.
+        dual_clip: Likewise.
         tokens: Denominator of ``approx_kl``; by default the number of action tokens.
 
     Returns:
@@ -198,7 +210,7 @@ def turn_policy_loss(
         behavior,
         advantages,
         turn_mask,
-        (clip, denominator, importance, cap),
+        (clip, denominator, importance, cap, dual_clip),
     )
     moved = approx_kl(logprobs.detach(), old, is_action, tokens)
     return PolicyLoss(loss, clipfrac, moved, ratio, weight)

@@ -12,9 +12,11 @@ class ClusterSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    address: str | None = None
-    """``null``: all in this process. ``local``: a Ray of its own on this machine, which ends with
-    the run. ``auto`` or ``HOST:PORT``: a Ray that runs."""
+    address: str | None = Field(
+        None, json_schema_extra={"allowed": "local, auto, HOST:PORT, or null"}
+    )
+    """Where Ray is. ``null``: no Ray, all in this process. ``local``: a Ray of the run's own on
+    this machine, which ends with it. ``auto`` or ``HOST:PORT``: a Ray that runs already."""
     rollout_actors: int = Field(1, ge=1)
     """Processes that sample, each with an engine of its own."""
     judge_actors: int = Field(0, ge=0)
@@ -23,10 +25,10 @@ class ClusterSettings(BaseModel):
     learner_ranks: int = Field(1, ge=1)
     """Processes that learn together, each with a part of the model."""
     colocate: bool = False
-    """Each rollout actor shares the GPU of a learner rank, and they take turns."""
+    """Whether each rollout actor shares the GPU of a learner rank; they take turns."""
     timeout_s: float = Field(600.0, gt=0)
-    """A remote call that takes longer is a hang, and so is a rollout actor that ends none of its
-    episodes for so long: its process is replaced."""
+    """Seconds after which a remote call counts as hung, and so does a rollout actor that has ended
+    no episode for so long. Its process is replaced."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -4,15 +4,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class HFSettings(BaseModel):
-    """Limits of memory, and how tokens are decoded."""
+    """How the engine ``hf`` (``transformers``) samples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kv_memory_gb: float = Field(4.0, gt=0)
-    """Gigabytes (10^9 bytes) of keys and values at most: of the answers that are sampled, and of
-    those remembered for later turns. What does not fit at once is sampled in parts."""
+    """Most memory for keys and values, in gigabytes (10^9 bytes): of answers that are sampled, and
+    of those remembered for later turns. What does not fit at once is sampled in parts."""
     prefill_tokens: int = Field(8192, ge=1)
-    """Tokens of prompts that run through the model at once; bounds the memory of activations."""
+    """Tokens of prompts that go through the model at once. This bounds the memory of
+    activations."""
     cuda_graphs: bool = False
-    """On a GPU: record a step of the decode loop once for each number of rows, and replay it,
-    which spares the launches. A model that cannot be recorded is sampled without."""
+    """Whether a decode step is recorded as a CUDA graph, once for each number of rows, and then
+    replayed; this saves kernel launches on a GPU. A model that cannot be recorded is sampled
+    without."""

@@ -6,25 +6,27 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class VLLMSettings(BaseModel):
-    """How vLLM runs in this process."""
+    """How vLLM samples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
-    """Share of the GPU's memory that vLLM takes, weights, keys and values together; in training the
-    rest is the learner's, and 0.3 to 0.5 is more like it. No word on a CPU."""
+    """Share of the GPU's memory that vLLM takes for weights, keys and values. In training the
+    learner needs the rest: set 0.3 to 0.5. It has no effect on a CPU."""
     tensor_parallel_size: int = Field(1, ge=1)
-    """GPUs that a layer is cut over."""
+    """GPUs over which each layer is split."""
     seed_requests: bool = True
-    """Each request draws by its own seed: row by row, which costs time at each token when many rows
-    run. Without it the engine's seed and the order of requests decide."""
+    """Whether each request draws by its own seed, which costs time at each token when many rows
+    run. If not, the engine's seed and the order of requests decide."""
     eager: bool = False
-    """Compile nothing: vLLM starts sooner and samples slower."""
+    """Whether vLLM compiles nothing: it starts sooner and samples slower."""
     sleep: bool = False
-    """Give the GPU's memory back while the learner updates: weights and cache are dropped, and
-    come with the new weights. Not while rollouts go on beside the learner. No word on a CPU."""
+    """Whether vLLM gives the GPU's memory back while the learner updates: it drops weights and
+    cache, and gets them with the new weights. Needs ``rollout.max_staleness`` 0. It has no effect
+    on a CPU."""
     transfer: Literal["buckets", "nccl", "ipc"] = "buckets"
-    """How weights come from a learner in another process: through memory, or by vLLM's own
-    backends, from GPU to GPU or within one."""
+    """How weights come from a learner in another process: through host memory (``buckets``), from
+    GPU to GPU (``nccl``), or within one GPU (``ipc``)."""
     timeout_s: float = Field(600.0, gt=0)
-    """Seconds that a phase of a change of weights may take: vLLM hangs then, and the run stops."""
+    """Seconds that each phase of a change of weights may take. After that vLLM counts as hung, and
+    the run stops."""

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 TEMPLATE_DATE = date(2024, 7, 26)
 """What a chat template that asks for today's date is told, so that prompts stay the same from day
@@ -20,16 +20,18 @@ class ChatSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    chat_template: str | None = None
-    """A file in Jinja that takes the place of the tokenizer's own template, in checkpoints too."""
+    chat_template: str | None = Field(None, json_schema_extra={"allowed": "a file, or null"})
+    """A Jinja file to use in place of the tokenizer's own template, in checkpoints too; ``null``:
+    the tokenizer's own."""
     template_arguments: dict[str, Any] = {}
-    """What the template is told beside the messages, such as ``enable_thinking: false``."""
+    """Arguments of the template beside the messages, such as ``enable_thinking: false``."""
     system: str | None = None
     """The system message; ``null``: whatever the template does without one."""
     today: date = TEMPLATE_DATE
-    """What a template that asks for the date is told: always the same, so that prompts do not
-    change from day to day."""
+    """The date that a template is told if it asks: always the same, so that prompts do not change
+    from day to day."""
     turns: Turns = "auto"
-    """Where the template changes what stood before, such as earlier reasoning: ``append`` keeps a
-    dialogue as it was sampled; ``per_turn`` makes each turn a sequence of its own, as the template
-    renders it; ``auto`` is ``append`` where both come to the same, else ``per_turn``."""
+    """How a later turn's prompt is made. ``append``: the dialogue stays one sequence, as it was
+    sampled. ``per_turn``: each turn is a sequence of its own, rendered anew by the template, which
+    may drop earlier reasoning. ``auto``: ``append`` where both come to the same, else
+    ``per_turn``."""

@@ -48,15 +48,19 @@ class FeedbackOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FeedbackKind = "full"
+    """What a message tells. ``full``: each failed test with its input, its outcome and the error.
+    ``no_traceback``: the same without errors. ``pass_fail``: that a test failed. ``none``: nothing.
+    ``random``: feedback on another problem."""
     max_chars: int = Field(1000, ge=1)
-    """Of each input, output and traceback; the rest becomes a visible marker."""
+    """Characters shown of each input, output and traceback; a visible marker stands for the
+    rest."""
     max_tests: int = Field(8, ge=1)
-    """Failed tests that are listed. RLEF lists all; its problems have at most 7."""
+    """Failed tests that a message lists. RLEF lists all; its problems have at most 7."""
     max_tokens: int | None = Field(1024, ge=1)
-    """Of a whole message. What is longer gets shorter fields, the longest first, then fewer tests.
-    ``null``: what ``message_budget`` leaves, which holds in any case. The default lets three turns
+    """Tokens of a message. A longer one gets shorter fields, the longest first, then fewer tests.
+    ``null``: no limit but the room in the context, which always holds. With the default three turns
     fit into the default context of 8,192: three answers of 1,024, two messages, and 3,072 for the
-    problem. Not for engines that answer in text: nobody counts tokens there."""
+    problem. Engines that answer in text count no tokens and ignore this."""
 
     def of_kind(self, kind: FeedbackKind | None) -> "FeedbackOptions":
         """The same of another kind, if one is given."""
@@ -180,9 +184,9 @@ def _failure(
     }
     test = problem.public_tests[index]
     fields: dict[str, tuple[str, _Cut]] = {
-        "input": (_input(problem, test), _head),
-        "expected": (_output(problem, test.output), _head),
-        "observed": (_output(problem, report.stdout), _head),
+        "input": (shown_input(problem, test), _head),
+        "expected": (shown_output(problem, test.output), _head),
+        "observed": (shown_output(problem, report.stdout), _head),
         "error": (report.message, _tail),
         "error_line": (report.message.strip().rpartition("\n")[2], _head),
     }
@@ -232,7 +236,7 @@ def _most(low: int, high: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _input(problem: PublicProblem, test: Test) -> str:
+def shown_input(problem: PublicProblem, test: Test) -> str:
     """A test's input as the model reads it: in function mode, as a call in Python."""
     if problem.mode == "stdin":
         return test.input.rstrip("\n")
@@ -243,7 +247,7 @@ def _input(problem: PublicProblem, test: Test) -> str:
         return f"{problem.entry_point}({', '.join(map(repr, given))})"
 
 
-def _output(problem: PublicProblem, text: str) -> str:
+def shown_output(problem: PublicProblem, text: str) -> str:
     """An output as the model reads it: in function mode, as a value or a condition in Python."""
     if problem.mode == "stdin":
         return text.rstrip("\n")

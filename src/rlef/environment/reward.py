@@ -21,21 +21,21 @@ class RewardConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     solved: float = 1.0
-    """Last turn; the last program passes all tests."""
+    """Reward of the last turn where the last program passes all tests, public and private."""
     failed: float = -1.0
-    """Last turn; it does not."""
+    """Reward of the last turn where it does not."""
     invalid: float = -0.2
-    """A turn before the last whose answer has no valid code."""
+    """Reward of a turn before the last whose answer has no valid code."""
     graded: bool = False
-    """The last turn gets what lies between ``failed`` and ``solved`` by the share of all tests
-    that its program passes, as in CodeRL (arXiv 2207.01780) and its successors."""
+    """Whether the last turn's reward lies between ``failed`` and ``solved``, by the share of all
+    tests that its program passes, as in CodeRL (arXiv 2207.01780) and its successors."""
     discount: float = Field(1.0, ge=0, le=1)
-    """What exceeds ``failed`` is multiplied by this for every turn before the last: solved early
-    is better than solved late, and either better than failed."""
+    """Factor for each turn before the last, on what the reward exceeds ``failed`` by: solved early
+    is better than solved late, and either is better than failed. 1: no discount."""
     potential: float = Field(0.0, ge=0)
-    """Weight of the change from turn to turn in the share of public tests passed (potential-based
-    shaping, Ng et al. 1999: F = Phi(s') - Phi(s), gamma 1). Its sum over an episode telescopes to
-    the last program's share; so it grades failures, and credits the turn that made progress."""
+    """Weight of a turn's gain in the share of public tests passed (potential-based shaping, Ng et
+    al. 1999: F = Phi(s') - Phi(s), gamma 1). The gains of an episode add up to the last program's
+    share, so this grades failures and credits the turn that made progress. 0: off."""
 
 
 _RLEF = RewardConfig()

@@ -22,8 +22,9 @@ class LoraSettings(BaseModel):
     model_config = _FROZEN
 
     rank: int = Field(16, ge=1)
+    """Rank of each adapter."""
     alpha: float = Field(32.0, gt=0)
-    """Adapters are scaled by ``alpha / rank``."""
+    """Scale of the adapters: each is multiplied by ``alpha / rank``."""
 
 
 class LearnerConfig(BaseModel):
@@ -32,78 +33,95 @@ class LearnerConfig(BaseModel):
     model_config = _FROZEN
 
     advantage: Advantage = "turn_critic"
-    """With a critic per turn (the paper's) or per token (its ablation); or without one: compared
-    with the other samples of the problem (``grpo``, ``dr_grpo``, ``rloo``; these need
-    ``rollout.per_problem``) or with the whole batch (``reinforce++``)."""
+    """How an advantage is estimated. With a critic: one value per turn (``turn_critic``, the
+    paper's) or per token (``token_critic``, its ablation). Without one: against the other samples
+    of the problem (``grpo``, ``dr_grpo``, ``rloo``; these need ``rollout.per_problem``), or against
+    the whole batch (``reinforce++``)."""
     kl: KLPlace = "reward_turn_mean"
-    """Where the KL penalty goes: into the reward of a turn as the mean over its tokens (the
-    paper's), into the reward of each token, or into the loss by an estimator. ``none``: no penalty,
-    and no pass of the reference."""
+    """Where the KL penalty goes: into the reward of a turn, as the mean over its tokens
+    (``reward_turn_mean``, the paper's); into the reward of each token (``reward_token``); or into
+    the loss, by an estimator (``loss_k2``, ``loss_k3``). ``none``: no penalty, and no pass of the
+    reference."""
     beta: float = Field(0.05, ge=0)
     """Weight of the KL penalty."""
     ratio: Literal["token", "turn"] = "token"
-    """Of what the clipped policy ratio is: of tokens (the paper's), or the product over a turn."""
+    """What the clipped policy ratio is of: a token (the paper's), or a turn, as the product over
+    its tokens."""
     importance: Literal["whole", "decoupled", "none"] = "whole"
     """How stale rollouts are corrected for: by a truncated weight π/π_b within the clipped ratio
-    (``whole``, the paper's), by one of π_old/π_b outside it (``decoupled``), or not at all."""
+    (``whole``, the paper's), by a truncated weight π_old/π_b outside it (``decoupled``), or not at
+    all (``none``)."""
     importance_cap: float = Field(2.0, ge=1)
-    """Where the weight of ``decoupled`` is truncated; that of ``whole`` is at 1."""
+    """Largest weight of ``decoupled``; the largest of ``whole`` is always 1."""
     gamma: float = Field(1.0, ge=0, le=1)
+    """Discount of rewards, per turn or per token, as the critic."""
     lam: float = Field(1.0, ge=0, le=1)
-    """Of generalised advantage estimation; like ``gamma`` per turn or per token, as the critic."""
+    """Lambda of generalised advantage estimation, per turn or per token, as the critic."""
     clip: float = Field(0.2, gt=0, lt=1)
+    """The policy ratio is clipped to 1 - clip and 1 + clip."""
+    dual_clip: float | None = Field(None, ge=2)
+    """Largest ratio that still has a gradient where the advantage is negative. The paper has no
+    such bound; set 3 where rollouts are stale. ``null``: none."""
     value_clip: float = Field(0.2, gt=0)
+    """How far from its old value a value is moved at most, on one batch."""
     normalize: Literal["turns", "tokens"] = "turns"
-    """Over what advantages are whitened (open): turns of the batch, each once or weighted by its
-    tokens. Advantages of groups (``grpo``, ``dr_grpo``, ``rloo``) are left as they are."""
+    """What advantages are whitened over (open in the paper): turns of the batch, each counted once
+    (``turns``) or by its tokens (``tokens``). Advantages of groups (``grpo``, ``dr_grpo``,
+    ``rloo``) stay as they are."""
     entropy_bonus: float = Field(0.0, ge=0)
     """Weight of the tokens' mean entropy, which the loss rewards."""
     target_kl: float | None = Field(None, gt=0)
-    """The policy takes no more steps on a batch once ``approx_kl`` exceeds this, in nats per
-    token; the critic goes on. ``null``: never."""
+    """Most ``approx_kl``, in nats per token. Once a batch exceeds it the policy takes no more steps
+    on that batch; the critic goes on. ``null``: no limit."""
     critic_bias: Literal["zero", "mean_return"] = "zero"
-    """Of the new critic's head, whose weights are random: 0, or what makes its mean value the mean
-    return of the first batch. A random head adds a constant that says nothing, as large as the last
-    hidden states are (up to 9 for Qwen2.5-Coder-0.5B, with returns from -1 to 1), and a batch moves
-    values by little more than ``value_clip``."""
+    """Bias of the new critic's head, whose weights are random: 0, or what makes its mean value the
+    mean return of the first batch. A random head adds a constant that says nothing, as large as the
+    last hidden states are (up to 9 for Qwen2.5-Coder-0.5B, with returns from -1 to 1), and a batch
+    moves values by little more than ``value_clip``."""
     critic_warmup_updates: int = Field(0, ge=0)
     """Optimizer steps at the beginning in which only the critic learns."""
     lora: LoraSettings | None = None
-    """Adapters in the policy, and in the critic, on the same frozen weights; the reference is the
-    policy without them. ``null``: full fine-tuning."""
+    """Adapters of policy and critic, on the same frozen weights; the reference is the policy
+    without them. ``null``: full fine-tuning."""
     critic_lora: LoraSettings | None = None
-    """Adapters in the critic alone, beside a policy that is trained whole: it then stands on the
-    reference's weights. With ``lora``: another size of the critic's. ``null``: as the policy."""
+    """Adapters of the critic alone, beside a policy that is trained whole: the critic then stands
+    on the reference's weights. With ``lora``: a size of its own. ``null``: as the policy."""
 
     lr: float = Field(2e-7, gt=0, le=1)
+    """Learning rate of the policy after the warm-up."""
     critic_lr: float | None = Field(None, gt=0, le=1)
-    """``None``: as ``lr``."""
+    """Learning rate of the critic; ``null``: as ``lr``."""
     weight_decay: float = Field(0.1, ge=0)
+    """Weight decay of AdamW, on all parameters."""
     warmup_updates: int = Field(50, ge=0)
-    """Linear warm-up, in optimizer steps."""
+    """Optimizer steps in which the learning rates rise linearly from 0."""
     final_lr_share: float = Field(1.0, ge=0, le=1)
-    """The learning rate falls linearly to this share of ``lr`` at the last update; the paper's
-    stays."""
+    """Share of the learning rate that is left at the last update; it falls linearly. 1: it stays,
+    as in the paper."""
     minibatch: int = Field(256, ge=1)
     """Rollouts per optimizer step."""
     grad_clip: float = Field(1.0, gt=0)
-    """Largest gradient norm, of policy and critic each (open)."""
+    """Largest gradient norm, of policy and critic each (open in the paper)."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
+    """AdamW's decay of the mean gradient."""
     adam_beta2: float = Field(0.95, ge=0, lt=1)
+    """AdamW's decay of the mean squared gradient."""
     micro_batch_tokens: int = Field(16384, ge=1)
-    """Tokens per forward and backward pass, padding included where there is any; sets memory, not
-    results."""
+    """Tokens per forward and backward pass, padding included where there is any. It sets memory,
+    not results."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """``bfloat16``: weights stay float32, matrix products run in bfloat16 (autocast). ``auto``:
-    that where the device is fast at it, else float32."""
+    """Type of matrix products; weights stay float32. ``bfloat16``: by autocast. ``auto``: bfloat16
+    where the device is fast at it, else float32."""
     gradient_checkpointing: bool = False
-    """Less memory, about a third more time."""
+    """Whether activations are computed again in the backward pass: less memory, about a third more
+    time."""
     frozen_dtype: Literal["float32", "bfloat16", "auto"] = "auto"
-    """Of weights that are never trained: the reference, and what adapters stand on. ``auto``:
+    """Type of weights that are never trained: the reference, and what adapters stand on. ``auto``:
     bfloat16 on a GPU where products are in bfloat16 (``precision``), else float32."""
     offload: Literal["none", "reference", "all"] = "reference"
-    """What waits in host memory while it is not needed: the reference but for scoring; ``all``:
-    also the optimizers' states but for their own steps. No word on a CPU, nor for results."""
+    """What waits in host memory while it is not needed. ``reference``: the reference, but for
+    scoring. ``all``: also the optimizers' states, but for their own steps. It has no effect on a
+    CPU, nor on results."""
 
     @property
     def has_critic(self) -> bool:

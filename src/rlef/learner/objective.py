@@ -75,6 +75,7 @@ def policy_loss(
             tokens,
             importance=config.importance,
             cap=config.importance_cap,
+            dual_clip=config.dual_clip,
         )
     else:
         surrogate = turn_policy_loss(
@@ -86,6 +87,7 @@ def policy_loss(
             minibatch.turns,
             importance=config.importance,
             cap=config.importance_cap,
+            dual_clip=config.dual_clip,
             tokens=tokens,
         )
     loss, metrics = surrogate.loss, surrogate._asdict()

@@ -61,6 +61,13 @@ def check_training(
         raise ConfigError(
             f"{_place('rollout.engine', places)} is vllm, which is not installed; {VLLM_HINT}"
         )
+    for name in config.trackers:
+        if find_spec(name) is not None:
+            continue
+        raise ConfigError(
+            f"{_place('trackers', places)} holds {name}, which is not installed; allowed: "
+            f"pip install 'rlef[{name}]' first, or a recipe without it"
+        )
     found = {}
     for key, check, value in checks:
         if value is None or (key.startswith("data.") and not ask_hub):

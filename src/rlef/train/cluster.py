@@ -145,12 +145,13 @@ def _make_learner(
     config: TrainConfig, run_path: Path, rank: int, size: int, address: str
 ) -> tuple[Learner, int]:
     """Makes the learner of a recipe, or one of its ranks; called in its process."""
-    config = settle_precision(config, RunFolder.open(run_path), lambda _: None)
+    notices: list[str] = []
+    config = settle_precision(config, RunFolder.open(run_path), notices.append)
     chat = load_chat(config.model.name, config.model)
     if size == 1:
         policy = load_policy(config, chat)
         parameters = policy.num_parameters()
-        return local_learner(config, policy, chat), parameters
+        return local_learner(config, policy, chat, notices=notices), parameters
     from rlef.learner.sharding import load_on_ranks
 
     # the driver, which waits for timeout_s, is to be the first who finds that a rank hangs
@@ -159,7 +160,7 @@ def _make_learner(
     policy = load_on_ranks(config.model.name, config.learner, ranks)
     check_vocabulary(policy, chat, config.model.name)
     parameters = policy.num_parameters()
-    return local_learner(config, policy, chat, ranks=ranks), parameters
+    return local_learner(config, policy, chat, ranks=ranks, notices=notices), parameters
 
 
 def _open_engine(config: TrainConfig, run_path: Path) -> tuple[PolicyEngine, ChatFormat]:

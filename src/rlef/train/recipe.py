@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from rlef.config import NamedSection
 from rlef.distributed import ClusterSettings
@@ -12,13 +12,14 @@ from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, Reward
 from rlef.learner.config import LearnerConfig, SaveDtype
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+_SPEC: dict[str, JsonValue] = {"allowed": "``SET:PLACE[:SPLIT][?OPTIONS]``"}
 
 
 class ModelConfig(ChatSettings, NamedSection):
     """The model, and how its chat template is used; a plain word stands for its name."""
 
-    name: str = "mini"
-    """``mini``, a Hugging Face folder or a hub id."""
+    name: str = Field("mini", json_schema_extra={"allowed": "mini, a folder, a Hub id"})
+    """The model: ``mini``, a Hugging Face folder or a Hub id."""
 
 
 class DataConfig(BaseModel):
@@ -26,10 +27,13 @@ class DataConfig(BaseModel):
 
     model_config = _FROZEN
 
-    train: str = "mini:train"
-    valid: str | None = None
-    """The best policy on these is kept, where ``eval.every`` says how often to look."""
-    test: str = "mini:test"
+    train: str = Field("mini:train", json_schema_extra=_SPEC)
+    """Problems to train on."""
+    valid: str | None = Field(None, json_schema_extra={"allowed": f"{_SPEC['allowed']}, or null"})
+    """Problems to choose by: the policy that solves most of them is kept. ``eval.every`` says how
+    often a run looks."""
+    test: str = Field("mini:test", json_schema_extra=_SPEC)
+    """Problems that are solved before and after training; nothing is chosen on them."""
 
 
 class RolloutConfig(BaseModel):
@@ -38,33 +42,43 @@ class RolloutConfig(BaseModel):
     model_config = _FROZEN
 
     batch: int = Field(1024, ge=1)
-    """Rollouts between two updates of the sampling policy."""
+    """Rollouts of a batch. The sampling policy gets new weights after each batch."""
     per_problem: int = Field(1, ge=1)
-    """Of these, rollouts of the same problem; advantages of groups need several."""
+    """Rollouts of one problem in a batch; ``grpo``, ``dr_grpo`` and ``rloo`` need several."""
     turn_limit: int = Field(3, ge=1)
+    """Most answers of the model in an episode. 1: no feedback."""
     temperature: float = Field(1.0, ge=0.01)
+    """Temperature at which training samples, without top-p and top-k."""
     max_new_tokens: int = Field(1024, ge=1)
+    """Longest answer, in tokens."""
     min_new_tokens: int | None = Field(None, ge=1)
-    """Room without which no further answer is asked for: the episode ends, and has failed.
-    ``null``: a quarter of ``max_new_tokens``."""
+    """Least room for an answer, in tokens. Where the context has less, the episode ends and has
+    failed. ``null``: a quarter of ``max_new_tokens``."""
     max_context: int = Field(8192, ge=16)
-    """Tokens of a whole conversation; of one prompt and its answer where ``model.turns`` comes to
-    ``per_turn``."""
-    prompts: str = "default"
+    """Longest conversation, in tokens; where each turn is a sequence of its own (``model.turns``),
+    longest prompt with its answer."""
+    prompts: str = Field("default", json_schema_extra={"allowed": "default, mini, a .txt file"})
+    """Texts of the messages: ``default``, ``mini`` (short), or a file of one's own."""
     engine: Literal["hf", "vllm"] = "hf"
-    """What samples: ``transformers``, or vLLM in this process."""
+    """What samples: ``transformers`` (``hf``), or vLLM in the learner's process."""
     hf: HFSettings = HFSettings()
     vllm: VLLMSettings = VLLMSettings()
     max_staleness: int = Field(0, ge=0)
-    """Batches that the policy of a rollout's oldest turn may be behind the one that learns from it.
-    0: sampler and learner take turns. Above 0 they run side by side, and what is older is dropped
+    """Batches by which a rollout may be stale: its oldest turn against the policy that learns from
+    it. 0: sampler and learner take turns. Above 0 they run side by side; what is older is dropped
     and counted."""
+    keep_scores: int = Field(32, ge=0)
+    """Of so many rollouts of each batch, the first ones, values, returns, advantages, KL and
+    log-probabilities are stored, for the viewer; 0: of none."""
     group: int = Field(64, ge=1)
-    """Episodes that sample at once; another group is judged meanwhile."""
+    """Episodes that are sampled at once, while others are judged."""
     judge_workers: int = Field(2, ge=1)
+    """Jails that run programs at once; a core for each."""
     cpu_s: float = Field(10.0, gt=0)
-    """Per test, where the problem names no limit. Time asleep: 2 s more (``Limits.idle_s``)."""
+    """CPU time of a program per test, in seconds, where the problem names no limit. It may sleep
+    2 s longer (``Limits.idle_s``)."""
     memory_mb: int = Field(1024, ge=16)
+    """Memory of a program, in MB, where the problem names no limit."""
 
 
 class SamplingSection(BaseModel):
@@ -73,7 +87,9 @@ class SamplingSection(BaseModel):
     model_config = _FROZEN
 
     temperature: float = Field(1.0, ge=0)
+    """Temperature of the second setting; 0 is greedy."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Share of probability that is sampled from in the second setting; 1: all."""
 
 
 class EvalConfig(BaseModel):
@@ -82,22 +98,24 @@ class EvalConfig(BaseModel):
     model_config = _FROZEN
 
     problems: int | None = Field(None, ge=1)
-    """Only the first so many problems of ``data.test``; ``null``: all."""
+    """Number of problems, the first of ``data.test``; ``null``: all."""
     samples: int = Field(1, ge=1)
     """Episodes per problem."""
     turn_limit: int | None = Field(None, ge=1)
-    """``null``: as ``rollout.turn_limit``. A policy trained with turn limit 1 can be evaluated
-    with more."""
+    """Most answers in an episode; ``null``: as ``rollout.turn_limit``. A policy that was trained
+    with one turn can be evaluated with more."""
     feedback: FeedbackKind | Literal["private"] | None = None
-    """``null``: as ``feedback.kind``. ``private``: full feedback from up to 20 tests, private ones
-    among them; an episode ends when these pass."""
+    """What the model is told between turns; ``null``: as ``feedback.kind``. ``private``: full
+    feedback on up to 20 tests, private ones among them; the episode ends when these pass."""
     temperature: float = Field(0.2, ge=0)
+    """Temperature of evaluations; 0 is greedy. The default is the paper's for 1@3."""
     top_p: float = Field(0.95, gt=0, le=1)
+    """Share of probability that evaluations sample from; 1: all."""
     also: SamplingSection | None = None
-    """A second setting, at which the test problems are evaluated too; ``null``: none. What is
-    kept by ``every`` is chosen at the first."""
+    """A second setting at which the test problems are evaluated too; ``null``: none. The policy
+    to keep (``every``) is chosen at the first."""
     random_feedback: bool = True
-    """Also the control: the trained model with feedback on other problems."""
+    """Whether the control is run too: the trained model with feedback on other problems."""
     every: int | None = Field(None, ge=1)
     """Updates between two evaluations on ``data.valid``; ``null``: none."""
 
@@ -114,24 +132,34 @@ class TrainConfig(BaseModel):
     model_config = _FROZEN
 
     name: str = "run"
-    seed: int = Field(0, ge=0, lt=2**63)
+    """Name of the recipe in tables and reports."""
+    seed: int = Field(0, ge=0, lt=2**63, json_schema_extra={"allowed": "0 or more, below 2^63"})
+    """Seed of every random draw. The same seed gives the same run on the same CPU."""
     model: ModelConfig = ModelConfig()
-    device: str = "auto"
+    device: str = Field("auto", json_schema_extra={"allowed": "auto, cpu, cuda, cuda:1, ..."})
+    """Where the models are. ``auto``: a GPU if there is one, else the CPU."""
     updates: int = Field(12_000, ge=1)
-    """Optimizer steps in all; a batch of rollouts gives ``rollout.batch / learner.minibatch``."""
+    """Optimizer steps in all. Each batch of rollouts gives ``rollout.batch / learner.minibatch``,
+    and this is a multiple of that."""
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     reward: RewardConfig = RewardConfig()
     feedback: FeedbackOptions = FeedbackOptions()
-    """In training; evaluations take ``eval.feedback`` where that is set."""
+    """What the model is told between turns of training; evaluations take ``eval.feedback`` where
+    that is set."""
     learner: LearnerConfig = LearnerConfig()
     eval: EvalConfig = EvalConfig()
     cluster: ClusterSettings = ClusterSettings()
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Where metrics go beside the run folder, under the same names; a run that goes on may have
+    others."""
     checkpoint_every: int = Field(200, ge=1)
     """Updates between two checkpoints."""
     keep_checkpoints: int = Field(1, ge=1)
+    """Checkpoints that stay on disk, the newest ones."""
     checkpoint_dtype: SaveDtype = "float32"
-    """Of the model in a checkpoint. What a run goes on from is float32 whatever it says."""
+    """Type of the model's weights in a checkpoint. A run goes on from float32 weights beside it,
+    whatever this says."""
 
     @property
     def updates_per_batch(self) -> int:
