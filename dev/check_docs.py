@@ -1,4 +1,4 @@
-"""Runs the code blocks of README.md and docs/*.md that stand under a line ``<!-- run -->``.
+"""Runs the code blocks of README.md and docs/**/*.md that stand under a line ``<!-- run -->``.
 
 Before that it looks whether what stands between backticks is there: Python files named with their
 folder, ``rlef.x.y``, and members of the package's classes (``Class.member``).
@@ -128,6 +128,10 @@ if __name__ == "__main__":
     sys.exit(
         main(
             named
-            or [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+            or [
+                ROOT / "README.md",
+                ROOT / "CONTRIBUTING.md",
+                *sorted((ROOT / "docs").rglob("*.md")),
+            ]
         )
     )

@@ -69,7 +69,7 @@ def _options() -> Iterator[str]:
 def _table(rows: list[SettingRow], prefix: str = "") -> str:
     lines = [
         f'| <a id="{prefix}{row.key}"></a>`{row.key}` | {row.type} '
-        f"| {_code(row.default)} | {row.allowed} | {_marked(row.meaning)} | {row.since} |"
+        f"| {_code(row.default)} | {_marked(row.allowed)} | {_marked(row.meaning)} | {row.since} |"
         for row in rows
     ]
     return "\n".join([_TABLE, *lines, ""])

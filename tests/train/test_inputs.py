@@ -66,6 +66,10 @@ def test_files_may_move_in_time_and_what_is_no_input_may_change(begun: Begun) ->
     (own / "data/READ").write_text("me")
     (own / "model/model.safetensors").write_text("2")
     check_inputs(run, config)
+    run.inputs_path.unlink()  # it begins now as far as is known
+    check_inputs(run, config)
+    keep_inputs(run, config)
+    assert len(run.read_inputs()) == 5
 
 
 def test_a_run_that_has_not_begun_goes_away_with_what_was_noted(tmp_path: Path) -> None:

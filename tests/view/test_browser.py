@@ -211,6 +211,11 @@ def test_a_list_is_walked_with_keys(browser: Browser, shown: Path) -> None:
     browser("press", key="/")
     assert browser("evaluate", script="document.activeElement.id") == "filter-text"
     browser("press", key="Escape")
+    browser("evaluate", script="document.querySelector('.top button').focus()")
+    browser("press", key="Enter")  # of the button that has the focus, not of the list
+    browser("wait", until="document.documentElement.dataset.theme === 'light'")
+    assert "/rollouts" in browser("hash")
+    browser("evaluate", script="localStorage.clear()")
     browser("press", key="?")
     browser.wait_for("dialog[open]", "next, previous episode")
     browser("press", key="Escape")

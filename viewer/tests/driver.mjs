@@ -7,7 +7,7 @@ const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync",
 ];
-const TIMEOUT_MS = 15_000;
+const TIMEOUT_MS = 30_000;
 
 const browser = await chromium.launchPersistentContext(profile, {
   executablePath, args: FLAGS, viewport: { width: 1440, height: 900 }, permissions: ["clipboard-read", "clipboard-write"],

@@ -25,9 +25,10 @@ def keep_inputs(run: RunFolder, config: TrainConfig) -> None:
         RunError: As there.
         RunWriteError: They cannot be noted.
     """
-    if not run.is_untouched():
+    noted = run.inputs_path.is_file()
+    if noted and not run.is_untouched():
         check_inputs(run, config)
-    elif (found := list(_noted(config, []))) or run.read_inputs():
+    elif (found := list(_noted(config, []))) or noted:
         run.write_inputs(found)
 
 
@@ -38,7 +39,7 @@ def check_inputs(run: RunFolder, config: TrainConfig) -> None:
         RunError: One is another. One line: which, and what is allowed.
         RunDamagedError: What was noted cannot be read.
     """
-    if run.is_untouched():
+    if run.is_untouched() or not run.inputs_path.is_file():
         return
     began = {str(one.get("path")): one for one in run.read_inputs()}
     now = {one["path"]: one for one in _noted(config, list(began.values()))}

@@ -86,7 +86,7 @@ def learn(
         The folder of the policy, see ``policy_path``.
 
     Raises:
-        As ``train``.
+        RuntimeError, ValueError: As ``train``.
     """
     last = run.latest_checkpoint()
     if last is None or last.update < config.updates:

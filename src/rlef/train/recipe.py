@@ -12,7 +12,7 @@ from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, Reward
 from rlef.learner.config import LearnerConfig, SaveDtype
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-_SPEC: dict[str, JsonValue] = {"allowed": "SET:PLACE[:SPLIT][?OPTIONS]"}
+_SPEC: dict[str, JsonValue] = {"allowed": "``SET:PLACE[:SPLIT][?OPTIONS]``"}
 
 
 class ModelConfig(ChatSettings, NamedSection):

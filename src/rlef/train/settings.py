@@ -80,9 +80,13 @@ def _lines(row: SettingRow) -> Iterator[str]:
     facts = [f"default {row.default}"] if row.default else []
     facts += [f"allowed: {row.allowed}"] if row.allowed else []
     yield f"{row.key}  ({row.type})"
-    for text in ("; ".join(facts), row.meaning.replace("``", "")):
+    for text in ("; ".join(facts), row.meaning):
         yield from textwrap.wrap(
-            text, _WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+            text.replace("``", ""),
+            _WIDTH,
+            initial_indent="    ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
         )
 
 

@@ -104,6 +104,8 @@ export function useKeys(keys: Record<string, (event: KeyboardEvent) => void>): v
         if (event.key === "Escape") (event.target as HTMLElement).blur();
         return;
       }
+      // Enter on a link or a button is for that one.
+      if (event.key === "Enter" && event.target instanceof Element && event.target.closest("a, button, summary")) return;
       const handler = latest.current[event.key];
       if (handler === undefined) return;
       event.preventDefault();

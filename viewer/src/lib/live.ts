@@ -43,8 +43,8 @@ function connect(): void {
   };
 }
 
-/** Counts changes of a run, or of any run; at most one a second. */
-export function useLive(id: string | null): number {
+/** Counts changes of a run, or of any run; at most one in so many milliseconds. */
+export function useLive(id: string | null, every = 1000): number {
   const [tick, setTick] = useState(0);
   useEffect(() => {
     start();
@@ -54,14 +54,14 @@ export function useLive(id: string | null): number {
       timer ??= setTimeout(() => {
         timer = null;
         setTick((old) => old + 1);
-      }, 1000);
+      }, every);
     };
     listeners.add(changed);
     return () => {
       listeners.delete(changed);
       if (timer !== null) clearTimeout(timer);
     };
-  }, [id]);
+  }, [id, every]);
   return tick;
 }
 

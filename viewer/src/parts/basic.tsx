@@ -88,11 +88,13 @@ export function Choice<T extends string>({ label, value, options, onChange }: {
 export function CopyLink() {
   const [copied, setCopied] = useState(false);
   const copy = () => {
-    void navigator.clipboard?.writeText(location.href).then(() => {
+    void navigator.clipboard.writeText(location.href).then(() => {
       setCopied(true);
       setTimeout(() => setCopied(false), 1500);
     });
   };
+  // Browsers have none on pages that are neither encrypted nor of this machine.
+  if (!navigator.clipboard) return null;
   return <button type="button" onClick={copy}>{copied ? "Copied" : "Copy link"}</button>;
 }
 

@@ -13,7 +13,7 @@ import { Curves, type Series } from "../parts/chart";
 /** Several runs: what differs in their settings, their curves, their last evaluations. */
 export function CompareView({ ids }: { ids: string[] }) {
   useTitle("Compare");
-  const tick = useLive(null);
+  const tick = useLive(null, 4000);
   const key = ids.join("\n");
   const { data: settings, error: settingsError } = useLoad(`settings ${key}`, 0, (signal) => api.settings(ids, signal));
   const { data, error } = useLoad(`compare ${key}`, tick, (signal) => api.compare(ids, signal));

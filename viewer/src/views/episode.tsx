@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, type Episode, type EpisodeRow, type PublicTest, type Turn } from "../lib/api";
 import { count, DASH, fixed, number, signed } from "../lib/format";
 import { go, useKeys, useLoad, useTitle } from "../lib/hooks";
@@ -25,11 +25,15 @@ let lastMode: Mode = "answer";
 let lastQuantity: Quantity = "behavior";
 
 export function EpisodeView({ id, stage, row, query, at }: Props) {
-  const { data, error } = useLoad(`${id} ${stage} ${row}`, 0, (signal) => api.episode(id, stage, row, signal));
+  const { data: loaded, error } = useLoad(`${id} ${stage} ${row}`, 0, (signal) => api.episode(id, stage, row, signal));
+  // On the way to the next episode the last one stays, pale: an empty page would flicker.
+  const last = useRef<Episode | null>(null);
+  if (loaded !== null) last.current = loaded;
+  const data = loaded ?? (error === null ? last.current : null);
   useTitle(data === null ? "Episode" : plainMarks(data.problem));
   const [mode, setMode] = useState<Mode>(lastMode);
   const [quantity, setQuantity] = useState<Quantity>(lastQuantity);
-  const [previous, next] = useNeighbours({ id, stage, row, query, at }, data);
+  const [previous, next] = useNeighbours({ id, stage, row, query, at }, loaded);
   const choose = (value: Mode) => {
     lastMode = value;
     setMode(value);
@@ -55,7 +59,7 @@ export function EpisodeView({ id, stage, row, query, at }: Props) {
           <Step link={next} label="Next ›" title="Next episode of the list (j)" />
         </div>
       </div>
-      <div class="episode">
+      <div class={loaded === null ? "episode pale" : "episode"} aria-busy={loaded === null}>
         <aside aria-label="Turn by turn"><Numbers episode={data} rolloutsHref={rolloutsLink(id, { stage, problem: data.problem })} /></aside>
         <div class="talk">
           <div class="mode">

@@ -19,7 +19,7 @@ const NARROW_ROW = 66;
 const places = new Map<string, number>();
 
 export function RolloutsView({ id, query: asked }: { id: string; query: Query }) {
-  const tick = useLive(id);
+  const tick = useLive(id, 2000);
   const { data: run, error } = useLoad(id, tick, (signal) => api.run(id, signal));
   useTitle(run === null ? "Rollouts" : `Rollouts of ${run.name}`);
   if (run === null) return error === null ? <Loading what="Reading the run" /> : <Notice kind="error">{error}</Notice>;

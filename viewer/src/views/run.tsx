@@ -14,8 +14,11 @@ import { Settings } from "./run-settings";
 import { Turns } from "./run-turns";
 import { Study } from "./study";
 
+/** What is worked out over all episodes is asked for less often than new lines of metrics. */
+const SLOW_MS = 4000;
+
 export function RunView({ id }: { id: string }) {
-  const tick = useLive(id);
+  const tick = useLive(id, SLOW_MS);
   const { data: run, error } = useLoad(id, tick, (signal) => api.run(id, signal));
   useTitle(run?.name ?? "Run");
   useKeys({ r: () => go(rolloutsLink(id)) });
@@ -29,7 +32,7 @@ export function RunView({ id }: { id: string }) {
 }
 
 function OneRun({ run, tick }: { run: Run; tick: number }) {
-  const metrics = useMetrics(run.id, tick);
+  const metrics = useMetrics(run.id, useLive(run.id));
   const stages = run.stages.filter((stage) => stage.episodes > 0);
   const sections: [string, string][] = [
     ...(metrics.length > 0 ? [["curves", "Curves"] as [string, string]] : []),

@@ -13,7 +13,7 @@ export const STATES: Record<RunRow["state"], string> = {
 
 export function RunsView() {
   useTitle("Runs");
-  const tick = useLive(null);
+  const tick = useLive(null, 2000);
   const { data, error } = useLoad("runs", tick, (signal) => api.runs(signal));
   const [search, setSearch] = useState("");
   const [kind, setKind] = useState("");

@@ -1,0 +1,59 @@
+"""A variant of the algorithm: a reward of one's own, and only the better half of a batch.
+
+usage: python examples/own_variant.py RUN [KEY=VALUE ...]
+
+Trains a run as rlef train does: metrics, checkpoints, rollouts on disk, resumable.
+"""
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlef.config import dump_config, load_config
+from rlef.learner.service import Metrics
+from rlef.learner.update import LocalLearner
+from rlef.rollout import Rollout, RolloutBatch
+from rlef.run import RunFolder
+from rlef.train.loop import learn
+from rlef.train.place import Variant, local_learner
+from rlef.train.recipe import TrainConfig
+
+
+def shorter_is_better(rollout: Rollout) -> Rollout:
+    """Takes 0.1 per 1,000 characters of the last program off the reward of the last turn."""
+    rewards, program = rollout.rewards.copy(), rollout.record.turns[-1].program
+    rewards[-1] -= 0.1 * len(program or "") / 1000
+    return replace(rollout, rewards=rewards.astype(np.float32))
+
+
+class TopHalf(LocalLearner):
+    """Learns from the better half of each batch."""
+
+    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+        totals = batch.rewards.sum(1)
+        return super().update(batch.select((totals >= totals.median()).nonzero()[:, 0]), steps)
+
+
+class Quiet:
+    """Shows nothing: any method of the trainer's display does nothing."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_args, **_words: None
+
+
+def main(path: Path, words: list[str]) -> None:
+    config = load_config(TrainConfig, "mini", words)
+    run = RunFolder(path)
+    run = RunFolder.open(path) if run.is_run() else RunFolder.create(path, dump_config(config))
+    variant = Variant(adjust=shorter_is_better, learner=partial(local_learner, kind=TopHalf))
+    with run.lock():
+        policy = learn(config, run, Quiet(), variant)
+    print(f"policy: {policy}; reward of the last batch {run.read_metrics()[-1]['reward']:.2f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
