@@ -110,7 +110,7 @@ def test_episodes_as_they_stand_in_the_files(ask: Asker, run_id: str, training: 
         ({"status": "too_old"}, lambda r: r["status"] == "too_old"),
         ({"problem": "/2", "solved": 1, "text": "plain"}, None),
     ],
-    ids=str,
+    ids=lambda value: ascii(value) if isinstance(value, dict) else "",
 )
 def test_filters(ask: Asker, run_id: str, training: RunFolder, words: Any, keeps: Any) -> None:
     if keeps is None:
