@@ -33,6 +33,7 @@ except SystemExit as end:
         MAIN.format(["train", "--help-settings"]),
         MAIN.format(["recipe", "ls"]),
         MAIN.format(["data", "check", "--help"]),
+        MAIN.format(["view", "--help"]),
     ],
 )
 def test_import_stays_light(code: str) -> None:

@@ -141,6 +141,17 @@ def value_text(value: object) -> str:
     return json.dumps(value) if "\n" in text else text
 
 
+def flat_values(config: BaseModel | Mapping[str, object]) -> dict[str, object]:
+    """Every value of a config as JSON, by its key with dots.
+
+    Example:
+        >>> flat_values({"seed": 1, "learner": {"lr": 0.5}})
+        {'seed': 1, 'learner.lr': 0.5}
+    """
+    values = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
+    return dict(_leaves(values))
+
+
 def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:
     """Keys with dots whose values differ between two configs of one type."""
     before = dict(_leaves(old.model_dump(mode="json")))

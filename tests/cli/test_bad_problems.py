@@ -78,6 +78,21 @@ def test_problems_that_no_episode_can_use_are_left_out(rlef: Any, tmp_path: Path
     assert json.loads(out)["statistics"]["problems"] == 1
 
 
+@pytest.mark.parametrize("kind", ["public_tests", "private_tests"])
+def test_problems_of_which_no_episode_can_use_one_are_refused_at_once(
+    rlef: Any, tmp_path: Path, kind: str
+) -> None:
+    spec = f"jsonl:{write(tmp_path / 'p.jsonl', {**GOOD, kind: []})}"
+    why = "no problem has both public and private tests, so no episode can be run; allowed: "
+    words = ["mini", "--data", spec, "--prompts", "mini", "--out", tmp_path / "e"]
+    code, out, err = rlef("eval", *words)
+    assert (code, out) == (2, "") and f"rlef: {spec}: {why}" in err and err.count("\n") == 1
+    words = [f"data.test={spec}", "eval.random_feedback=false", "--out", tmp_path / "e"]
+    code, out, err = rlef("train", "mini", *words)
+    assert (code, out) == (2, "") and f"rlef: data.test ({spec}): {why}" in err
+    assert not (tmp_path / "e").exists()
+
+
 @pytest.mark.parametrize(
     ("then", "message"),
     [

@@ -15,21 +15,26 @@ def pytest_report_header() -> str:
     return "" if there else "tests/distributed: left out, ray is not installed (pip install ray)"
 
 
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Any]:
-    """A Ray of one machine, which this process has reached."""
-    import ray
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Any]:
+    """A Ray of one machine, and ``add_machine`` for others."""
     from raylets import new_cluster
 
     cluster = new_cluster(cores=12)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(machine: Any) -> Iterator[Any]:
+    """It, and this process has reached it."""
+    import ray
+
     handler = signal.getsignal(signal.SIGTERM)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    ray.init(address=machine.address, log_to_driver=False, logging_level="ERROR")
     signal.signal(signal.SIGTERM, handler)  # Ray's own would stay in this process
-    try:
-        yield cluster
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    yield machine
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

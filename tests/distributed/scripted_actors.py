@@ -87,6 +87,9 @@ class StillLearner:
         self.version += steps
         return {"loss": 1.0}
 
+    def scores(self) -> tuple[object, ...]:
+        return ()
+
     def notices(self) -> list[str]:
         return ["still"]
 

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from rlef.config import ConfigError, dump_config, join_words, load_config
+from rlef.engines import ModelError
 from rlef.rollout import Rollout
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
+from rlef.run.scores import read_scores, scores_path
 from rlef.train.checks import check_training
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -25,7 +29,7 @@ TINY = [
 ]
 
 
-class Told:
+class Told(Silent):
     """Remembers what the loop says; does something after some of its batches."""
 
     def __init__(self, after: Sequence[Callable[[], None]] = ()) -> None:
@@ -68,6 +72,13 @@ def assert_same(run: RunFolder, whole: RunFolder) -> None:
         assert ours[index].token_ids.tolist() == rollout.token_ids.tolist()
         np.testing.assert_allclose(ours[index].logprobs, rollout.logprobs, atol=1e-4)
         assert ours[index].policy_versions.tolist() == rollout.policy_versions.tolist()
+    for number in range(2):
+        paths = [scores_path(each.training_path, number) for each in (run, whole)]
+        for index in (8 * number, 8 * number + 7):
+            mine, other = (read_scores(path, index) for path in paths)
+            assert mine is not None and other is not None and mine.keys() == other.keys()
+            for name in mine:
+                assert mine[name] == pytest.approx(other[name], rel=1e-2, abs=1e-3), name
     for mine, other in zip(run.read_metrics(), whole.read_metrics(), strict=True):
         assert mine["trained_rollouts"] == 8
         for name in ("update", "solve_rate", "reward", "kl", "loss/value", "grad_norm/policy"):
@@ -139,6 +150,10 @@ def test_with_ranks_and_judges_that_die_it_comes_to_the_same(
             ["cluster.address=local", "cluster.colocate=true", "cluster.rollout_actors=2"],
             "rollout_actors is 2 and learner_ranks 1; allowed: as many of each",
         ),
+        (
+            ["cluster.address=local", "cluster.learner_ranks=4096"],
+            r"this machine has \d+ cores for 4097 processes .*; allowed: up to \d+ of them",
+        ),
     ],
 )
 def test_a_cluster_that_cannot_be_is_said_at_once(words: list[str], message: str) -> None:
@@ -146,8 +161,17 @@ def test_a_cluster_that_cannot_be_is_said_at_once(words: list[str], message: str
         check_training(load_config(TrainConfig, "mini", words))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_said_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlef.distributed.session.open_session", pytest.fail)
+    with pytest.raises(ModelError, match="device is 'cuda', but"):
+        trained(tmp_path / "run", "cluster.address=local", "device=cuda")
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlef.distributed.settings.find_spec", lambda _: None)
+    monkeypatch.setattr("rlef.distributed.reach.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="ray is not installed; pip install"):
         check_training(load_config(TrainConfig, "mini", ["cluster.address=local"]))
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from raylets import add_machine
+from raylets import add_machine, far_machine
 from scripted import requests
 from scripted_actors import GROUP, POISON, StillWeights, make_learner, open_engine
 
@@ -40,7 +40,7 @@ COUNT = 24
 
 @pytest.fixture(scope="module")
 def session(ray_address: str) -> Iterator[Session]:
-    settings = ClusterSettings(address=ray_address, rollout_actors=2)
+    settings = ClusterSettings(address=ray_address, rollout_actors=2, judge_actors=2)
     with open_session(settings, lambda _: NEEDS) as opened:
         yield opened
 
@@ -150,8 +150,29 @@ def test_a_machine_that_goes_takes_no_rollout_with_it(ray_cluster: Any, session:
             ray_cluster.remove_node(machine)
 
 
+@pytest.mark.slow
+def test_a_machine_whose_network_is_cut_takes_no_rollout_with_it(
+    ray_cluster: Any, session: Session
+) -> None:
+    settings = ClusterSettings(address=ray_cluster.address, rollout_actors=2)
+    with (
+        far_machine(ray_cluster, 2) as (address, cut),
+        open_session(settings, lambda _: NEEDS) as both,
+        sampling(both, batch_s=1.5) as (fleet, rollouts, told),
+    ):
+        assert address in [member.machine for member in fleet.members]
+        found: dict[int, Rollout] = {}
+        collect(rollouts, found, 2, 60)
+        cut()
+        collect(rollouts, found, COUNT, 300)
+        assert all(rollout.record.solved for rollout in found.values())
+        assert rollouts.finished(0.2) == []
+        assert address in told[0] and "its machine is gone" in told[0]
+        assert address not in [member.machine for member in fleet.members]
+
+
 def test_judges_that_are_killed_or_stand_still_lose_no_program(session: Session) -> None:
-    actors = [session.judge_actor(JudgeActor, 1) for _ in range(2)]
+    actors = [session.judge_actor(slot, JudgeActor, 1) for slot in range(2)]
     judges = RemoteJudges(actors, timeout_s=5.0)
     tests = (Test("1\n", "2\n"),)
 

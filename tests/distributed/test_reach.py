@@ -3,19 +3,21 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
-import raylets  # noqa: F401  # skips where there is no Ray; tells actors where tests are
+import raylets  # skips where there is no Ray; tells actors where tests are
 from scripted_actors import make_or_die
 
 from rlef.config import ConfigError
 from rlef.distributed.actors import LearnerActor
 from rlef.distributed.learner import RayLearner
-from rlef.distributed.session import _send_token, sigterm_kept
-from rlef.distributed.settings import check_address
+from rlef.distributed.reach import auth_mode, check_address
+from rlef.distributed.session import sigterm_kept
 from rlef.engines import EngineError
 
 
@@ -27,17 +29,60 @@ def test_a_port_of_something_else_is_no_ray(ray_address: str) -> None:
             check_address(address)  # which listens and says nothing
 
 
-def test_who_has_a_token_sends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without a token, and no word of tokens."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    os.environ["HOME"] = str(tmp_path)
     for name in [name for name in os.environ if name.startswith("RAY_AUTH_")]:
         del os.environ[name]
-    _send_token()
-    assert "RAY_AUTH_MODE" not in os.environ
+    os.environ["HOME"] = str(tmp_path)
     (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
-    _send_token()
-    assert os.environ["RAY_AUTH_MODE"] == "token"
+    return tmp_path
+
+
+def test_who_has_no_token_of_a_ray_that_asks_for_one_is_told(home: Path) -> None:
+    with raylets.gcs_with_token("a" * 64, home) as address:
+        with pytest.raises(ConfigError, match="Ray asks for a token; allowed: the token it was"):
+            check_address(address)
+        (home / ".ray" / "auth_token").write_text("b" * 64)
+        with pytest.raises(ConfigError, match="Ray refuses the token of this machine; allowed:"):
+            check_address(address)
+        os.environ["RAY_AUTH_TOKEN"] = "a" * 64
+        assert auth_mode(address) == "token"
+        del os.environ["RAY_AUTH_TOKEN"]
+        (home / ".ray" / "auth_token").write_text("a" * 64 + "\n")
+        assert auth_mode(address) == "token"
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        with pytest.raises(ConfigError, match="asks for a token, but RAY_AUTH_MODE is disabled"):
+            check_address(address)
+
+
+def test_a_ray_without_tokens_is_met_without_one(home: Path, ray_address: str) -> None:
+    (home / ".ray" / "auth_token").write_text("a" * 64)
+    assert auth_mode(ray_address) == "disabled"
+    os.environ["RAY_AUTH_MODE"] = "token"
+    with pytest.raises(ConfigError, match="has no token, but RAY_AUTH_MODE is token; allowed"):
+        check_address(ray_address)
+
+
+DRIVER = """
+import sys
+from rlef.distributed import ClusterSettings
+from rlef.distributed.session import Needs, open_session
+one = {"CPU": 1.0}
+needs = Needs(rollout=one, judge=one, learner=one)
+with open_session(ClusterSettings(address=sys.argv[1], judge_actors=1), lambda _: needs) as session:
+    import ray
+    from rlef.distributed.judges import JudgeActor
+    ray.get(session.judge_actor(0, JudgeActor, 1).where.remote(), timeout=200)
+"""
+
+
+def test_a_ray_without_tokens_keeps_the_actors_of_who_has_one(home: Path, ray_address: str) -> None:
+    (home / ".ray" / "auth_token").write_text("a" * 64)
+    words = [sys.executable, "-c", DRIVER, ray_address]
+    done = subprocess.run(words, env=os.environ, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_handler_of_sigterm_outlives_the_start_of_ray() -> None:

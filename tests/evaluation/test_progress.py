@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from rlef.evaluation.progress import Progress, Tally, in_lines
+from rlef.evaluation.progress import Progress, Tally
 
 TURNS = (1, 3, 3, 3)
 """Of four episodes one is solved at turn 1; the others fail and take three turns."""
@@ -77,28 +77,21 @@ def test_infrastructure_errors_do_not_count() -> None:
     tally = Tally("eval", 5)
     tally.add(enumerate([True, None, False, None, None]))
     assert tally.progress() == Progress(
-        name="eval", done=5, total=5, new=5, first=5, solved=1, counted=2
+        name="eval", done=5, total=5, new=5, first=5, solved=1, counted=2, solved_by_turn=(1,)
     )
     nothing = Tally("eval", 1)
     nothing.add([(0, None)])
     assert nothing.progress().rate() == ""
 
 
-def test_lines() -> None:
-    lines: list[str] = []
-    show = in_lines(lines.append)
-    tally = Tally("eval-before", 10)
-    show(tally.progress())
-    for place in (1, 3, 2, 5, 0, 4, 6, 7, 9, 8):
-        tally.add([(place, place % 2 == 1)])
-        show(tally.progress())
-    assert lines == [
-        "eval-before: 2/10 episodes",
-        "eval-before: 4/10 episodes",
-        "eval-before: 6/10 episodes, 50.0 % of the first 6 solved",
-        "eval-before: 8/10 episodes, 50.0 % of the first 8 solved",
-        "eval-before: 10/10 episodes, 50.0 % solved",
-    ]
+def test_rates_by_turn_are_of_the_same_first_episodes() -> None:
+    tally = Tally("eval", 10)
+    for place, turn in enumerate((1, 3, 0, None, 1, 2, 2)):
+        tally.add([(place, turn)])
+    progress = tally.progress()
+    assert (progress.first, progress.solved, progress.counted) == (6, 4, 5)
+    assert progress.solved_by_turn == (2, 3, 4)
+    assert Tally("eval", 10).progress().solved_by_turn == ()
 
 
 def test_a_run_that_goes_on_counts_what_is_there() -> None:

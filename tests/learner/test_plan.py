@@ -9,11 +9,19 @@ import pytest
 import torch
 from hand_batch import make_rollout
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3MoeConfig,
+)
 
+from rlef.learner import plan as counted
 from rlef.learner.config import LearnerConfig
 from rlef.learner.models import Critic, Policy
-from rlef.learner.plan import LearnerPlan
+from rlef.learner.passes import shaped_model
+from rlef.learner.plan import LearnerPlan, count_weights
 from rlef.learner.tally import Tally
 from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch
@@ -37,6 +45,21 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"lora": {"rank": 4}} | CHECKPOINTS),
     ("qwen", {"advantage": "rloo", "entropy_bonus": 0.1}),
 ]
+
+
+@pytest.mark.parametrize("changes", [{}, {"critic_lora": {"rank": 4}}, {"lora": {"rank": 4}}])
+@pytest.mark.parametrize("dense", [[], [0]])
+def test_weights_counted_on_few_layers_are_those_of_all(
+    changes: dict[str, Any], dense: list[int]
+) -> None:
+    """Also where the first layer is of another kind, so that all are counted."""
+    model = Qwen3MoeConfig(
+        **SHAPE | {"num_experts": 4, "moe_intermediate_size": 32, "mlp_only_layers": dense}
+    )
+    learner = LearnerConfig(**changes | BFLOAT16)  # type: ignore[arg-type]
+    found = count_weights(model, learner)
+    assert found == counted._count(shaped_model(model), learner, sharded=False)
+    assert found.policy_trained > 0 and found.policy > 6 * found.block
 
 
 def make_learner(kind: str, changes: dict[str, Any]) -> LocalLearner:

@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Timer
 
@@ -25,19 +25,12 @@ from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
 from rlef.run.training import batch_paths
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from killer import Killer, Moments
-
-
-class Silent:
-    def message(self, text: str) -> None:
-        pass
-
-    def update(self, metrics: Mapping[str, object]) -> None:
-        pass
 
 
 class Kept:

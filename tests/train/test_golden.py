@@ -5,7 +5,6 @@ the machine where it was written runs are equal to the bit; elsewhere sums may b
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from rlef.config import dump_config, load_config
 from rlef.run import RunFolder
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 GOLDEN = Path(__file__).with_name("golden.jsonl")
@@ -21,14 +21,6 @@ WORDS = (
     *("updates=12", "rollout.batch=32", "rollout.group=12", "learner.minibatch=8"),
     *("eval.problems=4", "eval.random_feedback=false", "eval.also=null"),
 )
-
-
-class Silent:
-    def message(self, text: str) -> None:
-        pass
-
-    def update(self, metrics: Mapping[str, object]) -> None:
-        pass
 
 
 @pytest.mark.slow

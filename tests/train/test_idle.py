@@ -1,7 +1,6 @@
 """A run that trains on nothing, or on a part of it, says so, and stops where nothing is left."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
 from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn
 from rlef.train.loop import train
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 TINY = [
@@ -25,15 +25,12 @@ TINY = [
 ]
 
 
-class Told:
+class Told(Silent):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def message(self, text: str) -> None:
         self.lines.append(text)
-
-    def update(self, metrics: Mapping[str, object]) -> None:
-        pass
 
 
 def problems(path: Path, lengths: list[int]) -> str:

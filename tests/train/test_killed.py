@@ -83,6 +83,10 @@ def test_killed_at_random_moments_a_training_comes_to_the_same_end(
     ours, theirs = (read_training_rollouts(each, SCHEMA.names) for each in (run, whole))
     assert theirs.num_rows == 4 * updates // PER_BATCH
     assert ours.equals(theirs)  # to the bit, tokens and log-probabilities too
+    scores = sorted(path.name for path in whole.training_path.glob("scores-*"))
+    assert len(scores) == updates // PER_BATCH
+    for name in scores:
+        assert (run.training_path / name).read_bytes() == (whole.training_path / name).read_bytes()
     assert run.rollout_names() == whole.rollout_names()
     for name in whole.rollout_names():  # nothing lost, nothing twice
         assert told(run.read_rollouts(name)) == told(whole.read_rollouts(name)), name

@@ -1,13 +1,16 @@
 import json
+import math
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -17,12 +20,15 @@ from rlef.config import dump_config, join_words, load_config
 from rlef.rollout import EpisodeRequest
 from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError, RunFolder, RunWriteError
+from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
+from rlef.train import progress
+from rlef.train.cluster import _make_learner
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
-from rlef.train.stopping import Terminated
+from rlef.train.stopping import Stopping
 
 TINY = [
     *("updates=6", "rollout.batch=8", "learner.minibatch=4", "checkpoint_every=4"),
@@ -30,21 +36,19 @@ TINY = [
         "eval.problems=4",
         "rollout.max_new_tokens=72",
         "rollout.group=4",
+        "rollout.keep_scores=5",
         "learner.warmup_updates=0",
         "data.test=mini:valid",
     ),
 ]
 
 
-class Silent:
+class Silent(progress.Silent):
     """Stops the run after some batches, as Ctrl-C does."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.stop_after = stop_after
         self.batches = 0
-
-    def message(self, text: str) -> None:
-        pass
 
     def update(self, metrics: Mapping[str, object]) -> None:
         self.batches += 1
@@ -106,6 +110,31 @@ def test_no_rollout_is_repeated_and_its_logprobs_are_the_learners(whole: RunFold
     assert whole.read_metrics()[0]["kl"] == pytest.approx(0, abs=1e-5)
 
 
+def score_files(run: RunFolder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.training_path.glob("scores-*.parquet")}
+
+
+def test_what_the_learner_knew_is_stored(whole: RunFolder) -> None:
+    beta = load_config(TrainConfig, whole.config_path, []).learner.beta
+    assert sorted(score_files(whole)) == [f"scores-00000{n}.parquet" for n in range(3)]
+    for batch, line in zip(taken(whole), whole.read_metrics(), strict=True):
+        path = scores_path(whole.training_path, batch.number)
+        rows = [read_scores(path, index) for index in batch.indices]
+        assert [row is None for row in rows] == [n >= 5 for n in range(8)]  # rollout.keep_scores
+        for row, rollout in zip(rows[:5], batch.rollouts, strict=False):
+            assert row is not None and row["update"] == line["update"] - 2
+            gap = abs(np.array(row["policy_logprobs"]) - rollout.logprobs)
+            assert len(gap) == len(rollout.token_ids) and gap.max() < 1e-3
+            for name in ("values", "returns", "advantages", "kl"):
+                assert len(row[name]) == len(rollout.rewards)
+            away = np.array(row["policy_logprobs"]) - np.array(row["ref_logprobs"])
+            of_turn = [away[rollout.turn_ids == t].mean() for t in range(len(rollout.rewards))]
+            assert row["kl"] == pytest.approx(of_turn, abs=1e-5)
+            less = rollout.rewards - beta * np.array(row["kl"])
+            rest = np.cumsum(less[::-1])[::-1]  # gamma is 1
+            assert row["returns"] == pytest.approx(rest, abs=1e-5)
+
+
 @pytest.mark.parametrize("stop_after", [1, 3])
 def test_a_stopped_run_goes_on_to_the_same_end(
     whole: RunFolder, tmp_path: Path, stop_after: int
@@ -120,6 +149,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(
         assert without_clocks(run.read_rollouts(name)) == without_clocks(whole.read_rollouts(name))
     tables = [read_training_rollouts(each, SCHEMA.names) for each in (run, whole)]
     assert tables[0].equals(tables[1]) and tables[0].num_rows == 24
+    assert score_files(run) == score_files(whole)
     ours, theirs = (load_file(r.checkpoint_path(6) / "model.safetensors") for r in (run, whole))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
@@ -131,13 +161,38 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(
     display = Silent()
     display.update = lambda _: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated):
+    with pytest.raises(KeyboardInterrupt):
         train(config, run, display)
     last = run.latest_checkpoint()
     assert last is not None and last.update == 2  # checkpoint_every is 4
     assert signal.getsignal(signal.SIGTERM) is before
     train(config, run, Silent())
     assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
+
+
+@contextmanager
+def handled(by: Any) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, by)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_goes_to_whoever_heard_it_before_once_nothing_is_held() -> None:
+    heard: list[int] = []
+    stopping = Stopping()
+    with handled(lambda number, _: heard.append(number)):
+        with pytest.raises(KeyboardInterrupt), stopping, stopping.held():
+            for _ in range(2):
+                signal.raise_signal(signal.SIGTERM)
+            assert heard == [] and stopping.asked
+        assert heard == [signal.SIGTERM]
+        signal.raise_signal(signal.SIGTERM)
+        assert len(heard) == 2
+    with handled(signal.SIG_IGN), Stopping() as stopping:
+        signal.raise_signal(signal.SIGTERM)
+        assert not stopping.asked
 
 
 def test_stored_rollouts_are_used_and_only_missing_ones_sampled(
@@ -218,6 +273,32 @@ def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> N
     best = load_file(run.checkpoints_path / "best" / "model.safetensors")
     is_last = rates.index(max(rates)) == 2
     assert all(best[name].equal(last[name]) for name in last) == is_last
+
+
+@pytest.mark.parametrize(
+    ("rates", "kept"),
+    [
+        ([0.1, 0.3, 0.3, 0.2], [0, 1]),
+        ([math.nan, 0.0, math.nan, 0.1], [0, 1, 3]),
+        ([0.2, math.nan, 0.1, 0.3], [0, 3]),
+    ],
+)
+def test_a_rate_of_nothing_judged_is_the_best_only_until_there_is_another(
+    tmp_path: Path, rates: list[float], kept: list[int]
+) -> None:
+    config, run = start(tmp_path / "best", "data.valid=mini:valid", "eval.every=2")
+    saved: list[int] = []
+    trainer = Trainer.__new__(Trainer)
+    trainer.config = config
+    trainer.parts = SimpleNamespace(run=run)  # type: ignore[assignment]
+    trainer.batches = SimpleNamespace(settle=lambda: None)  # type: ignore[assignment]
+    trainer.learner = SimpleNamespace(version=2)  # type: ignore[assignment]
+    for number, rate in enumerate(rates):
+        trainer.evaluations = SimpleNamespace(on_valid=lambda _, found=rate: found)  # type: ignore[assignment]
+        keep = SimpleNamespace(save_best=lambda found=number: saved.append(found))
+        trainer.checkpoints = keep  # type: ignore[assignment]
+        run.append_metrics({"update": 2 * number, **trainer._validate()})
+    assert saved == kept
 
 
 def test_a_gap_between_sampler_and_learner_is_said_once(whole: RunFolder) -> None:
@@ -332,6 +413,7 @@ def test_automatic_precision_stays_what_it_was_where_the_run_began(
     assert [line["bfloat16"] for line in run.read_metrics()] == [1, 1]
     [line] = [line for line in told if "learner.precision" in line]
     assert line.endswith("would be float32 here; it goes on in bfloat16")
+    assert _make_learner(config, run.path, 0, 1, "")[0].notices() == [line]  # of a cluster
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from rlef.engines.load import load_model
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
 from rlef.run.training import SCHEMA, read_training_rollouts
+from rlef.train import progress
 from rlef.train.loop import train
 from rlef.train.recipe import TrainConfig
 
@@ -62,14 +63,11 @@ SWITCHES = [
 ]
 
 
-class Silent:
+class Silent(progress.Silent):
     """Stops the run after some batches, as Ctrl-C does."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.batches, self.stop_after = 0, stop_after
-
-    def message(self, text: str) -> None:
-        pass
 
     def update(self, metrics: Mapping[str, object]) -> None:
         self.batches += 1

@@ -22,6 +22,7 @@ from rlef.bench.recorded import ANSWERS
 from rlef.engines import Completion, FinishReason, Generate, SamplingParams, Weights
 from rlef.engines.busy import BusyClock
 from rlef.environment import ChatFormat
+from rlef.learner.scores import RolloutScores
 from rlef.learner.service import Metrics
 from rlef.problems import Problem
 from rlef.rollout import RolloutBatch
@@ -188,6 +189,10 @@ class ReplayLearner:
         time.sleep(self._update_s)
         self.version += steps
         return {"action_tokens": float((batch.turn_ids >= 0).sum())}
+
+    def scores(self) -> tuple[RolloutScores, ...]:
+        """None."""
+        return ()
 
     def pass_over(self, steps: int) -> None:
         """See ``Learner``."""

@@ -3,7 +3,7 @@
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -25,6 +25,7 @@ from rlef.train.controls import Controls
 from rlef.train.loop import Trainer
 from rlef.train.parts import Parts
 from rlef.train.place import PAPER
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 ACTORS = (1, 2, 4, 8, 64, 256)
@@ -115,16 +116,6 @@ class Measured:
     staleness: float
 
 
-class _Silent:
-    """Shows nothing."""
-
-    def message(self, text: str) -> None:
-        """Ignores a line."""
-
-    def update(self, metrics: Mapping[str, object]) -> None:
-        """Ignores metrics."""
-
-
 class _Watched:
     """``Rollouts`` whose hand-overs of weights are timed."""
 
@@ -194,7 +185,7 @@ def measure_one(setting: Setting, actors: int, *, beside: bool) -> Measured:
         feedback = FeedbackOptions()
         some = problems(64)
         parts = Parts(
-            config=config, run=run, display=_Silent(), train_problems=some, valid_problems=[],
+            config=config, run=run, display=Silent(), train_problems=some, valid_problems=[],
             test_problems=[], chat=chat,
             controls=Controls(training=feedback, training_pool=None, evaluation=feedback,
                               evaluation_pool=None),

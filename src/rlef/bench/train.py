@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from rlef.rollout import RolloutBatch
 from rlef.run import RunFolder
 from rlef.train.loop import Trainer
 from rlef.train.parts import build_parts
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 USEFUL = 0.95
@@ -46,16 +47,6 @@ class Setting:
     words: tuple[str, ...] = ()
     batches: int = 5
     steps: int = 500
-
-
-class _Silent:
-    """Shows nothing."""
-
-    def message(self, text: str) -> None:
-        """Ignores a line."""
-
-    def update(self, metrics: Mapping[str, object]) -> None:
-        """Ignores metrics."""
 
 
 def phases(setting: Setting) -> list[Row]:
@@ -168,7 +159,7 @@ def memory(setting: Setting) -> list[Row]:
     words += ["rollout.turn_limit=2", "rollout.group=8"]
     config, run, folder = _open(setting, words, setting.steps // 4 + 1)
     sizes: list[float] = []
-    with folder, build_parts(config, run, _Silent()) as parts:
+    with folder, build_parts(config, run, Silent()) as parts:
         trainer = Trainer(parts)
         while parts.learner.version < setting.steps:
             trainer.train_on_one_batch()
@@ -290,7 +281,7 @@ def trained_batches(
         What trained, the metrics of these batches, and the recipe.
     """
     config, run, folder = _open(setting, words, batches + 1)
-    with folder, build_parts(config, run, _Silent()) as parts:
+    with folder, build_parts(config, run, Silent()) as parts:
         trainer = Trainer(parts)
         trainer.train_to_the_end()
         yield trainer, run.read_metrics()[1:], config

@@ -1,16 +1,23 @@
-"""Progress on stderr: one line per update, made for terminals and log files alike."""
+"""How a training or an evaluation goes, on stderr and in ``rlef.log``: a ``Progress``.
 
+A line per update with columns of its own, a panel on a terminal that is wide enough, elsewhere a
+line whenever there was none for ten seconds. The log has all lines with their times, whatever is
+shown.
+"""
+
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-import typer
-
-from rlef.cli.common import printable, say
+from rlef.cli.common import printable
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from io import TextIOWrapper
 
+    from rlef.cli.screen import Screen
     from rlef.evaluation.progress import Progress as EpisodeProgress
 
 _COLUMNS = (
@@ -26,67 +33,252 @@ _LINES_PER_HEADING = 20
 _WIDTHS = (8, 8, 8, 8, 9, 9, 10)
 """Of ``_COLUMNS``; with 11 for the update and 9 for the time a line has 80 characters."""
 _FIRST, _LAST = 11, 9
+_FIRST_SIGN_S, _EVERY_S = 0.7, 10.0
+"""So long nothing is shown, at first and later, before the stage is."""
+
+
+class Loudness(Enum):
+    """How much is shown."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+
+    @classmethod
+    def of(cls, *, quiet: bool, verbose: bool) -> "Loudness":
+        """The one that two switches mean.
+
+        Raises:
+            BadParameter: Both are given.
+        """
+        if quiet and verbose:
+            import typer
+
+            raise typer.BadParameter("--quiet and --verbose are both given; allowed: one of them")
+        return cls.QUIET if quiet else cls.VERBOSE if verbose else cls.NORMAL
 
 
 class Display:
-    """Shows how a training run goes.
+    """Shows how runs go, one after the other.
 
     Args:
-        updates: Of the recipe.
-        evaluations_s: Tells how long the evaluations after the last update will take, in seconds;
-            ``None``: nobody knows, and no time left is shown.
+        loudness: How much.
+        now: Tells the time, in seconds.
     """
 
-    def __init__(self, updates: int, evaluations_s: Callable[[], float | None]) -> None:
-        self._updates = updates
+    def __init__(
+        self, loudness: Loudness = Loudness.NORMAL, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._loudness = loudness
+        self._now = now
+        self._log: TextIOWrapper | None = None
+        self._screen: Screen | None = None
+        self.begin("", updates=0)
+
+    def begin(
+        self,
+        title: str,
+        *,
+        updates: int,
+        evaluations_s: Callable[[], float | None] = lambda: None,
+        log: Path | None = None,
+    ) -> None:
+        """Begins to show another run.
+
+        Args:
+            title: What it is.
+            updates: Of the recipe; 0: an evaluation.
+            evaluations_s: Tells how long the evaluations after the last update will take, in
+                seconds; ``None``: nobody knows, and no time left is shown.
+            log: Gets all lines, behind those of earlier processes.
+        """
+        from rlef.cli.progress_text import Shown
+
+        started = self._now()
+        self._shown: Shown = Shown(
+            title=printable(title), updates=updates, stage_since=started, left_s=self._left
+        )
         self._evaluations_s = evaluations_s
         self._lines = 0
         self._first: tuple[float, int] | None = None
+        self._last: tuple[float, int] | None = None
+        self._next_sign = started + _FIRST_SIGN_S
+        self._close_log()
+        if log is not None:
+            self._open_log(log)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether only errors and the last line are to be shown."""
+        return self._loudness is Loudness.QUIET
+
+    def __enter__(self) -> Self:
+        """Begins to show."""
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
+        """Takes away what changes; the log ends with what went wrong, if anything did."""
+        self.close()
+        if kind is not None:
+            self._write_log(_last_words(error))
+        self._close_log()
+
+    def open(self) -> None:
+        """Begins to show."""
+        from rlef.cli.screen import Screen
+
+        if self._screen is None:
+            self._screen = Screen(
+                self._panel,
+                lambda: self._shown.title,
+                self._tick,
+                shows=self._loudness is not Loudness.QUIET,
+            )
+            self._screen.open()
+
+    def close(self) -> None:
+        """Takes away what changes, so that others may write to the terminal."""
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
+
+    # --- what the work tells ---
 
     def message(self, text: str) -> None:
         """Shows a line of text."""
-        say(text)
+        self._line(printable(text))
+
+    def stage(self, name: str, total: int = 0, done: Callable[[], int] = lambda: 0) -> None:
+        """Shows what begins now; see ``rlef.train.progress``."""
+        now, shown = self._now(), self._shown
+        if self._loudness is Loudness.VERBOSE and name != shown.stage:
+            self._line(f"{shown.stage}: {now - shown.stage_since:.1f} s")
+        shown.begin_stage(name, total, done, now)
+
+    def episodes(self, progress: "EpisodeProgress") -> None:
+        """Shows how far episodes are, with the solve rate of the first ones if those have ended."""
+        shown = self._shown
+        if shown.stage == "loading":
+            self.stage("evaluating")
+        if shown.episodes is None or not progress.new:
+            shown.episodes_since = self._now()
+        shown.episodes = progress
+        if shown.updates and shown.stage != "evaluating":
+            return  # a batch: its line comes with its update
+        if not progress.new and progress.done:
+            done = f"{progress.done} of {progress.total} episodes"
+            self.message(f"{progress.name}: {done} are there already")
+        elif progress.new and progress.done == progress.total:
+            rate = progress.rate()
+            end = f", {rate}" if rate else ""
+            self.message(f"{progress.name}: {progress.done} episodes{end}")
 
     def update(self, metrics: Mapping[str, object]) -> None:
         """Shows the metrics of an update: rates in percent, "-" for what it lacks."""
+        self._shown.take(metrics)
         if self._lines % _LINES_PER_HEADING == 0:
             titles = [title for _, title, _, _ in _COLUMNS]
-            self._line("update", titles, "left")
+            self._line(_joined("update", titles, "left"))
         self._lines += 1
+        self._note_time(metrics.get("update"))
         cells = [_cell(metrics.get(key), scale, form) for key, _, scale, form in _COLUMNS]
-        done = f"{metrics['update']}/{self._updates}"
-        self._line(done, cells, self._time_left(metrics["update"]))
-
-    def _line(self, first: str, cells: Sequence[str], last: str) -> None:
-        middle = "".join(
-            f" {cell:>{width - 1}}" for cell, width in zip(cells, _WIDTHS, strict=True)
+        left = None if self._last is None else self._left(self._last[0])
+        self._line(
+            _joined(
+                f"{metrics['update']}/{self._shown.updates}",
+                cells,
+                "-" if left is None else _clock(left),
+            )
         )
-        typer.echo(f"{first:>{_FIRST}}{middle} {last:>{_LAST - 1}}", err=True)
 
-    def _time_left(self, update: object) -> str:
-        """Time to the end, with the evaluations after the last update.
+    # --- time ---
 
-        At the pace since the first line; "-" on that line, and where evaluations are not known.
+    def _note_time(self, update: object) -> None:
+        if isinstance(update, int):
+            self._last = self._now(), update
+            self._first = self._first or self._last
+
+    def _left(self, now: float) -> float | None:
+        """Seconds to the end, with the evaluations after the last update.
+
+        At the pace since the first line; ``None`` on that line, and where evaluations are not
+        known.
         """
-        now = time.monotonic()
-        if not isinstance(update, int):
-            return "-"
-        if self._first is None:
-            self._first = (now, update)
-        started, first = self._first
-        if update <= first:
-            return "-"
+        if self._first is None or self._last is None or self._last[1] <= self._first[1]:
+            return None
         evaluations = self._evaluations_s()
         if evaluations is None:
-            return "-"
-        pace = (now - started) / (update - first)
-        return _clock(round(pace * (self._updates - update) + evaluations))
+            return None
+        (started, first), (ended, last) = self._first, self._last
+        pace = (ended - started) / (last - first)
+        return max(0.0, pace * (self._shown.updates - last) + evaluations - (now - ended))
+
+    # --- where it goes ---
+
+    def _line(self, text: str) -> None:
+        self._next_sign = self._now() + _EVERY_S
+        self._write_log(text)
+        if self._screen is not None:
+            self._screen.line(text)
+
+    def _tick(self) -> None:
+        """Lets nobody wait for long without a line; a panel says the same."""
+        now = self._now()
+        if now < self._next_sign:
+            return
+        self._next_sign = now + _EVERY_S
+        from rlef.cli.progress_text import beat
+
+        text = beat(self._shown, now)
+        self._write_log(text)
+        screen = self._screen
+        if screen is not None and not screen.has_panel:
+            screen.line(text)
+
+    def _panel(self, width: int, signs: str) -> Sequence[str]:
+        from rlef.cli.progress_text import panel_lines
+
+        return panel_lines(self._shown, width, self._now(), signs)
+
+    def _open_log(self, path: Path) -> None:
+        from rlef import __version__
+
+        try:
+            self._log = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+        except OSError:
+            return  # a folder that cannot be written to is told by what has to be written
+        self._write_log(f"rlef {__version__}, process {os.getpid()}: {self._shown.title}")
+
+    def _write_log(self, text: str) -> None:
+        log = self._log
+        if log is None:
+            return
+        try:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        except (OSError, ValueError):  # a full disk: what has to be written says so
+            self._log = None
+
+    def _close_log(self) -> None:
+        log, self._log = self._log, None
+        if log is not None:
+            try:
+                log.close()
+            except OSError:
+                return
 
 
-def _clock(seconds: int) -> str:
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+def _joined(first: str, cells: Sequence[str], last: str) -> str:
+    middle = "".join(f" {cell:>{width - 1}}" for cell, width in zip(cells, _WIDTHS, strict=True))
+    return f"{first:>{_FIRST}}{middle} {last:>{_LAST - 1}}"
+
+
+def _clock(seconds: float) -> str:
+    from rlef.cli.progress_text import clock
+
+    return clock(seconds)
 
 
 def _cell(value: object, scale: float, form: str) -> str:
@@ -95,49 +287,12 @@ def _cell(value: object, scale: float, form: str) -> str:
     return format(scale * value, form)
 
 
-class EpisodeDisplay:
-    """Shows how an evaluation goes: a line that changes on a terminal, else a line now and then."""
+def _last_words(error: BaseException | None) -> str:
+    """Why a run ended before its time, in one line."""
+    import typer
 
-    _EVERY_S = 30.0
+    if isinstance(error, Exception) and not isinstance(error, typer.Exit):
+        from rlef.cli.errors import explain
 
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._started = time.monotonic()
-        self._last = 0.0
-        self._status: Status | None = None
-
-    def __enter__(self) -> "EpisodeDisplay":
-        """Begins to show."""
-        if self._console.is_terminal:
-            self._status = self._console.status("")
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Takes the changing line away."""
-        if self._status is not None:
-            self._status.stop()
-
-    def message(self, text: str) -> None:
-        """Shows a line of text that stays, as it is: no markup, no line breaks."""
-        self._console.print(printable(text), soft_wrap=True)
-
-    def show(self, progress: "EpisodeProgress") -> None:
-        """Shows time left, and the solve rate of the first episodes if all of those have ended."""
-        now = time.monotonic()
-        if progress.new == 0:
-            self._started = self._last = now
-            if progress.done > 0:
-                self.message(f"{progress.done} of {progress.total} episodes are there already")
-            return
-        pace = (now - self._started) / progress.new
-        left = _clock(round(pace * (progress.total - progress.done)))
-        parts = [f"{progress.done}/{progress.total} episodes", progress.rate(), f"{left} left"]
-        line = ", ".join(part for part in parts if part)
-        if self._status is not None:
-            self._status.update(line)
-        elif now - self._last >= self._EVERY_S or progress.done == progress.total:
-            self._last = now
-            self.message(line)
+        return explain(error)[0]
+    return "stopped"

@@ -20,7 +20,7 @@ from rlef.cli.common import (
     say,
     show,
 )
-from rlef.cli.display import EpisodeDisplay
+from rlef.cli.display import Display, Loudness
 
 if TYPE_CHECKING:
     from rlef.evaluation.specs import MetricSpec
@@ -181,8 +181,15 @@ def evaluate(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show errors and one line at the end.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also show each stage and its seconds.")
+    ] = False,
 ) -> None:
     """Evaluate a model on problems, with execution feedback between its turns."""
+    loudness = Loudness.of(quiet=quiet, verbose=verbose)
     if samples_file is None:
         _refuse(missing_failed=missing_failed or None)
     if samples_file is not None or compare is not None:
@@ -196,7 +203,7 @@ def evaluate(
         raise typer.BadParameter("give --data SPEC, such as --data mini:test")
     if samples_file is not None:
         _refuse(model=model, preset=preset, turns=turns, samples=samples)
-        _judge_samples(samples_file, data, metrics, limit, out, missing_failed, as_json)
+        _judge_samples(samples_file, data, metrics, limit, out, missing_failed, as_json, loudness)
         return
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
@@ -205,88 +212,99 @@ def evaluate(
     chosen = _settings(given, preset)
     specs = _specs(chosen["metrics"], chosen["turns"], chosen["samples"])
 
-    from rlef.engines.names import (
-        check_chat,
-        check_engine,
-        check_installed,
-        check_known_context,
-        check_model,
-    )
-    from rlef.engines.types import SamplingParams, check_params
-    from rlef.environment import Prompts
-    from rlef.problems import load_problems
-
-    sampling = SamplingParams(
-        temperature=chosen["temperature"], top_p=chosen["top_p"], max_new_tokens=max_new_tokens
-    )
-    try:
-        templates = Prompts.load(prompts)
-        check_params(sampling)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    chat_settings = read_chat_options(chat_template, template_arg or (), system, today, turns_as)
-    if kv_memory_gb is not None and engine != "hf":
-        raise typer.BadParameter(f"--kv-memory-gb is of no use to the engine {engine}")
-    check_engine(engine, dtype, device, base_url)
-    check_installed(engine, base_url)
-    path = out or new_run_path("eval")
-    _check_folder(path)
-    if engine != "openai":
-        check_model(model)
-        check_chat(model, chat_settings)
-        check_known_context(model, max_context or 0, "max_context")
-    problems = load_problems(data)[:limit]
-
-    from rlef.engines.hf_settings import HFSettings
-    from rlef.evaluation.evaluate import EngineChoice
-    from rlef.evaluation.evaluate import evaluate as run_evaluation
-
-    engine_choice = EngineChoice(
-        kind=engine,
-        device=device,
-        dtype=dtype,
-        base_url=base_url,
-        concurrency=concurrency,
-        max_context=max_context,
-        hf=HFSettings() if kv_memory_gb is None else HFSettings(kv_memory_gb=kv_memory_gb),
-        chat_settings=chat_settings,
-    )
-    options = {"model": model, "data": data, "turns": chosen["turns"], "samples": chosen["samples"]}
-    options |= {"limit": limit, **asdict(sampling), "seed": seed, "prompts": prompts}
-    options |= {"preset": preset, "engine": engine, "dtype": dtype, "max_context": max_context}
-    of_chat = chat_settings.model_dump(mode="json")
-    options |= {"turns_as": of_chat.pop("turns"), **of_chat}
-    quiet_transformers()
-    with (
-        _open_or_create(path, options) as run,
-        _resumable(run),
-        run.lock(),
-        EpisodeDisplay() as display,
-    ):
-        result = run_evaluation(
-            model=model,
-            data=data,
-            problems=problems,
-            run=run,
-            turn_limit=chosen["turns"],
-            samples=chosen["samples"],
-            metrics=specs,
-            sampling=sampling,
-            seed=seed,
-            prompts=templates,
-            engine=engine_choice,
-            say=display.message,
-            show=display.show,
+    with Display(loudness) as display:
+        from rlef.engines.names import (
+            check_chat,
+            check_engine,
+            check_installed,
+            check_known_context,
+            check_model,
         )
-    _print_result(result, run, chosen["samples"], as_json)
+        from rlef.engines.types import SamplingParams, check_params
+        from rlef.environment import Prompts
+        from rlef.problems import load_problems
+
+        sampling = SamplingParams(
+            temperature=chosen["temperature"], top_p=chosen["top_p"], max_new_tokens=max_new_tokens
+        )
+        try:
+            templates = Prompts.load(prompts)
+            check_params(sampling)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        chat_settings = read_chat_options(
+            chat_template, template_arg or (), system, today, turns_as
+        )
+        if kv_memory_gb is not None and engine != "hf":
+            raise typer.BadParameter(f"--kv-memory-gb is of no use to the engine {engine}")
+        check_engine(engine, dtype, device, base_url)
+        check_installed(engine, base_url)
+        path = out or new_run_path("eval")
+        _check_folder(path)
+        if engine != "openai":
+            check_model(model)
+            check_chat(model, chat_settings)
+            check_known_context(model, max_context or 0, "max_context")
+        problems = load_problems(data)[:limit]
+
+        from rlef.engines.hf_settings import HFSettings
+        from rlef.evaluation.episodes import with_public_tests
+        from rlef.evaluation.evaluate import EngineChoice
+        from rlef.evaluation.evaluate import evaluate as run_evaluation
+
+        problems = with_public_tests(problems, display.message, data)  # before a folder is made
+        engine_choice = EngineChoice(
+            kind=engine,
+            device=device,
+            dtype=dtype,
+            base_url=base_url,
+            concurrency=concurrency,
+            max_context=max_context,
+            hf=HFSettings() if kv_memory_gb is None else HFSettings(kv_memory_gb=kv_memory_gb),
+            chat_settings=chat_settings,
+        )
+        options = {
+            "model": model,
+            "data": data,
+            "turns": chosen["turns"],
+            "samples": chosen["samples"],
+        }
+        options |= {"limit": limit, **asdict(sampling), "seed": seed, "prompts": prompts}
+        options |= {"preset": preset, "engine": engine, "dtype": dtype, "max_context": max_context}
+        of_chat = chat_settings.model_dump(mode="json")
+        options |= {"turns_as": of_chat.pop("turns"), **of_chat}
+        quiet_transformers()
+        with (
+            _open_or_create(path, options) as run,
+            _resumable(run, display),
+            run.lock(),
+        ):
+            display.begin(f"{run.path.name}: {model} on {data}", updates=0, log=run.log_path)
+            result = run_evaluation(
+                model=model,
+                data=data,
+                problems=problems,
+                run=run,
+                turn_limit=chosen["turns"],
+                samples=chosen["samples"],
+                metrics=specs,
+                sampling=sampling,
+                seed=seed,
+                prompts=templates,
+                engine=engine_choice,
+                say=display.message,
+                show=display.episodes,
+            )
+    _print_result(result, run, chosen["samples"], as_json, loudness)
 
 
 @contextmanager
-def _resumable(run: "RunFolder") -> Iterator[None]:
+def _resumable(run: "RunFolder", display: Display) -> Iterator[None]:
     """Ends the process with one line at Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
+        display.close()
         say(f"\nstopped; go on with the same words and: --out {run.path}")
         raise typer.Exit(INTERRUPTED) from None
 
@@ -336,6 +354,7 @@ def _judge_samples(
     out: Path | None,
     missing_failed: bool,
     as_json: bool,
+    loudness: Loudness,
 ) -> None:
     from rlef.evaluation.specs import parse_metrics
     from rlef.problems import load_problems
@@ -352,44 +371,43 @@ def _judge_samples(
         raise typer.BadParameter(
             f"{path} cannot be read: {error.strerror}; allowed: a .jsonl or .jsonl.gz file"
         ) from None
-    problems = load_problems(data)
+    with Display(loudness) as display:
+        problems = load_problems(data)
 
-    from rlef.evaluation.samples import check_metrics, judge_samples, read_samples
+        from rlef.evaluation.samples import check_metrics, judge_samples, read_samples
 
-    samples = read_samples(path, problems)
-    problems = problems[:limit]
-    check_metrics(samples, problems, specs)
-    options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
-    with (
-        _open_or_create(folder, options) as run,
-        _resumable(run),
-        run.lock(),
-        EpisodeDisplay() as display,
-    ):
-        result = judge_samples(
-            samples,
-            problems,
-            run,
-            specs,
-            name=str(path),
-            data=data,
-            missing_failed=missing_failed,
-            say=display.message,
-            show=display.show,
-        )
-    _print_result(result, run, None, as_json)
+        samples = read_samples(path, problems)
+        problems = problems[:limit]
+        check_metrics(samples, problems, specs)
+        options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
+        with (
+            _open_or_create(folder, options) as run,
+            _resumable(run, display),
+            run.lock(),
+        ):
+            display.begin(f"{run.path.name}: {path} on {data}", updates=0, log=run.log_path)
+            display.stage("judging")
+            result = judge_samples(
+                samples,
+                problems,
+                run,
+                specs,
+                name=str(path),
+                data=data,
+                missing_failed=missing_failed,
+                say=display.message,
+                show=display.episodes,
+            )
+    _print_result(result, run, None, as_json, loudness)
 
 
 def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> None:
-    from rlef.run import RunError, RunFolder
+    from rlef.cli.compare import check_runs, print_comparison
 
-    for path in paths:
-        if not RunFolder(path).is_run():
-            raise RunError(f"{path} {_what_it_is(path)}; allowed: the folder of a run")
+    check_runs(paths)
 
     from rlef.evaluation.compare import compare_runs
     from rlef.evaluation.results import compared_run, shared_metrics
-    from rlef.report import comparison_table
 
     runs = [compared_run(path) for path in paths]
     if runs[0].label == runs[1].label:  # of equal names in different folders
@@ -398,25 +416,24 @@ def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> No
     comparison = compare_runs(runs[0], runs[1], specs)
     if as_json:
         print_json(comparison.to_json())
-        return
-    print_rich(comparison_table(comparison.headings(), comparison.rows()))
-    for note in comparison.notes():
-        show(note)
-
-
-def _what_it_is(path: Path) -> str:
-    if path.is_dir():
-        return "has no config.yaml"
-    return "is a file" if path.exists() else "does not exist"
+    else:
+        print_comparison(comparison)
 
 
 def _print_result(
-    result: dict[str, object], run: "RunFolder", samples: int | None, as_json: bool
+    result: dict[str, object],
+    run: "RunFolder",
+    samples: int | None,
+    as_json: bool,
+    loudness: Loudness,
 ) -> None:
-    from rlef.report import evaluation_screen
+    from rlef.report import evaluation_last_line, evaluation_screen
 
     if as_json:
         print_json(result)
+        return
+    if loudness is Loudness.QUIET:
+        show(evaluation_last_line(result, run.path))
         return
     print_rich(evaluation_screen(result, run.path, is_judged=samples is None))
 

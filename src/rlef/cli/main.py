@@ -16,6 +16,7 @@ import typer.core
 from rlef import __version__
 from rlef.cli import (
     bench,
+    compare,
     data,
     env,
     evaluate,
@@ -24,11 +25,15 @@ from rlef.cli import (
     plan,
     recipe,
     report,
+    runs,
+    show,
     study,
     train,
+    view,
     warmstart,
 )
-from rlef.cli.common import INTERRUPTED, say, show, stdout_named, stopped_by_sigterm
+from rlef.cli.common import INTERRUPTED, say, stdout_named, stopped_by_sigterm
+from rlef.cli.common import show as print_line
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """The parent of all errors of words; typer does not name it."""
@@ -61,6 +66,10 @@ app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("view", epilog=view.EXAMPLES)(view.view)
+app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
+app.command("show", epilog=show.EXAMPLES)(show.show_run)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("study", epilog=study.EXAMPLES)(study.study)
 app.command("warmstart", epilog=warmstart.EXAMPLES)(warmstart.warmstart)
 app.command("env")(env.env)
@@ -71,7 +80,7 @@ app.add_typer(bench.app, name="bench")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        show(f"rlef {__version__}")
+        print_line(f"rlef {__version__}")
         raise typer.Exit()
 
 

@@ -11,7 +11,6 @@ import typer
 
 from rlef.cli.common import (
     INTERRUPTED,
-    TERMINATED,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -20,6 +19,7 @@ from rlef.cli.common import (
     say,
     show,
 )
+from rlef.cli.display import Display, Loudness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +60,12 @@ def train(
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Number of runs, with seed, seed + 1, ...")
     ] = 1,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show errors and one line at the end.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also show each stage and its seconds.")
+    ] = False,
     help_settings: Annotated[
         bool,
         typer.Option(
@@ -75,11 +81,26 @@ def train(
         return
     if recipe_or_run is None:
         raise typer.BadParameter("Missing argument 'RECIPE_OR_RUN'")
+    loudness = Loudness.of(quiet=quiet, verbose=verbose)
     if "=" in recipe_or_run and not Path(recipe_or_run).exists():
         raise typer.BadParameter(
             f"{recipe_or_run!r} is a setting; allowed: a recipe before it, such as: "
             f"rlef train mini {shlex.quote(recipe_or_run)}"
         )
+    if dry_run:
+        loudness = Loudness.QUIET
+    with Display(loudness) as display:
+        _train(recipe_or_run, words, out, dry_run, seeds, display)
+
+
+def _train(
+    recipe_or_run: str,
+    words: list[str],
+    out: Path | None,
+    dry_run: bool,
+    seeds: int,
+    display: Display,
+) -> None:
     if _is_run(recipe_or_run):
         if out is not None or seeds != 1:
             raise typer.BadParameter("a run that goes on takes neither --out nor --seeds")
@@ -90,9 +111,9 @@ def train(
             return
         if config.updates > old.updates:
             _lengthen(run, old, config)
-        _train_one(run, config, f"rlef train {shlex.quote(str(run.path))}")
+        _train_one(run, config, f"rlef train {shlex.quote(str(run.path))}", display)
         return
-    _train_new(recipe_or_run, words, out, dry_run, seeds)
+    _train_new(recipe_or_run, words, out, dry_run, seeds, display)
 
 
 def _print_help(word: str, more: list[str]) -> None:
@@ -137,7 +158,14 @@ def _check(
     check_training(config, places, ask_hub=ask_hub)
 
 
-def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, seeds: int) -> None:
+def _train_new(
+    recipe: str,
+    words: list[str],
+    out: Path | None,
+    dry_run: bool,
+    seeds: int,
+    display: Display,
+) -> None:
     from rlef.config import load_config
     from rlef.report import seeds_table
     from rlef.stored import read_summary
@@ -154,63 +182,65 @@ def _train_new(recipe: str, words: list[str], out: Path | None, dry_run: bool, s
         return
     if seeds == 1:
         with _open_or_create(path, config) as run:
-            _train_one(run, config, f"rlef train {shlex.quote(str(path))}")
+            _train_one(run, config, f"rlef train {shlex.quote(str(path))}", display)
         return
     again = ["rlef", "train", recipe, *words, "--out", str(path), "--seeds", str(seeds)]
     runs = []
     for seed in range(config.seed, config.seed + seeds):
         one = config.model_copy(update={"seed": seed})
         with _open_or_create(path / f"seed-{seed}", one) as run:
-            _train_one(run, one, shlex.join(again))
+            _train_one(run, one, shlex.join(again), display)
         runs.append(run)
+    display.close()
     print_rich(seeds_table([read_summary(run) or {} for run in runs]))
 
 
-def _train_one(run: "RunFolder", config: "TrainConfig", again: str) -> None:
+def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Display) -> None:
     """Trains, then shows what it came to; ``again`` is the command that goes on after a stop."""
     from rlef.run import RunWriteError
     from rlef.stored import read_summary
 
     failed = None
+    display.open()
     try:  # importing takes seconds
         from rlef.cli.report import written_page
-        from rlef.report import summary_table
+        from rlef.report import last_line, summary_table
 
         finished = read_summary(run) is not None
         is_readable_only = finished and not os.access(run.path, os.W_OK)
         with nullcontext() if is_readable_only else run.lock():
             if not finished:
-                _run_training(run, config, again)
+                _run_training(run, config, again, display)
             _, failed = written_page(run)
+        display.close()
     except RunWriteError as error:
         raise RuntimeError(f"{error}; make room, then: {again}") from None
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
+        display.close()
         say(f"\nstopped; go on with: {again}")
-        raise typer.Exit(TERMINATED if _is_termination(stop) else INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     summary = read_summary(run)
-    if summary is not None:
+    if summary is not None and display.is_quiet:
+        show(last_line(summary, run.path))
+    elif summary is not None:
         print_rich(summary_table(summary, run.path if failed is None else None))
     if failed is not None:
         raise failed
 
 
-def _is_termination(stop: KeyboardInterrupt) -> bool:
-    """Whether it was SIGTERM and not Ctrl-C."""
-    from rlef.train.stopping import Terminated
-
-    return isinstance(stop, Terminated)
-
-
-def _run_training(run: "RunFolder", config: "TrainConfig", again: str) -> None:
-    from rlef.cli.display import Display
+def _run_training(run: "RunFolder", config: "TrainConfig", again: str, display: Display) -> None:
     from rlef.run import RunBusyError, RunDamagedError, RunWriteError
     from rlef.train.loop import train as run_training
 
     quiet_transformers()
+    display.begin(
+        f"{run.path.name}: {config.updates} updates",
+        updates=config.updates,
+        evaluations_s=cache(lambda: _evaluations_s(config, run)),
+        log=run.log_path,
+    )
     try:
-        run_training(
-            config, run, Display(config.updates, cache(lambda: _evaluations_s(config, run)))
-        )
+        run_training(config, run, display)
     except (RunBusyError, RunDamagedError, RunWriteError):
         raise
     except RuntimeError as error:  # of the engine, the judge, torch: what is on disk is whole
@@ -250,6 +280,8 @@ def _reopen(path: Path | str, words: list[str]) -> "tuple[RunFolder, TrainConfig
         _refuse_unfinished(run, old)
     else:
         _refuse_changes(run, wanted)
+    if run.read_summary() is None or wanted.updates > old.updates:
+        _refuse_other_files(run, wanted)
     return run, old, wanted
 
 
@@ -279,6 +311,14 @@ def _check_folder(path: Path, config: "TrainConfig") -> None:
     _refuse_evaluation(run)
     if not _may_rewrite(run, type(config)):
         _refuse_changes(run, config)
+    if run.read_summary() is None:
+        _refuse_other_files(run, config)
+
+
+def _refuse_other_files(run: "RunFolder", config: "TrainConfig") -> None:
+    from rlef.train.inputs import check_inputs
+
+    check_inputs(run, config)
 
 
 def _may_rewrite(run: "RunFolder", kind: "type[TrainConfig]") -> bool:
@@ -314,7 +354,11 @@ def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
 
     old = load_config(type(wanted), run.config_path, [])
     differing = changed_keys(absolute_paths(old), absolute_paths(wanted))
-    changed = [key for key in differing if not key.startswith("cluster.")]  # machines come and go
+    free = (
+        "cluster.",
+        "trackers",
+    )  # machines come and go, and nothing that is learnt depends on it
+    changed = [key for key in differing if not key.startswith(free)]
     if changed:
         raise ConfigError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "

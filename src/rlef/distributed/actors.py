@@ -15,13 +15,15 @@ from rlef.engines import PolicyEngine
 from rlef.engines.transfer import Bucket, Inbox, Logprobs, StreamedWeights, buckets
 from rlef.environment import ChatFormat
 from rlef.learner.service import Learner
+from rlef.problems import Problem
 from rlef.rollout import EpisodeRequest, EpisodeSettings, LocalRollouts, Rollout, RolloutTiming
 from rlef.sandbox import JudgePool, Sandbox
 
 if TYPE_CHECKING:
     from rlef.engines.vllm import VLLMEngine
 
-Items = Sequence[tuple[int, EpisodeRequest]]
+Items = Sequence[tuple[int, int, int]]
+"""Episodes as calls carry them: index, place of the problem among those of the call, seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +71,17 @@ class RolloutActor:
         self._engine, self._chat = open_engine()
         self._judges = open_judges()
 
-    def submit(self, kind: int, settings: EpisodeSettings, items: Items) -> None:
+    def submit(
+        self, kind: int, settings: EpisodeSettings, items: Items, *problems: Problem
+    ) -> None:
         """Begins episodes of a kind, which has the same settings in each call."""
         with self._lock:
             rollouts = self._kinds.get(kind)
             if rollouts is None:
                 rollouts = LocalRollouts(self._engine, self._chat, self._judges, settings)
                 self._kinds[kind] = rollouts
-            for index, request in items:
-                rollouts.submit(index, request)
+            for index, place, seed in items:
+                rollouts.submit(index, EpisodeRequest(problem=problems[place], seed=seed))
             rollouts.begin()
 
     def finished(self, kind: int, timeout_s: float, _submitted: None) -> Ended:
@@ -147,7 +151,7 @@ class RolloutActor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerState:
+class LearnerStatus:
     """What the driver keeps of a learner; see ``Learner``."""
 
     version: int
@@ -171,7 +175,7 @@ class LearnerActor:
             one.bind(("", 0))
             return int(one.getsockname()[1])
 
-    def open(self, make: Callable[[], tuple[Learner, int]]) -> tuple[LearnerState, int, list[str]]:
+    def open(self, make: Callable[[], tuple[Learner, int]]) -> tuple[LearnerStatus, int, list[str]]:
         """Makes the learner.
 
         Returns:
@@ -183,7 +187,7 @@ class LearnerActor:
         self._learner, parameters = make()
         return self._state(), parameters, self._learner.notices()
 
-    def call(self, method: str, *words: Any, **more: Any) -> tuple[Any, LearnerState]:
+    def call(self, method: str, *words: Any, **more: Any) -> tuple[Any, LearnerStatus]:
         """Calls a method of the learner; returns its result and the state after it."""
         found = getattr(self._learner, method)(*words, **more)
         return found, self._state()
@@ -218,9 +222,9 @@ class LearnerActor:
         self._client.version = self._learner.version
         self._sender.send_weights()
 
-    def _state(self) -> LearnerState:
+    def _state(self) -> LearnerStatus:
         learner = self._learner
-        return LearnerState(
+        return LearnerStatus(
             version=learner.version,
             policy_moved=learner.policy_moved,
             calibration=learner.calibration,

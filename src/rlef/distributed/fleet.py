@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import ray
 
 from rlef.distributed.calls import Lost, ended, result
-from rlef.distributed.learner import RemoteWeights
+from rlef.distributed.weights import RemoteWeights
 from rlef.engines import EngineError
 from rlef.learner.service import LearnerLost
 

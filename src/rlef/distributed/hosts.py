@@ -15,7 +15,7 @@ from rlef.distributed.actors import LearnerActor, RolloutActor
 from rlef.distributed.fleet import Fleet
 from rlef.distributed.learner import Make, RayLearner
 from rlef.distributed.rollouts import RayRollouts
-from rlef.distributed.session import sigterm_kept
+from rlef.distributed.session import auth_mode_kept, start
 from rlef.rollout import EpisodeSettings
 
 _CALLS = 4
@@ -86,12 +86,12 @@ def crowded(
         timeout_s: A call that takes longer is a hang.
     """
     processes = min(processes, actors)
-    with sigterm_kept():
-        ray.init(
-            address="local", num_cpus=processes + 2, include_dashboard=False, log_to_driver=False,
-            logging_level=logging.ERROR, object_store_memory=_OBJECTS,
-        )  # fmt: skip
     with ExitStack() as stack:
+        stack.enter_context(auth_mode_kept())
+        start(
+            ray, address="local", num_cpus=processes + 2, include_dashboard=False,
+            log_to_driver=False, logging_level=logging.ERROR, object_store_memory=_OBJECTS,
+        )  # fmt: skip
         stack.callback(ray.shutdown)
         slots = [list(range(first, actors, processes)) for first in range(processes)]
         hosts = [

@@ -3,21 +3,19 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
-from torch import Tensor
 
 from rlef.algorithms import CalibrationBin
-from rlef.distributed.actors import LearnerState
+from rlef.distributed.actors import LearnerStatus
 from rlef.distributed.calls import Hangs, Lost, ended, result
+from rlef.distributed.weights import RemoteWeights, ask_logprobs
 from rlef.engines import EngineError
-from rlef.engines.transfer import StreamedWeights
+from rlef.learner.scores import RolloutScores
 from rlef.learner.service import Learner, LearnerLost, Metrics
 from rlef.rollout import RolloutBatch
 
@@ -78,7 +76,7 @@ class RayLearner:
         self._actors: list[Any] = []
         self._opening: list[Any] = []
         self._notices: list[str] = []
-        self._state: LearnerState
+        self._state: LearnerStatus
         self.parameters = 0
         with _starting():
             self._begin()
@@ -137,11 +135,16 @@ class RayLearner:
         self._losses = 0
         return metrics
 
+    def scores(self) -> tuple[RolloutScores, ...]:
+        """See ``Learner``; the first rank has them."""
+        found: tuple[RolloutScores, ...] = self._call("scores")
+        return found
+
     def pass_over(self, steps: int) -> None:
         """See ``Learner``."""
         self._call("pass_over", steps)
 
-    def weights(self) -> "RemoteWeights":
+    def weights(self) -> RemoteWeights:
         """Returns the policy as it is, to sample from."""
         return RemoteWeights(self, self.version)
 
@@ -182,7 +185,7 @@ class RayLearner:
 
     def remote_logprobs(self) -> Callable[[Sequence[Sequence[int]], int], Any]:
         """Returns ``logprobs`` for another process."""
-        return partial(_ask_logprobs, self._actors, self._timeout_s)
+        return partial(ask_logprobs, self._actors, self._timeout_s)
 
     def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
         """Yields references to buckets of the weights, each made when it is asked for.
@@ -245,7 +248,7 @@ class RayLearner:
 
     def _begin(self) -> None:
         self._engines = []
-        self._state = LearnerState(version=0, policy_moved=False, calibration=())
+        self._state = LearnerStatus(version=0, policy_moved=False, calibration=())
         self._actors = [self._make_actor(rank) for rank in range(self._ranks)]
         address = ""
         if self._ranks > 1:
@@ -329,63 +332,6 @@ class RayLearner:
         raise LearnerLost(why)
 
 
-class RemoteWeights:
-    """The policy of a learner elsewhere: ``Weights`` that are read as long as it does not learn.
-
-    Args:
-        learner: Whose.
-        version: See ``Weights``.
-    """
-
-    model = None
-
-    def __init__(self, learner: RayLearner, version: int) -> None:
-        self.version = version
-        self._learner = learner
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether they can be read now, and are still those of ``version``."""
-        return self._learner.at_rest and self._learner.version == self.version
-
-    def mend(self) -> None:
-        """Makes their learner anew, see ``RayLearner.mend``."""
-        self._learner.mend()
-
-    def borrowed(self) -> AbstractContextManager[bool]:
-        """Within it they stay as they are, if it says so: see ``RayLearner.borrowed``."""
-        return self._learner.borrowed(self.version)
-
-    def merged(self) -> Iterator[tuple[str, Tensor]]:
-        """See ``Weights``."""
-        return self._here(checkpoint_names=False).merged()
-
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """See ``Weights``."""
-        return self._here(checkpoint_names=True).tensors()
-
-    def logprobs(self, rows: Sequence[Sequence[int]], first: int) -> NDArray[np.float64]:
-        """See ``Weights``."""
-        found: NDArray[np.float64] = self._learner.logprobs(rows, first)
-        return found
-
-    def remote_logprobs(self) -> Callable[[Sequence[Sequence[int]], int], Any]:
-        """Returns ``logprobs`` for another process."""
-        return self._learner.remote_logprobs()
-
-    def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
-        """Yields references to buckets, see ``RayLearner.buckets``."""
-        return self._learner.buckets(checkpoint_names=checkpoint_names)
-
-    def send(self, kind: str, engines: Sequence[Any], workers: int) -> None:
-        """See ``RayLearner.send``."""
-        self._learner.send(kind, engines, workers)
-
-    def _here(self, *, checkpoint_names: bool) -> StreamedWeights:
-        found = (ray.get(one) for one in self.buckets(checkpoint_names=checkpoint_names))
-        return StreamedWeights(self.version, found, self.logprobs)
-
-
 @contextmanager
 def _starting() -> Iterator[None]:
     """Raises EngineError where a learner is lost that has never been there."""
@@ -393,13 +339,6 @@ def _starting() -> Iterator[None]:
         yield
     except LearnerLost as lost:
         raise EngineError(f"the learner did not start: {lost}") from None
-
-
-def _ask_logprobs(
-    actors: Sequence[Any], timeout_s: float, rows: Sequence[Sequence[int]], first: int
-) -> Any:
-    calls = [actor.ask.remote("logprobs", rows, first) for actor in actors]
-    return result(calls, timeout_s, "scoring tokens")[0]
 
 
 def _do_phase(

@@ -11,13 +11,15 @@ from typing import Any, Self
 import numpy as np
 import ray
 
-from rlef.distributed.actors import Ended
+from rlef.distributed.actors import Ended, Items
 from rlef.distributed.calls import Lost, ended, result
 from rlef.distributed.fleet import Fleet, Member
-from rlef.distributed.learner import RemoteWeights
+from rlef.distributed.weights import RemoteWeights
 from rlef.engines import EngineError, Weights
 from rlef.environment import EpisodeRecord, StopReason
+from rlef.problems import Problem
 from rlef.rollout import EpisodeRequest, EpisodeSettings, Rollout, RolloutTiming
+from rlef.rollout.service import note_under_way
 
 TRIES = 3
 """Actors that are lost under an episode before it is given up; the last one has nothing else."""
@@ -53,6 +55,24 @@ class _Work:
     stage: str = ""
 
 
+class Posted:
+    """Problems in Ray's memory: each is put there once, and calls carry references."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[Problem, Any]] = {}
+
+    def call(self, items: Sequence[_Item]) -> tuple[Items, list[Any]]:
+        """Returns episodes as a call carries them, and references to their problems."""
+        places: dict[int, int] = {}
+        words = []
+        for index, request in items:
+            key = id(request.problem)
+            if key not in self._found:
+                self._found[key] = request.problem, ray.put(request.problem)
+            words.append((index, places.setdefault(key, len(places)), request.seed))
+        return words, [self._found[key][1] for key in places]
+
+
 class RayRollouts:
     """Runs episodes on the actors of a fleet: a ``Rollouts``.
 
@@ -76,6 +96,7 @@ class RayRollouts:
         self._fleet = fleet
         self._kind = next(_KINDS)
         self._settings = ray.put(settings)
+        self._problems = Posted()
         self._together, self._most = together, most
         self._indices: set[int] = set()
         self._new: list[_Item] = []
@@ -108,9 +129,7 @@ class RayRollouts:
         Raises:
             ValueError: One with this index is under way.
         """
-        if index in self._indices:
-            raise ValueError(f"episode {index} is under way already; allowed: each index once")
-        self._indices.add(index)
+        note_under_way(index, self._indices)
         self._new.append((index, request))
 
     def finished(self, timeout_s: float) -> list[tuple[int, Rollout]]:
@@ -199,7 +218,8 @@ class RayRollouts:
             work.given.update(chunk)
             new.setdefault(free, []).extend(chunk)
         for member, items in new.items():
-            call = member.actor.submit.remote(self._kind, self._settings, items)
+            words, problems = self._problems.call(items)
+            call = member.actor.submit.remote(self._kind, self._settings, words, *problems)
             self._work[member].submitted = call
 
     def _free_member(self, members: Sequence[Member], chunk: Sequence[_Item]) -> Member | None:

@@ -1,18 +1,10 @@
 """What may be set of a cluster. Needs neither ray nor torch."""
 
-import os
-import socket
-from importlib.util import find_spec
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rlef.config import ConfigError
-
 ALLOWED = "allowed: null, local, auto (a cluster that this machine is of), HOST:PORT"
-_HINT = "pip install 'rlef[ray]' on each machine"
-_PRINTED = "allowed: what ray start --head has printed"
-_REACH_S = 3.0
 
 
 class ClusterSettings(BaseModel):
@@ -46,47 +38,3 @@ class ClusterSettings(BaseModel):
                 f"learner_ranks {self.learner_ranks}; allowed: as many of each, or colocate=false"
             )
         return self
-
-
-def check_address(address: str | None) -> None:
-    """Looks whether ray is installed and something listens, where Ray itself tries for a minute.
-
-    Raises:
-        ConfigError: It is not, nothing does, or this is no address.
-    """
-    if address is None:
-        return
-    if find_spec("ray") is None:
-        raise ConfigError(
-            f"cluster.address is {address!r}, but ray is not installed; {_HINT}, or "
-            "cluster.address=null"
-        )
-    if address == "local":
-        return
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", "")
-        if not address:
-            return  # Ray knows
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ConfigError(f"cluster.address is {address!r}; {ALLOWED}")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S) as one:
-            is_ray = "RAY_USE_TLS" in os.environ or _speaks_grpc(one)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(
-            f"cluster.address is {address!r}, but nothing answers there ({why}); {_PRINTED}"
-        ) from None
-    if not is_ray:
-        raise ConfigError(f"cluster.address is {address!r}, but no Ray answers there; {_PRINTED}")
-
-
-def _speaks_grpc(one: socket.socket) -> bool:
-    """Whether an HTTP/2 server answers, as Ray's is: with a frame of settings (RFC 9113, 3.4)."""
-    one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-    try:
-        found = one.recv(9)
-    except OSError:
-        return False
-    return len(found) > 3 and found[3] == 4

@@ -1,12 +1,13 @@
 """Models and tokenizers from a folder, the Hugging Face hub, or the package."""
 
+import json
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -16,6 +17,8 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils.hub import cached_file
 
 from rlef.engines.adapters import adapter_folders, merge_adapters
 from rlef.engines.names import MINI, check_device, read_template
@@ -26,6 +29,8 @@ LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, Safete
 """What transformers raises of a folder that is no model."""
 
 
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16}
+_MAY_BE_MISSING: dict[str, Any] = {"_raise_exceptions_for_missing_entries": False}
 _NATIVE = {"trust_remote_code": False}
 """A model's own code is never run; unset, transformers asks on the terminal."""
 
@@ -98,6 +103,40 @@ def load_model(
     loaded.to(device)  # type: ignore[arg-type]
     loaded.train(False)
     return loaded
+
+
+def stored_dtype(name: str) -> torch.dtype | None:
+    """Returns the dtype that all weights in a model's files have, whatever its settings say.
+
+    Loaded in it, weights on the CPU are the files themselves (``mmap``): they take no memory that
+    the machine could not take back.
+
+    Args:
+        name: As for ``load_model``.
+
+    Returns:
+        ``None``: there are several, another one, or files of another kind.
+    """
+    path = _own_path(name)
+    try:
+        if adapter_folders(name)[1]:
+            return None
+        file = cached_file(path, SAFE_WEIGHTS_NAME, **_MAY_BE_MISSING)
+        names = [SAFE_WEIGHTS_NAME]
+        if file is None:
+            index = cached_file(path, SAFE_WEIGHTS_INDEX_NAME, **_MAY_BE_MISSING)
+            names = [] if index is None else _files_of(Path(index))
+        found: set[str] = set()
+        for one in names:
+            with safe_open(cached_file(path, one), "pt") as tensors:
+                found |= {tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
+    except (*LOADING_ERRORS, AttributeError):
+        return None
+    return _DTYPES.get(found.pop()) if len(found) == 1 else None
+
+
+def _files_of(index: Path) -> list[str]:
+    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
 
 
 def end_token_ids(name: str) -> tuple[int, ...]:

@@ -184,9 +184,9 @@ def _failure(
     }
     test = problem.public_tests[index]
     fields: dict[str, tuple[str, _Cut]] = {
-        "input": (_input(problem, test), _head),
-        "expected": (_output(problem, test.output), _head),
-        "observed": (_output(problem, report.stdout), _head),
+        "input": (shown_input(problem, test), _head),
+        "expected": (shown_output(problem, test.output), _head),
+        "observed": (shown_output(problem, report.stdout), _head),
         "error": (report.message, _tail),
         "error_line": (report.message.strip().rpartition("\n")[2], _head),
     }
@@ -236,7 +236,7 @@ def _most(low: int, high: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _input(problem: PublicProblem, test: Test) -> str:
+def shown_input(problem: PublicProblem, test: Test) -> str:
     """A test's input as the model reads it: in function mode, as a call in Python."""
     if problem.mode == "stdin":
         return test.input.rstrip("\n")
@@ -247,7 +247,7 @@ def _input(problem: PublicProblem, test: Test) -> str:
         return f"{problem.entry_point}({', '.join(map(repr, given))})"
 
 
-def _output(problem: PublicProblem, text: str) -> str:
+def shown_output(problem: PublicProblem, text: str) -> str:
     """An output as the model reads it: in function mode, as a value or a condition in Python."""
     if problem.mode == "stdin":
         return text.rstrip("\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation.progress import Progress, Tally
-from rlef.problems import Problem
+from rlef.problems import Problem, ProblemError
 from rlef.rollout import EpisodeRequest, Rollouts, derive_seed
 from rlef.rollout.records import episode_from_json, episode_to_json
 from rlef.run import RunDamagedError, RunFolder
@@ -53,7 +53,7 @@ def run_episodes(
         rollouts.submit(index, EpisodeRequest(problem=problems[place], seed=own))
     tally = Tally(name, len(problems) * samples)
 
-    def outcomes(ended: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bool | None]]:
+    def outcomes(ended: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int | None]]:
         """Places in the order in which episodes begin: all problems once, then again."""
         for place, sample in ended:
             yield sample * len(problems) + place, outcome_of(found[place, sample])
@@ -82,9 +82,14 @@ def run_episodes(
     return [found[key] for key in sorted(found)]
 
 
-def outcome_of(record: EpisodeRecord) -> bool | None:
-    """Whether an episode was solved; ``None`` for an infrastructure error."""
-    return None if record.stop is StopReason.INFRA_ERROR else record.solved
+def outcome_of(record: EpisodeRecord) -> int | None:
+    """The turn at which an episode was solved, 0 if it was not; ``None``: an infrastructure error.
+
+    A blind episode counts as one turn: nobody knows when it would have been solved.
+    """
+    if record.stop is StopReason.INFRA_ERROR:
+        return None
+    return (1 if record.blind else len(record.turns)) if record.solved else 0
 
 
 def problem_hash(problem: Problem) -> str:
@@ -149,11 +154,19 @@ def _found(
     return found
 
 
-def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -> list[Problem]:
+def with_public_tests(
+    problems: Sequence[Problem], say: Callable[[str], None], where: str
+) -> list[Problem]:
     """Returns the problems that an episode can be run on.
 
+    Args:
+        problems: Some.
+        say: Hears how many are left out.
+        where: They are from, as a user knows it.
+
     Raises:
-        ValueError: There is none, or one names a checker that does not exist.
+        ProblemError: There is none.
+        ValueError: One names a checker that does not exist.
     """
     for problem in problems:
         try:
@@ -162,7 +175,7 @@ def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -
         except ValueError as error:
             raise ValueError(f"problem {problem.name!r}: {error}") from None
     usable = [p for p in problems if p.public_tests and p.private_tests]
-    if len(usable) < len(problems):
+    if usable and len(usable) < len(problems):
         count = len(problems) - len(usable)
         has, is_ = ("has", "is") if count == 1 else ("have", "are")
         say(
@@ -170,7 +183,10 @@ def with_public_tests(problems: Sequence[Problem], say: Callable[[str], None]) -
             "left out"
         )
     if not usable:
-        raise ValueError("no problem has both public and private tests; nothing can be run")
+        raise ProblemError(
+            f"{where}: no problem has both public and private tests, so no episode can be run; "
+            "allowed: problems of which some have both (rlef data check says what they have)"
+        )
     return usable
 
 

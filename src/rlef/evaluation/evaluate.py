@@ -70,6 +70,7 @@ def evaluate(
         See ``write_results``.
 
     Raises:
+        ProblemError: No problem has both public and private tests.
         ModelError, TemplateError, ValueError: The model or a number cannot be used.
         EngineError: The engine cannot go on; what has ended is kept.
         RunDamagedError: Episodes on disk cannot be read.
@@ -80,7 +81,7 @@ def evaluate(
                 f"{spec.name} with {turn_limit} turns needs {spec.episodes(turn_limit)} episodes "
                 f"of each problem or more, not {samples}"
             )
-    usable = with_public_tests(problems, say)
+    usable = with_public_tests(problems, say, data)
     opened, chat = open_engine(
         engine.kind,
         model,

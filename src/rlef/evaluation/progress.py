@@ -1,10 +1,10 @@
 """How far an evaluation is, with a solve rate that does not depend on what ends first."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-_LINES = 5
-"""Lines of progress per evaluation where nobody asks for more; also parts that a rate is over."""
+_PARTS = 5
+"""Of all episodes; a rate is over the first so many of these parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,9 @@ class Progress:
     """Of the first ``first``, how many were solved; infrastructure errors are none."""
     counted: int = 0
     """Of the first ``first``, how many were no infrastructure errors."""
+    solved_by_turn: tuple[int, ...] = ()
+    """Entry t-1: of the first ``first``, how many were solved with at most t turns; as long as the
+    episode with the most turns that was solved."""
 
     def rate(self) -> str:
         """The solve rate in words; empty where nothing can be said yet."""
@@ -46,18 +49,18 @@ class Tally:
 
     def __init__(self, name: str, total: int) -> None:
         self._name = name
-        self._steps = sorted({total * part // _LINES for part in range(1, _LINES + 1)} - {0})
-        self._ended: dict[int, bool | None] = {}
+        self._steps = sorted({total * part // _PARTS for part in range(1, _PARTS + 1)} - {0})
+        self._ended: dict[int, int | None] = {}
         self._total = total
         self._whole = 0
         self._new = 0
 
-    def add(self, outcomes: Iterable[tuple[int, bool | None]], *, new: bool = True) -> None:
+    def add(self, outcomes: Iterable[tuple[int, int | None]], *, new: bool = True) -> None:
         """Takes episodes that have ended.
 
         Args:
-            outcomes: Place of each in the order in which they begin, from 0, and whether it was
-                solved; ``None``: an infrastructure error.
+            outcomes: Place of each in the order in which they begin, from 0, and the turn at which
+                it was solved, 0 where it was not; ``None``: an infrastructure error.
             new: Whether this process has run them.
         """
         before = len(self._ended)
@@ -70,28 +73,15 @@ class Tally:
             self._whole += 1
         first = max((step for step in self._steps if step <= self._whole), default=0)
         known = [self._ended[place] for place in range(first)]
+        turns = [turn for turn in known if turn]
+        by_turn = (sum(t <= turn for t in turns) for turn in range(1, max(turns, default=0) + 1))
         return Progress(
             name=self._name,
             done=len(self._ended),
             total=self._total,
             new=self._new,
             first=first,
-            solved=sum(outcome is True for outcome in known),
+            solved=len(turns),
             counted=sum(outcome is not None for outcome in known),
+            solved_by_turn=tuple(by_turn),
         )
-
-
-def in_lines(say: Callable[[str], None]) -> Callable[[Progress], None]:
-    """Returns what says progress in a few lines."""
-    last = -1
-
-    def show(progress: Progress) -> None:
-        nonlocal last
-        step = _LINES * progress.done // max(progress.total, 1)
-        if progress.new and step > last >= 0:
-            rate = progress.rate()
-            end = f", {rate}" if rate else ""
-            say(f"{progress.name}: {progress.done}/{progress.total} episodes{end}")
-        last = step
-
-    return show

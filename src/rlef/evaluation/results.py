@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rlef.environment import EpisodeRecord
 from rlef.evaluation.behaviour import episode_behaviour
@@ -82,13 +83,51 @@ def compared_run(path: Path) -> ComparedRun:
     options = read_options(run)
     if not is_evaluation(options):
         raise RunError(f"{path} is a training; allowed: folders of rlef eval")
-    episodes = read_episodes(run, EPISODES)
-    if not episodes:
+    compared = _compared(run, EPISODES, options.get("turns") or 1)
+    if compared is None:
         raise RunError(f"{path} holds no episodes of rlef eval; allowed: a folder that has some")
+    return compared
+
+
+def last_evaluation(path: Path) -> tuple[str, ComparedRun]:
+    """The evaluation that says most of what a run came to, and its name.
+
+    Of a training that is the one after it, else the last one of the validation problems, else the
+    one before it.
+
+    Raises:
+        RunError: There is none.
+        RunDamagedError: It cannot be read.
+    """
+    run = RunFolder.open(path)
+    options = read_options(run)
+    if is_evaluation(options):
+        return EPISODES, compared_run(path)
+    turns = _section(options, "rollout").get("turn_limit") or 3
+    limit = _section(options, "eval").get("turn_limit") or turns
+    names = run.rollout_names()
+    valid = [name for name in names if name.startswith("valid-")]
+    for name in ("eval-after", *valid[-1:], "eval-before"):
+        compared = _compared(run, name, int(limit)) if name in names else None
+        if compared is not None:
+            return name, compared
+    raise RunError(f"{path} holds no evaluation yet; allowed: a run that has one")
+
+
+def _section(options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    section = options.get(key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _compared(run: RunFolder, name: str, turn_limit: int) -> ComparedRun | None:
+    """The episodes of this name; ``None`` where there are none."""
+    episodes = read_episodes(run, name)
+    if not episodes:
+        return None
     return ComparedRun(
-        label=path.name or str(path),
+        label=run.path.name or str(run.path),
         records=[record for record, _ in episodes],
-        turn_limit=options.get("turns") or 1,
+        turn_limit=turn_limit,
         hashes={
             record.problem: entry["problem_hash"]
             for record, entry in episodes

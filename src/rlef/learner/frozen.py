@@ -48,11 +48,19 @@ def freeze(model: PreTrainedModel, dtype: torch.dtype) -> None:
     _add_up_in_float32(model, dtype)
 
 
-def frozen_copy(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """Returns a copy as ``freeze`` has it, without a second one in float32 on the way."""
+def frozen_copy(
+    model: PreTrainedModel, dtype: torch.dtype, *, shares: bool = False
+) -> PreTrainedModel:
+    """Returns a copy as ``freeze`` has it, without a second one in float32 on the way.
+
+    Args:
+        model: Of what.
+        dtype: As for ``freeze``.
+        shares: Weights that are in their dtype already are the model's own.
+    """
     dtypes, copies = _dtypes(model, dtype), dict[int, Any]()
     for parameter in model.parameters():
-        data = parameter.detach().to(dtypes[id(parameter)], copy=True)
+        data = parameter.detach().to(dtypes[id(parameter)], copy=not shares)
         copies[id(parameter)] = nn.Parameter(data, requires_grad=False)
     copied = copy.deepcopy(model, copies)
     _add_up_in_float32(copied, dtype)

@@ -244,7 +244,9 @@ def join_models(
         reference = WithoutAdapters(policy)
     elif config.kl != "none" or critic_lora is not None:
         # adapters begin as numbers of the dtype that they stand on
-        first = frozen_copy(model, dtype) if copies or critic_lora is not None else model
+        first = model
+        if copies or critic_lora is not None:
+            first = frozen_copy(model, dtype, shares=not copies)
         reference = Policy(first, temperature)
     critic_lora = critic_lora or lora
     if config.has_critic:

@@ -94,9 +94,9 @@ def count_passes(
         Exception: Of any kind: the model cannot run on tensors without values (experts that are
             chosen by values, for instance).
     """
-    layers, few, more = _numbers_of_layers(config)
+    layers, few, more = numbers_of_layers(config)
     found = {
-        number: _passes(_shortened(config, number), learner, network, target, sharded)
+        number: _passes(shortened(config, number), learner, network, target, sharded)
         for number in {few, more}
     }
 
@@ -128,10 +128,10 @@ def key_value_numbers(config: PreTrainedConfig) -> int:
     Raises:
         Exception: As ``count_passes``.
     """
-    layers, few, more = _numbers_of_layers(config)
+    layers, few, more = numbers_of_layers(config)
     found: dict[int, int] = {}
     for number in {few, more}:
-        model: Any = shaped_model(_shortened(config, number))
+        model: Any = shaped_model(shortened(config, number))
         with suppress(Exception):  # of models without experts, or of other kinds
             model.set_experts_implementation("batched_mm")  # which looks at no values
         trunk = body(model)
@@ -253,7 +253,7 @@ def _packed(tokens: int, states: int) -> Packed:
     )
 
 
-def _numbers_of_layers(config: PreTrainedConfig) -> tuple[int, int, int]:
+def numbers_of_layers(config: PreTrainedConfig) -> tuple[int, int, int]:
     """Returns those of the model, and two smaller ones to count with, equal if there are no more.
 
     The first layer takes less than the others: what it is given is nobody's result.
@@ -273,7 +273,8 @@ def _period(config: PreTrainedConfig) -> int:
     return next((n for n in sizes if all(k == kinds[i % n] for i, k in enumerate(kinds))), 1)
 
 
-def _shortened(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
+def shortened(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
+    """Returns the settings of a model of so many layers."""
     short = copy.deepcopy(config)
     settings = short.get_text_config()
     settings.num_hidden_layers = layers

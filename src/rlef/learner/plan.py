@@ -9,12 +9,20 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from rlef.learner.config import LearnerConfig
 from rlef.learner.logprobs import LOGIT_BYTES
 from rlef.learner.models import Models, join_models
-from rlef.learner.passes import PassBytes, Target, blocks, count_passes, shaped_model
+from rlef.learner.passes import (
+    PassBytes,
+    Target,
+    blocks,
+    count_passes,
+    numbers_of_layers,
+    shaped_model,
+    shortened,
+)
 from rlef.learner.precision import resolve_precision
 
 SCORED_AT_ONCE = 2
@@ -73,6 +81,14 @@ class Sizes:
     root: int
     root_trained: int
 
+    def grown(self, other: "Sizes", steps: int) -> "Sizes":
+        """Returns the sizes with ``steps`` times what another model, of more layers, has more."""
+        names = ("policy", "critic", "reference", "policy_trained", "critic_trained")
+        own = {name: getattr(self, name) for name in names}
+        return replace(
+            self, **{n: size + steps * (getattr(other, n) - size) for n, size in own.items()}
+        )
+
 
 def settled(learner: LearnerConfig, target: Target) -> LearnerConfig:
     """Returns the settings with all that is ``auto`` as it comes out on a device."""
@@ -100,6 +116,18 @@ def count_weights(
         ValueError: ``peft`` is needed and not there.
     """
     model = shaped_model(config)
+    layers, *numbers = numbers_of_layers(config)
+    few, more = (shortened(config, number) for number in numbers)
+    if numbers[0] < numbers[1]:  # adapters of many layers take long to make: count those of few
+        steps, rest = divmod(layers - numbers[0], numbers[1] - numbers[0])
+        least, next_one = (shaped_model(one).num_parameters() for one in (few, more))
+        if not rest and model.num_parameters() == least + steps * (next_one - least):
+            some = _count(shaped_model(few), learner, sharded=sharded)
+            return some.grown(_count(shaped_model(more), learner, sharded=sharded), steps)
+    return _count(model, learner, sharded=sharded)
+
+
+def _count(model: PreTrainedModel, learner: LearnerConfig, *, sharded: bool) -> Sizes:
     models: Models = join_models(model, learner, 0, 1.0)
     seen: set[int] = set()
 

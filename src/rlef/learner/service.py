@@ -5,6 +5,7 @@ from typing import Protocol
 
 from rlef.algorithms import CalibrationBin
 from rlef.engines.types import Weights
+from rlef.learner.scores import RolloutScores
 from rlef.rollout import RolloutBatch
 
 Metrics = dict[str, float]
@@ -35,6 +36,13 @@ class Learner(Protocol):
     @property
     def calibration(self) -> tuple[CalibrationBin, ...]:
         """Of the critic on the last batch, before it learnt from it; empty without one."""
+        ...
+
+    def scores(self) -> tuple[RolloutScores, ...]:
+        """Returns what the last ``update`` knew of the batch's first rollouts before it learnt.
+
+        Of so many as it was made to keep; none where nothing was learnt yet.
+        """
         ...
 
     def update(self, batch: RolloutBatch, steps: int) -> Metrics:

@@ -24,7 +24,7 @@ from torch.distributed.fsdp import (
 )
 from transformers import PreTrainedModel
 
-from rlef.engines.load import load_config, load_model
+from rlef.engines.load import load_config, load_model, stored_dtype
 from rlef.engines.sharded import whole
 from rlef.engines.weights import as_in_checkpoints, merged_tensors
 from rlef.learner.attention import register
@@ -43,10 +43,10 @@ from rlef.learner.ranks import Ranks
 
 
 def load_on_ranks(name: str, config: LearnerConfig, ranks: Ranks) -> PreTrainedModel:
-    """Returns a model for ``LocalLearner``: on the first rank in host memory, else only its shape.
+    """Returns a model for ``LocalLearner``: on the first rank its weights, else only its shape.
 
-    Drop it once the learner is made: on the first rank it is a whole copy of the model. Of one rank
-    it is the policy itself, on its device.
+    Drop it once the learner is made: what the first rank has is whole, see ``load_to_read``. Of one
+    rank it is the policy itself, on its device.
 
     Args:
         name: ``mini``, a folder or a hub id; other ranks read its settings only.
@@ -60,8 +60,33 @@ def load_on_ranks(name: str, config: LearnerConfig, ranks: Ranks) -> PreTrainedM
     dtype = loading_dtype(config, ranks.device)
     if not ranks.several:
         return load_model(name, ranks.device, dtype)
-    model = ranks.on_first(lambda: load_model(name, "cpu", dtype))
+    precision = resolve_precision(config.precision, ranks.device)
+    model = ranks.on_first(lambda: load_to_read(name, dtype, precision))
     return shaped_model(load_config(name)) if model is None else model
+
+
+def load_to_read(name: str, dtype: torch.dtype, precision: Precision) -> PreTrainedModel:
+    """Loads a model on the CPU whose weights are only read, to become weights of some dtype.
+
+    Files in bfloat16 are not read into memory for that: each weight is a part of its file that is
+    read when it is its turn. Not where products are in float32, as the checks of a model run
+    products; nor where buffers that no file holds would be rounded (Gemma).
+
+    Args:
+        name: As for ``load_model``.
+        dtype: What the weights will become.
+        precision: In which products will be.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    rounded = torch.bfloat16
+    if dtype is torch.float32 and precision == "bfloat16" and stored_dtype(name) is rounded:
+        model = load_model(name, "cpu", rounded)
+        if all(buffer.dtype is not rounded for buffer in model.buffers()):
+            model.config.dtype = dtype
+            return model
+    return load_model(name, "cpu", dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,7 +8,7 @@ Shapes: B rollouts, L tokens, U turns.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,7 @@ from rlef.learner.objective import Minibatch, policy_loss, value_loss
 from rlef.learner.packing import Packed
 from rlef.learner.precision import autocast, resolve_precision
 from rlef.learner.ranks import Ranks
+from rlef.learner.scores import RolloutScores, first_scores
 from rlef.learner.service import Metrics
 from rlef.learner.store import Store
 from rlef.rollout import RolloutBatch, derive_seed
@@ -61,7 +62,9 @@ class LocalLearner:
         temperature: What sampling divides the logits by.
         total_updates: Optimizer steps in all, for ``final_lr_share``; ``None``: not known.
         save_dtype: Of the model in a checkpoint.
+        keep_scores: Of so many rollouts of each batch ``scores`` tells.
         ranks: Where it runs.
+        notices: Lines that ``notices`` begins with.
 
     Attributes:
         policy, critic, reference: as ``Models`` has them.
@@ -82,9 +85,12 @@ class LocalLearner:
         temperature: float = 1.0,
         total_updates: int | None = None,
         save_dtype: SaveDtype = "float32",
+        keep_scores: int = 0,
         ranks: Ranks = _ALONE,
+        notices: Sequence[str] = (),
     ) -> None:
         self.config = config
+        self._notices = notices
         self.ranks = ranks
         self.precision = resolve_precision(config.precision, ranks.device or model.device)
         models = build_models(model, config, seed, temperature, ranks)
@@ -102,6 +108,8 @@ class LocalLearner:
         self._critic_is_new = config.critic_bias == "mean_return"
         self.calibration: tuple[CalibrationBin, ...] = ()
         self._seed = seed
+        self._keep_scores = keep_scores if ranks.first else 0
+        self._scores: tuple[RolloutScores, ...] = ()
         descents = (self.policy_descent, self.critic_descent)
         self._store = Store(
             self.policy.model,
@@ -137,6 +145,7 @@ class LocalLearner:
         metrics["score_s"] = time.perf_counter() - started
 
         scored = replace(scored, advantages=advantages, returns=returns)
+        self.keep_scores(batch, scored)
         minibatches, log = self.minibatches(batch, steps), StepLog(self.ranks)
         end = self.version + steps
         self.policy_moved = self.version + len(minibatches) <= config.critic_warmup_updates
@@ -169,6 +178,14 @@ class LocalLearner:
             self.version += 1
         self.version = end
         return metrics | log.means() | {"bfloat16": float(self.precision == "bfloat16")}
+
+    def scores(self) -> tuple[RolloutScores, ...]:
+        """Returns what the last update knew, see ``Learner``; on ranks but the first nothing."""
+        return self._scores
+
+    def keep_scores(self, batch: RolloutBatch, scored: Scored) -> None:
+        """Remembers what ``scores`` tells of a batch."""
+        self._scores = first_scores(batch, scored, self._keep_scores)
 
     def pass_over(self, steps: int) -> None:
         """Lets the updates pass that a batch without any rollout to learn from stands for."""
@@ -209,7 +226,7 @@ class LocalLearner:
     def notices(self) -> list[str]:
         """Returns what a user should know of how this model is trained, a line each."""
         lines = (adapter_line(self.policy.model), packing_line(self.policy.model))
-        return [line for line in lines if line is not None]
+        return [*self._notices, *(line for line in lines if line is not None)]
 
     @torch.no_grad()
     def score(self, batch: RolloutBatch) -> Scored:

@@ -223,11 +223,24 @@ def absolute_spec(spec: str) -> str:
 
     The path of a file or folder that exists becomes absolute; all else stays as it is.
     """
-    scheme, mark, rest = spec.partition(":")
-    place, _ = _without_split(_without_query(rest)[0])
-    if scheme not in DATA_SETS or not mark or place in ("", "hub") or not Path(place).exists():
+    place = local_path(spec)
+    if place is None:
         return spec
-    return f"{scheme}:{Path(place).absolute()}{rest[len(place) :]}"
+    scheme, _, rest = spec.partition(":")
+    return f"{scheme}:{place.absolute()}{rest[len(_place(rest)) :]}"
+
+
+def local_path(spec: str) -> Path | None:
+    """Returns the file or folder that a specification names, if it is on this disk."""
+    scheme, mark, rest = spec.partition(":")
+    place = _place(rest)
+    if scheme not in DATA_SETS or not mark or place in ("", "hub") or not Path(place).exists():
+        return None
+    return Path(place)
+
+
+def _place(rest: str) -> str:
+    return _without_split(_without_query(rest)[0])[0]
 
 
 def _without_query(rest: str) -> tuple[str, str]:

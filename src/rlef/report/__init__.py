@@ -4,8 +4,10 @@ from rlef.report.figures import learning_figure
 from rlef.report.page import write_report
 from rlef.report.tables import (
     comparison_table,
+    evaluation_last_line,
     evaluation_screen,
     evaluation_table,
+    last_line,
     metrics_table,
     seeds_markdown,
     seeds_table,
@@ -15,8 +17,10 @@ from rlef.report.tables import (
 
 __all__ = [
     "comparison_table",
+    "evaluation_last_line",
     "evaluation_screen",
     "evaluation_table",
+    "last_line",
     "learning_figure",
     "metrics_table",
     "seeds_markdown",

@@ -178,6 +178,28 @@ def summary_table(summary: Summary, run_path: Path | None = None) -> "Group":
     return Group(*parts)
 
 
+def last_line(summary: Summary, run_path: Path) -> str:
+    """What a training came to, in one line.
+
+    Example:
+        >>> rate = {"mean": 0.5, "low": 0.4, "high": 0.6}
+        >>> stages = {"before": {"solve": rate}, "after": {"solve": rate}}
+        >>> last_line({"turn_limit": 3, "updates": 8, **stages}, Path("runs/one"))
+        'runs/one: 1@3 50.0 ±10.0 % before, 50.0 ±10.0 % after 8 updates'
+    """
+    before, after = (
+        percent_with_interval((summary.get(key) or {}).get("solve")) for key in ("before", "after")
+    )
+    name = f"1@{summary['turn_limit']}"
+    return f"{run_path}: {name} {before} % before, {after} % after {summary['updates']} updates"
+
+
+def evaluation_last_line(summary: Summary, run_path: Path) -> str:
+    """What an evaluation came to, in one line."""
+    rates = (f"{name} {percent(one['estimate'])} %" for name, one in summary["metrics"].items())
+    return f"{run_path}: {', '.join(rates)}"
+
+
 def evaluation_screen(summary: Summary, run_path: Path, *, is_judged: bool) -> "Group":
     """The final screen of an evaluation, for ``rich`` to print.
 

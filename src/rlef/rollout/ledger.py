@@ -99,6 +99,11 @@ class Ledger:
         return list(self._pending)
 
     @property
+    def pending_rollouts(self) -> Mapping[int, Rollout]:
+        """Those rollouts, by index."""
+        return dict(self._pending)
+
+    @property
     def batches(self) -> int:
         """How many batches have been taken: their numbers are those below."""
         return self._count

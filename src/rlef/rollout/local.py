@@ -12,7 +12,7 @@ from rlef.engines import ChatCompletion, Completion, Engine, PolicyEngine, Sampl
 from rlef.engines.busy import BusyClock
 from rlef.environment import ChatFormat
 from rlef.rollout.episode import EpisodeRequest, EpisodeSettings, run_episode
-from rlef.rollout.service import RolloutTiming
+from rlef.rollout.service import RolloutTiming, note_under_way
 from rlef.rollout.types import Rollout
 from rlef.sandbox import JudgeJob, JudgePool, JudgeReport
 
@@ -91,9 +91,7 @@ class LocalRollouts:
         Raises:
             ValueError: One with this index is under way.
         """
-        if index in self._indices:
-            raise ValueError(f"episode {index} is under way already; allowed: each index once")
-        self._indices.add(index)
+        note_under_way(index, self._indices)
         self._submitted.append((index, request))
 
     def begin(self) -> None:

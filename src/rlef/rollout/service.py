@@ -75,6 +75,17 @@ class Rollouts(Protocol):
         ...
 
 
+def note_under_way(index: int, others: set[int]) -> None:
+    """Adds an episode's index to those under way.
+
+    Raises:
+        ValueError: It is among them.
+    """
+    if index in others:
+        raise ValueError(f"episode {index} is under way already; allowed: each index once")
+    others.add(index)
+
+
 def run_requests(rollouts: Rollouts, requests: Sequence[EpisodeRequest]) -> list[Rollout]:
     """Runs episodes to their end; returns the rollouts in the order of the requests.
 

@@ -9,6 +9,7 @@
     checkpoints/          update-000012/, ...
     summary.json          what the run came to
     report.html           made from the above
+    rlef.log              what was shown on the way, with times
 
 Whatever stands under its final name is whole, except that the end of a file that grows may be torn
 when its writer is killed: what is torn is never read, and cut before more is added.

@@ -54,8 +54,10 @@ class RunFolder:
         self.training_path = self.rollouts_path / "train"
         self.checkpoints_path = self.path / "checkpoints"
         self.best_path = self.checkpoints_path / "best"
+        self.inputs_path = self.path / "inputs.jsonl"
         self.summary_path = self.path / "summary.json"
         self.report_path = self.path / "report.html"
+        self.log_path = self.path / "rlef.log"
         self._is_locked = False
         self._new_parents: Sequence[Path] = ()
 
@@ -108,7 +110,8 @@ class RunFolder:
         """
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
         folders = (self.rollouts_path, self.checkpoints_path)
-        if not names <= {self.config_path.name, *(path.name for path in folders)}:
+        made = (self.config_path, self.inputs_path, self.log_path, *folders)
+        if not names <= {path.name for path in made}:
             return False
         return not any(any(path.iterdir()) for path in folders if path.is_dir())
 
@@ -117,7 +120,8 @@ class RunFolder:
         if not self.is_run() or not self.is_untouched():
             return
         self.config_path.unlink()
-        (self.path / ".lock").unlink(missing_ok=True)
+        for path in (self.path / ".lock", self.log_path, self.inputs_path):
+            path.unlink(missing_ok=True)
         with suppress(OSError):  # hidden files of others may stay
             for path in (self.rollouts_path, self.checkpoints_path):
                 if path.is_dir():
@@ -162,6 +166,18 @@ class RunFolder:
     def read_config(self) -> str:
         """The config as YAML text (``load_config(type, run.config_path, [])`` parses it)."""
         return self.config_path.read_text(encoding="utf-8")
+
+    def write_inputs(self, files: Iterable[Mapping[str, object]]) -> None:
+        """Writes which files the run is made of, in place of what stood there."""
+        replace_file(self.inputs_path, dump_lines(files))
+
+    def read_inputs(self) -> list[Record]:
+        """Returns what ``write_inputs`` wrote; nothing where there is no file.
+
+        Raises:
+            RunDamagedError: A line is damaged.
+        """
+        return read_lines(self.inputs_path)
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Writes what the run came to."""

@@ -35,6 +35,7 @@ class ImitationLearner(LocalLearner):
         """Takes a step for each minibatch that holds a solved rollout; metrics as of the base."""
         batch = batch.to("cpu")
         scored = self.score(batch)
+        self.keep_scores(batch, scored)
         metrics, _ = describe(self.config, batch, scored, batch.rewards, None, self.version)
         wanted = imitated_tokens(batch)
         log, end = StepLog(self.ranks), self.version + steps

@@ -31,6 +31,7 @@ from rlef.study.wrappers import first_turn_engine, variant_of
 from rlef.train.loop import learn
 from rlef.train.parts import limits
 from rlef.train.place import hf_engine
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 EXAMPLE_PROBLEMS = 256
@@ -108,16 +109,16 @@ def run_task(task: PartTask, say: Callable[[str], None]) -> None:
     tell(f"done in {time.perf_counter() - started:.0f} s")
 
 
-class _TrainingLines:
-    """A line of progress now and then; the numbers themselves are in the run folders."""
+class _TrainingLines(Silent):
+    """A line of progress now and then; the numbers themselves are in the run folders.
+
+    The loop's own words are left out, as there are many loops.
+    """
 
     def __init__(self, updates: int, say: Callable[[str], None]) -> None:
         self._updates = updates
         self._say = say
         self._shown = time.monotonic()
-
-    def message(self, text: str) -> None:
-        """The loop's own words are left out, as there are many loops."""
 
     def update(self, metrics: Mapping[str, object]) -> None:
         """Shows a line if the last one is old."""
@@ -177,7 +178,7 @@ class _Examiner:
         self._say = say
         self._first_policy = first_policy
         problems = load_problems(config.data.test)[: config.eval.problems]
-        self._problems = with_public_tests(problems, say)
+        self._problems = with_public_tests(problems, say, f"data.test ({config.data.test})")
 
     def take_all(self, arm: Arm) -> None:
         exams = [arm.exam(name) for name in arm.exams]
@@ -306,4 +307,4 @@ def _is_finished(run: RunFolder, arm: Arm) -> bool:
 
 @cache
 def _count_problems(spec: str, first: int | None) -> int:
-    return len(with_public_tests(load_problems(spec)[:first], _silent))
+    return len(with_public_tests(load_problems(spec)[:first], _silent, spec))

@@ -1,12 +1,15 @@
 """Batches of rollouts: how many are asked for, which make up a batch, which are too old for one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from threading import Event
+from typing import Protocol
 
 from rlef.engines import EngineError
+from rlef.evaluation.episodes import outcome_of
+from rlef.evaluation.progress import Progress, Tally
 from rlef.rollout import Rollout, Rollouts
 from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunDamagedError
@@ -17,6 +20,10 @@ _COLLECT_S = 0.2
 """So often what has ended during an update goes to disk."""
 _TOO_OLD_FACTOR = 4
 """How many times what may be under way can be too old for one batch before a run stops."""
+
+
+class _Tell(Protocol):
+    def __call__(self, ended: Iterable[tuple[int, Rollout]], *, new: bool = True) -> None: ...
 
 
 class Batches:
@@ -60,11 +67,12 @@ class Batches:
         self._ahead = max_staleness
         """Batches that are asked for beyond the one to be taken."""
 
-    def take(self, number: int) -> Taken:
+    def take(self, number: int, show: Callable[[Progress], None] = lambda _: None) -> Taken:
         """Returns a batch of rollouts: as the ledger has it, or as soon as there is one.
 
         Args:
             number: From 0; all before it have been taken.
+            show: Hears of every step while there is none.
 
         Raises:
             RunDamagedError: One before it is not there, or cannot be read.
@@ -82,6 +90,8 @@ class Batches:
             self._ahead = max(1, self._ahead - 1)
         self._ask(number)
         self.collect(0.0)  # what has been asked for begins
+        tell = self._teller(number, show)
+        tell(self._ledger.pending_rollouts.items(), new=False)
         while True:
             taken = self._ledger.take(
                 self._size,
@@ -93,7 +103,33 @@ class Batches:
             self._refuse_a_sampler_that_stands_still(number)
             self._ahead = min(self._max_staleness, self._ahead + 1)  # the learner has to wait
             self._ask(number)
-            self.collect(_WAIT_S)
+            tell(self.collect(_WAIT_S))
+
+    def _teller(self, number: int, show: Callable[[Progress], None]) -> "_Tell":
+        """Returns what tells how far batch ``number`` is, given what has ended.
+
+        Where it is the first rollouts to end, whatever they are, no rate can be told before it is
+        whole that does not depend on which end first.
+        """
+        tally, first = Tally(f"batch {number + 1}", self._size), number * self._size
+
+        def tell(ended: Iterable[tuple[int, Rollout]], *, new: bool = True) -> None:
+            if self._max_staleness:
+                done = min(self._size, len(self._ledger.pending))
+                show(Progress(name=f"batch {number + 1}", done=done, total=self._size, new=done))
+                return
+            places = ((index - first, rollout) for index, rollout in ended)
+            tally.add(
+                (
+                    (place, outcome_of(rollout.record))
+                    for place, rollout in places
+                    if 0 <= place < self._size
+                ),
+                new=new,
+            )
+            show(tally.progress())
+
+        return tell
 
     def settle(self) -> None:
         """Waits for all that has been asked for, so that others may have the engine."""
@@ -166,8 +202,13 @@ class Batches:
                 done.set()
         collector.result()
 
-    def collect(self, timeout_s: float) -> None:
-        """Puts rollouts that have ended on disk; waits up to ``timeout_s`` for the first."""
+    def collect(self, timeout_s: float) -> list[tuple[int, Rollout]]:
+        """Puts rollouts that have ended on disk; waits up to ``timeout_s`` for the first.
+
+        Returns:
+            Those that have.
+        """
         ended = self._rollouts.finished(timeout_s)
         self._ledger.add(ended)
         self._under_way -= len(ended)
+        return ended

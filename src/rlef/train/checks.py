@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlef.config import ConfigError
-from rlef.distributed.settings import check_address
+from rlef.distributed.reach import check_cluster
 from rlef.engines.names import (
     VLLM_HINT,
     check_chat,
@@ -46,7 +46,7 @@ def check_training(
     """
     rollout, data = config.rollout, config.data
     if ask_hub:
-        check_address(config.cluster.address)
+        check_cluster(config.cluster)
     checks: list[tuple[str, Callable[[str], object], str | None]] = [
         ("device", check_device, config.device),
         ("rollout.prompts", Prompts.load, rollout.prompts),
@@ -60,6 +60,13 @@ def check_training(
     if rollout.engine == "vllm" and here and find_spec("vllm") is None:
         raise ConfigError(
             f"{_place('rollout.engine', places)} is vllm, which is not installed; {VLLM_HINT}"
+        )
+    for name in config.trackers:
+        if find_spec(name) is not None:
+            continue
+        raise ConfigError(
+            f"{_place('trackers', places)} holds {name}, which is not installed; allowed: "
+            f"pip install 'rlef[{name}]' first, or a recipe without it"
         )
     found = {}
     for key, check, value in checks:

@@ -46,13 +46,15 @@ def on_cluster(
 
     Raises:
         ConfigError: There is no such cluster, or it has too little.
-        ModelError, ValueError: The recipe cannot be run.
+        ModelError, ValueError: The recipe cannot be run, or there is no such device here.
     """
     if variant is not PAPER:
         raise ConfigError(
             f"cluster.address is {config.cluster.address!r}, but a study runs in one process; "
             "allowed: null"
         )
+    if config.cluster.address == "local":
+        resolve_device(config.device)  # before Ray starts, which takes long
     from rlef.distributed.session import open_session
 
     with open_session(config.cluster, partial(_needs, config)) as session:
@@ -83,8 +85,8 @@ def _place(
         open_judges: Callable[[], JudgePool] = partial(Sandbox, workers=rollout.judge_workers)
         if cluster.judge_actors:
             actors = [
-                session.judge_actor(JudgeActor, rollout.judge_workers)
-                for _ in range(cluster.judge_actors)
+                session.judge_actor(slot, JudgeActor, rollout.judge_workers)
+                for slot in range(cluster.judge_actors)
             ]
             open_judges = partial(RemoteJudges, actors, timeout_s)
             judges = open_judges()
@@ -143,12 +145,13 @@ def _make_learner(
     config: TrainConfig, run_path: Path, rank: int, size: int, address: str
 ) -> tuple[Learner, int]:
     """Makes the learner of a recipe, or one of its ranks; called in its process."""
-    config = settle_precision(config, RunFolder.open(run_path), lambda _: None)
+    notices: list[str] = []
+    config = settle_precision(config, RunFolder.open(run_path), notices.append)
     chat = load_chat(config.model.name, config.model)
     if size == 1:
         policy = load_policy(config, chat)
         parameters = policy.num_parameters()
-        return local_learner(config, policy, chat), parameters
+        return local_learner(config, policy, chat, notices=notices), parameters
     from rlef.learner.sharding import load_on_ranks
 
     # the driver, which waits for timeout_s, is to be the first who finds that a rank hangs
@@ -157,7 +160,7 @@ def _make_learner(
     policy = load_on_ranks(config.model.name, config.learner, ranks)
     check_vocabulary(policy, chat, config.model.name)
     parameters = policy.num_parameters()
-    return local_learner(config, policy, chat, ranks=ranks), parameters
+    return local_learner(config, policy, chat, ranks=ranks, notices=notices), parameters
 
 
 def _open_engine(config: TrainConfig, run_path: Path) -> tuple[PolicyEngine, ChatFormat]:

@@ -8,7 +8,6 @@ from rlef.engines import SamplingParams
 from rlef.environment import EpisodeRecord, FeedbackOptions, reveal_private_tests
 from rlef.evaluation import episode_statistics
 from rlef.evaluation.episodes import run_episodes
-from rlef.evaluation.progress import in_lines
 from rlef.problems import Problem
 from rlef.train.parts import Parts
 from rlef.train.recipe import SamplingSection
@@ -69,6 +68,7 @@ class Evaluations:
             feedback=feedback,
             random_feedback=parts.controls.evaluation_pool if feedback.kind == "random" else None,
         )
+        parts.display.stage("evaluating")
         with parts.open_rollouts(settings) as rollouts:
             rollouts.use(parts.learner.weights())
             records = run_episodes(
@@ -78,7 +78,7 @@ class Evaluations:
                 config.seed,
                 parts.run,
                 name,
-                in_lines(parts.display.message),
+                parts.display.episodes,
             )
         self.seconds += time.perf_counter() - started
         return records

@@ -16,19 +16,23 @@ from rlef.environment import EpisodeRecord
 from rlef.learner.notices import gap_alarm
 from rlef.learner.service import LearnerLost, Metrics
 from rlef.rollout import Rollout, RolloutBatch
-from rlef.rollout.ledger import Ledger
+from rlef.rollout.ledger import Ledger, Taken
 from rlef.run import RunFolder
+from rlef.run.scores import scores_path, write_scores
 from rlef.train.batches import Batches
 from rlef.train.checkpoints import Checkpoints
 from rlef.train.evaluations import Evaluations
 from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn
-from rlef.train.measures import solve_metrics
-from rlef.train.parts import Parts, Progress, build_parts
+from rlef.train.measures import rate_metrics, solve_metrics, verdict_metrics
+from rlef.train.parts import Parts, build_parts
 from rlef.train.place import Variant
+from rlef.train.progress import BatchWatch, Progress
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
+from rlef.train.score_rows import score_rows
 from rlef.train.stopping import Stopping
 from rlef.train.summary import summarize
+from rlef.train.trackers import Tracked
 
 T = TypeVar("T")
 
@@ -49,17 +53,22 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
     """
     if run.read_summary() is not None:
         return
-    with build_parts(config, run, display) as parts:
-        trainer = Trainer(parts)
-        with trainer.stopping:
-            stages = {"before": trainer.evaluate("eval-before")}
-            trainer.train_to_the_end()
-            stages["after"] = trainer.evaluate("eval-after", best=True)
-            if config.eval.random_feedback:
-                again = trainer.evaluate("eval-random", best=True, random_feedback=True)
-                stages["random_feedback"] = again
-    seconds = trainer.evaluations.seconds
-    run.write_summary(summarize(config, parts.parameters, run.read_metrics(), stages, seconds))
+    with Tracked(config, run, display) as told:
+        with build_parts(config, run, told) as parts:
+            trainer = Trainer(parts)
+            told.begin()
+            with trainer.stopping:
+                stages = {"before": trainer.evaluate("eval-before")}
+                trainer.train_to_the_end()
+                stages["after"] = trainer.evaluate("eval-after", best=True)
+                if config.eval.random_feedback:
+                    again = trainer.evaluate("eval-random", best=True, random_feedback=True)
+                    stages["random_feedback"] = again
+        told.stage("saving")
+        seconds = trainer.evaluations.seconds
+        summary = summarize(config, parts.parameters, run.read_metrics(), stages, seconds)
+        run.write_summary(summary)
+        told.finish(summary)
 
 
 def learn(
@@ -142,6 +151,7 @@ class Trainer:
                 self._survive(self.train_on_one_batch)
         except KeyboardInterrupt:
             if self.stopping.asked and self._written == self.learner.version:
+                self.parts.display.stage("saving")
                 self.checkpoints.save_last()
             raise
 
@@ -178,7 +188,9 @@ class Trainer:
         """Takes a batch, learns from it, hands the weights on, and writes what came of it."""
         self.checkpoints.settle(wait=False)
         started, self._last_timing = time.perf_counter(), self.parts.rollouts.timing
-        taken = self.batches.take(self.learner.version // self.config.updates_per_batch)
+        watch = BatchWatch(self.parts.display, lambda: self.parts.rollouts.timing)
+        number = self.learner.version // self.config.updates_per_batch
+        taken = self.batches.take(number, watch)
         rollouts = [self.parts.variant.adjust(rollout) for rollout in taken.rollouts]
         left_out = LeftOut.of(rollouts)
         if left_out.infra == left_out.total:
@@ -188,7 +200,7 @@ class Trainer:
             )
         sampled = time.perf_counter()
         with self.stopping.held():
-            metrics = self._learn_from(rollouts)
+            metrics = self._learn_from(taken, rollouts)
             self._hand_on_weights(metrics)
         self._warn_of_gap(metrics)
         ended = time.perf_counter()
@@ -196,12 +208,14 @@ class Trainer:
         line = {
             "update": self.learner.version,
             **solve_metrics(taken.rollouts, self.config.rollout.turn_limit),
+            **verdict_metrics(taken.rollouts),
             **metrics,
             **self.batches.staleness_metrics(taken),
             **self._validate(),
             "masked_infra": left_out.infra,
             "masked_no_room": left_out.no_room,
             **timing,
+            **rate_metrics(taken.rollouts, timing),
         }
         with self.stopping.held():
             self._write(line, left_out)
@@ -215,24 +229,37 @@ class Trainer:
             self.learner.version, left_out, policy_moved=self.learner.policy_moved
         )
         if why or self.is_done or self.learner.version % self.config.checkpoint_every == 0:
+            self.parts.display.stage("saving")
             self.checkpoints.save(wait=bool(why) or self.is_done)
         if why and not self.is_done:
             raise NothingToLearn(why)
 
-    def _learn_from(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
-        """Updates the learner; returns metrics."""
+    def _learn_from(self, taken: Taken, rollouts: Sequence[Rollout]) -> dict[str, Any]:
+        """Updates the learner, and stores what it knew of some rollouts; returns metrics."""
         config, learner = self.config, self.learner
         trainable = [rollout for rollout in rollouts if rollout.trainable]
+        version = learner.version
         metrics: dict[str, Any] = {}
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
             metrics |= self._update(batch)
             if learner.calibration:
                 metrics["calibration"] = learner.calibration
+            pairs = zip(taken.indices, rollouts, strict=True)
+            self._store_scores(
+                taken.number, [index for index, rollout in pairs if rollout.trainable], version
+            )
         else:
             learner.pass_over(config.updates_per_batch)
         moved = int(learner.policy_moved)
         return metrics | {"trained_rollouts": len(trainable), "policy_moved": moved}
+
+    def _store_scores(self, number: int, indices: Sequence[int], version: int) -> None:
+        """Writes what the learner knew of a batch's first rollouts before it learnt from them."""
+        scores = self.learner.scores() if self.config.rollout.keep_scores else ()
+        if scores:
+            path = scores_path(self.parts.run.training_path, number)
+            write_scores(path, score_rows(indices, scores, version))
 
     def _hand_on_weights(self, metrics: dict[str, Any]) -> None:
         """Samples from the learner's weights from here on; the engine looks whether it does."""
@@ -242,7 +269,8 @@ class Trainer:
 
     def _update(self, batch: RolloutBatch) -> Metrics:
         """Updates the learner: alone, or while rollouts that end meanwhile go to disk."""
-        steps = self.config.updates_per_batch
+        steps, before = self.config.updates_per_batch, self.learner.version
+        self.parts.display.stage("learning", steps, lambda: self.learner.version - before)
         if self.config.rollout.max_staleness == 0:
             self.parts.rollouts.sleep()  # the learner may need the memory
             return self.learner.update(batch, steps)

@@ -1,9 +1,8 @@
 """What a run is made of: problems, model, sampler and learner, put together as the recipe says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from rlef.engines import SamplingParams
 from rlef.engines.context import check_context
@@ -18,20 +17,10 @@ from rlef.sandbox import Limits
 from rlef.train.cluster import on_cluster
 from rlef.train.controls import Controls, build_controls
 from rlef.train.idle import check_room
+from rlef.train.inputs import keep_inputs
 from rlef.train.place import PAPER, OpenRollouts, Variant, here
+from rlef.train.progress import Progress
 from rlef.train.recipe import TrainConfig
-
-
-class Progress(Protocol):
-    """What the loop tells of itself."""
-
-    def message(self, text: str) -> None:
-        """Takes a line of text."""
-        ...
-
-    def update(self, metrics: Mapping[str, object]) -> None:
-        """Takes the metrics of a batch of rollouts and its updates."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +64,9 @@ class Parts:
         config = self.config
         self.display.message(
             f"{config.name}: {config.model.name}, {self.parameters / 1e6:.2f} M parameters, "
-            f"{len(self.train_problems)} training and {len(self.test_problems)} test problems, "
+            f"{len(self.train_problems)} training and {len(self.test_problems)} test problems"
+        )
+        self.display.message(
             f"{config.updates // config.updates_per_batch} batches of {config.rollout.batch} "
             f"rollouts; run folder {self.run.path}"
         )
@@ -99,8 +90,11 @@ def build_parts(
 
     Raises:
         ModelError, TemplateError, ProblemError, ValueError: The recipe cannot be run.
+        RunError: A file is not what it was when the run began.
         NothingToLearn: No prompt has room for an answer.
     """
+    display.stage("loading")
+    keep_inputs(run, config)
     problems = _load_problems(config, display)
     prompts = Prompts.load(config.rollout.prompts)
     max_context = config.rollout.max_context
@@ -166,4 +160,8 @@ def _load_problems(config: TrainConfig, display: Progress) -> dict[str, list[Pro
     found["data.test"] = test
     if config.data.valid is not None:
         found["data.valid"] = load_problems(config.data.valid)
-    return {key: with_public_tests(some, display.message) for key, some in found.items()}
+    say = display.message
+    return {
+        key: with_public_tests(some, say, f"{key} ({getattr(config.data, key.split('.')[1])})")
+        for key, some in found.items()
+    }

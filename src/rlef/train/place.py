@@ -1,7 +1,7 @@
 """Where a run samples, judges and learns, and what it makes there: here, all in this process."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -54,6 +54,7 @@ def local_learner(
     chat: ChatFormat,
     kind: type[LocalLearner] = LocalLearner,
     ranks: Ranks = _ALONE,
+    notices: Sequence[str] = (),
 ) -> Learner:
     """Returns the learner of a model, as the recipe says.
 
@@ -63,6 +64,7 @@ def local_learner(
         chat: Its chat format, whose tokenizer is saved beside the model.
         kind: Of learner.
         ranks: Where it runs.
+        notices: Lines that its own begin with.
     """
     return kind(
         model,
@@ -72,7 +74,9 @@ def local_learner(
         temperature=config.rollout.temperature,
         total_updates=config.updates,
         save_dtype=config.checkpoint_dtype,
+        keep_scores=config.rollout.keep_scores,
         ranks=ranks,
+        notices=notices,
     )
 
 

@@ -67,6 +67,9 @@ class RolloutConfig(BaseModel):
     """Batches by which a rollout may be stale: its oldest turn against the policy that learns from
     it. 0: sampler and learner take turns. Above 0 they run side by side; what is older is dropped
     and counted."""
+    keep_scores: int = Field(32, ge=0)
+    """Of so many rollouts of each batch, the first ones, values, returns, advantages, KL and
+    log-probabilities are stored, for the viewer; 0: of none."""
     group: int = Field(64, ge=1)
     """Episodes that are sampled at once, while others are judged."""
     judge_workers: int = Field(2, ge=1)
@@ -147,6 +150,9 @@ class TrainConfig(BaseModel):
     learner: LearnerConfig = LearnerConfig()
     eval: EvalConfig = EvalConfig()
     cluster: ClusterSettings = ClusterSettings()
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Where metrics go beside the run folder, under the same names; a run that goes on may have
+    others."""
     checkpoint_every: int = Field(200, ge=1)
     """Updates between two checkpoints."""
     keep_checkpoints: int = Field(1, ge=1)

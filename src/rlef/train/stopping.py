@@ -4,19 +4,17 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, Self
 
 
-class Terminated(KeyboardInterrupt):
-    """The process was asked to stop."""
-
-
 class Stopping:
-    """Within it SIGTERM raises ``Terminated`` in the main thread: at once, or after ``held``.
+    """Within it SIGTERM interrupts the main thread as Ctrl-C does: at once, or after ``held``.
+
+    Whoever handled it before is called then, as ``rlef`` does to know its exit status; so are they
+    who ignore it.
 
     Attributes:
-        asked: whether SIGTERM came. Ray makes any interruption of its calls a KeyboardInterrupt.
+        asked: whether SIGTERM came.
     """
 
     def __init__(self) -> None:
@@ -25,16 +23,15 @@ class Stopping:
         self._before: Any = None
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
+        before = signal.getsignal(signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread() and before != signal.SIG_IGN:
             self._before = signal.signal(signal.SIGTERM, self._hear)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._before is not None:
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None and signal.getsignal(signal.SIGTERM) == self._hear:
             signal.signal(signal.SIGTERM, self._before)
-            self._before = None
-        if self.asked and kind is not None and issubclass(kind, KeyboardInterrupt):
-            raise Terminated from None
+        self._before = None
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -45,9 +42,14 @@ class Stopping:
         finally:
             self._held -= 1
         if self.asked and not self._held:
-            raise Terminated
+            self._stop()
 
-    def _hear(self, _: int, frame: FrameType | None) -> None:
+    def _hear(self, *_: object) -> None:
         again, self.asked = self.asked, True
         if not self._held and not again:
-            raise Terminated
+            self._stop()
+
+    def _stop(self) -> None:
+        if callable(self._before):
+            self._before(signal.SIGTERM, None)
+        raise KeyboardInterrupt

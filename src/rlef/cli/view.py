@@ -1,0 +1,111 @@
+"""``rlef view``: runs and rollouts in a browser."""
+
+import importlib.util
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlef.cli.common import INTERRUPTED, say, show
+
+EXAMPLES = (
+    "Examples: rlef view · rlef view runs/one study/ · rlef view --port 0 --no-browser · "
+    "from another machine: ssh -L 8421:localhost:8421 HOST, then rlef view there"
+)
+PORT = 8421
+_NEEDED = ("duckdb", "starlette", "uvicorn")
+
+
+def view(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Runs, or folders with runs in them; by default runs. Nothing else is shown.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="N", help="0: any that is free.")
+    ] = PORT,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where to listen. Beyond this machine, readers need the link with its token.",
+        ),
+    ] = "127.0.0.1",
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
+) -> None:
+    """Show runs and rollouts in a browser, live; nothing is changed. Ctrl-C ends it."""
+    paths = _existing(folders or [Path("runs")])
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise typer.BadParameter(
+            f"the viewer needs {', '.join(missing)}; install with: pip install 'rlef[view]'"
+        )
+    from rlef.view.app import STATIC
+    from rlef.view.cache import default_folder
+    from rlef.view.folders import Folders
+    from rlef.view.guard import is_loopback
+    from rlef.view.server import listen, serve
+
+    if not (STATIC / "index.html").is_file():
+        raise typer.BadParameter(
+            f"{STATIC / 'index.html'} is missing: the viewer's pages are not built; "
+            "build them with: cd viewer && npm ci && npm run build"
+        )
+    try:
+        listening = listen(host, port)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"cannot listen at {host} port {port} ({error.strerror or error}); "
+            "allowed: a port that is free, --port 0 finds one, and an address of this machine"
+        ) from None
+    token = None if is_loopback(host) else secrets.token_urlsafe(24)
+    link = _link(host, listening.getsockname()[1], token)
+
+    def ready() -> None:
+        show(link)
+        if browser and token is None:
+            _open(link)
+
+    with suppress(KeyboardInterrupt):
+        serve(listening, Folders(paths), default_folder(), host=host, token=token, ready=ready)
+    say("stopped")
+    raise typer.Exit(INTERRUPTED)
+
+
+def _existing(folders: Sequence[Path]) -> list[Path]:
+    for path in folders:
+        if not path.is_dir():
+            what = "is a file" if path.exists() else "does not exist"
+            raise typer.BadParameter(f"{path} {what}; allowed: folders of runs")
+    return list(folders)
+
+
+def _link(host: str, port: int, token: str | None) -> str:
+    import socket
+
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}/" + ("" if token is None else f"?token={token}")
+
+
+def _open(link: str) -> None:
+    """Opens the link where there is a screen; a browser of text would take the terminal."""
+    import os
+    import sys
+    import webbrowser
+
+    has_screen = sys.platform == "darwin" or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+    if has_screen:
+        webbrowser.open(link)

@@ -1,0 +1,127 @@
+"""Runs side by side: those that differ by their seed only are one side."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from rlef.config import flat_values
+from rlef.evaluation.compare import ComparedRun
+from rlef.evaluation.results import last_evaluation
+from rlef.evaluation.specs import Measured, MetricSpec, measure
+from rlef.run import RunFolder
+from rlef.stored import read_options
+
+_SEED = "seed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A run of a side.
+
+    Attributes:
+        path: its folder.
+        stage: its evaluation.
+        compared: the episodes of that.
+        settings: all of them, by their keys with dots.
+    """
+
+    path: Path
+    stage: str
+    compared: ComparedRun
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """What is compared: a run, or several with other seeds."""
+
+    members: tuple[Member, ...]
+    compared: ComparedRun
+    """The episodes of all of them: more episodes of the same problems."""
+
+    def measured(self, spec: MetricSpec) -> Measured:
+        """A metric over all episodes."""
+        return measure(self.compared.records, spec, self.compared.turn_limit)
+
+    def over_seeds(self, spec: MetricSpec) -> tuple[float, float] | None:
+        """Mean of a metric over the members, and their standard deviation; ``None`` of one."""
+        if len(self.members) < 2:
+            return None
+        rates = [
+            measure(one.compared.records, spec, one.compared.turn_limit).estimate
+            for one in self.members
+        ]
+        return fmean(rates), stdev(rates)
+
+
+def read_member(path: Path) -> Member:
+    """A run on disk.
+
+    Raises:
+        RunError: There is no run, or no evaluation in it.
+        RunDamagedError: It cannot be read.
+    """
+    stage, compared = last_evaluation(path)
+    settings = flat_values(read_options(RunFolder(path)))
+    return Member(path=path, stage=stage, compared=compared, settings=settings)
+
+
+def sides_of(members: Sequence[Member]) -> list[Side]:
+    """Runs whose settings are equal but for the seed as one side each, in order.
+
+    Where all would be one side each run is one.
+    """
+    groups: dict[str, list[Member]] = {}
+    for member in members:
+        rest = {key: value for key, value in member.settings.items() if key != _SEED}
+        key = json.dumps([member.stage, rest], sort_keys=True, default=str)
+        groups.setdefault(key, []).append(member)
+    found = list(groups.values())
+    if len(found) == 1:
+        found = [[member] for member in members]
+    names = _labels(found)
+    return [
+        Side(members=tuple(group), compared=_joined(group, name))
+        for group, name in zip(found, names, strict=True)
+    ]
+
+
+def differing_settings(sides: Sequence[Side]) -> dict[str, list[object]]:
+    """Settings whose values are not the same on all sides, with a value for each side.
+
+    Of the seed nothing is said where a side has several; ``None``: a side lacks the setting.
+    """
+    has_seeds = any(len(side.members) > 1 for side in sides)
+    each = [
+        {k: v for k, v in side.members[0].settings.items() if k != _SEED or not has_seeds}
+        for side in sides
+    ]
+    keys = dict.fromkeys(key for settings in each for key in settings)
+    found = {key: [settings.get(key) for settings in each] for key in keys}
+    return {key: values for key, values in found.items() if any(v != values[0] for v in values)}
+
+
+def _joined(group: Sequence[Member], name: str) -> ComparedRun:
+    runs = [member.compared for member in group]
+    hashes = {problem: known for run in runs for problem, known in run.hashes.items()}
+    records = [record for run in runs for record in run.records]
+    return replace(runs[0], label=name, records=records, hashes=hashes)
+
+
+def _labels(groups: Sequence[Sequence[Member]]) -> list[str]:
+    """Short names, whole paths where these would be the same."""
+    for whole in (False, True):
+        names = [_label(group, whole=whole) for group in groups]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _label(group: Sequence[Member], *, whole: bool) -> str:
+    path = group[0].path
+    if len(group) > 1 and len({member.path.parent for member in group}) == 1:
+        path = path.parent if path.parent.name else path
+    name = str(path) if whole else path.name or str(path)
+    return f"{name} ({len(group)} seeds)" if len(group) > 1 else name

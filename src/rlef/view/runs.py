@@ -1,0 +1,273 @@
+"""The runs that are shown: what kind each is, how far it is, its settings and its stages."""
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from rlef.run import RunDamagedError, RunFolder
+from rlef.run.files import Record
+from rlef.stored import is_evaluation, read_options, read_summary
+from rlef.view.cache import Cache
+from rlef.view.database import Database
+from rlef.view.errors import ViewError, missing
+from rlef.view.folders import Folders, Found
+from rlef.view.lines import LinesStage
+from rlef.view.metric_lines import MetricLines
+from rlef.view.training import TrainingStage
+
+_FRESH_S = 30.0
+"""A run that changed so lately may be running on another machine, whose lock is not seen here."""
+_EVALUATION = "eval"
+Locks = frozenset[tuple[str, str]]
+
+
+class Stage(Protocol):
+    """Episodes of a run that belong together: of training, or of one evaluation."""
+
+    @property
+    def name(self) -> str:
+        """How links name it."""
+        ...
+
+    @property
+    def damage(self) -> str | None:
+        """One line on what cannot be read, if anything."""
+        ...
+
+    def outcomes(self) -> pa.Table:
+        """All episodes, as ``OUTCOMES``; the same object where nothing has changed."""
+        ...
+
+    def texts(self) -> pa.Table:
+        """What was written in them, as ``TEXTS``."""
+        ...
+
+    def read(self, row: int, place: int, size: int) -> Record:
+        """One episode in full."""
+        ...
+
+
+class Run:
+    """A run that is shown.
+
+    Args:
+        found: Where it is.
+        folders: What may be read.
+        cache: Folder of the cache.
+        database: Works tables out.
+    """
+
+    def __init__(self, found: Found, folders: Folders, cache: Path, database: Database) -> None:
+        self.id, self.path = found.id, found.path
+        self.folder = RunFolder(found.path)  # never opened: that would make folders in it
+        self.metrics = MetricLines(self.folder.metrics_path, folders.holds)
+        self._folders, self._database = folders, database
+        self._cache = Cache(cache, found.path)
+        self._stages: dict[str, Stage] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def database(self) -> Database:
+        """Works tables out."""
+        return self._database
+
+    def allowed(self, path: Path) -> bool:
+        """Whether a file stands in the folders that are shown, wherever its links lead."""
+        return self._folders.holds(path)
+
+    def options(self) -> Record:
+        """The config as it stands in the file.
+
+        Raises:
+            ViewError: It cannot be read.
+        """
+        try:
+            return read_options(self.folder)
+        except (RunDamagedError, OSError) as error:
+            raise ViewError(409, str(error)) from None
+
+    def summary(self) -> Record | None:
+        """What it came to, ``None`` while it is not finished.
+
+        Raises:
+            ViewError: It cannot be read.
+        """
+        if not self._is_shown(self.folder.summary_path):
+            return None
+        try:
+            return read_summary(self.folder)
+        except (RunDamagedError, OSError) as error:
+            raise ViewError(409, str(error)) from None
+
+    def stage_names(self) -> list[str]:
+        """Training first, if it has any rollout, then the evaluations."""
+        names = []
+        if self._is_shown(self.folder.rollouts_path):
+            names = self.folder.rollout_names()
+        names = [name for name in names if self._is_shown(self.folder.rollout_path(name))]
+        training = self.folder.training_path
+        if self._is_shown(training) and self.folder.has_training_rollouts():
+            return ["train", *(name for name in names if name != "train")]
+        return names
+
+    def stage(self, name: str) -> Stage:
+        """A stage by its name.
+
+        Raises:
+            ViewError: There is none.
+        """
+        with self._lock:
+            if name not in self._stages:
+                if name not in self.stage_names():
+                    raise missing(f"stage {name!r} in this run")
+                self._stages[name] = (
+                    TrainingStage(
+                        self.folder.training_path, self._cache, self._database, self.allowed
+                    )
+                    if name == "train"
+                    else LinesStage(name, self.folder.rollout_path(name), self._cache, self.allowed)
+                )
+            return self._stages[name]
+
+    def opened(self) -> list[Stage]:
+        """The stages that somebody has looked at."""
+        with self._lock:
+            return list(self._stages.values())
+
+    def last_evaluation(self) -> Stage:
+        """The evaluation that says most of what the run came to.
+
+        Raises:
+            ViewError: There is none.
+        """
+        names = [name for name in self.stage_names() if name != "train"]
+        for name in ("eval-after", _EVALUATION):
+            if name in names:
+                return self.stage(name)
+        validations = [name for name in names if name.startswith("valid-")]
+        chosen = (validations or [name for name in names if name == "eval-before"])[-1:]
+        if not chosen:
+            raise missing(f"evaluation in {self.id}")
+        return self.stage(chosen[0])
+
+    def turn_limit(self, stage: str, options: Mapping[str, Any]) -> int:
+        """The turns that an episode of a stage may have; 1 where nobody says."""
+        if is_evaluation(options):
+            return _positive(options.get("turns"))
+        rollout, evaluation = (options.get(key) or {} for key in ("rollout", "eval"))
+        of_training = _positive(_key(rollout, "turn_limit"), 3)
+        if stage == "train":
+            return of_training
+        return _positive(_key(evaluation, "turn_limit"), of_training)
+
+    def changed(self) -> float | None:
+        """When a file of it was last written to, in seconds since 1970."""
+        return max((at for _, at in self.marks()), default=None)
+
+    def marks(self) -> list[tuple[int, float]]:
+        """Sizes and times of the files and folders that tell whether it has changed."""
+        folder, training = self.folder, self.folder.training_path
+        paths = [folder.config_path, folder.metrics_path, folder.summary_path]
+        paths += [training, training / "pending.bin", folder.rollouts_path]
+        try:
+            with os.scandir(folder.rollouts_path) as entries:
+                paths += [Path(entry.path) for entry in entries if entry.name.endswith(".jsonl")]
+        except OSError:
+            pass
+        found = []
+        for path in paths:
+            with suppress(OSError):
+                status = path.stat()
+                found.append((status.st_size, status.st_mtime))
+        return found
+
+    def _is_shown(self, path: Path) -> bool:
+        return not path.exists() or self.allowed(path)
+
+
+class Library:
+    """All runs that are shown.
+
+    Args:
+        folders: Where they are.
+        cache: Folder of the cache.
+    """
+
+    def __init__(self, folders: Folders, cache: Path) -> None:
+        self.folders, self.database = folders, Database()
+        self._cache = cache
+        self._runs: dict[Path, Run] = {}
+        self._lock = threading.Lock()
+
+    def run(self, run_id: str) -> Run:
+        """A run by its id.
+
+        Raises:
+            ViewError: There is none.
+        """
+        found = self.folders.find(run_id)
+        if found.kind != "run":
+            raise ViewError(400, f"{found.id} is a study, not a run")
+        return self.of(found)
+
+    def of(self, found: Found) -> Run:
+        """The run of a folder."""
+        with self._lock:
+            run = self._runs.get(found.path)
+            if run is None or run.id != found.id:
+                run = Run(found, self.folders, self._cache, self.database)
+                self._runs[found.path] = run
+            return run
+
+
+def state_of(run: Run, locks: Locks | None = None) -> str:
+    """``running``, ``finished``, ``stopped`` or ``empty``.
+
+    Args:
+        run: The run; whether its files can be read is not looked at.
+        locks: As ``held_locks`` says; ``None``: look.
+    """
+    if run.folder.summary_path.is_file():
+        return "finished"
+    if _is_locked(run.path / ".lock", held_locks() if locks is None else locks):
+        return "running"
+    if not run.folder.metrics_path.is_file() and not run.stage_names():
+        return "empty"
+    changed = run.changed()
+    return "running" if changed and time.time() - changed < _FRESH_S else "stopped"
+
+
+def held_locks() -> Locks:
+    """Process and inode of every lock on a file that this machine's kernel tells of.
+
+    Taking a run's lock to find out would, for a moment, keep a training from beginning.
+    """
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return frozenset()
+    words = [line.split() for line in lines]
+    return frozenset((each[4], each[5].rpartition(":")[2]) for each in words if len(each) > 5)
+
+
+def _is_locked(path: Path, locks: Locks) -> bool:
+    try:
+        with path.open("rb") as file:
+            process = file.read(20).decode("ascii", "replace").strip()
+        return (process, str(path.stat().st_ino)) in locks
+    except OSError:
+        return False
+
+
+def _key(section: object, key: str) -> object:
+    return section.get(key) if isinstance(section, Mapping) else None
+
+
+def _positive(value: object, default: int = 1) -> int:
+    return value if type(value) is int and value > 0 else default
