@@ -91,15 +91,24 @@ class _MetricsLine(BaseModel, strict=True, extra="allow"):
     calibration: list[Annotated[list[_Number], Field(min_length=3, max_length=3)]] = []
 
 
+class _Loader(yaml.SafeLoader):
+    """Dates are texts, as in the configs."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def read_options(run: RunFolder) -> Record:
-    """The config of a run as it stands in the file.
+    """The config of a run as it stands in the file; dates are texts.
 
     Raises:
         RunDamagedError: It is no mapping, or that of an evaluation with something missing.
     """
     path = run.config_path
     try:
-        options = yaml.safe_load(path.read_bytes())
+        options = yaml.load(path.read_bytes(), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = None if error.problem_mark is None else error.problem_mark.line + 1
         _damaged(path, line, f"not YAML, {error.problem or error.context}")

@@ -131,7 +131,10 @@ def test_without_a_line_for_long_the_stage_is_shown(
     expected = ["learning 3/4 steps, for 0:01", "learning 3/4 steps, for 0:11", "a line"]
     assert capsys.readouterr().err.splitlines() == expected
     log = (tmp_path / "rlef.log").read_text().splitlines()
-    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", "", line) for line in log[1:]] == expected
+    assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", "", line) for line in log[1:]] == [
+        *expected,
+        "finished",
+    ]
 
 
 def test_quiet_shows_nothing_verbose_the_stages_and_the_log_has_all(

@@ -263,6 +263,12 @@ def test_runs_that_differ_by_their_seed_are_one_side(rlef: Any, runs: Path) -> N
     assert list(found["settings"]) == ["learner.lr"]
 
 
+def test_dates_among_settings_are_texts(rlef: Any, runs: Path) -> None:
+    training(Path("runs/d"), "updates: 200", "seed: 0", "rollout: {today: 2024-07-26}")
+    _, out, _ = rlef("compare", "runs/b", "runs/d", "--json")
+    assert json.loads(out)["settings"]["rollout.today"] == [None, "2024-07-26"]
+
+
 def test_a_training_is_compared_with_an_evaluation_and_seeds_alone_with_each_other(
     rlef: Any, runs: Path
 ) -> None:

@@ -99,7 +99,8 @@ def far_machine(cluster: Cluster, cores: int) -> Iterator[tuple[str, Callable[[]
             finally:
                 process.stdin.close()  # and it ends
     finally:
-        subprocess.run(["ip", "netns", "del", name], check=False)  # and both ends of the link
+        subprocess.run(["ip", "link", "del", near], check=False, capture_output=True)
+        subprocess.run(["ip", "netns", "del", name], check=False)
 
 
 def _be_machine(address: str, own: str, cores: str) -> None:

@@ -109,6 +109,11 @@ def test_what_a_lost_actor_had_goes_to_others(session: Session, kind: signal.Sig
         why = "its process died" if kind is signal.SIGKILL else "its process did not answer for"
         assert len(told) == 1 and why in told[0] and "episodes go to others" in told[0]
         assert fleet.members[0] is not lost
+        for _ in range(3):
+            fleet.lose(fleet.members[1], "it was killed")
+        with pytest.raises(EngineError, match=r"actor 1 was lost 4 times .* because it was killed"):
+            fleet.lose(fleet.members[1], "it was killed")
+        assert len(told) == 4
 
 
 def test_an_episode_that_kills_its_actors_is_given_up(session: Session) -> None:
@@ -119,15 +124,6 @@ def test_an_episode_that_kills_its_actors_is_given_up(session: Session) -> None:
         stops = {index: rollout.record.stop for index, rollout in found.items()}
         assert stops.pop(POISON) is StopReason.INFRA_ERROR and not found[POISON].trainable
         assert set(stops.values()) == {StopReason.PUBLIC_PASSED}
-        assert len(told) == 3
-
-
-def test_actors_that_are_lost_again_and_again_end_the_run(session: Session) -> None:
-    with sampling(session) as (fleet, _, told):
-        for _ in range(3):
-            fleet.lose(fleet.members[1], "it was killed")
-        with pytest.raises(EngineError, match=r"actor 1 was lost 4 times .* because it was killed"):
-            fleet.lose(fleet.members[1], "it was killed")
         assert len(told) == 3
 
 

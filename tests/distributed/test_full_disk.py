@@ -47,4 +47,5 @@ def test_the_same_command_goes_on_once_there_is_room(tmp_path: Path) -> None:
     run = RunFolder.open(tmp_path / "small.kept")
     assert [line["update"] for line in run.read_metrics()] == [2, 4]
     assert run.read_summary() is not None
-    assert "eval-before" not in (tmp_path / "small.second").read_text()  # it was finished before
+    second = (tmp_path / "small.second").read_text()
+    assert "eval-before: 2 of 2 episodes are there already" in second

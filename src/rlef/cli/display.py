@@ -103,7 +103,7 @@ class Display:
         self._first: tuple[float, int] | None = None
         self._last: tuple[float, int] | None = None
         self._next_sign = started + _FIRST_SIGN_S
-        self._close_log()
+        self._close_log("finished")
         if log is not None:
             self._open_log(log)
 
@@ -120,11 +120,9 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: Any
     ) -> None:
-        """Takes away what changes; the log ends with what went wrong, if anything did."""
+        """Takes away what changes; the log ends with what went wrong, or that nothing did."""
         self.close()
-        if kind is not None:
-            self._write_log(_last_words(error))
-        self._close_log()
+        self._close_log("finished" if kind is None else _last_words(error))
 
     def open(self) -> None:
         """Begins to show."""
@@ -261,7 +259,8 @@ class Display:
         except (OSError, ValueError):  # a full disk: what has to be written says so
             self._log = None
 
-    def _close_log(self) -> None:
+    def _close_log(self, last_words: str) -> None:
+        self._write_log(last_words)
         log, self._log = self._log, None
         if log is not None:
             try:
