@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from rlef.rollout import Rollout, RolloutBatch
 from rlef.run import RunFolder
 from rlef.train.loop import learn
 from rlef.train.place import Variant, local_learner
+from rlef.train.progress import Silent
 from rlef.train.recipe import TrainConfig
 
 
@@ -38,20 +38,13 @@ class TopHalf(LocalLearner):
         return super().update(batch.select((totals >= totals.median()).nonzero()[:, 0]), steps)
 
 
-class Quiet:
-    """Shows nothing: any method of the trainer's display does nothing."""
-
-    def __getattr__(self, _name: str) -> Any:
-        return lambda *_args, **_words: None
-
-
 def main(path: Path, words: list[str]) -> None:
     config = load_config(TrainConfig, "mini", words)
     run = RunFolder(path)
     run = RunFolder.open(path) if run.is_run() else RunFolder.create(path, dump_config(config))
     variant = Variant(adjust=shorter_is_better, learner=partial(local_learner, kind=TopHalf))
     with run.lock():
-        policy = learn(config, run, Quiet(), variant)
+        policy = learn(config, run, Silent(), variant)
     print(f"policy: {policy}; reward of the last batch {run.read_metrics()[-1]['reward']:.2f}")
 
 
