@@ -130,8 +130,10 @@ PUBLIC = {
     "rlef.problems": ["Mode", "Problem", "ProblemError", "PublicProblem", "Test", "load_problems"],
     "rlef.report": [
         "comparison_table",
+        "evaluation_last_line",
         "evaluation_screen",
         "evaluation_table",
+        "last_line",
         "learning_figure",
         "metrics_table",
         "seeds_markdown",

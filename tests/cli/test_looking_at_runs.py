@@ -82,6 +82,7 @@ def evaluation(path: Path, episodes: list[dict[str, Any]]) -> RunFolder:
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two trainings that differ by their seed, one with another setting, and an evaluation."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     training(Path("runs/a/seed-0"), "updates: 200", "seed: 0", "learner: {lr: 4.0e-4}")
     training(Path("runs/a/seed-1"), "updates: 200", "seed: 1", "learner: {lr: 4.0e-4}",
              after=[*AFTER[:4], *BEFORE[4:]])  # fmt: skip
