@@ -13,9 +13,9 @@ from made_runs import HOSTILE, lines, make_evaluation, make_training, record, ro
 
 from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
+from rlef.run.state import held_locks
 from rlef.view import lines as line_files
 from rlef.view import training as training_files
-from rlef.view.runs import held_locks
 
 WORDS = {"id": "shown/one", "stage": "train", "limit": 1000}
 

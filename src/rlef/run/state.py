@@ -16,7 +16,7 @@ def run_state(run: RunFolder, locks: Locks | None = None) -> State:
         run: The run; whether its files can be read is not looked at.
         locks: As ``held_locks`` says; ``None``: look.
     """
-    if _is_locked(run.path / ".lock", held_locks() if locks is None else locks):
+    if is_locked(run.path, held_locks() if locks is None else locks):
         return "running"
     if run.summary_path.is_file():
         return "finished"
@@ -36,9 +36,12 @@ def held_locks() -> Locks:
     return frozenset((each[4], each[5].rpartition(":")[2]) for each in words if len(each) > 5)
 
 
-def _is_locked(path: Path, locks: Locks) -> bool:
+def is_locked(folder: Path, locks: Locks) -> bool:
+    """Whether one of the locks is that of a run's folder."""
+    path = folder / ".lock"
     try:
-        process = path.read_bytes()[:20].decode("ascii", "replace").strip()
+        with path.open("rb") as file:
+            process = file.read(20).decode("ascii", "replace").strip()
         return (process, str(path.stat().st_ino)) in locks
     except OSError:
         return False

@@ -8,12 +8,13 @@ import pyarrow as pa
 
 from rlef.run import json_value
 from rlef.run.scores import has_scores
+from rlef.run.state import held_locks
 from rlef.stored import is_evaluation
 from rlef.view.errors import ViewError
 from rlef.view.folders import Found
 from rlef.view.metric_lines import MetricLines
 from rlef.view.numbers import stage_numbers
-from rlef.view.runs import Library, Run, held_locks, state_of
+from rlef.view.runs import Library, Run, state_of
 
 _KEPT = 256
 """Stages whose numbers are kept."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from rlef.run import RunDamagedError, RunFolder
 from rlef.run.files import Record
+from rlef.run.state import Locks, held_locks, is_locked
 from rlef.stored import is_evaluation, read_options, read_summary
 from rlef.view.cache import Cache
 from rlef.view.database import Database
@@ -24,7 +25,6 @@ from rlef.view.training import TrainingStage
 _FRESH_S = 30.0
 """A run that changed so lately may be running on another machine, whose lock is not seen here."""
 _EVALUATION = "eval"
-Locks = frozenset[tuple[str, str]]
 
 
 class Stage(Protocol):
@@ -235,34 +235,12 @@ def state_of(run: Run, locks: Locks | None = None) -> str:
     """
     if run.folder.summary_path.is_file():
         return "finished"
-    if _is_locked(run.path / ".lock", held_locks() if locks is None else locks):
+    if is_locked(run.path, held_locks() if locks is None else locks):
         return "running"
     if not run.folder.metrics_path.is_file() and not run.stage_names():
         return "empty"
     changed = run.changed()
     return "running" if changed and time.time() - changed < _FRESH_S else "stopped"
-
-
-def held_locks() -> Locks:
-    """Process and inode of every lock on a file that this machine's kernel tells of.
-
-    Taking a run's lock to find out would, for a moment, keep a training from beginning.
-    """
-    try:
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return frozenset()
-    words = [line.split() for line in lines]
-    return frozenset((each[4], each[5].rpartition(":")[2]) for each in words if len(each) > 5)
-
-
-def _is_locked(path: Path, locks: Locks) -> bool:
-    try:
-        with path.open("rb") as file:
-            process = file.read(20).decode("ascii", "replace").strip()
-        return (process, str(path.stat().st_ino)) in locks
-    except OSError:
-        return False
 
 
 def _key(section: object, key: str) -> object:
