@@ -149,7 +149,7 @@ def flat_values(config: BaseModel | Mapping[str, object]) -> dict[str, object]:
         {'seed': 1, 'learner.lr': 0.5}
     """
     values = config.model_dump(mode="json") if isinstance(config, BaseModel) else dict(config)
-    return dict(_leaves(values))
+    return dict(_leaves(values)) if values else {}
 
 
 def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:

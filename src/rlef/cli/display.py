@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
 
 from rlef.cli.common import printable
 
@@ -52,10 +54,15 @@ class Loudness(Enum):
             BadParameter: Both are given.
         """
         if quiet and verbose:
-            import typer
-
             raise typer.BadParameter("--quiet and --verbose are both given; allowed: one of them")
         return cls.QUIET if quiet else cls.VERBOSE if verbose else cls.NORMAL
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors and one line at the end.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also show each stage and its seconds.")
+]
+"""The two switches, as commands have them."""
 
 
 class Display:
@@ -288,8 +295,6 @@ def _cell(value: object, scale: float, form: str) -> str:
 
 def _last_words(error: BaseException | None) -> str:
     """Why a run ended before its time, in one line."""
-    import typer
-
     if isinstance(error, Exception) and not isinstance(error, typer.Exit):
         from rlef.cli.errors import explain
 

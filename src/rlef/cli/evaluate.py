@@ -20,7 +20,7 @@ from rlef.cli.common import (
     say,
     show,
 )
-from rlef.cli.display import Display, Loudness
+from rlef.cli.display import Display, Loudness, Quiet, Verbose
 
 if TYPE_CHECKING:
     from rlef.evaluation.specs import MetricSpec
@@ -181,12 +181,8 @@ def evaluate(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show errors and one line at the end.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also show each stage and its seconds.")
-    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Evaluate a model on problems, with execution feedback between its turns."""
     loudness = Loudness.of(quiet=quiet, verbose=verbose)

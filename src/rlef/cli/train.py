@@ -19,7 +19,7 @@ from rlef.cli.common import (
     say,
     show,
 )
-from rlef.cli.display import Display, Loudness
+from rlef.cli.display import Display, Loudness, Quiet, Verbose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,12 +60,8 @@ def train(
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Number of runs, with seed, seed + 1, ...")
     ] = 1,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show errors and one line at the end.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Also show each stage and its seconds.")
-    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     help_settings: Annotated[
         bool,
         typer.Option(

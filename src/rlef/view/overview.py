@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from rlef.config import flat_values
 from rlef.run import json_value
 from rlef.run.scores import has_scores
 from rlef.run.state import held_locks
@@ -151,21 +152,14 @@ def metrics_after(lines: MetricLines, after: int) -> dict[str, Any]:
     return {"columns": values, "next": len(found)}
 
 
-def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their keys with dots.
+def flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their keys with dots, as JSON has them.
 
     Example:
         >>> flat({"seed": 0, "rollout": {"batch": 128}})
         {'seed': 0, 'rollout.batch': 128}
     """
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            is_plain = value is None or isinstance(value, str | int | float | list)
-            found[f"{prefix}{key}"] = json_value(value) if is_plain else str(value)
-    return found
+    return {key: json_value(value) for key, value in flat_values(options).items()}
 
 
 def headline(
