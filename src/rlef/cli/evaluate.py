@@ -11,6 +11,7 @@ import typer
 from rlef.cli.chat_options import read_chat_options
 from rlef.cli.common import (
     INTERRUPTED,
+    check_judge_url,
     dropped_if_unused,
     is_evaluation,
     new_run_path,
@@ -180,6 +181,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -191,15 +200,18 @@ def evaluate(
     if samples_file is not None or compare is not None:
         _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
         _refuse(turns_as=None if turns_as == "auto" else turns_as)
+    check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
+        _refuse(judge_url=judge_url)
         _compare(compare, metrics, as_json)
         return
     if data is None:
         raise typer.BadParameter("give --data SPEC, such as --data mini:test")
     if samples_file is not None:
         _refuse(model=model, preset=preset, turns=turns, samples=samples)
-        _judge_samples(samples_file, data, metrics, limit, out, missing_failed, as_json, loudness)
+        kept = (metrics, limit, out, missing_failed, judge_url, as_json, loudness)
+        _judge_samples(samples_file, data, *kept)
         return
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
@@ -288,6 +300,7 @@ def evaluate(
                 seed=seed,
                 prompts=templates,
                 engine=engine_choice,
+                judge_url=judge_url,
                 say=display.message,
                 show=display.episodes,
             )
@@ -349,6 +362,7 @@ def _judge_samples(
     limit: int | None,
     out: Path | None,
     missing_failed: bool,
+    judge_url: str | None,
     as_json: bool,
     loudness: Loudness,
 ) -> None:
@@ -391,6 +405,7 @@ def _judge_samples(
                 name=str(path),
                 data=data,
                 missing_failed=missing_failed,
+                judge_url=judge_url,
                 say=display.message,
                 show=display.episodes,
             )

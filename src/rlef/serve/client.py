@@ -19,7 +19,7 @@ from rlef import __version__
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, SandboxError, Verdict
 from rlef.sandbox.validation import validate
 from rlef.sandbox.verdicts import same_for_all
-from rlef.serve.endpoint import AgainError, Endpoint
+from rlef.serve.endpoint import AgainError, Endpoint, check_urls
 from rlef.serve.errors import json_bytes
 from rlef.serve.schema import from_json, to_json
 from rlef.serve.settings import TOKEN_VARIABLE
@@ -62,11 +62,7 @@ class RemoteJudge:
         patience_s: float = 600.0,
     ) -> None:
         token = token or os.environ.get(TOKEN_VARIABLE) or None
-        self._endpoints = [
-            Endpoint(one.strip(), token, timeout_s + 30.0) for one in url.split(",") if one.strip()
-        ]
-        if not self._endpoints:
-            raise ValueError("the judge's URL is empty; allowed: such as http://HOST:8410")
+        self._endpoints = [Endpoint(one, token, timeout_s + 30.0) for one in check_urls(url)]
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._lock = threading.Lock()
@@ -102,14 +98,7 @@ class RemoteJudge:
         Raises:
             SandboxError: One does not answer, or refuses.
         """
-        for endpoint in self._endpoints:
-            try:
-                info = endpoint.get("/v1/info")
-            except AgainError as error:
-                raise SandboxError(
-                    f"no judge answers at {endpoint.name}: {error}; allowed: the address of a "
-                    "running rlef serve"
-                ) from None
+        for endpoint, info in zip(self._endpoints, self._info(), strict=True):
             theirs = [str(info.get("rlef")), str(info.get("python")).rpartition(".")[0]]
             ours = [__version__, platform.python_version().rpartition(".")[0]]
             if theirs != ours:
@@ -118,6 +107,16 @@ class RemoteJudge:
                     "differ",
                     *(endpoint.name, *theirs, *ours),
                 )
+
+    def languages(self) -> frozenset[str]:
+        """The languages that all services can judge.
+
+        Raises:
+            SandboxError: One does not answer, or refuses.
+        """
+        return frozenset.intersection(
+            *(frozenset(info.get("languages", ())) for info in self._info())
+        )
 
     def judge_many(self, jobs: Sequence[JudgeJob]) -> list[JudgeReport]:
         """Judges many programs, see ``Sandbox.judge_many``.
@@ -164,6 +163,18 @@ class RemoteJudge:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
+
+    def _info(self) -> list[dict[str, Any]]:
+        found = []
+        for endpoint in self._endpoints:
+            try:
+                found.append(endpoint.get("/v1/info"))
+            except AgainError as error:
+                raise SandboxError(
+                    f"no judge answers at {endpoint.name}: {error}; allowed: the address of a "
+                    "running rlef serve"
+                ) from None
+        return found
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -320,12 +331,13 @@ AnyJudge = Sandbox | RemoteJudge
 """What ``open_judge`` opens."""
 
 
-def open_judge(url: str | None, workers: int) -> AnyJudge:
+def open_judge(url: str | None, workers: int, token: str | None = None) -> AnyJudge:
     """Returns the judge to use; to be closed.
 
     Args:
         url: Of a running ``rlef serve``; ``None``: judge here.
         workers: Jails, if judged here.
+        token: See ``RemoteJudge``.
 
     Raises:
         ValueError: The URL is none.
@@ -333,7 +345,7 @@ def open_judge(url: str | None, workers: int) -> AnyJudge:
     """
     if url is None:
         return Sandbox(workers=workers)
-    judge = RemoteJudge(url)
+    judge = RemoteJudge(url, token=token)
     try:
         judge.check()
     except BaseException:

@@ -33,33 +33,45 @@ class AgainError(Exception):
         self.at_once = at_once
 
 
+def check_urls(urls: str) -> list[str]:
+    """Returns the addresses in a text that has commas between them.
+
+    Raises:
+        ValueError: One is none, or there is none.
+    """
+    found = [url.strip() for url in urls.split(",") if url.strip()]
+    if not found:
+        raise ValueError(f"the judge's URL is empty; {_ALLOWED}")
+    for url in found:
+        try:
+            parts = urlsplit(url)
+            has_port = parts.port is None or parts.port > 0
+        except ValueError:
+            has_port = False
+        if not has_port or parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"the judge's URL is {url!r}; {_ALLOWED}")
+    return found
+
+
 class Endpoint:
     """A service. Its methods may be called from several threads at once.
 
     Args:
-        url: Its address; a password in it is the token.
+        url: Its address, of ``check_urls``; a password in it is the token.
         token: What it wants to hear otherwise; ``None``: nothing.
         timeout_s: Time in which it must send something.
 
     Attributes:
         name: its address without a password.
-
-    Raises:
-        ValueError: The URL is none.
     """
 
     def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ValueError(f"the judge's URL {url!r} is none: {error}; {_ALLOWED}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"the judge's URL {url!r} is none; {_ALLOWED}")
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        parts = urlsplit(url)
+        port, hostname = parts.port, parts.hostname or ""
+        host = f"[{hostname}]" if ":" in hostname else hostname
         self.name = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}".rstrip("/")
         self._https = parts.scheme == "https"
-        self._host, self._port = parts.hostname, port
+        self._host, self._port = hostname, port
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
         token = unquote(parts.password) if parts.password else token

@@ -3,7 +3,7 @@
 import asyncio
 import platform
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from rlef import __version__
 from rlef.sandbox import JudgeJob, SandboxError
-from rlef.sandbox.languages import LANGUAGES
+from rlef.sandbox.languages import languages_here
 from rlef.serve.answers import Desk, Manners, answered
 from rlef.serve.errors import NotJudgedError, RefusedError, StoppingError, json_bytes
 from rlef.serve.schema import JudgeManyRequest, JudgeRequest, judged, parsed, to_job
@@ -108,7 +108,7 @@ class OwnApi:
             {
                 "rlef": __version__,
                 "python": platform.python_version(),
-                "languages": sorted(LANGUAGES),
+                "languages": sorted(languages_here()),
                 "isolation": {} if isolation is None else asdict(isolation),
                 "workers": settings.workers,
                 "limits": {
@@ -141,20 +141,3 @@ class OwnApi:
         }
         text = self._service.metrics.text(now)
         return Response(text, media_type="text/plain; version=0.0.4")
-
-
-def not_found(request: Request, _error: Exception) -> Response:
-    """The answer to unknown paths."""
-    why = f"there is no {request.url.path[:80]}"
-    return answered({"error": why, "detail": why, "message": why}, 404)
-
-
-def not_allowed(request: Request, error: Exception) -> Response:
-    """The answer to methods that a path does not have."""
-    why = f"{request.method[:20]} is not allowed here"
-    headers = dict(getattr(error, "headers", None) or {})
-    return answered({"error": why, "detail": why, "message": why}, 405, headers)
-
-
-HANDLERS: dict[Any, Callable[[Request, Exception], Response]] = {404: not_found, 405: not_allowed}
-"""Answers to what no endpoint answers."""

@@ -158,6 +158,7 @@ def _config(service: JudgeService, settings: ServeSettings) -> Config:
         lifespan="off",
         ws="none",
         server_header=False,
+        proxy_headers=False,
         backlog=min(settings.max_connections, 1024),
         limit_concurrency=settings.max_connections,
         timeout_keep_alive=KEEP_ALIVE_S,
