@@ -1,14 +1,14 @@
 """How the checks run programs of a problem."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rlef.environment.jobs import final_job
 from rlef.environment.jobs import limits_of as all_limits_of
+from rlef.languages import LANGUAGES
 from rlef.problems import Problem
 from rlef.sandbox import JudgeReport, Limits, Sandbox
-from rlef.sandbox.languages import LANGUAGES
+from rlef.sandbox.build import can_run
 
 DEFAULT_LIMITS = Limits()
 """What holds where a problem names no limit, as in ``rlef eval``."""
@@ -105,8 +105,7 @@ def limits_of(problem: Problem) -> tuple[float, int]:
 
 def languages_here() -> frozenset[str]:
     """The languages whose compilers are installed."""
-    able = (x.name for x in LANGUAGES.values() if x.compiler is None or shutil.which(x.compiler))
-    return frozenset(able)
+    return frozenset(name for name, language in LANGUAGES.items() if can_run(language))
 
 
 def _programs(problem: Problem, names: Sequence[str], most: int) -> list[Program]:
