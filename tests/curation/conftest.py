@@ -8,7 +8,7 @@ from rlef.curation.repair import repaired
 from rlef.curation.types import ProblemCheck, Repaired
 from rlef.problems import Problem
 from rlef.sandbox import Sandbox
-from rlef.sandbox.languages import languages_here
+from rlef.sandbox.build import languages_here
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,8 +10,8 @@ from rlef.curation.repair import repaired
 from rlef.curation.tests import check_tests, labels, without_tests
 from rlef.curation.types import Finding, Kind, ProblemCheck, ProgramRun, Repair
 from rlef.problems import Problem
+from rlef.sandbox.build import languages_here
 from rlef.sandbox.checkers import function_rules, make_checker
-from rlef.sandbox.languages import languages_here
 from rlef.sandbox.testlib import TESTLIB
 from rlef.serve import RemoteJudge, open_judge
 

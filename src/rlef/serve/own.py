@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from rlef import __version__
 from rlef.sandbox import JudgeJob, SandboxError
-from rlef.sandbox.languages import languages_here
 from rlef.serve.answers import Desk, Manners, answered
 from rlef.serve.errors import NotJudgedError, RefusedError, StoppingError, json_bytes
 from rlef.serve.schema import JudgeManyRequest, JudgeRequest, judged, parsed, to_job
@@ -108,7 +107,7 @@ class OwnApi:
             {
                 "rlef": __version__,
                 "python": platform.python_version(),
-                "languages": sorted(languages_here()),
+                "languages": sorted(self._service.languages),
                 "isolation": {} if isolation is None else asdict(isolation),
                 "workers": settings.workers,
                 "limits": {

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from rlef.problems import Test
 from rlef.sandbox import Isolation, JudgeJob, JudgeReport, Sandbox, TestReport
+from rlef.sandbox.build import languages_here
 from rlef.sandbox.verdicts import summed
 from rlef.serve.errors import BusyError, NotJudgedError, RefusedError, StoppingError
 from rlef.serve.metrics import Metrics
@@ -41,12 +42,14 @@ class JudgeService:
     Attributes:
         metrics: What it has done.
         isolation: What keeps programs in; ``None`` before ``warm_up``.
+        languages: That can be judged; none before it.
         stopping: Whether it takes no more.
     """
 
     def __init__(self, sandbox: Sandbox, settings: ServeSettings) -> None:
         self.metrics = Metrics()
         self.isolation: Isolation | None = None
+        self.languages: frozenset[str] = frozenset()
         self.stopping = False
         self._sandbox = sandbox
         self._settings = settings
@@ -76,9 +79,11 @@ class JudgeService:
         Raises:
             SandboxError: This machine cannot judge.
         """
-        self.isolation = await asyncio.to_thread(self._sandbox.describe)
+        isolation = await asyncio.to_thread(self._sandbox.describe)
+        self.languages = await asyncio.to_thread(languages_here)
         job = JudgeJob(source="print(1)", tests=(Test("", "1"),))
         await asyncio.to_thread(self._sandbox.judge_many, [job])
+        self.isolation = isolation
         self._judge = self._sandbox.judge_pid()
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ Sources: engineer-man/piston, ``api/src/api/v2.js``, ``api/src/job.js``; hugging
 
 import platform
 import signal
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, TestReport, Verdict
-from rlef.sandbox.languages import LANGUAGES
 from rlef.serve.answers import Desk, Manners, answered
 from rlef.serve.errors import NotJudgedError, RefusedError
 from rlef.serve.protocols import codeforces
@@ -89,13 +90,12 @@ class Runtime(BaseModel):
     runtime: str | None = None
 
 
-_OURS = {"python": "python", "c++": "cpp", "javascript": "javascript", "java": "java"}
+_OURS = {"python": "python", "c++": "cpp", "rust": "rust"}
 """Piston's names, and the judge's."""
 _ALIASES = {
     "python": ["py", "py3", "python3", "cf_python3", "Python 3"],
     "c++": ["cpp", "g++", "c++17", "cf_c++17", "C++17 (GCC 7-32)", "C++17 (GCC 9-64)"],
-    "javascript": ["node-javascript", "node-js", "js"],
-    "java": [],
+    "rust": ["rs"],
 }
 _VERSIONS = {"c++": "17.0.0", "python": platform.python_version()}
 
@@ -106,7 +106,7 @@ def routes(desk: Desk) -> list[Route]:
 
     async def execute(request: Request, body: Any) -> Response:
         asked = parsed(Execute, body)
-        language = runtime_of(asked)
+        language = runtime_of(asked, served(service.languages))
         job, grading = execute_job(asked, language, settings)
         seconds = job.limits.cpu_s + _PATIENCE_S
         report = await service.judge(job, deadline_s=seconds, gone=request.is_disconnected)
@@ -122,7 +122,7 @@ def routes(desk: Desk) -> list[Route]:
         return answered(value)
 
     async def runtimes(request: Request) -> Response:
-        return answered([one.model_dump(exclude_none=True) for one in served()])
+        return answered([one.model_dump(exclude_none=True) for one in served(service.languages)])
 
     return [
         Route("/api/v2/execute", desk.post(execute, MANNERS), methods=["POST"]),
@@ -130,7 +130,7 @@ def routes(desk: Desk) -> list[Route]:
     ]
 
 
-def served() -> list[Runtime]:
+def served(languages: Collection[str]) -> list[Runtime]:
     """The languages, in Piston's words."""
     return [
         Runtime(
@@ -140,17 +140,17 @@ def served() -> list[Runtime]:
             runtime="gcc" if theirs == "c++" else None,
         )
         for theirs, ours in _OURS.items()
-        if ours in LANGUAGES
+        if ours in languages
     ]
 
 
-def runtime_of(asked: Execute) -> Runtime:
-    """The runtime that a request names.
+def runtime_of(asked: Execute, runtimes: Sequence[Runtime]) -> Runtime:
+    """The one of some runtimes that a request names.
 
     Raises:
         RefusedError: There is none.
     """
-    for one in served():
+    for one in runtimes:
         names = (one.language, *one.aliases)
         wanted = asked.version.lstrip("^~>=v").removesuffix(".x").removesuffix(".*")
         fits = wanted in ("*", "") or f"{one.version}.".startswith(f"{wanted}.")

@@ -15,17 +15,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, JudgeReport, Limits, TestReport, Verdict
-from rlef.sandbox.languages import LANGUAGES
 from rlef.serve.answers import Desk, Manners, answered
 from rlef.serve.errors import NotJudgedError, RefusedError
 from rlef.serve.protocols.fusion_compare import same_stdout
 from rlef.serve.schema import checked, infrastructure, parsed
 from rlef.serve.settings import ServeSettings
 
-_NAMES = {"python": "python", "cpp": "cpp", "nodejs": "javascript", "java": "java", "rust": "rust"}
-"""Their names of languages, and ours; served are those that the judge has."""
+_NAMES = {"python": "python", "cpp": "cpp", "rust": "rust"}
+"""Their names of languages, and ours."""
 _CLIENT_PATIENCE_S = 10.0
 """verl waits for both time limits and so much longer."""
 _SHARE = 0.8
@@ -41,7 +41,7 @@ class RunCode(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     code: str
-    language: str = Field("python", description="python or cpp")
+    language: str = Field("python", description="python, cpp or rust")
     stdin: str | None = None
     run_timeout: float = Field(10.0, gt=0, description="CPU seconds, and seconds asleep")
     compile_timeout: float = Field(10.0, gt=0, description="ignored: a compiler has 20 s of CPU")
@@ -136,10 +136,9 @@ def language_of(name: str) -> str:
     Raises:
         RefusedError: It has none.
     """
-    served = [theirs for theirs, ours in _NAMES.items() if ours in LANGUAGES]
-    if name not in served:
+    if name not in _NAMES:
         raise RefusedError(
-            422, f"language {name[:_SHOWN]!r} is not served; allowed: {', '.join(served)}"
+            422, f"language {name[:_SHOWN]!r} is not served; allowed: {', '.join(_NAMES)}"
         )
     return _NAMES[name]
 
@@ -233,10 +232,6 @@ def _command(
 
 _FENCED = re.compile(r"```([^\n]*)\n(.*?)\n\s*```", re.DOTALL)
 _UNFINISHED = re.compile(r"```([^\n]*)\n(.*)", re.DOTALL)
-_TAGS = {
-    "python": ("python", "Python", "py", "Python3", "python3", "PY"),
-    "cpp": ("cpp", "c++", "C++", "Cpp", "CPP"),
-}
 _OJ = "CommonOJDataset"
 _COMPILED_S, _INTERPRETED_S = 10.0, 20.0
 
@@ -248,9 +243,9 @@ def extracted(completion: str, language: str) -> str:
     an answer without fences is searched for lines of code.)
     """
     blocks = _FENCED.findall(completion) or _UNFINISHED.findall(completion)
-    tags = _TAGS.get(language, (language,))
+    tags = LANGUAGES[language_of(language)].tags
     for tag, code in blocks:
-        if tag.strip() in tags:
+        if tags.fullmatch(tag.strip().lower()):
             return str(code)
     return str(blocks[0][1]) if blocks else completion
 
