@@ -58,6 +58,7 @@ class JudgeService:
         self._slots = asyncio.Semaphore(at_once)
         self._asked = 0
         self._running = 0
+        self._waiting = 0
         self._mean_s = 0.05
         self._judge: int | None = None
         self._keyed: OrderedDict[str, tuple[int, asyncio.Task[JudgeReport]]] = OrderedDict()
@@ -71,7 +72,7 @@ class JudgeService:
     @property
     def waiting(self) -> int:
         """Programs that wait for it."""
-        return self._asked - self._running
+        return self._waiting
 
     async def warm_up(self) -> None:
         """Starts the jails and judges a first program.
@@ -175,8 +176,12 @@ class JudgeService:
         started = time.monotonic()
         self._asked += 1
         try:
-            async with asyncio.timeout(seconds), self._places:
-                report = await self._in_slices(job, gone)
+            async with asyncio.timeout(seconds):
+                await self._wait_for(self._places)
+                try:
+                    report = await self._in_slices(job, gone)
+                finally:
+                    self._places.release()
         except TimeoutError:
             self.metrics.not_judged["deadline"] += 1
             raise NotJudgedError(f"the deadline of {seconds:g} s passed") from None
@@ -213,7 +218,7 @@ class JudgeService:
         """Hands a job to the sandbox once it has room. Its slot is free when it has ended there."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        await self._slots.acquire()
+        await self._wait_for(self._slots)
         began = loop.time()
         self.metrics.waited.add(began - asked)
         try:
@@ -236,6 +241,13 @@ class JudgeService:
 
         future.add_done_callback(tell)
         return await arrived
+
+    async def _wait_for(self, room: asyncio.Semaphore) -> None:
+        self._waiting += 1
+        try:
+            await room.acquire()
+        finally:
+            self._waiting -= 1
 
     def _arrive(
         self, done: Future[JudgeReport], arrived: "asyncio.Future[JudgeReport]", began: float
