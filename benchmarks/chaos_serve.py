@@ -64,14 +64,21 @@ class Service:
         self.process.stdout.close()
 
 
-def below(pid: int) -> list[int]:
-    """The judge and its jails."""
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, path.read_text().split()):
-                found += [child, *below(child)]
+def below(pids: list[int]) -> list[int]:
+    """The children of some processes."""
+    found: list[int] = []
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, path.read_text().split())
     return found
+
+
+def victims(service: int) -> list[int]:
+    """The judge, guards and zygotes; not programs, whose death by a signal is their own verdict."""
+    judge = below([service])
+    guards = below(judge)
+    return [*judge, *guards, *below(guards)]
 
 
 def kill_some(
@@ -85,10 +92,10 @@ def kill_some(
             service.kill()
             killed["service"] += 1
             continue
-        victims = below(service.process.pid)
-        if victims:
+        found = victims(service.process.pid)
+        if found:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(rng.choice(victims), signal.SIGKILL)
+                os.kill(rng.choice(found), signal.SIGKILL)
                 killed["judge or jail"] += 1
     return killed
 
