@@ -269,7 +269,8 @@ def evaluate(
         options |= {"preset": preset, "engine": engine, "dtype": dtype, "max_context": max_context}
         of_chat = chat_settings.model_dump(mode="json")
         options |= {"turns_as": of_chat.pop("turns"), **of_chat}
-        quiet_transformers()
+        if engine != "openai":
+            quiet_transformers()
         with (
             _open_or_create(path, options) as run,
             _resumable(run, display),
