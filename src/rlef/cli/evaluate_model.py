@@ -77,7 +77,8 @@ def evaluate_model(
 
         from rlef.evaluation.evaluate import evaluate as run_evaluation
 
-        quiet_transformers()
+        if words.engine != "openai":
+            quiet_transformers()
         with (
             open_or_create(path, _options(words, read)) as run,
             resumable(run, display),
