@@ -135,6 +135,18 @@ def find_problem(problems: "Sequence[Problem]", name: str, spec: str) -> "Proble
     )
 
 
+def check_judge_url(urls: str | None) -> None:
+    """Raises BadParameter unless it may be the address of a judge."""
+    if urls is None:
+        return
+    from rlef.serve.endpoint import check_urls
+
+    try:
+        check_urls(urls)
+    except ValueError as error:
+        raise typer.BadParameter(f"--judge-url: {error}") from None
+
+
 def recipe_and_words(
     recipe: str, words: "Sequence[str] | None", *, default: str
 ) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import print_json
+from rlef.cli.common import check_judge_url, print_json
 from rlef.cli.display import Loudness, Quiet, Verbose
 from rlef.cli.evaluate_model import ModelWords, evaluate_model
 from rlef.cli.evaluate_samples import judge_file
@@ -168,6 +168,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -179,15 +187,18 @@ def evaluate(
     if samples_file is not None or compare is not None:
         _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
         _refuse(turns_as=None if turns_as == "auto" else turns_as)
+    check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
+        _refuse(judge_url=judge_url)
         _compare(compare, metrics, as_json)
         return
     if data is None:
         raise typer.BadParameter("give --data SPEC, such as --data mini:test")
     if samples_file is not None:
         _refuse(model=model, preset=preset, turns=turns, samples=samples)
-        judge_file(samples_file, data, metrics, limit, out, missing_failed, as_json, loudness)
+        kept = (metrics, limit, out, missing_failed, judge_url, as_json, loudness)
+        judge_file(samples_file, data, *kept)
         return
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
@@ -221,6 +232,7 @@ def evaluate(
         turns_as=turns_as,
         dtype=dtype,
         device=device,
+        judge_url=judge_url,
     )
     evaluate_model(words, specs, as_json, loudness)
 

@@ -16,6 +16,7 @@ def judge_file(
     limit: int | None,
     out: Path | None,
     missing_failed: bool,
+    judge_url: str | None,
     as_json: bool,
     loudness: Loudness,
 ) -> None:
@@ -59,6 +60,7 @@ def judge_file(
                 name=str(path),
                 data=data,
                 missing_failed=missing_failed,
+                judge_url=judge_url,
                 say=display.message,
                 show=display.episodes,
             )

@@ -26,6 +26,7 @@ from rlef.cli import (
     recipe,
     report,
     runs,
+    serve,
     show,
     study,
     train,
@@ -67,6 +68,7 @@ app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("view", epilog=view.EXAMPLES)(view.view)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("show", epilog=show.EXAMPLES)(show.show_run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
