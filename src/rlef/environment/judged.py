@@ -13,7 +13,7 @@ from typing import Any
 from rlef.environment.episode import Episode
 from rlef.environment.jobs import join_reports, private_job, public_job
 from rlef.environment.reward import RewardConfig, turn_rewards
-from rlef.environment.types import EpisodeRecord, StopReason
+from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
 from rlef.problems import Problem, ProblemError, load_problems
 from rlef.sandbox import (
     JudgeJob,
@@ -86,7 +86,12 @@ class JudgedEpisode:
         """The message that waits for an answer; ``None`` while a job waits, and at the end."""
         return self.episode.next_message
 
-    def answer(self, response: str, **tokens: int) -> None:
+    @property
+    def turns(self) -> tuple[TurnRecord, ...]:
+        """The turns so far."""
+        return self.episode.turns
+
+    def answer(self, response: str, **tokens: int | None) -> None:
         """Takes the model's answer; afterwards ``job`` or ``message`` waits, or it has ended.
 
         Args:
