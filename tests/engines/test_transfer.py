@@ -129,7 +129,7 @@ def test_an_engine_in_16_bits_rounds_what_it_would_round() -> None:
 
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 def test_adapters_come_merged() -> None:
-    pytest.importorskip("peft", reason="pip install -e '.[lora]'")
+    pytest.importorskip("peft", reason='pip install "rlef[lora]"')
     source, engine = make_model("llama"), make_engine(make_model("llama"))
     add_adapters(source, LoraSettings(rank=2), 0)
     for name, parameter in source.named_parameters():

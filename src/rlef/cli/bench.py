@@ -143,11 +143,13 @@ def scale(
     Exit status 0 only if every target is met. Takes about 20 minutes with the defaults.
     """
     from dataclasses import asdict
-    from importlib.util import find_spec
+
+    from rlef import extras
 
     counts = tuple(_positive(word) for word in actors.split(","))
-    if on_ray and find_spec("ray") is None:
-        raise typer.BadParameter("--ray, but ray is not installed; pip install 'rlef[ray]'")
+    extras.require("train", "rlef bench scale")
+    if on_ray:
+        extras.require("ray", "--ray")
     from rlef.bench.scale import Setting, facts, measure, rows
     from rlef.cli.common import quiet_transformers
 

@@ -216,6 +216,7 @@ def _finding_json(finding: "Finding") -> dict[str, object]:
 def _notes(work: _Work) -> list[str]:
     """What was not looked at."""
     from rlef.curation.statements import has_minhash
+    from rlef.extras import how_to_install
 
     notes = []
     languages = Counter(name for found in work.checks.values() for name in found.not_run)
@@ -225,7 +226,8 @@ def _notes(work: _Work) -> list[str]:
         )
     if not has_minhash():
         notes.append(
-            "nearly equal statements were not looked for: they need pip install datasketch"
+            "nearly equal statements were not looked for: they need datasketch; install with: "
+            + how_to_install("data")
         )
     return notes
 

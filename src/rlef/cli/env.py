@@ -47,6 +47,11 @@ def _versions() -> dict[str, str]:
 
 
 def _gpus() -> str:
+    from rlef import extras
+
+    if "torch" in extras.missing("train"):
+        return "not known without torch"
+
     import torch
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

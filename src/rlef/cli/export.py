@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rlef import extras
 from rlef.cli.common import quiet_transformers, show
 
 EXAMPLES = "Examples: rlef export runs/one one-model · rlef export runs/one/checkpoints/best best"
@@ -30,6 +31,7 @@ def export(
     if dtype not in ("bfloat16", "float32"):
         raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
     check_free_folder(out)
+    extras.require("train", "rlef export")
     name = _policy_of(model)
     in_parts = is_sharded(name)
     if not in_parts:

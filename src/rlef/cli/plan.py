@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rlef import extras
 from rlef.cli.common import print_json, quiet_transformers, show
 from rlef.cli.memory_table import gigabytes, memory_table
 from rlef.cli.plan_cluster import plan_cluster
@@ -70,6 +71,7 @@ def plan(
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, overrides or [])
+    extras.require("train", "rlef plan")
     if gpus is not None:
         if gpu_memory is not None:
             raise typer.BadParameter("--gpus and --gpu-memory both say what there is; allowed: one")

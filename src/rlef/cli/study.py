@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlef import extras
 from rlef.cli.common import INTERRUPTED, quiet_transformers, recipe_and_words, say, show
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def study(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     config = load_config(TrainConfig, recipe, words)
+    extras.require("train", "rlef study")
     todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
     if only_page and not _is_begun(out):
         raise RunError(f"{out} {_NO_PART}")

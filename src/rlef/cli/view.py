@@ -1,7 +1,5 @@
 """``rlef view``: runs and rollouts in a browser."""
 
-import importlib.util
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rlef import extras
 from rlef.cli.common import INTERRUPTED, say, show
 
 EXAMPLES = (
@@ -16,7 +15,6 @@ EXAMPLES = (
     "from another machine: ssh -L 8421:localhost:8421 HOST, then rlef view there"
 )
 PORT = 8421
-_NEEDED = ("duckdb", "starlette", "uvicorn")
 
 
 def view(
@@ -44,11 +42,9 @@ def view(
 ) -> None:
     """Show runs and rollouts in a browser, live; nothing is changed. Ctrl-C ends it."""
     paths = _existing(folders or [Path("runs")])
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise typer.BadParameter(
-            f"the viewer needs {', '.join(missing)}; install with: pip install 'rlef[view]'"
-        )
+    extras.require("view", "the viewer")
+    import secrets
+
     from rlef.view.app import STATIC
     from rlef.view.cache import default_folder
     from rlef.view.folders import Folders

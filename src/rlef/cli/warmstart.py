@@ -22,6 +22,7 @@ def warmstart(
     ] = None,
 ) -> None:
     """Make the mini model from nothing: supervised training on the mini problems."""
+    from rlef import extras
     from rlef.cli.common import quiet_transformers, say, show
     from rlef.config import load_config
     from rlef.run import check_free_folder
@@ -29,6 +30,7 @@ def warmstart(
 
     config = load_config(WarmstartConfig, None, overrides or [])
     check_free_folder(out)
+    extras.require("train", "rlef warmstart")
 
     from rlef.train.warmstart import run_warmstart
 

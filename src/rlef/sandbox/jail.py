@@ -33,7 +33,7 @@ _FILE_BYTES = 64 << 20
 """What is not judged, such as stderr, may be so long; only its start and its end are kept."""
 _ENDING_BYTES = 4096
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-_ANSWER = "=iiddQ3Q16s"  # as in spawn.py
+_ANSWER = "=iiddQ3Q16s"  # as in structs.py
 _KILLED = ("", "cpu", "wall", "starved")
 _MAX_ANSWER_BYTES = 1 << 16
 
