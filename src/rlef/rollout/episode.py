@@ -102,12 +102,13 @@ async def run_episode(
         fits=fits,
     )
     versions: list[int] = []
-    while episode.message is not None and _ask(episode, conversation, settings):
-        seed = derive_seed(request.seed, "answer", len(episode.turns))
-        completion = await sample(_prompt(conversation), settings.sampling, seed)
-        if isinstance(completion, Completion):
-            versions.append(completion.version)
-        _answer(episode, conversation, completion)
+    while episode.message is not None:
+        if _ask(episode, conversation, settings):
+            seed = derive_seed(request.seed, "answer", len(episode.turns))
+            completion = await sample(_prompt(conversation), settings.sampling, seed)
+            if isinstance(completion, Completion):
+                versions.append(completion.version)
+            _answer(episode, conversation, completion)
         while episode.job is not None:
             episode.observe(await judge(episode.job))
     record = episode.record
