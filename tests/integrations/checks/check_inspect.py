@@ -9,6 +9,7 @@ from typing import Any
 import inspect_mini
 import pytest
 import rlef_inspect
+from common import RIGHT, SECRET, WRONG, broken_judge, secret_problem
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, read_eval_log
@@ -18,25 +19,12 @@ from inspect_ai.solver import generate, solver
 from inspect_ai.util import SandboxUnavailableError, sandbox
 from rlef_inspect_sandbox import Jail
 
-from rlef.environment import AsyncJudge, problems_by_name
-from rlef.sandbox import JudgeReport, TestReport, Verdict
-
-DATA = "mini:train?first=1"
-[PROBLEM] = problems_by_name(DATA).values()
-RIGHT = f"```python\n{PROBLEM.solutions[0]}\n```"
-
-
-class Broken:
-    def judge_many(self, jobs: Any) -> list[JudgeReport]:
-        test = TestReport(verdict=Verdict.IE, message="no cores")
-        return [JudgeReport(verdict=Verdict.IE, tests=(test,) * len(job.tests)) for job in jobs]
-
 
 def run(tmp_path: Path, *answers: str, task: Task | None = None, **words: Any) -> EvalLog:
     outputs = [ModelOutput.from_content("mockllm/model", answer) for answer in answers]
     model = get_model("mockllm/model", custom_outputs=outputs)
     [log] = eval(
-        task or rlef_inspect.rlef(data=DATA, **words),
+        task or rlef_inspect.rlef(data=secret_problem(tmp_path), **words),
         model=model,
         log_dir=str(tmp_path),
         display="none",
@@ -50,7 +38,7 @@ def metrics(log: EvalLog) -> dict[str, float]:
 
 
 def test_an_episode_in_the_log(tmp_path: Path) -> None:
-    log = run(tmp_path, "nothing", "```python\nprint(0)\n```", RIGHT)
+    log = run(tmp_path, "nothing", WRONG, RIGHT)
     assert log.status == "success"
     found = metrics(log)
     assert found["solved"] == found["solved_by_turn_3"] == 1 and found["solved_by_turn_2"] == 0
@@ -59,15 +47,16 @@ def test_an_episode_in_the_log(tmp_path: Path) -> None:
     assert [m.role for m in sample.messages] == ["user", "assistant"] * 3
     assert "Try again" in sample.messages[2].text
     [score] = (sample.scores or {}).values()
-    assert score.answer == PROBLEM.solutions[0] + "\n" or PROBLEM.solutions[0] in str(score.answer)
+    assert "upper() + '!'" in str(score.answer)
     assert score.metadata and score.metadata["rlef"]["solved"]
 
 
 def test_private_tests_are_in_no_log(tmp_path: Path) -> None:
-    log = run(tmp_path, "```python\nprint(0)\n```", turns=1)
+    log = run(tmp_path, WRONG, "```python\nprint('AB!')\n```", turns=2)
+    found = metrics(log)
+    assert found["passed_public"] == 1 and found["solved"] == 0
     text = json.dumps(read_eval_log(log.location).model_dump(mode="json"))
-    hidden = [test.input for test in PROBLEM.private_tests if len(test.input) > 12]
-    assert hidden and not [one for one in hidden if json.dumps(one)[1:-1] in text]
+    assert "AB!" in text and SECRET not in text.lower()
 
 
 def test_turn_limit(tmp_path: Path) -> None:
@@ -76,13 +65,13 @@ def test_turn_limit(tmp_path: Path) -> None:
 
 
 def test_the_scorer_behind_another_solver(tmp_path: Path) -> None:
-    task = rlef_inspect.rlef(data=DATA)
+    task = rlef_inspect.rlef(data=secret_problem(tmp_path))
     task.solver = generate()
     assert metrics(run(tmp_path, RIGHT, task=task))["solved"] == 1
 
 
 def test_not_judged_is_unscored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rlef_inspect, "shared_judge", lambda: AsyncJudge(Broken()))
+    monkeypatch.setattr(rlef_inspect, "shared_judge", broken_judge)
     log = run(tmp_path, RIGHT)
     assert log.status == "success"
     [sample] = log.samples or []
@@ -117,7 +106,7 @@ def test_the_sandbox_runs_programs() -> None:
 def test_the_sandbox_fails_as_inspect_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     import rlef_inspect_sandbox
 
-    monkeypatch.setattr(rlef_inspect_sandbox, "shared_judge", lambda: AsyncJudge(Broken()))
+    monkeypatch.setattr(rlef_inspect_sandbox, "shared_judge", broken_judge)
     with pytest.raises(SandboxUnavailableError):
         jailed("python", "-c", "print(1)")
 

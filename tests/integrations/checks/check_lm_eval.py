@@ -1,22 +1,15 @@
 """lm_eval's real evaluation of the mini model, and its scores."""
 
 from pathlib import Path
-from typing import Any
 
 import lm_eval_mini
 import pytest
 import rlef_lm_eval
+from common import broken_judge
 
-from rlef.environment import AsyncJudge, NotJudgedError, problems_by_name
-from rlef.sandbox import JudgeReport, TestReport, Verdict
+from rlef.environment import NotJudgedError, problems_by_name
 
 DATA = "mini:train?first=1"
-
-
-class Broken:
-    def judge_many(self, jobs: Any) -> list[JudgeReport]:
-        test = TestReport(verdict=Verdict.IE, message="no cores")
-        return [JudgeReport(verdict=Verdict.IE, tests=(test,) * len(job.tests)) for job in jobs]
 
 
 def test_scores_of_answers() -> None:
@@ -29,7 +22,7 @@ def test_scores_of_answers() -> None:
 
 
 def test_not_judged_ends_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rlef_lm_eval, "shared_judge", lambda: AsyncJudge(Broken()))
+    monkeypatch.setattr(rlef_lm_eval, "shared_judge", broken_judge)
     with pytest.raises(NotJudgedError):
         rlef_lm_eval.scores(rlef_lm_eval.rows(DATA)["test"][0], ["```python\nx\n```"])
 

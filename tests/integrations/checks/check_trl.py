@@ -9,25 +9,17 @@ from typing import Any
 import pytest
 import rlef_trl
 import trl_mini
+from common import broken_judge
 
 from rlef.engines.load import load_tokenizer
-from rlef.environment import AsyncJudge, problems_by_name
-from rlef.sandbox import JudgeReport, TestReport, Verdict
+from rlef.environment import problems_by_name
 
 DATA = "mini:train?first=4"
 
 
-class Broken:
-    """A judge that cannot do its work."""
-
-    def judge_many(self, jobs: Any) -> list[JudgeReport]:
-        test = TestReport(verdict=Verdict.IE, message="no cores")
-        return [JudgeReport(verdict=Verdict.IE, tests=(test,) * len(job.tests)) for job in jobs]
-
-
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rlef_trl, "shared_judge", lambda: AsyncJudge(Broken()))
+    monkeypatch.setattr(rlef_trl, "shared_judge", broken_judge)
 
 
 def answers(row: dict[str, Any], program: str) -> list[float | None]:

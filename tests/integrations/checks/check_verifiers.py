@@ -17,20 +17,8 @@ import pytest
 import rlef_verifiers
 import verifiers.v1 as vf
 import verifiers_mini
+from common import RIGHT, SECRET, WRONG, broken_judge, secret_problem
 from verifiers.v1.utils.loaders import resolve_env_config
-
-from rlef.environment import AsyncJudge, problems_by_name
-from rlef.sandbox import JudgeReport, TestReport, Verdict
-
-DATA = "mini:train?first=1"
-[PROBLEM] = problems_by_name(DATA).values()
-RIGHT = f"```python\n{PROBLEM.solutions[0]}\n```"
-
-
-class Broken:
-    def judge_many(self, jobs: Any) -> list[JudgeReport]:
-        test = TestReport(verdict=Verdict.IE, message="no cores")
-        return [JudgeReport(verdict=Verdict.IE, tests=(test,) * len(job.tests)) for job in jobs]
 
 
 @contextmanager
@@ -55,8 +43,8 @@ def scripted(*answers: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
 
 
-async def played(url: str, **settings: Any) -> Any:
-    words = {"taskset": {"id": "rlef-verifiers", "data": DATA}, **settings}
+async def played(url: str, data: str, **settings: Any) -> Any:
+    words = {"taskset": {"id": "rlef-verifiers", "data": data}, **settings}
     env = vf.load_environment(resolve_env_config(words))
     assert isinstance(env, rlef_verifiers.RLEFEnv)
     client = vf.EvalClientConfig(base_url=url, api_key_var="HOME")
@@ -66,15 +54,20 @@ async def played(url: str, **settings: Any) -> Any:
         return await env.run_episode(task, model)
 
 
-def test_an_episode_on_the_trace() -> None:
-    with scripted("nothing", "```python\nprint(0)\n```", RIGHT) as (url, asked):
-        episode = asyncio.run(played(url))
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    return secret_problem(tmp_path)
+
+
+def test_an_episode_on_the_trace(data: str) -> None:
+    with scripted("nothing", WRONG, RIGHT) as (url, asked):
+        episode = asyncio.run(played(url, data))
     assert episode.ok, episode.errors
     [trace] = episode.traces
     assert trace.reward == pytest.approx(0.8) and trace.ok
     assert trace.metrics["solved"] == trace.metrics["solved_by_turn_3"] == 1
     assert trace.metrics["turns"] == 3 and trace.metrics["solved_by_turn_2"] == 0
-    assert trace.info["rlef"]["record"]["solved"] and trace.task.key.startswith(DATA)
+    assert trace.info["rlef"]["record"]["solved"] and trace.task.key == f"{data}/shout"
     roles = [[m["role"] for m in one["messages"]] for one in asked]
     assert roles == [
         ["user"],
@@ -84,32 +77,33 @@ def test_an_episode_on_the_trace() -> None:
     assert len(trace.branches) == 1  # one dialogue, so one training sample
 
 
-def test_private_tests_are_in_no_trace() -> None:
-    with scripted("```python\nprint(0)\n```") as (url, _):
-        episode = asyncio.run(played(url, turns=1))
-    text = json.dumps(episode.model_dump(mode="json"))
-    hidden = [test.input for test in PROBLEM.private_tests if len(test.input) > 12]
-    assert hidden and not [one for one in hidden if json.dumps(one)[1:-1] in text]
-    assert episode.traces[0].reward == -1
+def test_private_tests_are_in_no_trace_and_no_prompt(data: str) -> None:
+    always = "```python\nprint('AB!')\n```"  # passes the public test only
+    with scripted(WRONG, always) as (url, asked):
+        episode = asyncio.run(played(url, data, turns=2))
+    assert "AB!" in asked[1]["messages"][-1]["content"]  # feedback quotes public tests
+    assert SECRET not in (json.dumps(episode.model_dump(mode="json")) + json.dumps(asked)).lower()
+    [trace] = episode.traces
+    assert trace.reward == -1 and trace.metrics["passed_public"] == 1
 
 
-def test_not_judged_is_an_error_and_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rlef_verifiers, "shared_judge", lambda: AsyncJudge(Broken()))
+def test_not_judged_is_an_error_and_no_reward(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rlef_verifiers, "shared_judge", broken_judge)
     with scripted(RIGHT) as (url, _):
-        episode = asyncio.run(played(url))
+        episode = asyncio.run(played(url, data))
     [trace] = episode.traces
     assert not episode.ok and not trace.ok and "judge" in trace.errors[-1].message
     assert trace.errors[-1].type == "TaskError"
     assert all(reward is None for reward in trace.rewards.values())
 
 
-def test_a_not_judged_episode_is_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    judges = iter([AsyncJudge(Broken())])
+def test_a_not_judged_episode_is_played_again(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    judges = iter([broken_judge()])
     good = rlef_verifiers.shared_judge()
     monkeypatch.setattr(rlef_verifiers, "shared_judge", lambda: next(judges, good))
 
     async def retried(url: str) -> Any:
-        words = {"taskset": {"id": "rlef-verifiers", "data": DATA}, "retries": {"max_retries": 2}}
+        words = {"taskset": {"id": "rlef-verifiers", "data": data}, "retries": {"max_retries": 2}}
         env = vf.load_environment(resolve_env_config(words))
         client = vf.EvalClientConfig(base_url=url, api_key_var="HOME")
         model = vf.ModelContext(model="m", client=client, sampling=vf.SamplingConfig())
@@ -128,11 +122,11 @@ def test_the_mini_model() -> None:
     assert all(1 <= episode.traces[0].metrics["turns"] <= 3 for episode in episodes)
 
 
-def test_its_command_line(tmp_path: Path) -> None:
+def test_its_command_line(data: str, tmp_path: Path) -> None:
     with scripted(RIGHT) as (url, _):
-        words = ["vf-eval", "rlef-verifiers", "--env.taskset.data", DATA, "--env.turns", "2"]
+        words = ["vf-eval", "rlef-verifiers", "--env.taskset.data", data, "--env.turns", "2"]
         words += ["-m", "m", "--client.base-url", url, "--client.api-key-var", "HOME"]
-        words += ["--no-rich", "--no-serve", "-n", "1", "-r", "1"]
+        words += ["--no-rich", "--no-push", "-n", "1", "-r", "1"]
         script = Path(sys.executable).parent / words[0]
         done = subprocess.run(
             [script, *words[1:]], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}

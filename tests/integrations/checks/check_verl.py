@@ -10,6 +10,7 @@ import rlef_verl
 import rlef_verl_advantage
 import torch
 import verl_mini
+from common import broken_judge
 from omegaconf import OmegaConf
 from tensordict import TensorDict
 from verl import DataProto
@@ -20,8 +21,7 @@ from verl.workers.rollout.replica import TokenOutput
 
 from rlef.algorithms import normalize_advantages
 from rlef.engines.load import load_tokenizer
-from rlef.environment import AsyncJudge, ChatFormat, NotJudgedError, problems_by_name
-from rlef.sandbox import JudgeReport, TestReport, Verdict
+from rlef.environment import ChatFormat, NotJudgedError, problems_by_name
 
 DATA = "mini:train?first=4"
 ROW = rlef_verl.rows(DATA)[0]
@@ -31,12 +31,6 @@ RIGHT = problems_by_name(DATA)[ROW["extra_info"]["problem"]].solutions[0]
 MASK = torch.tensor([[1, 1, 1, 0, 0, 0, 0, 1, 1, 1]])
 VALUES = torch.tensor([[0.3, 0.3, 0.3, *[0.9] * 4, 0.6, 0.6, 0.6]])
 REWARDS = torch.tensor([[0.0] * 9 + [1.0]])
-
-
-class Broken:
-    def judge_many(self, jobs: Any) -> list[JudgeReport]:
-        test = TestReport(verdict=Verdict.IE, message="no cores")
-        return [JudgeReport(verdict=Verdict.IE, tests=(test,) * len(job.tests)) for job in jobs]
 
 
 class Server:
@@ -92,7 +86,7 @@ def test_turn_limit_of_the_recipe() -> None:
 
 
 def test_not_judged_gives_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rlef_verl, "shared_judge", lambda: AsyncJudge(Broken()))
+    monkeypatch.setattr(rlef_verl, "shared_judge", broken_judge)
     assert run(Server("```python\nprint(1)\n```")) == []
 
 
@@ -124,7 +118,7 @@ def test_the_reward_manager() -> None:
 def test_the_reward_manager_raises_where_nothing_was_judged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rlef_verl, "shared_judge", lambda: AsyncJudge(Broken()))
+    monkeypatch.setattr(rlef_verl, "shared_judge", broken_judge)
     with pytest.raises(NotJudgedError):
         judged("```python\nprint(1)\n```")
 
