@@ -83,7 +83,7 @@ def fine(url: str) -> Iterator[tuple[list[str], str]]:
     yield ["runs"], "asked"
     yield ["show", "runs/asked"], "asked"
     yield ["show", "runs/asked", "--stage", "eval", "--repaired"], "1 of 2 episodes"
-    yield ["show", "runs/asked", "eval/0"], "double"
+    yield ["show", "runs/asked", "eval/0"], DOUBLE
     yield ["compare", "runs/asked", "runs/asked"], "1@3"
     yield ["report", "runs/asked"], "1@3"
     make_training(Path("runs/asked"), Path("runs/mini"))

@@ -91,17 +91,18 @@ def attempt(
     started = time.monotonic()
     check("uv venv", [*uv, "venv", "--python", python, place])
     mine = place / "bin" / "python"
-    wanted = str(wheel) if extra == "-" else f"{wheel}[{extra}]"
-    words = [*uv, "pip", "install", "--python", mine, "--resolution", resolution, wanted]
+    words = [*uv, "pip", "install", "--python", mine, "--resolution", resolution]
+    words += ["--requirement", ROOT / "pyproject.toml"]  # so that its bounds are the direct ones
+    words += ["--extra", extra] if extra != "-" else []
     words += ["--constraint", args.constraint] if args.constraint else []
     words += ["--find-links", args.find_links] if args.find_links else []
-    row[0] = check(
-        "python", [mine, "-c", "import platform; print(platform.python_version())"]
-    ).strip()
+    asked = "import platform; print(platform.python_version())"
+    row[0] = check("python", [mine, "-c", asked]).strip()
     installed = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     if installed.returncode:
         shutil.rmtree(place)
         return (*row, "-", "-", f"cannot be installed: {installed.stderr.strip().splitlines()[-1]}")
+    check("uv pip install", [*uv, "pip", "install", "--python", mine, "--no-deps", wheel])
     packages = check("uv pip list", [*uv, "pip", "list", "--python", mine, "--format", "freeze"])
     size = sum(file.lstat().st_size for file in place.rglob("*") if file.is_file()) / 2**20
     found = []
