@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlef.cli import data_check
-from rlef.cli.common import find_problem, say
+from rlef.cli.common import examples, find_problem, say
 from rlef.cli.common import show as print_text
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
+
+EXAMPLES = examples(
+    ("two problems with their public tests", "rlef data show mini:test --limit 2"),
+    ("one by its name", "rlef data show jsonl:mine.jsonl --problem NAME"),
+)
 
 app = typer.Typer(
     help="Look at problems and check them.", no_args_is_help=True, rich_markup_mode=None
@@ -22,7 +27,7 @@ def _group() -> None:
     pass
 
 
-@app.command("show", epilog="Example: rlef data show mini:test --limit 2")
+@app.command("show", epilog=EXAMPLES)
 def show(
     spec: Annotated[
         str, typer.Argument(metavar="SPEC", help="Problems, such as mini:test or jsonl:mine.jsonl.")

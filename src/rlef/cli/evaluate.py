@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import check_judge_url, print_json
+from rlef.cli.common import check_judge_url, examples, print_json
 from rlef.cli.display import Loudness, Quiet, Verbose
 from rlef.cli.evaluate_model import ModelWords, evaluate_model
 from rlef.cli.evaluate_samples import judge_file
@@ -14,11 +14,24 @@ from rlef.cli.evaluate_samples import judge_file
 if TYPE_CHECKING:
     from rlef.evaluation.specs import MetricSpec
 
-EXAMPLES = (
-    "Examples: rlef eval runs/one/checkpoints/update-000120 --data mini:test --prompts mini · "
-    "rlef eval Qwen/Qwen2.5-Coder-0.5B-Instruct --engine vllm --data humaneval:FILE --preset 1@3 · "
-    "rlef eval --samples-file samples.jsonl --data humaneval:FILE --metrics pass@1 · "
-    "rlef eval --compare runs/a runs/b"
+EXAMPLES = examples(
+    (
+        "a checkpoint of the mini model, which has prompts of its own",
+        "rlef eval runs/one/checkpoints/update-000120 --data mini:test --prompts mini",
+    ),
+    (
+        "a model of the Hub with vLLM, as the paper measures 1@3",
+        "rlef eval Qwen/Qwen3-4B --engine vllm --data humaneval:FILE --preset 1@3",
+    ),
+    (
+        "a server; needs neither torch nor a GPU",
+        "rlef eval NAME --engine openai --base-url http://localhost:8000/v1 --data mbpp:FILE",
+    ),
+    (
+        "programs that another system wrote",
+        "rlef eval --samples-file samples.jsonl --data humaneval:FILE --metrics pass@1",
+    ),
+    ("two evaluations, problem by problem", "rlef eval --compare runs/a runs/b"),
 )
 _DEFAULTS: dict[str, Any] = {"turns": 3, "samples": 1, "temperature": 0.2, "top_p": 0.95}
 

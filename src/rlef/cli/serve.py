@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlef import extras
-from rlef.cli.common import INTERRUPTED, TERMINATED, say, show
+from rlef.cli.common import INTERRUPTED, TERMINATED, examples, say, show
 from rlef.serve.settings import PORT, TOKEN_VARIABLE, ServeSettings
 
 if TYPE_CHECKING:
     from rlef.serve.service import JudgeService
 
-EXAMPLES = (
-    "Examples: rlef serve · rlef serve --workers 8 --port 8410 · "
-    "rlef serve --host 0.0.0.0 --token-file token.txt, then rlef judge try.py --data mini:test "
-    "--problem NAME --judge-url http://rlef:TOKEN@HOST:8410"
+EXAMPLES = examples(
+    ("on this machine, for its own programs", "rlef serve"),
+    ("with more jails", "rlef serve --workers 8 --port 8410"),
+    (
+        "for other machines: the token is in the file, and in the URL there",
+        "rlef serve --host 0.0.0.0 --token-file token.txt",
+        "rlef judge try.py --data mini:test --problem NAME --judge-url http://rlef:TOKEN@HOST:8410",
+    ),
 )
 _DEFAULTS = ServeSettings()
 
