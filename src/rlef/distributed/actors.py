@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rlef.algorithms import CalibrationBin
 from rlef.distributed.judges import where
 from rlef.engines import PolicyEngine
-from rlef.engines.transfer import Bucket, Inbox, Logprobs, StreamedWeights, buckets
+from rlef.engines.transfer import Bucket, Dtypes, Inbox, Logprobs, StreamedWeights, buckets
 from rlef.environment import ChatFormat
 from rlef.learner.service import Learner
 from rlef.problems import Problem
@@ -128,6 +128,10 @@ class RolloutActor:
                 del self._inboxes[old]
             return self._inboxes.setdefault(transfer, Inbox(version, timeout_s))
 
+    def held_dtypes(self) -> Dtypes:
+        """Returns what its engine rounds weights to, see ``PolicyEngine.held_dtypes``."""
+        return self._engine.held_dtypes()
+
     def transfer(self, phase: str, words: Mapping[str, Any]) -> None:
         """Does a phase of vLLM's, see ``VLLMEngine.transfer``."""
         cast("VLLMEngine", self._engine).transfer(phase, words)
@@ -196,9 +200,10 @@ class LearnerActor:
         """Calls a method of its weights."""
         return getattr(self._learner.weights(), method)(*words)
 
-    def buckets(self, checkpoint_names: bool) -> Iterator[Bucket]:
-        """Yields the weights in buckets."""
-        yield from buckets(self._learner.weights(), checkpoint_names=checkpoint_names)
+    def buckets(self, checkpoint_names: bool, dtypes: Dtypes) -> Iterator[Bucket]:
+        """Yields the weights in buckets, see ``transfer.buckets``."""
+        weights = self._learner.weights()
+        yield from buckets(weights, checkpoint_names=checkpoint_names, dtypes=dtypes)
 
     def follow_buckets(self, checkpoint_names: bool) -> None:
         """Does what the first rank's ``buckets`` needs of the others."""
