@@ -53,6 +53,7 @@ class RolloutActor:
         self._lock = threading.Lock()
         self._inboxes: dict[int, Inbox] = {}
         self._kinds: dict[int, LocalRollouts] = {}
+        self._forgotten: set[int] = set()
 
     def where(self) -> tuple[str, int]:
         """Returns the machine's address and the process's number."""
@@ -76,6 +77,8 @@ class RolloutActor:
     ) -> None:
         """Begins episodes of a kind, which has the same settings in each call."""
         with self._lock:
+            if kind in self._forgotten:
+                return
             rollouts = self._kinds.get(kind)
             if rollouts is None:
                 rollouts = LocalRollouts(self._engine, self._chat, self._judges, settings)
@@ -85,8 +88,15 @@ class RolloutActor:
             rollouts.begin()
 
     def finished(self, kind: int, timeout_s: float, _submitted: None) -> Ended:
-        """Waits for rollouts of a kind, once they are submitted; see ``Rollouts.finished``."""
-        rollouts = self._kinds[kind]
+        """Waits for rollouts of a kind, once they are submitted; see ``Rollouts.finished``.
+
+        A call that waits for others may come after ``forget``, which waits for none.
+        """
+        with self._lock:
+            rollouts = self._kinds.get(kind)
+        if rollouts is None:
+            nothing = RolloutTiming(generate_s=0, under_way_s=0)
+            return Ended(rollouts=[], timing=nothing, under_way=0, sampling=0)
         found = rollouts.finished(timeout_s)
         return Ended(
             rollouts=found,
@@ -96,8 +106,9 @@ class RolloutActor:
         )
 
     def forget(self, kind: int) -> None:
-        """Drops a kind with its episodes under way."""
+        """Drops a kind with its episodes under way; what comes for it later is nothing."""
         with self._lock:
+            self._forgotten.add(kind)
             rollouts = self._kinds.pop(kind, None)
         if rollouts is not None:
             rollouts.close()
