@@ -100,7 +100,7 @@ def test_scores_of_turns_that_are_sequences_are_those_of_each_sequence_alone() -
             [rollout.rewards[-1]] * len(rollout.rewards), abs=1e-5
         )
         assert found.advantages is not None and len(found.advantages) == len(rollout.rewards)
-    # three dialogues that begin alike: the critic says the same of a turn, whatever stands beside it
+    # dialogues that begin alike: what stands beside a turn changes nothing that the critic says
     values = [each.values.tolist() for each in scores if each.values is not None]
     assert values[1] == pytest.approx(values[0][:2], abs=1e-5)
     assert values[2] == pytest.approx(values[0][:1], abs=1e-5)
