@@ -10,7 +10,7 @@ NEEDS = {
     "lora": ("peft",),
     "data": ("datasets", "datasketch"),
     "view": ("duckdb", "starlette", "uvicorn", "tokenizers", "scipy"),
-    "serve": ("starlette", "uvicorn", "uvloop", "httptools"),
+    "serve": ("starlette", "uvicorn"),
     "ray": ("ray",),
     "vllm": ("vllm",),
     "tensorboard": ("tensorboard",),
