@@ -59,6 +59,23 @@ def stdout_named() -> Iterator[None]:
         raise OSError(error.errno, error.strerror, error.filename or "standard output") from None
 
 
+def examples(*parts: tuple[str, ...]) -> str:
+    """The end of a command's help: what its words may be, each under what they are for.
+
+    Args:
+        parts: What for, then one command or more.
+    """
+    lines = [line for what, *words in parts for line in (f"  # {what}", *(f"  {w}" for w in words))]
+    return "\n".join(["\b", "Examples:", *lines])  # \b: its lines stay as they are
+
+
+def recipes(incomplete: str) -> list[str]:
+    """The shipped recipes, for a shell that completes words."""
+    from rlef.config import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
 def is_evaluation(run: "RunFolder") -> bool:
     """Whether the folder was begun by ``rlef eval``.
 

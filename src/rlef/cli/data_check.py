@@ -13,6 +13,7 @@ import typer
 from rlef.cli.common import (
     INTERRUPTED,
     check_judge_url,
+    examples,
     json_text,
     print_json,
     print_rich,
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from rlef.curation import Finding, ProblemCheck
     from rlef.problems import Problem
 
-EXAMPLES = (
-    "Examples: rlef data check codecontests:valid.jsonl · "
-    "rlef data check jsonl:mine.jsonl --against mbpp:mbpp.jsonl --fix clean.jsonl --out check.json"
+EXAMPLES = examples(
+    ("what is wrong with a set", "rlef data check codecontests:valid.jsonl"),
+    (
+        "a repaired set without problems of another, and everything as JSON",
+        "rlef data check jsonl:mine.jsonl --against mbpp:m.jsonl --fix clean.jsonl --out all.json",
+    ),
 )
 _LINES = 30
 _SAY_EVERY_S = 10.0
@@ -237,6 +241,7 @@ def _finding_json(finding: "Finding") -> dict[str, object]:
 def _notes(work: _Work) -> list[str]:
     """What was not looked at."""
     from rlef.curation.statements import has_minhash
+    from rlef.extras import how_to_install
 
     notes = []
     languages = Counter(name for found in work.checks.values() for name in found.not_run)
@@ -246,7 +251,8 @@ def _notes(work: _Work) -> list[str]:
         )
     if not has_minhash():
         notes.append(
-            "nearly equal statements were not looked for: they need pip install datasketch"
+            "nearly equal statements were not looked for: they need datasketch; install with: "
+            + how_to_install("data")
         )
     return notes
 

@@ -10,17 +10,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import check_judge_url, find_problem, print_json, print_rich, say, show
+from rlef.cli.common import (
+    check_judge_url,
+    examples,
+    find_problem,
+    print_json,
+    print_rich,
+    say,
+    show,
+)
 from rlef.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
     from rlef.sandbox import JudgeJob, JudgePool, JudgeReport, TestReport
 
-EXAMPLES = (
-    "Examples: rlef judge try.py --data mini:test --problem NAME · "
-    "cat try.py | rlef judge - --data jsonl:mine.jsonl --problem NAME --json · "
-    "rlef judge try.cpp --input in.txt --expected out.txt"
+EXAMPLES = examples(
+    ("on all tests of a problem", "rlef judge try.py --data mini:test --problem NAME"),
+    (
+        "from standard input, for a program to read",
+        "cat try.py | rlef judge - --data jsonl:mine.jsonl --problem NAME --json",
+    ),
+    ("against two files", "rlef judge try.cpp --input in.txt --expected out.txt"),
 )
 _MESSAGE_LINES = 6
 _SILENT_S = 3.0

@@ -1,6 +1,5 @@
 """``rlef serve``: the judge over HTTP."""
 
-import importlib.util
 import os
 import signal
 from pathlib import Path
@@ -8,18 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import INTERRUPTED, TERMINATED, say, show
+from rlef import extras
+from rlef.cli.common import INTERRUPTED, TERMINATED, examples, say, show
 from rlef.serve.settings import PORT, TOKEN_VARIABLE, ServeSettings
 
 if TYPE_CHECKING:
     from rlef.serve.service import JudgeService
 
-EXAMPLES = (
-    "Examples: rlef serve · rlef serve --workers 8 --port 8410 · "
-    "rlef serve --host 0.0.0.0 --token-file token.txt, then rlef judge try.py --data mini:test "
-    "--problem NAME --judge-url http://rlef:TOKEN@HOST:8410"
+EXAMPLES = examples(
+    ("on this machine, for its own programs", "rlef serve"),
+    ("with more jails", "rlef serve --workers 8 --port 8410"),
+    (
+        "for other machines: the token is in the file, and in the URL there",
+        "rlef serve --host 0.0.0.0 --token-file token.txt",
+        "rlef judge try.py --data mini:test --problem NAME --judge-url http://rlef:TOKEN@HOST:8410",
+    ),
 )
-_NEEDED = ("starlette", "uvicorn")
 _DEFAULTS = ServeSettings()
 
 
@@ -66,11 +69,7 @@ def serve(
     ] = None,
 ) -> None:
     """Judge programs over HTTP, for rlef, verl, open-instruct and open-r1. Ctrl-C ends it."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise typer.BadParameter(
-            f"the service needs {', '.join(missing)}; install with: pip install 'rlef[serve]'"
-        )
+    extras.require("serve", "the service")
     from rlef.sandbox import usable_cores
     from rlef.serve.network import is_loopback, listen
     from rlef.serve.server import serve as serve_until_stopped
