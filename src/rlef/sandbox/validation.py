@@ -1,7 +1,7 @@
 """What a job must be like, so that it can be judged."""
 
+from rlef.languages import LANGUAGES
 from rlef.sandbox.checkers import make_checker, make_json_checker
-from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.testlib import TESTLIB
 from rlef.sandbox.types import JudgeJob, Limits
 

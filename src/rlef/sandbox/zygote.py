@@ -159,9 +159,10 @@ class Zygote:
             loaded.outputs = tuple(header["outputs"])
             request.folder = BOX.encode()
         arguments = structs.strings([item.encode() for item in header["argv"]])
-        environment = structs.strings(
-            [b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"TMPDIR=/box", b"ONLINE_JUDGE=1"]
-        )
+        names = [b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"TMPDIR=/box", b"ONLINE_JUDGE=1"]
+        if header["libraries"] is not None:
+            names.append(f"LD_LIBRARY_PATH={header['libraries']}".encode())
+        environment = structs.strings(names)
         loaded.keep = [arguments, environment]
         request.argv, request.envp = arguments, environment
 
@@ -183,6 +184,8 @@ class Zygote:
         spawn.send_answer(self.control, loaded.request, outcome, "", tuple(outputs))
         for fd in outputs:
             os.close(fd)
+        if os.listdir(BOX):
+            os._exit(1)  # a folder, which only its owner can empty: a new jail is clean
 
     def become(self, loaded: Loaded, cookie: str) -> None:
         """The rest of a child's life."""
@@ -194,7 +197,7 @@ class Zygote:
             os._exit(1)
 
     def collect(self, loaded: Loaded) -> list[int]:
-        """Opens the files that a tool wrote, then empties its folder."""
+        """Opens the files that a tool wrote, then removes all files in its folder."""
         opened = []
         for name in loaded.outputs:
             with contextlib.suppress(OSError):
@@ -203,8 +206,6 @@ class Zygote:
         for name in os.listdir(BOX):
             with contextlib.suppress(OSError):
                 os.unlink(f"{BOX}/{name}")
-        if os.listdir(BOX):
-            os._exit(1)  # somebody left what cannot be removed: a new jail is clean
         return opened
 
 

@@ -97,6 +97,7 @@ def test_the_sandbox_runs_programs() -> None:
     assert done.success and done.returncode == 0 and done.stdout == "abab\n"
     failed = jailed("python3", "-c", "raise SystemExit('no')")
     assert not failed.success and failed.returncode == 1 and "no" in failed.stderr
+    assert jailed("python", "-c", "raise SystemExit(3)").returncode == 3
     assert jailed("ls", "/").returncode == 127
     assert "Error" in jailed("python", "-c", "print(open('/etc/hostname').read())").stderr
     with pytest.raises(TimeoutError):
