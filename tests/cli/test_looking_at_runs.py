@@ -66,6 +66,7 @@ def training(
         stage = {"solve": RATE, "solve_rate_by_turn": [RATE], "repair_rate": RATE}
         run.write_summary({
             "recipe": "mini", "seed": 0, "updates": 4, "wall_s": 1.0, "parameters": 1,
+            "temperature": 0.2, "top_p": 0.95,
             "turn_limit": 3, "test_problems": 10, "samples_per_problem": 1, "masked_infra": 0,
             "before": stage, "after": stage, "gain": RATE,
         })  # fmt: skip

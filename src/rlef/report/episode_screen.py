@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlef.environment.lines import EpisodeLine, check_line
-from rlef.report.fitted import FittedTable
+from rlef.report.fitted import FittedTable, flowed, output_width
 from rlef.report.run_screen import INFRA_ERROR
 from rlef.run import RunDamagedError, RunFolder
+from rlef.run.text import one_line
 from rlef.run.training import SCHEMA, TOKEN_COLUMNS, read_training_rollouts, unescaped
 
 Record = Mapping[str, Any]
@@ -101,7 +102,8 @@ def episode_lines(name: str, episode: Record, printable: Callable[[str], str]) -
         episode: From ``read_stage``.
         printable: Makes text of what a model wrote, which could drive a terminal.
     """
-    yield Line(printable(" · ".join([name, *_facts(episode)])), "bold")
+    facts = [one_line(part) for part in (name, *_facts(episode))]
+    yield from (Line(line, "bold") for line in flowed(facts, " · ", output_width()))
     if episode.get("statement"):
         yield from _block("problem", episode["statement"], printable)
     before: str | None = None

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rlef.report.fitted import UNLIMITED, FittedTable, output_width
+from rlef.report.fitted import UNLIMITED, FittedTable, flowed, output_width
 from rlef.report.runs import RunFacts, age
-from rlef.report.sparkline import sparkline
+from rlef.report.sparkline import output_signs, sparkline
 from rlef.report.tables import percent
 from rlef.run import RunFolder
 from rlef.run.files import finite
+from rlef.run.text import one_line
 from rlef.stored import read_metrics
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ def run_screen(
     def text(line: str, style: str = "") -> Text:
         return Text(line, style=style, no_wrap=True, overflow="ignore")
 
-    parts: list[RenderableType] = [text(_headline(facts), "bold")]
+    width = output_width()
+    headline = flowed(_headline(facts), " · ", width)
+    parts: list[RenderableType] = [text(line, "bold") for line in headline]
     if facts.note is not None:
-        return Group(*parts, text(facts.note))
+        return Group(*parts, Text(one_line(facts.note)))
     if changed:
         headings = ["setting", "here", compared_with]
         parts += [text(""), FittedTable(headings=headings, rows=changed)]
@@ -74,7 +77,7 @@ def metrics_curves(lines: Sequence[Record]) -> FittedTable:
         if name in ("update", "calibration") or not known:
             continue
         cells = [f"{value:.4g}" for value in (known[0], known[-1])]
-        rows.append([name, *cells, sparkline(values, min(_CURVE, room))])
+        rows.append([name, *cells, sparkline(values, min(_CURVE, room), signs=output_signs())])
     return FittedTable(headings=["metric", "first", "last", "by batch"], rows=rows)
 
 
@@ -98,13 +101,13 @@ def _rate(episodes: Sequence[Record], turns: int) -> float:
     return fmean(map(fmean, found.values())) if found else math.nan
 
 
-def _headline(facts: RunFacts) -> str:
+def _headline(facts: RunFacts) -> list[str]:
     done = "" if facts.done is None else f"{facts.done:,}"
     unit = "update" if facts.kind == "training" else "episodes"
     of = f"/{facts.total:,}" if facts.total is not None else ""
     changed = "" if facts.changed is None else f"changed {_ago(facts.changed)} ago"
     parts = [facts.path, facts.kind, facts.model, facts.state, f"{unit} {done}{of}", changed]
-    return " · ".join(str(part) for part in parts if part)
+    return [one_line(str(part)) for part in parts if part]
 
 
 def _ago(changed: float) -> str:
