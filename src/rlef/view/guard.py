@@ -84,7 +84,7 @@ class Guard:
         if not self._knows(host):
             return _refused(403, "this host name is not the viewer's")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and _netloc(origin) != headers.get("host"):
             return _refused(403, "requests of other sites are refused")
         is_page = headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_page:
@@ -130,6 +130,14 @@ def _host_of(text: str) -> str:
     """The name in a header ``Host``, without its port."""
     try:
         return (urlsplit(f"//{text}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _netloc(origin: str) -> str:
+    """Name and port in a header ``Origin``."""
+    try:
+        return urlsplit(origin).netloc
     except ValueError:
         return ""
 
