@@ -135,6 +135,14 @@ def test_names_give_no_orders_and_links_no_circles(
     assert code == 0 and all(line.isprintable() and len(line) <= 80 for line in out.splitlines())
 
 
+@pytest.mark.parametrize("words", [[], ["eval-after/0"], ["--solved"]])
+def test_a_damaged_episode_is_named(rlef: Any, runs: Path, words: list[str]) -> None:
+    path = Path("runs/b/rollouts/eval-after.jsonl")
+    path.write_text(path.read_text().replace('"stop"', '"halt"', 1))
+    code, _, err = rlef("show", "runs/b", *words)
+    assert code == 1 and err == f"rlef: {path}:1 is damaged: stop is missing\n"
+
+
 def test_looking_at_a_run_changes_nothing_in_it(rlef: Any, runs: Path) -> None:
     for name in ("a/seed-0", "b", "e"):
         (runs / "runs" / name / "checkpoints").rmdir()

@@ -4,10 +4,9 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rlef.environment.lines import EpisodeLine, check_line
 from rlef.report.fitted import FittedTable, flowed, output_width
-from rlef.report.run_screen import INFRA_ERROR
-from rlef.run import RunDamagedError, RunFolder
+from rlef.report.run_screen import INFRA_ERROR, read_evaluation
+from rlef.run import RunFolder
 from rlef.run.text import one_line
 from rlef.run.training import SCHEMA, TOKEN_COLUMNS, read_training_rollouts, unescaped
 
@@ -48,14 +47,7 @@ def read_stage(run: RunFolder, stage: str) -> list[Record]:
         columns = [name for name in SCHEMA.names if name not in TOKEN_COLUMNS]
         found: list[Record] = unescaped(read_training_rollouts(run, columns).to_pylist())
         return found
-    path = run.rollout_path(stage)
-    episodes = run.read_rollouts(stage)
-    for number, episode in enumerate(episodes, start=1):
-        try:
-            check_line(EpisodeLine, episode)
-        except ValueError as error:
-            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
-    return list(episodes)
+    return read_evaluation(run, stage)
 
 
 def is_repaired(episode: Record) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from rlef.environment.lines import EpisodeLine, check_line
 from rlef.report.fitted import UNLIMITED, FittedTable, flowed, output_width
 from rlef.report.runs import RunFacts, age
 from rlef.report.sparkline import output_signs, sparkline
 from rlef.report.tables import percent
-from rlef.run import RunFolder
+from rlef.run import RunDamagedError, RunFolder
 from rlef.run.files import finite
 from rlef.run.text import one_line
 from rlef.stored import read_metrics
@@ -81,11 +82,27 @@ def metrics_curves(lines: Sequence[Record]) -> FittedTable:
     return FittedTable(headings=["metric", "first", "last", "by batch"], rows=rows)
 
 
+def read_evaluation(run: RunFolder, name: str) -> list[Record]:
+    """The episodes of an evaluation.
+
+    Raises:
+        RunDamagedError: One cannot be read.
+    """
+    episodes: list[Record] = list(run.read_rollouts(name))
+    for number, episode in enumerate(episodes, start=1):
+        try:
+            check_line(EpisodeLine, episode)
+        except ValueError as error:
+            path = run.rollout_path(name)
+            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
+    return episodes
+
+
 def stage_rows(run: RunFolder) -> list[list[str]]:
     """Of each evaluation: name, episodes, solve rate, and solve rates by turn."""
     rows = []
     for name in run.rollout_names():
-        episodes = run.read_rollouts(name)
+        episodes = read_evaluation(run, name)
         turns = max((len(each["turns"]) for each in episodes), default=1)
         rates = [_rate(episodes, turn) for turn in range(1, turns + 1)]
         rows.append([name, f"{len(episodes):,}", percent(rates[-1]), *map(percent, rates)])
