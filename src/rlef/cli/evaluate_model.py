@@ -48,6 +48,7 @@ class ModelWords:
     turns_as: str
     dtype: str
     device: str
+    judge_url: str | None
 
 
 class _Read(NamedTuple):
@@ -77,7 +78,8 @@ def evaluate_model(
 
         from rlef.evaluation.evaluate import evaluate as run_evaluation
 
-        quiet_transformers()
+        if words.engine != "openai":
+            quiet_transformers()
         with (
             open_or_create(path, _options(words, read)) as run,
             resumable(run, display),
@@ -97,6 +99,7 @@ def evaluate_model(
                 seed=words.seed,
                 prompts=read.prompts,
                 engine=_engine(words, read.chat),
+                judge_url=words.judge_url,
                 say=display.message,
                 show=display.episodes,
             )

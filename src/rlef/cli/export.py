@@ -5,9 +5,13 @@ from typing import Annotated
 
 import typer
 
-from rlef.cli.common import quiet_transformers, show
+from rlef import extras
+from rlef.cli.common import examples, quiet_transformers, show
 
-EXAMPLES = "Examples: rlef export runs/one one-model · rlef export runs/one/checkpoints/best best"
+EXAMPLES = examples(
+    ("the best policy of a run, else its last", "rlef export runs/one one-model"),
+    ("a checkpoint", "rlef export runs/one/checkpoints/best best --dtype float32"),
+)
 
 
 def export(
@@ -30,6 +34,7 @@ def export(
     if dtype not in ("bfloat16", "float32"):
         raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
     check_free_folder(out)
+    extras.require("train", "rlef export")
     name = _policy_of(model)
     in_parts = is_sharded(name)
     if not in_parts:
