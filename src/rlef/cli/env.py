@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from rlef import __version__
-from rlef.cli.common import print_json, show
+from rlef.cli.common import examples, print_json, show
 
+EXAMPLES = examples(("what a bug report should tell", "rlef env"), ("as JSON", "rlef env --json"))
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pydantic", "vllm", "ray")
 
 

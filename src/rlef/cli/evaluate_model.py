@@ -48,6 +48,7 @@ class ModelWords:
     turns_as: str
     dtype: str
     device: str
+    judge_url: str | None
 
 
 class _Read(NamedTuple):
@@ -98,6 +99,7 @@ def evaluate_model(
                 seed=words.seed,
                 prompts=read.prompts,
                 engine=_engine(words, read.chat),
+                judge_url=words.judge_url,
                 say=display.message,
                 show=display.episodes,
             )

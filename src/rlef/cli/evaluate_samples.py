@@ -16,6 +16,7 @@ def judge_file(
     limit: int | None,
     out: Path | None,
     missing_failed: bool,
+    judge_url: str | None,
     as_json: bool,
     loudness: Loudness,
 ) -> None:
@@ -30,17 +31,20 @@ def judge_file(
     folder = out or new_run_path("eval")
     check_folder(folder)
     try:
-        path.open("rb").close()
+        if not any(path.glob("*/*.py")):  # EvalPlus' folders
+            path.open("rb").close()
     except OSError as error:
         raise typer.BadParameter(
-            f"{path} cannot be read: {error.strerror}; allowed: a .jsonl or .jsonl.gz file"
+            f"{path} cannot be read: {error.strerror}; allowed: a file of samples, or the folder "
+            "that EvalPlus makes of them"
         ) from None
     with Display(loudness) as display:
         problems = load_problems(data)
 
-        from rlef.evaluation.samples import check_metrics, judge_samples, read_samples
+        from rlef.evaluation.samples import check_metrics, judge_samples, read_sample_file
 
-        samples = read_samples(path, problems)
+        found = read_sample_file(path, problems)
+        samples = found.samples
         problems = problems[:limit]
         check_metrics(samples, problems, specs)
         options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
@@ -59,6 +63,8 @@ def judge_file(
                 name=str(path),
                 data=data,
                 missing_failed=missing_failed,
+                judge_url=judge_url,
+                notes=found.notes,
                 say=display.message,
                 show=display.episodes,
             )

@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 
 from rlef import extras
-from rlef.cli.common import quiet_transformers, show
+from rlef.cli.common import examples, quiet_transformers, show
 
-EXAMPLES = "Examples: rlef export runs/one one-model · rlef export runs/one/checkpoints/best best"
+EXAMPLES = examples(
+    ("the best policy of a run, else its last", "rlef export runs/one one-model"),
+    ("a checkpoint", "rlef export runs/one/checkpoints/best best --dtype float32"),
+)
 
 
 def export(

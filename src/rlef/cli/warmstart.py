@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-EXAMPLES = (
-    "Examples: rlef warmstart models/mini · "
-    "rlef warmstart models/small parts=2 problems_per_topic=300 (a quick trial) · "
-    "then: rlef train mini model=models/mini"
+from rlef.cli.common import examples
+
+EXAMPLES = examples(
+    ("as the model that comes with rlef was made", "rlef warmstart models/mini"),
+    ("a quick trial", "rlef warmstart models/small parts=2 problems_per_topic=300"),
+    ("then train it", "rlef train mini model=models/mini"),
 )
 
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass, replace
 
 from rlef.environment.jobs import final_job
 from rlef.environment.jobs import limits_of as all_limits_of
-from rlef.languages import LANGUAGES
 from rlef.problems import Problem
-from rlef.sandbox import JudgeReport, Limits, Sandbox
-from rlef.sandbox.build import can_run
+from rlef.sandbox import JudgePool, JudgeReport, Limits
 
 DEFAULT_LIMITS = Limits()
 """What holds where a problem names no limit, as in ``rlef eval``."""
@@ -41,7 +39,7 @@ class Judge:
         languages: Those that this machine can run.
     """
 
-    sandbox: Sandbox
+    sandbox: JudgePool
     programs: int
     languages: frozenset[str]
 
@@ -101,11 +99,6 @@ def limits_of(problem: Problem) -> tuple[float, int]:
     """CPU seconds and memory in MiB that a problem is judged with."""
     limits = all_limits_of(problem, DEFAULT_LIMITS)
     return limits.cpu_s, limits.memory_mb
-
-
-def languages_here() -> frozenset[str]:
-    """The languages whose compilers are installed."""
-    return frozenset(name for name, language in LANGUAGES.items() if can_run(language))
 
 
 def _programs(problem: Problem, names: Sequence[str], most: int) -> list[Program]:

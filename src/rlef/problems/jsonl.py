@@ -6,6 +6,7 @@
 All other fields may be left out. See ``docs/own-problems.md``.
 """
 
+import gzip
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -78,14 +79,32 @@ def _problem(record: Record) -> Problem:
     )
 
 
-def write_jsonl(problems: Iterable[Problem], path: Path) -> None:
-    """Writes problems so that ``jsonl:PATH`` loads equal ones. Defaults are left out."""
-    with path.open("w", encoding="utf-8") as file:
+def write_jsonl(problems: Iterable[Problem], path: Path, *, compressed: bool = False) -> None:
+    """Writes problems so that ``jsonl:PATH`` loads equal ones. Defaults are left out.
+
+    Args:
+        problems: Some.
+        path: The file; its name ends with ``.gz`` where it is compressed.
+        compressed: Whether by gzip. Equal problems give equal bytes.
+    """
+    with path.open("wb") as plain:
+        file: Any = gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if compressed else plain
         for problem in problems:
-            file.write(json.dumps(_as_record(problem), ensure_ascii=False) + "\n")
+            file.write(_json_line(as_record(problem)))
+        if compressed:
+            file.close()
 
 
-def _as_record(problem: Problem) -> dict[str, Any]:
+def _json_line(record: dict[str, Any]) -> bytes:
+    """A line of a file of JSON lines, readable text as it is."""
+    try:
+        return (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half a surrogate pair, in a program of a data set
+        return (json.dumps(record) + "\n").encode()
+
+
+def as_record(problem: Problem) -> dict[str, Any]:
+    """A problem as a row of our own format, without what has its default."""
     record: dict[str, Any] = {}
     for name in _FIELDS:
         value = getattr(problem, name)

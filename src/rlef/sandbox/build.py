@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from rlef.languages import Language
+from rlef.languages import LANGUAGES, Language
 from rlef.sandbox.jail import Jail, JailError, Program, StarvedError, write_all
 from rlef.sandbox.types import Limits
 from rlef.sandbox.verdicts import as_bytes
@@ -113,6 +113,11 @@ def can_run(language: Language) -> bool:
         return language.compiler is None or bool(compiler(language))
     except CompilerMissing:
         return False
+
+
+def languages_here() -> frozenset[str]:
+    """The languages whose compilers are installed."""
+    return frozenset(name for name, language in LANGUAGES.items() if can_run(language))
 
 
 def _output_of(*command: str) -> str:

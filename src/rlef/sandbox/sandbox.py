@@ -143,6 +143,20 @@ class Sandbox:
             validate(job)
         return [future.result() for future in [self._submit(job) for job in jobs]]
 
+    def submit(self, job: JudgeJob) -> Future[JudgeReport]:
+        """Hands one program over and does not wait; see ``judge_many``.
+
+        Returns:
+            The report to come, or SandboxError. Equal jobs share one: it is not to be cancelled.
+
+        Raises:
+            ValueError: The job is not valid.
+            SandboxError: The judge cannot be started.
+            RuntimeError: The sandbox is closed.
+        """
+        validate(job)
+        return self._submit(job)
+
     def judge_stream(
         self, jobs: Iterable[JudgeJob], *, ahead: int | None = None
     ) -> Iterator[tuple[int, JudgeReport]]:

@@ -42,6 +42,8 @@ def test_report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport
         stdout=_text_of(actual[: job.limits.output_kb * 1024], test.output, expected),
         stderr=as_text(run.stderr[: job.limits.output_kb * 1024]),
         message=message,
+        exit_status=run.exit if run.exit >= 0 else None,
+        signal=-run.exit if run.exit < 0 else None,
     )
 
 
