@@ -120,6 +120,15 @@ def test_what_node_takes_for_itself_is_looked_at_once(monkeypatch: pytest.Monkey
 
 
 @needs_node
+def test_without_a_compiled_hot_path_it_is_the_same() -> None:
+    own = Worker(replace(choose_isolation()[0], native=None))
+    tests = (Test("2", "4"), Test("3", "6"), Test("x", "NaN"))
+    source = "console.log(2 * require('fs').readFileSync(0, 'utf8'))"
+    assert own.judge(JudgeJob(source=source, tests=tests, language=NODE.name)).passed
+    own.close()
+
+
+@needs_node
 def test_without_namespaces_there_is_no_node() -> None:
     own = Worker(replace(choose_isolation()[0], isolation="none"))
     job = JudgeJob(source="", tests=(Test("", ""),), language=NODE.name)
