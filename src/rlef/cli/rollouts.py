@@ -134,4 +134,7 @@ def _at_least_one(rows: "Iterator[dict[str, Any]]", counts: Any) -> "Iterator[di
 
     yield from rows
     if not counts.written:
-        raise RunError(f"none of {counts.seen} rollouts is asked for; allowed: wider words")
+        raise RunError(
+            f"none of the {counts.seen} rollouts is asked for, so there is nothing to write; "
+            "allowed: fewer conditions"
+        )
