@@ -42,3 +42,18 @@ def test_import_stays_light(code: str) -> None:
         [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_help_loads_the_command_line_only() -> None:
+    """A third of a second else: jinja2, pydantic, the loaders."""
+    tail = "\nimport sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN.format(["--help"]) + tail],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = done.stdout.splitlines()[-1].split()
+    ours = [name for name in loaded if name.startswith("rlef.")]
+    assert [name for name in ours if not name.startswith(("rlef.cli", "rlef.extras"))] == []
+    assert not {"jinja2", "pydantic", "openai", "yaml", "rich"} & {*loaded}

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rlef import extras
 from rlef.run import RunFolder
 
 pytest.importorskip("duckdb", reason="the viewer's packages are not installed")
@@ -68,9 +69,9 @@ def test_what_is_not_there_says_how_to_get_it(
     monkeypatch.setattr("rlef.view.app.STATIC", tmp_path)
     code, _, err = rlef("view", str(tmp_path))
     assert code == 2 and "npm ci && npm run build" in err
-    monkeypatch.setattr("rlef.cli.view._NEEDED", ("duckdb", "no_such_package"))
+    monkeypatch.setitem(extras.NEEDS, "view", ("duckdb", "no_such_package"))
     code, _, err = rlef("view", str(tmp_path))
-    assert code == 2 and "needs no_such_package; install with: pip install 'rlef[view]'" in err
+    assert code == 2 and 'needs no_such_package; install with: pip install "rlef[view]"' in err
 
 
 SERVE = """

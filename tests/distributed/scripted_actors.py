@@ -58,7 +58,7 @@ class StillWeights:
     def borrowed(self) -> Iterator[bool]:
         yield True
 
-    def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
+    def buckets(self, *, checkpoint_names: bool, dtypes: object) -> Iterator[Any]:
         yield ray.put(
             Bucket(
                 version=self.version,

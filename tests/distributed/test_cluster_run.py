@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -171,8 +172,8 @@ def test_a_device_that_is_not_here_is_said_before_ray_starts(
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlef.distributed.reach.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="ray is not installed; pip install"):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r'ray is not installed; pip install "rlef\[ray\]"'):
         check_training(load_config(TrainConfig, "mini", ["cluster.address=local"]))
 
 

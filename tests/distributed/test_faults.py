@@ -89,6 +89,18 @@ def process(actor: Any) -> int:
     return pid
 
 
+def test_calls_that_come_after_an_actor_has_forgotten_them_do_nothing() -> None:
+    actor = RolloutActor()
+    actor.open(partial(open_engine, 0.0), partial(Sandbox, workers=1))
+    one = next(iter(requests(1)))
+    actor.submit(0, SETTINGS, [(0, 0, one.seed)], one.problem)
+    actor.forget(0)
+    actor.submit(0, SETTINGS, [(1, 0, one.seed)], one.problem)
+    told = actor.finished(0, 60.0, None)
+    assert told.rollouts == [] and told.under_way == 0
+    actor.close()
+
+
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP])
 def test_what_a_lost_actor_had_goes_to_others(session: Session, kind: signal.Signals) -> None:
     with sampling(session) as (fleet, rollouts, told):

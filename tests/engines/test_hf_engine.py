@@ -349,7 +349,7 @@ def merged_by_peft(model: PreTrainedModel) -> PreTrainedModel:
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_weights_with_adapters_are_those_of_the_merged_model(name: str) -> None:
-    pytest.importorskip("peft", reason="pip install -e '.[lora]'")
+    pytest.importorskip("peft", reason='pip install "rlef[lora]"')
     model = make_model(name)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out")

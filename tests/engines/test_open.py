@@ -1,8 +1,6 @@
-import builtins
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -50,18 +48,15 @@ def test_wrong_words(kind: str, words: dict[str, object], line: str) -> None:
     assert str(caught.value) == line
 
 
-def test_without_the_client_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *args: object) -> ModuleType:
-        if name == "openai":
-            raise ImportError("No module named 'openai'")
-        return real(name, *args)
-
-    monkeypatch.delitem(sys.modules, "openai", raising=False)
-    monkeypatch.setattr(builtins, "__import__", lacking)
-    with pytest.raises(ModelError, match=r"the package openai: pip install -e '\.\[openai\]' in"):
-        open_engine("openai", "m", base_url="http://127.0.0.1:9/v1")
+def test_without_torch_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    line = (
+        'the engine hf needs torch; install with: pip install "rlef[train]", '
+        "or ask a server by the engine openai"
+    )
+    with pytest.raises(ModelError) as caught:
+        open_engine("hf", "mini")
+    assert str(caught.value) == line
 
 
 def test_no_engine_is_imported_before_it_is_opened() -> None:

@@ -21,7 +21,6 @@ from rlef.engines.open import open_engine
 from rlef.engines.openai import OpenAIEngine
 from rlef.environment import ChatSettings
 
-pytest.importorskip("openai", reason="pip install -e '.[openai]'")
 PARAMS = SamplingParams(temperature=0.3, top_p=0.9, max_new_tokens=20)
 ASK = [{"role": "user", "content": "Hello."}]
 CONTEXT_ERRORS = [

@@ -25,7 +25,6 @@ from rlef.problems import Problem, load_problems
 from rlef.rollout import EpisodeRequest, EpisodeSettings, LocalRollouts, run_requests
 from rlef.sandbox import Sandbox
 
-pytest.importorskip("openai", reason="pip install -e '.[openai]'")
 pytestmark = pytest.mark.slow
 START_S = 300
 CONTEXT = 1024

@@ -321,7 +321,7 @@ def test_seeds_decide_adapters_and_no_other_draw() -> None:
 def test_missing_peft_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(
-        ValueError, match=r"learner\.lora needs the package peft; install it by: pip install peft"
+        ValueError, match=r'learner\.lora needs the package peft; .*: pip install "rlef\[lora\]"'
     ):
         LocalLearner(make_model(), settings(lora={"rank": 2}), seed=0)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
 from rlef.sandbox import Isolation, JudgeJob, Limits, Sandbox, SandboxError, TestReport, Verdict
 from rlef.sandbox import isolation as isolation_module
 from rlef.sandbox.build import build
 from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.jail import IsolationError, Jail, JailSettings, Program
-from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.worker import Worker
 
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=64)
@@ -327,7 +327,7 @@ def test_threads_that_wait_for_each_other_do_not_hide_idle_time(native: bool) ->
     if settings.isolation != "namespaces" or shutil.which("g++") is None:
         pytest.skip("needs namespaces and g++")
     tools = Jail(replace(settings, view="tools"))
-    binary = build(LANGUAGES["cpp"], QUEUE, {}, lambda: tools)
+    binary = build(LANGUAGES["cpp"], QUEUE, {}, lambda kind: tools)
     tools.close()
     jail = Impatient(settings if native else replace(settings, native=None))
     try:

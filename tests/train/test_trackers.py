@@ -155,8 +155,8 @@ def test_a_missing_package_is_told_before_anything_begins(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     config = load_config(TrainConfig, "mini", [f"trackers=[{name}]"])
-    monkeypatch.setattr("rlef.train.checks.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=rf"trackers holds {name}, .* pip install 'rlef\[{name}"):
+    monkeypatch.setattr("rlef.extras.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=rf'trackers holds {name}, .* pip install "rlef\[{name}'):
         check_training(config, ask_hub=False)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import print_json, print_rich, recipe_and_words, say, show
+from rlef.cli.common import examples, print_json, print_rich, recipe_and_words, recipes, say, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,10 @@ def _group() -> None:
     pass
 
 
-@app.command("sandbox", epilog="Example: rlef bench sandbox --quick --only trivial,growth")
+@app.command(
+    "sandbox",
+    epilog=examples(("some measures, quickly", "rlef bench sandbox --quick --only trivial,growth")),
+)
 def sandbox(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller batches.")] = False,
@@ -64,10 +67,18 @@ def sandbox(
     raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
 
 
-@app.command("train", epilog="Example: rlef bench train mini --only phases")
+@app.command(
+    "train",
+    epilog=examples(("where the time of a step goes", "rlef bench train mini --only phases")),
+)
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML file or a shipped recipe's name.",
+            autocompletion=recipes,
+        ),
     ] = "mini",
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings on it.")
@@ -113,7 +124,9 @@ def train(
     raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
 
 
-@app.command("scale", epilog="Example: rlef bench scale --actors 8,64 --ray")
+@app.command(
+    "scale", epilog=examples(("two sizes, through Ray", "rlef bench scale --actors 8,64 --ray"))
+)
 def scale(
     actors: Annotated[
         str, typer.Option(metavar="N,...", help="Numbers of simulated rollout actors.")
@@ -143,11 +156,13 @@ def scale(
     Exit status 0 only if every target is met. Takes about 20 minutes with the defaults.
     """
     from dataclasses import asdict
-    from importlib.util import find_spec
+
+    from rlef import extras
 
     counts = tuple(_positive(word) for word in actors.split(","))
-    if on_ray and find_spec("ray") is None:
-        raise typer.BadParameter("--ray, but ray is not installed; pip install 'rlef[ray]'")
+    extras.require("train", "rlef bench scale")
+    if on_ray:
+        extras.require("ray", "--ray")
     from rlef.bench.scale import Setting, facts, measure, rows
     from rlef.cli.common import quiet_transformers
 

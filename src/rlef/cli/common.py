@@ -59,6 +59,23 @@ def stdout_named() -> Iterator[None]:
         raise OSError(error.errno, error.strerror, error.filename or "standard output") from None
 
 
+def examples(*parts: tuple[str, ...]) -> str:
+    """The end of a command's help: what its words may be, each under what they are for.
+
+    Args:
+        parts: What for, then one command or more.
+    """
+    lines = [line for what, *words in parts for line in (f"  # {what}", *(f"  {w}" for w in words))]
+    return "\n".join(["\b", "Examples:", *lines])  # \b: its lines stay as they are
+
+
+def recipes(incomplete: str) -> list[str]:
+    """The shipped recipes, for a shell that completes words."""
+    from rlef.config import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
 def is_evaluation(run: "RunFolder") -> bool:
     """Whether the folder was begun by ``rlef eval``.
 
@@ -133,6 +150,18 @@ def find_problem(problems: "Sequence[Problem]", name: str, spec: str) -> "Proble
         f"no problem {name!r} in {spec!r}{hint}; "
         f"allowed: one of its {len(by_name)}, see: rlef data show {spec}"
     )
+
+
+def check_judge_url(urls: str | None) -> None:
+    """Raises BadParameter unless it may be the address of a judge."""
+    if urls is None:
+        return
+    from rlef.serve.endpoint import check_urls
+
+    try:
+        check_urls(urls)
+    except ValueError as error:
+        raise typer.BadParameter(f"--judge-url: {error}") from None
 
 
 def recipe_and_words(

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import print_json, print_rich, show
+from rlef.cli.common import examples, print_json, print_rich, show
 
 if TYPE_CHECKING:
     from rlef.evaluation.compare import Comparison
     from rlef.evaluation.sides import Side
     from rlef.evaluation.specs import MetricSpec
 
-EXAMPLES = (
-    "Examples: rlef compare runs/a runs/b · rlef compare runs/a/seed-* runs/b/seed-* · "
-    "rlef compare runs/one runs/eval-7b --metrics 1@3 --json"
+EXAMPLES = examples(
+    ("two runs", "rlef compare runs/a runs/b"),
+    ("seeds of two recipes, pooled", "rlef compare runs/a/seed-* runs/b/seed-*"),
+    (
+        "a training with an evaluation, for a program to read",
+        "rlef compare runs/one runs/eval-7b --metrics 1@3 --json",
+    ),
 )
 
 

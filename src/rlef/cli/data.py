@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlef.cli import data_check
-from rlef.cli.common import find_problem, say
+from rlef.cli.common import examples, find_problem, say
 from rlef.cli.common import show as print_text
 from rlef.cli.files import check_new_file, new_file
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
+
+EXAMPLES = examples(
+    ("two problems with their public tests", "rlef data show mini:test --limit 2"),
+    ("one by its name", "rlef data show jsonl:mine.jsonl --problem NAME"),
+)
 
 app = typer.Typer(
     help="Look at problems, check them, write them to a file.",
@@ -26,7 +31,7 @@ def _group() -> None:
     pass
 
 
-@app.command("show", epilog="Example: rlef data show mini:test --limit 2")
+@app.command("show", epilog=EXAMPLES)
 def show(
     spec: Annotated[
         str, typer.Argument(metavar="SPEC", help="Problems, such as mini:test or jsonl:mine.jsonl.")
@@ -46,9 +51,9 @@ def show(
     say(f"{len(chosen)} of {len(problems)} problems in {spec}")
 
 
-_WRITE = (
-    "Examples: rlef data write humaneval:HumanEval.jsonl.gz he.jsonl · "
-    "rlef data write 'livecodebench:hub?release=v5' lcb-v5.parquet"
+_WRITE = examples(
+    ("lines of our own format", "rlef data write humaneval:HumanEval.jsonl.gz he.jsonl"),
+    ("a table", "rlef data write 'livecodebench:hub?release=v5' lcb-v5.parquet"),
 )
 
 

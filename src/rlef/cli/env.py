@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from rlef import __version__
-from rlef.cli.common import print_json, show
+from rlef.cli.common import examples, print_json, show
 
+EXAMPLES = examples(("what a bug report should tell", "rlef env"), ("as JSON", "rlef env --json"))
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pydantic", "vllm", "ray")
 
 
@@ -47,6 +48,11 @@ def _versions() -> dict[str, str]:
 
 
 def _gpus() -> str:
+    from rlef import extras
+
+    if "torch" in extras.missing("train"):
+        return "not known without torch"
+
     import torch
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

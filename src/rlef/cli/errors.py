@@ -33,18 +33,28 @@ def explain(error: Exception) -> tuple[str, int]:
     from rlef.config import ConfigError
     from rlef.engines.types import ModelError
     from rlef.environment import TemplateError
+    from rlef.extras import MissingExtraError
     from rlef.problems import ProblemError
     from rlef.run import RunError
 
     if isinstance(error, OSError) and error.errno is not None:
         message, code = _of_system(error)
+    elif isinstance(error, ModuleNotFoundError) and (hint := _missing_module(error)):
+        message, code = hint, 2
     else:
-        words = (ConfigError, ModelError, ProblemError, RunError, TemplateError)
-        code = 2 if isinstance(error, words) else 1
+        words = (ConfigError, MissingExtraError, ModelError, ProblemError, RunError)
+        code = 2 if isinstance(error, (*words, TemplateError)) else 1
         message = str(error)
-        if not isinstance(error, _NAMELESS) or not message:
+        if not isinstance(error, (*_NAMELESS, MissingExtraError)) or not message:
             message = f"{type(error).__name__}: {error} (RLEF_TRACEBACK=1 shows where)"
     return printable(" ".join(message.split())), code
+
+
+def _missing_module(error: ModuleNotFoundError) -> str | None:
+    from rlef.extras import extra_of, how_to_install
+
+    extra = extra_of(error.name or "")
+    return extra and f"this needs {error.name}; install with: {how_to_install(extra)}"
 
 
 def _of_system(error: OSError) -> tuple[str, int]:

@@ -10,14 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from rlef.cli.common import quiet_transformers, say, show
+from rlef import extras
+from rlef.cli.common import examples, quiet_transformers, say, show
 from rlef.cli.hub import check_repository, hub_name, upload
 from rlef.cli.policies import Policy, find_policy, results_of_policy
 
-EXAMPLES = (
-    "Examples: rlef export runs/one --to one-model · "
-    "rlef export runs/one --checkpoint 120 --to hf://me/one-120 · "
-    "rlef export runs/one/checkpoints/best --to best --dtype float32"
+EXAMPLES = examples(
+    ("the best policy of a run, else its last, with a card", "rlef export runs/one --to one-model"),
+    (
+        "the policy after 120 updates, to a new private repository of the Hub",
+        "rlef export runs/one --checkpoint 120 --to hf://me/one-120",
+    ),
+    ("adapters as they are", "rlef export runs/one --adapters --to one-adapters"),
 )
 _DTYPES = ("bfloat16", "float32")
 _TRIES = 5
@@ -73,6 +77,7 @@ def export(
         raise typer.BadParameter("--public has no meaning for a folder; leave it out")
     if repository is None:
         check_free_folder(Path(to))
+    extras.require("train", "rlef export")
     policy = find_policy(model, checkpoint)
     _check_policy(policy, adapters=adapters)
     if repository is not None:

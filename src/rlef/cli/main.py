@@ -27,13 +27,14 @@ from rlef.cli import (
     report,
     rollouts,
     runs,
+    serve,
     show,
     study,
     train,
     view,
     warmstart,
 )
-from rlef.cli.common import INTERRUPTED, say, stdout_named, stopped_by_sigterm
+from rlef.cli.common import INTERRUPTED, examples, say, stdout_named, stopped_by_sigterm
 from rlef.cli.common import show as print_line
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -55,9 +56,12 @@ app = typer.Typer(
     name="rlef",
     cls=_Commands,
     help="Train and evaluate code language models that learn from execution feedback.",
-    epilog="Begin with: rlef train mini",
+    epilog=examples(
+        ("a model learns in half an hour on two cores", "rlef train mini"),
+        ("what a command takes", "rlef eval --help"),
+        ("let this shell complete rlef's words", "rlef --install-completion"),
+    ),
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -69,12 +73,13 @@ app.command("rollouts", epilog=rollouts.EXAMPLES)(rollouts.rollouts)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("view", epilog=view.EXAMPLES)(view.view)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("show", epilog=show.EXAMPLES)(show.show_run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("study", epilog=study.EXAMPLES)(study.study)
 app.command("warmstart", epilog=warmstart.EXAMPLES)(warmstart.warmstart)
-app.command("env")(env.env)
+app.command("env", epilog=env.EXAMPLES)(env.env)
 app.add_typer(data.app, name="data")
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(bench.app, name="bench")

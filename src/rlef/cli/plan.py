@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import print_json, quiet_transformers, show
+from rlef import extras
+from rlef.cli.common import examples, print_json, quiet_transformers, recipes, show
 from rlef.cli.memory_table import gigabytes, memory_table
 from rlef.cli.plan_cluster import plan_cluster
 
@@ -14,9 +15,15 @@ if TYPE_CHECKING:
     from rlef.train.memory import MemoryPlan
     from rlef.train.recipe import TrainConfig
 
-EXAMPLES = (
-    "Examples: rlef plan my.yaml learner.lora.rank=16 --gpu-memory 24 · "
-    "rlef plan paper-8b --gpus 36x8x80"
+EXAMPLES = examples(
+    (
+        "does it fit a GPU of 24 GB with adapters, and what to change if not",
+        "rlef plan my.yaml learner.lora.rank=16 --gpu-memory 24",
+    ),
+    (
+        "36 nodes of 8 GPUs of 80 GB: who samples, who learns, how long a batch takes",
+        "rlef plan paper-8b --gpus 36x8x80",
+    ),
 )
 
 
@@ -24,7 +31,9 @@ def plan(
     recipe: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE", help="A YAML file, or a shipped recipe's name (rlef recipe ls)."
+            metavar="RECIPE",
+            help="A YAML file, or a shipped recipe's name (rlef recipe ls).",
+            autocompletion=recipes,
         ),
     ],
     overrides: Annotated[
@@ -70,6 +79,7 @@ def plan(
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, overrides or [])
+    extras.require("train", "rlef plan")
     if gpus is not None:
         if gpu_memory is not None:
             raise typer.BadParameter("--gpus and --gpu-memory both say what there is; allowed: one")

@@ -8,7 +8,6 @@ import typer
 
 from rlef.cli.common import print_json, quiet_transformers, say, show
 from rlef.cli.memory_table import gigabytes, memory_table
-from rlef.engines.names import check_model
 
 UPDATE = ("scoring", "policy", "critic", "optimizers")
 """Parts of an update, see ``ClusterPlan.seconds``."""
@@ -46,7 +45,10 @@ def plan_cluster(
         raise typer.BadParameter(str(error)) from None
     except ValueError as error:
         raise typer.BadParameter(f"--assume: {error}") from None
+    from rlef.engines.names import check_model
+
     check_model(config.model.name)
+
     from rlef.engines.load import load_config as load_model_config
     from rlef.train.cluster_plan import ClusterPlanner
 

@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
-from rlef.cli.common import show
+from rlef.cli.common import examples, recipes, show
 from rlef.cli.files import check_new_file, write_new_file
+
+EXAMPLES = examples(
+    ("a recipe to change", "rlef recipe cp mini my.yaml"),
+    ("then", "rlef train my.yaml"),
+)
 
 app = typer.Typer(help="List and copy recipes.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("ls")
+@app.command("ls", epilog=examples(("names and what each is", "rlef recipe ls")))
 def ls() -> None:
     """List the shipped recipes with the first line of each."""
     from rlef.config import recipe_names, recipe_text
@@ -24,9 +29,14 @@ def ls() -> None:
         show(f"{name:<{width}} {first.removeprefix('#').strip()}")
 
 
-@app.command("cp", epilog="Example: rlef recipe cp mini my.yaml")
+@app.command("cp", epilog=EXAMPLES)
 def cp(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name that rlef recipe ls shows.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name that rlef recipe ls shows.", autocompletion=recipes
+        ),
+    ],
     dest: Annotated[
         Path, typer.Argument(metavar="FILE", help="A new file, or a folder to put it in.")
     ],

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import is_evaluation, print_rich, say, show
+from rlef.cli.common import examples, is_evaluation, print_rich, say, show
 
 if TYPE_CHECKING:
     from rlef.run import RunFolder
 
-EXAMPLES = "Examples: rlef report runs/one · rlef report runs/one --out one.html"
+EXAMPLES = examples(
+    ("the table of a run, and its page in runs/one/report.html", "rlef report runs/one"),
+    ("the page somewhere else", "rlef report runs/one --out one.html"),
+)
 
 
 def report(

@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
-from rlef.cli.common import print_json, print_rich, say
+from rlef.cli.common import examples, print_json, print_rich, say
 
-EXAMPLES = "Examples: rlef runs · rlef runs runs/study · rlef runs --json"
+EXAMPLES = examples(
+    ("those in the folder runs", "rlef runs"),
+    ("for a program to read", "rlef runs runs/study --json"),
+)
 _DEFAULT = Path("runs")
 
 

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import print_rich, printable, say, show
+from rlef.cli.common import examples, print_rich, printable, say, show
 
 if TYPE_CHECKING:
     from rlef.report.episode_screen import Line
     from rlef.run import RunFolder
 
-EXAMPLES = (
-    "Examples: rlef show runs/one · rlef show runs/one --stage eval-after --repaired · "
-    "rlef show runs/one eval-after/12 · rlef show runs/one 4711 (a training rollout by its index)"
+EXAMPLES = examples(
+    ("its settings, curves and stages", "rlef show runs/one"),
+    (
+        "episodes that were solved after a turn that failed",
+        "rlef show runs/one --stage eval-after --repaired",
+    ),
+    (
+        "one episode as a conversation; a training rollout by its index",
+        "rlef show runs/one eval-after/12",
+        "rlef show runs/one 4711",
+    ),
 )
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import INTERRUPTED, quiet_transformers, recipe_and_words, say, show
+from rlef import extras
+from rlef.cli.common import (
+    INTERRUPTED,
+    examples,
+    quiet_transformers,
+    recipe_and_words,
+    recipes,
+    say,
+    show,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,10 +24,13 @@ if TYPE_CHECKING:
     from rlef.study import Failure, Part
     from rlef.train.recipe import TrainConfig
 
-EXAMPLES = (
-    "Examples: rlef study · rlef study --budget full --seeds 3 · "
-    "rlef study --arms untrained,rlef,sft · rlef study my.yaml updates=400 --out runs/mine "
-    "(the same words again go on where it stopped)"
+EXAMPLES = examples(
+    ("the main arms with one seed; the same words again go on where it stopped", "rlef study"),
+    ("all arms with three seeds", "rlef study --budget full --seeds 3"),
+    (
+        "some arms of a recipe of your own",
+        "rlef study my.yaml updates=400 --arms untrained,rlef,sft --out runs/mine",
+    ),
 )
 _SEEDS = {"quick": 1, "full": 3}
 _MAX_JOBS = 8
@@ -28,7 +40,12 @@ _RECIPE = "mini-study"
 
 def study(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A YAML file or a shipped recipe's name.",
+            autocompletion=recipes,
+        ),
     ] = _RECIPE,
     overrides: Annotated[
         list[str] | None,
@@ -77,6 +94,7 @@ def study(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     config = load_config(TrainConfig, recipe, words)
+    extras.require("train", "rlef study")
     todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
     if only_page and not _is_begun(out):
         raise RunError(f"{out} {_NO_PART}")

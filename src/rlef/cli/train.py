@@ -12,10 +12,12 @@ import typer
 from rlef.cli.common import (
     INTERRUPTED,
     dropped_if_unused,
+    examples,
     is_evaluation,
     new_run_path,
     print_rich,
     quiet_transformers,
+    recipes,
     say,
     show,
 )
@@ -27,10 +29,19 @@ if TYPE_CHECKING:
     from rlef.run import RunFolder
     from rlef.train.recipe import TrainConfig
 
-EXAMPLES = (
-    "Examples: rlef train mini · rlef train mini seed=1 --out runs/one · "
-    "rlef train my.yaml --dry-run · rlef train runs/one (goes on with that run) · "
-    "rlef train runs/one updates=400 (goes on to more updates)"
+EXAMPLES = examples(
+    (
+        "the model of two million parameters that comes with rlef: half an hour on two cores",
+        "rlef train mini",
+    ),
+    ("another seed, in a folder of its own", "rlef train mini seed=1 --out runs/one"),
+    ("what a recipe would do, and where each setting comes from", "rlef train my.yaml --dry-run"),
+    ("every setting with the word kl in its name or meaning", "rlef train --help-settings kl"),
+    (
+        "go on with a run that was stopped; then to more updates",
+        "rlef train runs/one",
+        "rlef train runs/one updates=400",
+    ),
 )
 
 
@@ -40,6 +51,7 @@ def train(
         typer.Argument(
             metavar="RECIPE_OR_RUN",
             help="A YAML file, a shipped recipe's name (rlef recipe ls), or a run's folder.",
+            autocompletion=recipes,
         ),
     ] = None,
     overrides: Annotated[
@@ -350,10 +362,8 @@ def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
 
     old = load_config(type(wanted), run.config_path, [])
     differing = changed_keys(absolute_paths(old), absolute_paths(wanted))
-    free = (
-        "cluster.",
-        "trackers",
-    )  # machines come and go, and nothing that is learnt depends on it
+    # machines come and go, and nothing that is learnt depends on it
+    free = ("cluster.", "judge.", "trackers")
     changed = [key for key in differing if not key.startswith(free)]
     if changed:
         raise ConfigError(

@@ -1,7 +1,5 @@
 """``rlef view``: runs and rollouts in a browser."""
 
-import importlib.util
-import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from rlef.cli.common import INTERRUPTED, say, show
+from rlef import extras
+from rlef.cli.common import INTERRUPTED, examples, say, show
 
-EXAMPLES = (
-    "Examples: rlef view · rlef view runs/one study/ · rlef view --port 0 --no-browser · "
-    "from another machine: ssh -L 8421:localhost:8421 HOST, then rlef view there"
+EXAMPLES = examples(
+    ("the runs in the folder runs", "rlef view"),
+    (
+        "one run and a study, at a port that is free",
+        "rlef view runs/one runs/study --port 0 --no-browser",
+    ),
+    ("from another machine, then rlef view there", "ssh -L 8421:localhost:8421 HOST"),
 )
 PORT = 8421
-_NEEDED = ("duckdb", "starlette", "uvicorn")
 
 
 def view(
@@ -44,16 +46,14 @@ def view(
 ) -> None:
     """Show runs and rollouts in a browser, live; nothing is changed. Ctrl-C ends it."""
     paths = _existing(folders or [Path("runs")])
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise typer.BadParameter(
-            f"the viewer needs {', '.join(missing)}; install with: pip install 'rlef[view]'"
-        )
+    extras.require("view", "the viewer")
+    import secrets
+
+    from rlef.serve.network import is_loopback, listen
     from rlef.view.app import STATIC
     from rlef.view.cache import default_folder
     from rlef.view.folders import Folders
-    from rlef.view.guard import is_loopback
-    from rlef.view.server import listen, serve
+    from rlef.view.server import serve
 
     if not (STATIC / "index.html").is_file():
         raise typer.BadParameter(

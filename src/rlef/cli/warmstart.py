@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-EXAMPLES = (
-    "Examples: rlef warmstart models/mini · "
-    "rlef warmstart models/small parts=2 problems_per_topic=300 (a quick trial) · "
-    "then: rlef train mini model=models/mini"
+from rlef.cli.common import examples
+
+EXAMPLES = examples(
+    ("as the model that comes with rlef was made", "rlef warmstart models/mini"),
+    ("a quick trial", "rlef warmstart models/small parts=2 problems_per_topic=300"),
+    ("then train it", "rlef train mini model=models/mini"),
 )
 
 
@@ -22,6 +24,7 @@ def warmstart(
     ] = None,
 ) -> None:
     """Make the mini model from nothing: supervised training on the mini problems."""
+    from rlef import extras
     from rlef.cli.common import quiet_transformers, say, show
     from rlef.config import load_config
     from rlef.run import check_free_folder
@@ -29,6 +32,7 @@ def warmstart(
 
     config = load_config(WarmstartConfig, None, overrides or [])
     check_free_folder(out)
+    extras.require("train", "rlef warmstart")
 
     from rlef.train.warmstart import run_warmstart
 

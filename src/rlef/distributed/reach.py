@@ -3,15 +3,15 @@
 import os
 import re
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 
+from rlef import extras
 from rlef.config import ConfigError
 from rlef.distributed.settings import ALLOWED, ClusterSettings
 from rlef.sandbox.types import usable_cores
 
 AUTH_MODE = "RAY_AUTH_MODE"
-_HINT = "pip install 'rlef[ray]' on each machine"
+_HINT = f"{extras.how_to_install('ray')} on each machine"
 _PRINTED = "allowed: what ray start --head has printed"
 _TOKEN_HINT = "the token it was started with, in RAY_AUTH_TOKEN or ~/.ray/auth_token"
 _REACH_S = 3.0
@@ -52,7 +52,7 @@ def check_address(address: str | None) -> None:
     """
     if address is None:
         return
-    if find_spec("ray") is None:
+    if extras.missing("ray"):
         raise ConfigError(
             f"cluster.address is {address!r}, but ray is not installed; {_HINT}, or "
             "cluster.address=null"

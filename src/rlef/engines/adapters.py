@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlef.engines.types import ModelError
+from rlef.extras import how_to_install
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -132,7 +133,8 @@ def merge_adapters(model: "PreTrainedModel", folder: Path) -> None:
         from peft import LoraConfig
     except ImportError:
         raise ValueError(
-            "it holds adapters, which need the package peft; install it by: pip install peft"
+            "it holds adapters, which need the package peft; install with: "
+            + how_to_install("lora")
         ) from None
     import torch
 

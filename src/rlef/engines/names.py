@@ -7,10 +7,10 @@ import json
 import os
 import re
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rlef import extras
 from rlef.engines.adapters import adapter_folders, base_model
 from rlef.engines.types import ModelError
 from rlef.environment import ChatSettings, TemplateError
@@ -23,7 +23,7 @@ SHARDS = Path("learner", "sharded")
 KINDS = ("hf", "vllm", "openai")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 VLLM_HINT = (
-    "on a machine with a GPU: pip install -e '.[vllm]' in a clone, without one: see docs/engines.md"
+    f"on a machine with a GPU: {extras.how_to_install('vllm')}, without one: see docs/engines.md"
 )
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -150,14 +150,24 @@ def _check_base(name: str, ask_hub: bool) -> None:
 
 
 def check_installed(kind: str, base_url: str | None) -> None:
-    """Raises ModelError where an engine lacks its package, or OpenAI's own server a key."""
-    if kind == "vllm" and find_spec("vllm") is None:
-        raise ModelError(f"the engine vllm is not installed; {VLLM_HINT}")
+    """Raises ModelError where an engine lacks its packages, or OpenAI's own server a key."""
+    check_packages(kind)
     variables = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
     if kind == "openai" and base_url is None and not any(map(os.environ.get, variables)):
         raise ModelError(
             "neither OPENAI_API_KEY nor a base URL is set; allowed: a key of OpenAI in it, or "
             "the address of another server"
+        )
+
+
+def check_packages(kind: str) -> None:
+    """Raises ModelError where packages of an engine are not installed."""
+    if kind == "vllm" and extras.missing("vllm"):
+        raise ModelError(f"the engine vllm is not installed; {VLLM_HINT}")
+    if kind != "openai" and (names := extras.missing("train")):
+        raise ModelError(
+            f"the engine {kind} needs {', '.join(names)}; install with: "
+            f"{extras.how_to_install('train')}, or ask a server by the engine openai"
         )
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from rlef.engines.adapters import adapter_folders
-from rlef.engines.names import DTYPES, check_engine
+from rlef.engines.names import DTYPES, check_engine, check_packages
 from rlef.engines.types import Engine, ModelError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def open_engine(
 
         sent = _sent_to_server(chat_settings)
         return OpenAIEngine(model, base_url=base_url, concurrency=concurrency, **sent), None
+    check_packages(kind)
 
     from rlef.engines.context import check_context, context_limit
     from rlef.engines.load import load_chat, load_config

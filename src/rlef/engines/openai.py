@@ -68,8 +68,7 @@ class OpenAIEngine:
         retries: How often a request is sent again, at most; 12 last for about a minute.
 
     Raises:
-        ModelError: The package ``openai`` is not installed, there is no key, the server cannot be
-            reached, or it refuses the key.
+        ModelError: There is no key, the server cannot be reached, or it refuses the key.
     """
 
     def __init__(
@@ -245,12 +244,8 @@ class _NoCompletionError(ValueError):
 
 
 def _client_words(base_url: str | None, api_key: str | None, timeout_s: float) -> dict[str, Any]:
-    try:
-        import openai
-    except ImportError:
-        raise ModelError(
-            "the engine openai needs the package openai: pip install -e '.[openai]' in a clone"
-        ) from None
+    import openai
+
     base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
     if base_url is not None and not base_url.startswith(("http://", "https://")):
         raise ModelError(

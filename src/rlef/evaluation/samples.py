@@ -24,7 +24,8 @@ from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder
-from rlef.sandbox import JudgeReport, Sandbox, Verdict, usable_cores
+from rlef.sandbox import JudgeReport, Verdict, usable_cores
+from rlef.serve import open_judge
 from rlef.stored import EPISODES
 
 _WRITE_EVERY_S = 0.25
@@ -105,6 +106,7 @@ def judge_samples(
     name: str,
     data: str,
     missing_failed: bool = False,
+    judge_url: str | None = None,
     notes: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
     show: Callable[[Progress], None] = lambda _: None,
@@ -124,6 +126,7 @@ def judge_samples(
         name: Of the samples, in tables.
         data: Specification of the problems.
         missing_failed: Count problems without a sample as failed.
+        judge_url: Of the judge, see ``open_judge``; ``None``: here.
         notes: What is to be said of the file beside that, see ``SampleFile``.
         say: Receives lines for the user.
         show: Hears of every step.
@@ -149,7 +152,7 @@ def judge_samples(
     show(tally.progress())
     started, session = time.perf_counter(), f"{time.time():.3f}"
     jobs = (final_job(samples[place].problem, samples[place].program) for place in todo)
-    with Sandbox(workers=usable_cores()) as sandbox:
+    with open_judge(judge_url, usable_cores()) as sandbox:
         waiting: list[dict[str, Any]] = []
         written = time.perf_counter()
         try:

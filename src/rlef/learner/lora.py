@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from rlef.engines.adapters import inject_adapters
+from rlef.extras import how_to_install
 from rlef.learner.config import LoraSettings
 
 
@@ -28,7 +29,7 @@ def add_adapters(model: nn.Module, settings: LoraSettings, seed: int) -> None:
         from peft import LoraConfig
     except ImportError:
         raise ValueError(
-            "learner.lora needs the package peft; install it by: pip install peft, or set "
+            f"learner.lora needs the package peft; install with: {how_to_install('lora')}, or set "
             "learner.lora=null"
         ) from None
     wanted = LoraConfig(

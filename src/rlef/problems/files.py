@@ -152,11 +152,9 @@ def _record(place: str, fields: object, path: Path) -> Record:
 
 
 def _parquet_rows(path: Path) -> Iterator[Record]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ProblemError(f"{path}: parquet needs pyarrow; pip install pyarrow") from None
+    import pyarrow
+    import pyarrow.parquet
+
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from rlef.extras import how_to_install
 from rlef.problems.errors import ProblemError
 from rlef.problems.files import canonical_split
 from rlef.problems.records import Record
@@ -73,7 +74,9 @@ def _load(
         import datasets
         from huggingface_hub import HfApi
     except ImportError:
-        raise ProblemError(f"{name}: the Hub needs datasets; pip install datasets") from None
+        raise ProblemError(
+            f"{name}: the Hub needs datasets; install with: {how_to_install('data')}"
+        ) from None
     try:
         if (
             ask

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlef.languages import LANGUAGES
 from rlef.problems.checker_names import TESTLIB, wrong_checker
 from rlef.problems.jsontext import strict_json
 from rlef.problems.literals import literal_value, python_output
@@ -50,9 +51,10 @@ def _problem(record: Record) -> Problem:
         raise record.error("entry_point", "needed with mode function, allowed only there")
     if entry_point is not None and not entry_point.isidentifier():
         raise record.error("entry_point", f"is {entry_point!r}; allowed: a function's name")
-    language = _one_of(record, "language", ("python", "cpp"))
-    if mode == "function" and language != "python":
-        raise record.error("language", f"is {language!r}; allowed with mode function: python")
+    language = _one_of(record, "language", tuple(LANGUAGES))
+    if mode == "function" and not LANGUAGES[language].function_mode:
+        able = ", ".join(name for name, one in LANGUAGES.items() if one.function_mode)
+        raise record.error("language", f"is {language!r}; allowed with mode function: {able}")
     checker = _checker(record, mode)
     checker_source = record.get("checker_source", (str,), None)
     if (checker == "testlib") != (checker_source is not None):
@@ -183,7 +185,7 @@ def _checker(record: Record, mode: str) -> str:
     wrong = wrong_checker(checker, mode)
     if wrong is not None and not lacks_source:
         raise record.error("checker", wrong)
-    if record.fields.get("language") == "cpp" and record.fields.get("prelude"):
+    if record.fields.get("language", "python") != "python" and record.fields.get("prelude"):
         raise record.error("prelude", "allowed with language python only")
     return checker
 

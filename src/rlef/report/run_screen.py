@@ -11,6 +11,7 @@ from rlef.report.runs import RunFacts, age
 from rlef.report.sparkline import sparkline
 from rlef.report.tables import percent
 from rlef.run import RunFolder
+from rlef.run.files import finite
 from rlef.stored import read_metrics
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def metrics_curves(lines: Sequence[Record]) -> FittedTable:
     names = dict.fromkeys(name for line in lines for name in line)
     rows = []
     for name in names:
-        values = [_number(line.get(name)) for line in lines]
+        values = [finite(line.get(name)) for line in lines]
         known = [value for value in values if value is not None]
         if name in ("update", "calibration") or not known:
             continue
@@ -110,9 +111,3 @@ def _ago(changed: float) -> str:
     import time
 
     return age(time.time() - changed)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return None

@@ -57,8 +57,8 @@ def choose_isolation(
 
 def hot_path() -> str | None:
     """Path of the compiled hot path, if the package was built with a compiler."""
-    found = sorted(Path(__file__).parent.glob("_native*.so"))
-    return str(found[0]) if found else None
+    path = Path(__file__).with_name("_native.so")
+    return str(path) if path.is_file() else None
 
 
 def _try(settings: JailSettings, warning: str) -> Isolation:

@@ -33,7 +33,7 @@ _FILE_BYTES = 64 << 20
 """What is not judged, such as stderr, may be so long; only its start and its end are kept."""
 _ENDING_BYTES = 4096
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-_ANSWER = "=iiddQ3Q16s"  # as in spawn.py
+_ANSWER = "=iiddQ3Q16s"  # as in structs.py
 _KILLED = ("", "cpu", "wall", "starved")
 _MAX_ANSWER_BYTES = 1 << 16
 
@@ -59,6 +59,7 @@ class JailSettings:
     """``namespaces``, ``landlock`` (files only) or ``none``."""
     seccomp: bool = True
     packages: tuple[str, ...] = ()
+    """Folders of installed packages; in a view for tools: those that the tools lie in."""
     readable: tuple[str, ...] = ()
     native: str | None = None
     """Path of the compiled hot path."""
@@ -77,6 +78,8 @@ class Program:
     binary: int | None = None
     """Descriptor of an executable file, which stays the caller's; ``None``: ``argv[0]``."""
     argv: tuple[str, ...] = ()
+    libraries: str | None = None
+    """A folder more with shared libraries: ones beside a tool are found by ``/proc``."""
     files: tuple[tuple[str, bytes], ...] = ()
     outputs: tuple[str, ...] = ()
 
@@ -204,6 +207,7 @@ class Jail:
             else max(output_bytes, _FILE_BYTES),
             "binary": program.binary is not None,
             "argv": program.argv,
+            "libraries": program.libraries,
             "files": [name for name, _ in program.files],
             "outputs": program.outputs,
         }

@@ -6,8 +6,9 @@ import threading
 from collections import deque
 from dataclasses import replace
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
-from rlef.sandbox.build import CompileError, build
+from rlef.sandbox.build import CompileError, build, compiler
 from rlef.sandbox.checker_values import make_value_checker
 from rlef.sandbox.checkers import make_checker
 from rlef.sandbox.jail import (
@@ -19,7 +20,6 @@ from rlef.sandbox.jail import (
     Run,
     StarvedError,
 )
-from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.tasks import Task, TaskQueue
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
 from rlef.sandbox.types import JudgeJob, JudgeReport, TestReport, Verdict
@@ -105,11 +105,11 @@ class Worker:
         failure = JailError("the sandbox was closed")
         for _ in range(ATTEMPTS):
             try:
-                return build(LANGUAGES[language], source, headers, lambda: self._jail("tools"))
+                return build(LANGUAGES[language], source, headers, self._jail)
             except JailError as error:
                 failure = error
                 if not isinstance(error, StarvedError):
-                    self._drop("tools")
+                    self._drop(compiler(LANGUAGES[language]).jail)
         raise failure
 
     def _checker(self, job: JudgeJob, stack: contextlib.ExitStack) -> Check:
@@ -195,11 +195,12 @@ class Worker:
             return jail
         if self._closed.is_set():
             raise JailError("the sandbox was closed")
-        view = {"check": "tools", "values": "python"}.get(kind, kind)
+        view, _, root = {"check": "tools", "values": "python"}.get(kind, kind).partition(":")
         if view == "tools" and self._settings.isolation != "namespaces":
             raise IsolationError("compilers and checker programs need user namespaces")
         try:
-            jail = Jail(replace(self._settings, view=view))
+            packages = self._settings.packages if view != "tools" else (root,) if root else ()
+            jail = Jail(replace(self._settings, view=view, packages=packages))
         except IsolationError as error:  # but the machine did offer it: it will again
             raise JailError(str(error)) from error
         with self._lock:

@@ -4,10 +4,10 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlef import extras
 from rlef.config import ConfigError
 from rlef.distributed.reach import check_cluster
 from rlef.engines.names import (
@@ -43,7 +43,10 @@ def check_training(
 
     Raises:
         ConfigError: One line: where, what, and what is allowed.
+        MissingExtraError: What trains is not installed; a dry run needs it not.
     """
+    if ask_hub:
+        extras.require("train", "training")
     rollout, data = config.rollout, config.data
     if ask_hub:
         check_cluster(config.cluster)
@@ -57,16 +60,16 @@ def check_training(
         ("model.name", partial(check_model, ask_hub=ask_hub), config.model.name),
     ]
     here = config.cluster.address is None  # engines of a cluster are on other machines
-    if rollout.engine == "vllm" and here and find_spec("vllm") is None:
+    if rollout.engine == "vllm" and here and extras.missing("vllm"):
         raise ConfigError(
             f"{_place('rollout.engine', places)} is vllm, which is not installed; {VLLM_HINT}"
         )
     for name in config.trackers:
-        if find_spec(name) is not None:
+        if not extras.missing(name):
             continue
         raise ConfigError(
             f"{_place('trackers', places)} holds {name}, which is not installed; allowed: "
-            f"pip install 'rlef[{name}]' first, or a recipe without it"
+            f"{extras.how_to_install(name)} first, or a recipe without it"
         )
     found = {}
     for key, check, value in checks:

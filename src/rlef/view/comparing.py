@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from rlef.evaluation.compare import paired_difference
 from rlef.run import json_value
+from rlef.run.files import finite
 from rlef.view.database import Database
 from rlef.view.errors import ViewError
 from rlef.view.overview import flat, without_seed
@@ -107,7 +108,7 @@ def _curve(runs: Sequence[Run]) -> dict[str, Any]:
     series = {}
     names = dict.fromkeys(name for lines in by_update for line in lines.values() for name in line)
     for name in filter(_CURVES.fullmatch, names):
-        each = [[_number(lines[u].get(name)) for lines in by_update] for u in updates]
+        each = [[finite(lines[u].get(name)) for lines in by_update] for u in updates]
         intervals = [mean_over_seeds(values) for values in each]
         if any(mean is not None for mean, _, _ in intervals):
             mean, low, high = (list(part) for part in zip(*intervals, strict=True))
@@ -147,8 +148,3 @@ def mean_over_seeds(
     half = float(stdtrit(len(known) - 1, _CONFIDENCE)) * stdev(known) / math.sqrt(len(known))
     mean = fmean(known)
     return mean, mean - half, mean + half
-
-
-def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if is_number else None  # type: ignore[arg-type]

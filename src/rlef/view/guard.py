@@ -15,10 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from rlef.serve.network import LOOPBACK, host_of, is_loopback
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _COOKIE = "rlef-view"
 _HEADERS = {
     "Content-Security-Policy": (
@@ -30,16 +31,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen at is this machine's own."""
-    if host in LOOPBACK:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:
@@ -80,7 +71,7 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["method"] not in ("GET", "HEAD"):
             return _refused(405, "nothing can be changed here; allowed: GET")
-        host = _host_of(headers.get("host", ""))
+        host = host_of(headers.get("host", ""))
         if not self._knows(host):
             return _refused(403, "this host name is not the viewer's")
         origin = headers.get("origin")
@@ -124,14 +115,6 @@ def _names(host: str) -> Iterable[str]:
     if not is_loopback(host):
         yield socket.gethostname().lower()
         yield socket.getfqdn().lower()
-
-
-def _host_of(text: str) -> str:
-    """The name in a header ``Host``, without its port."""
-    try:
-        return (urlsplit(f"//{text}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
 
 
 def _cookie(headers: Headers, name: str) -> str:

@@ -18,6 +18,7 @@ from hostile import (
     output,
     processes,
     runtime,
+    rust,
     secrets,
     signals,
     text,
@@ -46,6 +47,7 @@ CATEGORIES: dict[str, tuple[Hostile, ...]] = {
     "Numbers": numbers.CASES,
     "Compiling": compile.CASES,
     "C++": cpp.CASES,
+    "Rust": rust.CASES,
     "Odd but right": valid.CASES,
 }
 
