@@ -69,7 +69,7 @@ def sandbox(
 
 @app.command(
     "serve",
-    epilog=examples(("how fast it is over HTTP", "rlef bench serve --quick --only rate")),
+    epilog=examples(("judgements a second only", "rlef bench serve --quick --only rate")),
 )
 def serve(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
