@@ -184,7 +184,7 @@ def test_an_interrupt_says_that_nothing_is_kept(
 
     program = tmp_path / "p.py"
     program.write_text("print(1)\n")
-    monkeypatch.setattr("rlef.sandbox.Sandbox", interrupted)
+    monkeypatch.setattr("rlef.serve.client.Sandbox", interrupted)
     code, out, err = rlef("judge", program, "--data", problems, "--problem", "double")
     assert (code, out) == (130, "")
     assert err == "\nstopped; nothing of this call is kept\n"
