@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from rlef.report.fitted import FittedTable, flowed, output_width
 from rlef.report.run_screen import INFRA_ERROR, read_evaluation
 from rlef.run import RunFolder
-from rlef.run.text import one_line
 from rlef.run.training import SCHEMA, TOKEN_COLUMNS, read_training_rollouts, unescaped
+from rlef.text import one_line
 
 Record = Mapping[str, Any]
 TRAINING = "train"
