@@ -14,8 +14,9 @@ from hostile import CATEGORIES, Hostile  # noqa: E402
 
 HEAD = """# Hostile programs
 
-These {count} programs attack the sandbox; each is a test in `tests/sandbox/hostile/`. The tables say what each one tries, what
-must happen, and which verdict it must get. Two verdicts or more stand where the kernel, the machine or the Python version decides.
+These {count} programs attack the sandbox; each is a test in `tests/sandbox/hostile/`. The tables
+say what each one tries, what must happen, and which verdict it must get. Two verdicts or more
+stand where the kernel, the machine or the Python version decides.
 
 After each program
 
