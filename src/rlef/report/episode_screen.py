@@ -116,7 +116,8 @@ def episode_lines(name: str, episode: Record, printable: Callable[[str], str]) -
         if turn["feedback"] is not None:
             yield from _block(f"feedback after turn {number + 1}", turn["feedback"], printable)
     yield Line("")
-    yield Line(" · ".join(_end(episode)), "bold green" if episode["solved"] else "bold red")
+    style = "bold green" if episode["solved"] else "bold red"
+    yield from (Line(line, style) for line in flowed(_end(episode), " · ", output_width()))
 
 
 def _facts(episode: Record) -> list[str]:
