@@ -4,9 +4,10 @@ usage: python dev/try_packages.py WORK [--pythons 3.12,/usr/bin/python3.14] [--e
     [--resolutions highest,lowest-direct] [--constraint FILE] [--find-links DIR] [--skip-build]
 
 Needs git and `pip install build twine uv`; where `auditwheel` is installed, says what Linux the
-wheel is for. WORK, a folder, gets the packages in `dist`; each environment is removed again when it
-has been tried; with `--pythons ""` none is made. `-` stands for no extra. Of an extra `train` the mini model is trained for one
-update; of `view` the pages are asked for; of all, `dev/try_base.py` runs.
+wheel is for. WORK, a folder, gets the packages in `dist`, and `failed.txt` with what failed. Each
+environment is removed again when it has been tried; with `--pythons ""` none is made. `-` stands
+for no extra. Of the extra `train` the mini model is trained for four updates, of `view` pages are
+asked for, of all `dev/try_base.py` runs.
 """
 
 import argparse
@@ -109,7 +110,8 @@ def attempt(
     for what, command in trials(mine, extra):
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, env=clean())
         if done.returncode:
-            (work / "failed.txt").write_text(f"{row}\n{done.stdout}\n{done.stderr}\n{packages}")
+            with (work / "failed.txt").open("a") as log:
+                log.write(f"{row} {what}\n{done.stdout}\n{done.stderr}\n{packages}\n")
             found.append(f"{what} fails: {(done.stderr.strip().splitlines() or ['?'])[-1][:160]}")
     shutil.rmtree(place)
     seconds = f"{time.monotonic() - started:.0f}"

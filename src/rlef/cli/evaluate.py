@@ -229,6 +229,7 @@ def evaluate(
             check_installed,
             check_known_context,
             check_model,
+            check_packages,
         )
         from rlef.engines.types import SamplingParams, check_params
         from rlef.environment import Prompts
@@ -256,6 +257,7 @@ def evaluate(
             check_chat(model, chat_settings)
             check_known_context(model, max_context or 0, "max_context")
         problems = load_problems(data)[:limit]
+        check_packages(engine)
 
         from rlef.engines.hf_settings import HFSettings
         from rlef.evaluation.episodes import with_public_tests

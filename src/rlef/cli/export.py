@@ -34,11 +34,11 @@ def export(
     if dtype not in ("bfloat16", "float32"):
         raise typer.BadParameter(f"--dtype is {dtype!r}; allowed: bfloat16, float32")
     check_free_folder(out)
-    extras.require("train", "rlef export")
     name = _policy_of(model)
     in_parts = is_sharded(name)
     if not in_parts:
         check_model(name)
+    extras.require("train", "rlef export")
 
     import torch
 
