@@ -5,9 +5,9 @@ from typing import Any
 
 from inspect_ai.util import ExecResult, SandboxEnvironment, SandboxUnavailableError, sandboxenv
 
-from rlef.environment import shared_judge
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, Verdict
+from rlef.serve import shared_judge
 
 SECONDS = 10.0
 """CPU seconds of a command that names no timeout."""
@@ -49,15 +49,16 @@ class Jail(SandboxEnvironment):
                 return ExecResult(False, 127, "", f"{' '.join(cmd)}: {allowed}")
         given = input.decode() if isinstance(input, bytes) else input or ""
         limits = Limits(cpu_s=float(words.get("timeout") or SECONDS))
-        job = JudgeJob(source=source, tests=(Test(given, ""),), limits=limits)
+        job = JudgeJob(source=source, tests=(Test(given, ""),), limits=limits, checker="any")
         [report] = (await shared_judge()(job)).tests
         if report.verdict is Verdict.TLE:
             raise TimeoutError(report.message)
         if report.verdict is Verdict.IE:
             raise SandboxUnavailableError(report.message)
-        ran = report.verdict in (Verdict.AC, Verdict.WA)  # nothing is expected of what it prints
+        ran = report.verdict is Verdict.AC
+        status = 0 if ran else report.exit_status or 1
         error = report.stderr or ("" if ran else report.message)
-        return ExecResult(ran, 0 if ran else 1, report.stdout, error)
+        return ExecResult(ran, status, report.stdout, error)
 
     async def write_file(self, file: str, contents: str | bytes) -> None:
         """Keeps a file."""

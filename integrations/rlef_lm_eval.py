@@ -15,8 +15,8 @@ from rlef.environment import (
     judged_record,
     problems_by_name,
     settle,
-    shared_judge,
 )
+from rlef.serve import shared_judge
 
 
 def rows(data: str = "mini:dev", **_: Any) -> dict[str, Dataset]:

@@ -21,8 +21,8 @@ from rlef.environment import (
     problems_by_name,
     settle,
     settle_soon,
-    shared_judge,
 )
+from rlef.serve import shared_judge
 
 
 def dataset(spec: str) -> Dataset:

@@ -22,8 +22,8 @@ from rlef.environment import (
     judged_record,
     problems_by_name,
     settle_soon,
-    shared_judge,
 )
+from rlef.serve import shared_judge
 
 __all__ = ["ChatHarness", "RLEFEnv", "RLEFTaskset"]
 KEY = "rlef"

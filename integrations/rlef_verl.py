@@ -23,8 +23,8 @@ from rlef.environment import (
     judged_record,
     problems_by_name,
     settle_soon,
-    shared_judge,
 )
+from rlef.serve import shared_judge
 
 NAME = "rlef"
 TURNS = 3

@@ -102,7 +102,6 @@ PUBLIC = {
         "reveal_private_tests",
         "settle",
         "settle_soon",
-        "shared_judge",
         "stop_token_ids",
         "turn_rewards",
         "write_feedback",

@@ -90,7 +90,7 @@ def main(episodes: int = 8) -> None:
     loss, _ = compute_policy_loss_vanilla(now.detach(), now, advantages, mask, config=actor)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(server.model.parameters(), 1.0)
-    print(f"policy loss {float(loss):.4f}, gradient norm {float(norm):.3f}")
+    print(f"policy loss {loss.item():.4f}, gradient norm {norm.item():.3f}")
 
 
 if __name__ == "__main__":

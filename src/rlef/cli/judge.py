@@ -67,7 +67,7 @@ def judge(
         str | None,
         typer.Option(
             metavar="|".join(LANGUAGES),
-            help="By default that of the file's name (.py, .cpp, .cc, .rs), else the problem's.",
+            help="By default that of the file's name, such as .cpp or .js, else the problem's.",
             show_default=False,
         ),
     ] = None,

@@ -28,7 +28,6 @@ from rlef.environment.judged import (
     problems_by_name,
     settle,
     settle_soon,
-    shared_judge,
 )
 from rlef.environment.random_feedback import RandomFeedbackPool
 from rlef.environment.rendering import Tokenizer
@@ -72,7 +71,6 @@ __all__ = [
     "reveal_private_tests",
     "settle",
     "settle_soon",
-    "shared_judge",
     "stop_token_ids",
     "turn_rewards",
     "write_feedback",

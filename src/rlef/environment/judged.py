@@ -4,7 +4,6 @@ Start at ``JudgedEpisode``. Everything here is text: no tokens, no model.
 """
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -20,10 +19,8 @@ from rlef.sandbox import (
     JudgePool,
     JudgeReport,
     Limits,
-    Sandbox,
     SandboxError,
     Verdict,
-    usable_cores,
 )
 
 _DEFAULT_LIMITS = Limits()
@@ -45,6 +42,7 @@ class JudgedEpisode:
 
     Example:
         >>> from rlef.problems import Test
+        >>> from rlef.sandbox import Sandbox
         >>> problem = Problem(name="double", statement="Read n, print 2n.",
         ...                   public_tests=(Test("2", "4"),), private_tests=(Test("7", "14"),))
         >>> episode = JudgedEpisode(problem, max_turns=2)
@@ -188,7 +186,8 @@ class AsyncJudge:
     A task that is cancelled while it waits leaves the others' judgements alone.
 
     Args:
-        pool: Judges programs: a ``Sandbox``, or judges elsewhere.
+        pool: Judges programs: a ``Sandbox``, or judges elsewhere. ``rlef.serve.shared_judge`` has
+            one for the whole process.
         threads: Programs that are waited for at once; more stand in line.
     """
 
@@ -209,19 +208,6 @@ class AsyncJudge:
     def close(self) -> None:
         """Waits for nothing; the pool stays open."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def shared_judge() -> AsyncJudge:
-    """Returns this process's judge, with a jail per core, for code that is handed no judge.
-
-    Workers of other trainers are made by them, process by process; each then has one judge.
-    """
-    return _judge_of(os.getpid())
-
-
-@lru_cache(maxsize=1)
-def _judge_of(process: int) -> AsyncJudge:
-    return AsyncJudge(Sandbox(workers=usable_cores()))
 
 
 @lru_cache(maxsize=_KEPT_SETS)

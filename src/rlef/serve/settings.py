@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 PORT = 8410
 TOKEN_VARIABLE = "RLEF_JUDGE_TOKEN"
+URL_VARIABLE = "RLEF_JUDGE_URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from common import RIGHT, SECRET, WRONG, broken_judge, secret_problem
 from inspect_ai import Task, eval
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, read_eval_log
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import Score, accuracy, scorer
 from inspect_ai.solver import generate, solver
 from inspect_ai.util import SandboxUnavailableError, sandbox
@@ -22,6 +22,8 @@ from rlef_inspect_sandbox import Jail
 
 def run(tmp_path: Path, *answers: str, task: Task | None = None, **words: Any) -> EvalLog:
     outputs = [ModelOutput.from_content("mockllm/model", answer) for answer in answers]
+    for output in outputs:  # else it fetches a tokenizer to count with
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
     model = get_model("mockllm/model", custom_outputs=outputs)
     [log] = eval(
         task or rlef_inspect.rlef(data=secret_problem(tmp_path), **words),
@@ -95,6 +97,7 @@ def test_the_sandbox_runs_programs() -> None:
     assert done.success and done.returncode == 0 and done.stdout == "abab\n"
     failed = jailed("python3", "-c", "raise SystemExit('no')")
     assert not failed.success and failed.returncode == 1 and "no" in failed.stderr
+    assert jailed("python", "-c", "raise SystemExit(3)").returncode == 3
     assert jailed("ls", "/").returncode == 127
     assert "Error" in jailed("python", "-c", "print(open('/etc/hostname').read())").stderr
     with pytest.raises(TimeoutError):
