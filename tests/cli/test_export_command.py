@@ -1,7 +1,7 @@
 """``rlef export``: a folder or a repository with model, card and settings; nothing overwritten."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import yaml
 from hub_server import HubServer
 from huggingface_hub import ModelCard
 
-from conftest import Rlef
 from rlef.config import load_config
 from rlef.engines.load import load_model, load_tokenizer
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
@@ -24,6 +23,7 @@ from rlef.sandbox import Verdict
 from rlef.train.recipe import TrainConfig
 from rlef.train.summary import summarize
 
+Rlef = Callable[..., Any]
 CONFIG: dict[str, Any] = {
     "name": "two",
     "model": {"name": "mini"},

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from conftest import Rlef
 from rlef.environment import EpisodeRecord, MessageConversation, StopReason, TurnRecord
 from rlef.evaluation.episodes import problem_hash
 from rlef.problems import load_problems
@@ -21,6 +21,7 @@ from rlef.rollout.records import episode_to_json
 from rlef.run import RunFolder
 from rlef.sandbox import Verdict
 
+Rlef = Callable[..., Any]
 GOOD, BAD = "```python\nprint(2 * int(input()))\n```", "```python\nprint(1)\n```"
 MINE = """{"name": "other", "statement": "x", "public_tests": [],
 "private_tests": [{"input": "", "output": ""}]}""".replace("\n", " ")

@@ -11,7 +11,7 @@ import pytest
 from rlef.cli.common import print_rich
 from rlef.cli.errors import explain
 from rlef.config import ConfigError
-from rlef.run.text import printable
+from rlef.text import printable
 
 ORDERS = "\x1b[31m\x07\x08\x0c\x0e\x7f\x9b\u202e\u2066\u2028\ufeff"
 QUOTED = r"\x1b[31m\x07\x08\x0c\x0e\x7f\x9b\u202e\u2066\u2028\ufeff"

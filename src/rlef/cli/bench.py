@@ -141,6 +141,7 @@ def train(
     """Measure a training step; exit status 0 only if every target that was measured is met."""
     from dataclasses import asdict
 
+    from rlef import extras
     from rlef.bench.names import TRAIN
     from rlef.cli.common import quiet_transformers
     from rlef.config import load_config, sources
@@ -151,6 +152,7 @@ def train(
     recipe, words = recipe_and_words(recipe, overrides, default="mini")
     places = {key: source for key, _, source in sources(TrainConfig, recipe, words)}
     check_training(load_config(TrainConfig, recipe, words), places)
+    extras.require("train", "rlef bench train")
     from rlef.bench.train import Setting, facts, measure
 
     setting = Setting(recipe=recipe, words=tuple(words), batches=batches, steps=steps)

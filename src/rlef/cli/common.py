@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rlef.run.text import printable
+from rlef.text import printable
 
 if TYPE_CHECKING:
     from rlef.problems import Problem

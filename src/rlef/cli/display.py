@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from rlef.run.text import one_line, printable
+from rlef.text import one_line, printable
 
 if TYPE_CHECKING:
     from io import TextIOWrapper

@@ -77,9 +77,9 @@ def export(
         raise typer.BadParameter("--public has no meaning for a folder; leave it out")
     if repository is None:
         check_free_folder(Path(to))
-    extras.require("train", "rlef export")
     policy = find_policy(model, checkpoint)
     _check_policy(policy, adapters=adapters)
+    extras.require("train", "rlef export")
     if repository is not None:
         check_repository(repository)
 

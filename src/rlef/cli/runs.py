@@ -26,7 +26,7 @@ def runs(
 
     from rlef.report.runs import facts_of_runs, runs_table
     from rlef.run import RunError
-    from rlef.run.text import one_line
+    from rlef.text import one_line
 
     chosen = folders or [_DEFAULT]
     for folder in chosen:

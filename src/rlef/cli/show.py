@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlef.cli.common import examples, print_rich, say, show
-from rlef.run.text import printable
+from rlef.text import printable
 
 if TYPE_CHECKING:
     from rlef.report.episode_screen import Line

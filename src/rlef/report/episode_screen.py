@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from rlef.report.fitted import FittedTable, flowed, output_width
 from rlef.report.run_screen import INFRA_ERROR, read_evaluation
 from rlef.run import RunFolder
-from rlef.run.text import one_line
 from rlef.run.training import SCHEMA, TOKEN_COLUMNS, read_training_rollouts, unescaped
+from rlef.text import one_line
 
 Record = Mapping[str, Any]
 TRAINING = "train"
@@ -116,7 +116,8 @@ def episode_lines(name: str, episode: Record, printable: Callable[[str], str]) -
         if turn["feedback"] is not None:
             yield from _block(f"feedback after turn {number + 1}", turn["feedback"], printable)
     yield Line("")
-    yield Line(" · ".join(_end(episode)), "bold green" if episode["solved"] else "bold red")
+    style = "bold green" if episode["solved"] else "bold red"
+    yield from (Line(line, style) for line in flowed(_end(episode), " · ", output_width()))
 
 
 def _facts(episode: Record) -> list[str]:

@@ -13,8 +13,8 @@ from rlef.report.sparkline import output_signs, sparkline
 from rlef.report.tables import percent
 from rlef.run import RunDamagedError, RunFolder
 from rlef.run.files import finite
-from rlef.run.text import one_line
 from rlef.stored import read_metrics
+from rlef.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
