@@ -1,15 +1,11 @@
-"""Writes docs/settings.md: every setting, from the pydantic configs, and the options of rlef eval.
+"""Writes docs/settings.md: every setting, from the pydantic configs.
 
 usage: python dev/settings_page.py
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import typer.main
-
-from rlef.cli.main import app
 from rlef.train.recipe import TrainConfig
 from rlef.train.settings import SettingRow, setting_rows
 from rlef.train.warmstart_config import WarmstartConfig
@@ -35,7 +31,7 @@ _TABLE = "| key | type | default | allowed | meaning | since |\n|---|---|---|---
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *_recipe(), *_warmstart(), *_options()]) + "\n"
+    return "\n".join([_HEAD, *_recipe(), *_warmstart()]) + "\n"
 
 
 def _recipe() -> Iterator[str]:
@@ -52,18 +48,6 @@ def _warmstart() -> Iterator[str]:
     yield "## rlef warmstart\n\nSettings of `rlef warmstart OUT key=value …`; the defaults made"
     yield "the mini model that comes with rlef.\n"
     yield _table(setting_rows(WarmstartConfig), "warmstart.")
-
-
-def _options() -> Iterator[str]:
-    yield "## rlef eval\n\nOptions of the command ([evaluation.md](evaluation.md)).\n"
-    yield "| option | takes | default | meaning |\n|---|---|---|---|"
-    command: Any = typer.main.get_command(app)
-    for option in command.commands["eval"].params:
-        if option.param_type_name != "option" or option.name == "help":
-            continue
-        default = "" if option.default is None or option.is_flag else f"`{option.default}`"
-        takes = "" if option.is_flag else f"`{option.metavar}`".replace("|", "\\|")
-        yield f"| `{option.opts[0]}` | {takes} | {default} | {option.help} |"
 
 
 def _table(rows: list[SettingRow], prefix: str = "") -> str:

@@ -97,7 +97,7 @@ def refused() -> Iterator[tuple[list[str], str]]:
     """Commands, and the extra that they need."""
     for words in (
         *(["train", "mini"], ["eval", "mini", "--data", "mini:test"], ["plan", "mini"]),
-        *(["export", "runs/mini", "whole"], ["study"], ["warmstart", "made"]),
+        *(["export", "mini", "whole"], ["study"], ["warmstart", "made"]),
         *(["bench", "train"], ["bench", "scale"]),
     ):
         yield words, "train"

@@ -1,12 +1,13 @@
-"""Builds the packages of a commit and tries the wheel in fresh environments; prints a table.
+"""Builds the packages of what git has and tries the wheel in fresh environments: a table.
 
 usage: python dev/try_packages.py WORK [--pythons 3.12,/usr/bin/python3.14] [--extras -,view,train]
     [--resolutions highest,lowest-direct] [--constraint FILE] [--find-links DIR] [--skip-build]
 
 Needs git and `pip install build twine uv`; where `auditwheel` is installed, says what Linux the
-wheel is for. WORK, a folder, gets the packages in `dist`; each environment is removed again when it
-has been tried. `-` stands for no extra. Of an extra `train` the mini model is trained for one
-update; of `view` the pages are asked for; of all, `dev/try_base.py` runs.
+wheel is for. WORK, a folder, gets the packages in `dist`, and `failed.txt` with what failed. Each
+environment is removed again when it has been tried; with `--pythons ""` none is made. `-` stands
+for no extra. Of the extra `train` the mini model is trained for four updates, of `view` pages are
+asked for, of all `dev/try_base.py` runs.
 """
 
 import argparse
@@ -50,11 +51,11 @@ def check(what: str, command: Sequence[object], **words: object) -> str:
 
 
 def build(dist: Path, source: Path) -> None:
-    """Builds the source archive from what git has, and the wheel from that archive."""
+    """Builds the source archive from git's index, and the wheel from that archive."""
     shutil.rmtree(dist, ignore_errors=True)
     shutil.rmtree(source, ignore_errors=True)
     source.mkdir(parents=True)
-    check("git", ["bash", "-c", f"git archive HEAD | tar x -C {source}"], cwd=ROOT)
+    check("git", ["git", "checkout-index", "--all", f"--prefix={source.resolve()}/"], cwd=ROOT)
     check("build", [sys.executable, "-m", "build", "--outdir", dist, source])
     check("twine", [sys.executable, "-m", "twine", "check", "--strict", *dist.iterdir()])
 
@@ -109,7 +110,8 @@ def attempt(
     for what, command in trials(mine, extra):
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, env=clean())
         if done.returncode:
-            (work / "failed.txt").write_text(f"{row}\n{done.stdout}\n{done.stderr}\n{packages}")
+            with (work / "failed.txt").open("a") as log:
+                log.write(f"{row} {what}\n{done.stdout}\n{done.stderr}\n{packages}\n")
             found.append(f"{what} fails: {(done.stderr.strip().splitlines() or ['?'])[-1][:160]}")
     shutil.rmtree(place)
     seconds = f"{time.monotonic() - started:.0f}"
@@ -157,7 +159,7 @@ def main() -> None:
     if shutil.which("auditwheel") and "linux" in wheel.name:
         print(" ".join(check("auditwheel", ["auditwheel", "show", wheel]).split())[:200])
     print(f"\n{'Python':<8} {'extra':<6} {'resolution':<14} {'MB':>6} {'s':>5}  result")
-    for python in args.pythons.split(","):
+    for python in filter(None, args.pythons.split(",")):
         for extra in args.extras.split(","):
             for resolution in args.resolutions.split(","):
                 row = attempt(wheel, args.work.resolve(), python, extra, resolution, args)

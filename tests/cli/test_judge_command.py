@@ -144,6 +144,14 @@ def test_a_rust_file_is_judged(rlef: Any, problems: str, tmp_path: Path) -> None
     assert code == 0 and "judged as Rust, by its name; double is a problem in Python" in err
 
 
+@pytest.mark.skipif(not can_run(LANGUAGES["javascript"]), reason="needs node")
+def test_a_javascript_file_is_judged(rlef: Any, problems: str, tmp_path: Path) -> None:
+    path = tmp_path / "main.js"
+    path.write_text("console.log(2 * require('fs').readFileSync(0, 'utf8'))\n")
+    code, _, err = rlef("judge", path, "--data", problems, "--problem", "double")
+    assert code == 0 and "judged as JavaScript, by its name" in err
+
+
 def test_an_error_of_compiling_stands_once(
     rlef: Any, problems: str, program: Callable[[str], Path]
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from raylets import add_machine, far_machine
 from scripted import requests
-from scripted_actors import GROUP, POISON, StillWeights, make_learner, open_engine
+from scripted_actors import GROUP, HOLDS, POISON, StillWeights, make_learner, open_engine
 
 from rlef.distributed import ClusterSettings
 from rlef.distributed.actors import LearnerActor, RolloutActor
@@ -63,7 +63,10 @@ def sampling(
     )
     try:
         fleet.wait_until_ready()
-        fleet.use(StillWeights())  # type: ignore[arg-type]
+        weights = StillWeights()
+        for _ in range(2):
+            fleet.use(weights)  # type: ignore[arg-type]
+        assert weights.asked == [{}, HOLDS]  # what engines hold is known once they have some
         with RayRollouts(fleet, SETTINGS, together=GROUP, most=2 * GROUP) as rollouts:
             for index, request in enumerate(requests(COUNT)):
                 rollouts.submit(index, request)

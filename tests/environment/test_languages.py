@@ -46,7 +46,12 @@ PROGRAM = '#include <cstdio>\nint main() { int n; scanf("%d", &n); printf("%d", 
 
 @pytest.mark.parametrize(
     ("language", "name", "tag"),
-    [("python", "Python", "python"), ("cpp", "C++", "cpp"), ("rust", "Rust", "rust")],
+    [
+        ("python", "Python", "python"),
+        ("cpp", "C++", "cpp"),
+        ("rust", "Rust", "rust"),
+        ("javascript", "JavaScript", "javascript"),
+    ],
 )
 def test_the_default_prompts_name_the_language(language: str, name: str, tag: str) -> None:
     problem = replace(DOUBLE, language=language)
@@ -152,6 +157,41 @@ def test_a_rust_problem_from_prompt_to_verdict() -> None:
 )
 def test_which_block_is_the_rust_program(answer: str, program: str | None) -> None:
     assert extract_program(answer, language="rust") == program
+
+
+SCRIPT = "const n = Number(require('fs').readFileSync(0, 'utf8'));\nconsole.log(2 * n);\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "program"),
+    [
+        (f"```\n{SCRIPT}```\nIt prints\n```\n4\n```", SCRIPT),
+        (f"```js\n{SCRIPT}```\nA helper:\n```javascript\nfunction f() {{}}\n```", SCRIPT),
+        (f"Run it:\n```bash\nnode main.js\n```\n```JavaScript\n{SCRIPT}```", SCRIPT),
+        (f"```json\n{{}}\n```\n```solution.js\n{SCRIPT}```", SCRIPT),
+        ("```python\nprint(1)\n```", None),
+        ("```js\nconsole.log(", None),
+    ],
+)
+def test_which_block_is_the_javascript_program(answer: str, program: str | None) -> None:
+    assert extract_program(answer, language="javascript") == program
+
+
+@pytest.mark.skipif(not can_run(LANGUAGES["javascript"]), reason="needs node")
+def test_a_javascript_problem_from_prompt_to_verdict() -> None:
+    problem = replace(PROBLEM, language="javascript")
+    with Sandbox(workers=1) as sandbox:
+        episode = Episode(problem.public, prompts=MINI)
+        assert episode.first_message.startswith("Write JavaScript.\n")
+        told = []
+        for answer in (SCRIPT.replace("2 * n", "2 * m"), SCRIPT.replace("))", ")"), SCRIPT):
+            program = episode.answer(f"```js\n{answer}```")
+            assert program == answer
+            told.append(episode.observe(sandbox.judge_many([public_job(problem, program)])[0]))
+        final = sandbox.judge_many([final_job(problem, SCRIPT)])[0]
+    assert told[0] is not None and "\nReferenceError: m is not defined\n" in told[0]
+    assert told[1] is not None and told[1].startswith("Error.\nSyntaxError: missing ) after")
+    assert told[2] is None and episode.finish(final).solved
 
 
 def test_the_first_error_of_a_compiler_is_kept() -> None:

@@ -173,7 +173,7 @@ LM = {"doc": {"task_id": "double"}, "filtered_resps": ["print(1)"], "filter": "n
         ("a.json", '{"eval": {"double": [{}]}}', "eval 'double', entry 1: solution is missing"),
         ("a.json", '{"eval": {}, "plan": {}}', "a.json holds no answers"),
         ("a.json", '[{"question_id": "double", "pred_list": []}]', "entry 1: code_list is missing"),
-        ("a.jsonl.gz", gzip.compress(b'{"task_id": 1}\n', mtime=0)[:-9], "a.jsonl.gz cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b'{"task_id": 1}\n', mtime=0)[:-9], "gz cannot be read"),
         ("a.eval", "PK\x03\x04no", "a.eval is no whole log of inspect"),
     ],
 )  # fmt: skip

@@ -283,7 +283,7 @@ def test_a_damaged_checkpoint_of_ranks_is_refused(
 def exported(checkpoint: Path, out: Path) -> dict[str, Tensor]:
     """What others read of an exported checkpoint."""
     with pytest.raises(SystemExit) as caught:
-        main(["export", str(checkpoint), str(out), "--dtype", "float32"])
+        main(["export", str(checkpoint), "--to", str(out), "--dtype", "float32"])
     assert not caught.value.code
     return dict(AutoModelForCausalLM.from_pretrained(out).state_dict())
 

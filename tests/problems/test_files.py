@@ -131,7 +131,7 @@ def test_problems_in_another_language(tmp_path: Path, caplog: pytest.LogCaptureF
         f"jsonl:{only}?language=cpp: language=cpp: all its problems call functions, not C++"
     )
     assert message(f"{spec}?language=ada") == (
-        f"{spec}?language=ada: language is 'ada'; allowed: python, cpp, rust"
+        f"{spec}?language=ada: language is 'ada'; allowed: python, cpp, rust, javascript"
     )
     assert {p.language for p in load_problems("mini:valid?language=rust&first=3")} == {"rust"}
     rust = jsonl(tmp_path / "c.jsonl", {**own("a"), "language": "rust"})

@@ -101,7 +101,7 @@ def shared() -> Iterator[Shared]:
 def skip_what_cannot_run(case: Hostile) -> None:
     language = LANGUAGES[case.language]
     if not can_run(language):
-        pytest.skip(f"no {language.compiler}")
+        pytest.skip(f"no {language.compiler or language.interpreter}")
     if "import numpy" in case.source and importlib.util.find_spec("numpy") is None:
         pytest.skip("no numpy")
     if case.machine not in ("", platform.machine()):

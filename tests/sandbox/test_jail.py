@@ -327,7 +327,7 @@ def test_threads_that_wait_for_each_other_do_not_hide_idle_time(native: bool) ->
     if settings.isolation != "namespaces" or shutil.which("g++") is None:
         pytest.skip("needs namespaces and g++")
     tools = Jail(replace(settings, view="tools"))
-    binary = build(LANGUAGES["cpp"], QUEUE, {}, lambda kind: tools)
+    binary = build(LANGUAGES["cpp"], QUEUE, {}, lambda: tools)
     tools.close()
     jail = Impatient(settings if native else replace(settings, native=None))
     try:

@@ -263,7 +263,7 @@ def test_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"language": "java"}, "allowed: python, cpp, rust"),
+        ({"language": "java"}, "allowed: python, cpp, rust, javascript"),
         ({"language": "cpp", "mode": "function", "entry_point": "f"}, "not possible"),
         ({"checker": "testlib"}, "needs checker_source"),
         ({"checker_source": "int main(){}"}, "no other checker takes it"),

@@ -115,7 +115,8 @@ def test_a_tool_that_leaves_a_folder_is_answered_before_its_jail_ends() -> None:
 
 
 BOMBS = {
-    "constant": "const X: u64 = { let mut i = 0; while i < 1 << 60 { i += 1 } i };\n"
+    "constant": "#![allow(long_running_const_eval)]\n"
+    "const X: u64 = { let mut i = 0; while i < 1 << 60 { i += 1 } i };\n"
     "fn main() { println!(\"{X}\") }\n",
     "macro": "macro_rules! m { ($($t:tt)*) => { m!($($t)* $($t)*) } }\nfn main() { m!(x y); }\n",
     "device": 'static A: &[u8] = include_bytes!("/dev/zero");\nfn main() {}\n',

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 from serving import ScriptedSandbox, scripted, until
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from rlef.cli import serve as serve_command
 from rlef.cli.main import app
 from rlef.config import ConfigError, load_config
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Sandbox, SandboxError, Verdict
 from rlef.serve import RemoteJudge, open_judge
-from rlef.serve.settings import ServeSettings
+from rlef.serve.settings import PORT, TOKEN_VARIABLE, ServeSettings
 from rlef.train.recipe import TrainConfig
 
 AC = {
@@ -260,6 +262,16 @@ def test_the_commands_judge_there(where: str, program: Path, tmp_path: Path) -> 
 def test_judges_of_a_cluster_and_a_service_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match=r"judge\.url is set, but cluster\.judge_actors is 1"):
         load_config(TrainConfig, "mini", ["judge.url=http://a:1", "cluster.judge_actors=1"])
+
+
+def test_the_command_says_the_limits_that_hold() -> None:
+    command: Any = get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    told = {option.name: option.default for option in command.params}
+    settings = ServeSettings()
+    for name in ("max_queue", "max_body_mb", "max_seconds", "max_memory_mb"):
+        assert told[name] == getattr(settings, name)
+    assert (told["grace"], told["port"]) == (settings.grace_s, PORT)
+    assert serve_command.TOKEN_VARIABLE == TOKEN_VARIABLE
 
 
 @pytest.mark.parametrize(

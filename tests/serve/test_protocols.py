@@ -57,7 +57,7 @@ def test_run_code(
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"language": "go"}, "language 'go' is not served; allowed: python, cpp, rust"),
+        ({"language": "go"}, "language 'go' is not served; allowed: python, cpp, rust, nodejs"),
         ({"files": {"a": "eA=="}}, "files and fetch_files are not served"),
         ({"fetch_files": ["a"]}, "files and fetch_files are not served"),
         ({"run_timeout": 1000}, "field 'limits.cpu_s' is 1000; allowed here: up to 60"),

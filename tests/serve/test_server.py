@@ -181,6 +181,10 @@ HEAD = b"POST /v1/judge HTTP/1.1\r\nHost: localhost\r\nContent-Type: application
     ("data", "answer"),
     [
         (HEAD + b"Content-Length: 104857600\r\n\r\n" + b"x" * 70_000, b"HTTP/1.1 413"),
+        (
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n100001\r\n" + b" " * 0x100001 + b"\r\n",
+            b"HTTP/1.1 413",
+        ),
         (HEAD + b"Content-Length: -5\r\n\r\n{}", b"HTTP/1.1 400"),
         (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", b"HTTP/1.1 400"),
         (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}", b""),

@@ -101,8 +101,11 @@ def test_a_key_under_which_nothing_was_learnt_is_judged_again(ending: str) -> No
         await settle()
         lost = TestReport(verdict=Verdict.IE, message="the jail failed")
         if ending == "IE":
-            box.futures[0].set_result(JudgeReport(verdict=Verdict.IE, tests=(lost,)))
-            assert (await task).verdict is Verdict.IE
+            for i in range(3):  # it is judged anew before it is told
+                assert len(box.futures) == i + 1
+                box.futures[i].set_result(JudgeReport(verdict=Verdict.IE, tests=(lost,)))
+                await settle()
+            assert (await task).verdict is Verdict.IE and judge.metrics.again == 2
             assert judge.metrics.not_judged["infrastructure"] == 1
         else:
             box.futures[0].set_exception(SandboxError("no compiler"))

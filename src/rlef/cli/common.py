@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,28 +12,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rlef.text import printable
+
 if TYPE_CHECKING:
     from rlef.problems import Problem
     from rlef.run import RunFolder
-
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of text
-    "\u2028\u2029\ufeff\ufff9-\ufffb\ud800-\udfff]"  # ends of lines, marks, half characters
-)
-
-
-def printable(text: str) -> str:
-    r"""The text with whatever could drive a terminal written as an escape, such as ``\x1b``.
-
-    Tabs and newlines stay; so does the newline of Windows.
-    """
-    return _HIDDEN.sub(_escape, text.replace("\r\n", "\n"))
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def say(text: str) -> None:

@@ -51,9 +51,9 @@ def show(
     say(f"{len(chosen)} of {len(problems)} problems in {spec}")
 
 
-_WRITE = (
-    "Examples: rlef data write humaneval:HumanEval.jsonl.gz he.jsonl · "
-    "rlef data write 'livecodebench:hub?release=v5' lcb-v5.parquet"
+_WRITE = examples(
+    ("lines of our own format", "rlef data write humaneval:HumanEval.jsonl.gz he.jsonl"),
+    ("a table", "rlef data write 'livecodebench:hub?release=v5' lcb-v5.parquet"),
 )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from rlef.cli.common import printable
+from rlef.text import one_line, printable
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -91,7 +91,7 @@ class Display:
 
         started = self._now()
         self._shown: Shown = Shown(
-            title=printable(title), updates=updates, stage_since=started, left_s=self._left
+            title=one_line(title), updates=updates, stage_since=started, left_s=self._left
         )
         self._evaluations_s = evaluations_s
         self._log_lines, self._screen_lines = UpdateLines(updates), UpdateLines(updates)

@@ -132,7 +132,7 @@ def _read(words: ModelWords) -> _Read:
 
 def _problems(words: ModelWords, read: _Read, display: Display) -> "list[Problem]":
     """The problems, once the model is known to be there; a folder is made only after that."""
-    from rlef.engines.names import check_chat, check_known_context, check_model
+    from rlef.engines.names import check_chat, check_known_context, check_model, check_packages
     from rlef.problems import load_problems
 
     if words.engine != "openai":
@@ -140,6 +140,7 @@ def _problems(words: ModelWords, read: _Read, display: Display) -> "list[Problem
         check_chat(words.model, read.chat)
         check_known_context(words.model, words.max_context or 0, "max_context")
     problems = load_problems(words.data)[: words.limit]
+    check_packages(words.engine)
 
     from rlef.evaluation.episodes import with_public_tests
 

@@ -19,7 +19,6 @@ from rlef.cli.common import (
     say,
     show,
 )
-from rlef.languages import LANGUAGES
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
@@ -36,7 +35,6 @@ EXAMPLES = examples(
 _MESSAGE_LINES = 6
 _SILENT_S = 3.0
 """Time after which a test that still runs is named."""
-_SUFFIXES = {suffix: one.name for one in LANGUAGES.values() for suffix in one.suffixes}
 
 
 def judge(
@@ -66,8 +64,8 @@ def judge(
     language: Annotated[
         str | None,
         typer.Option(
-            metavar="|".join(LANGUAGES),
-            help="By default that of the file's name (.py, .cpp, .cc, .rs), else the problem's.",
+            metavar="NAME",
+            help="Such as cpp; by default that of the file's name (.cpp, .rs), else the problem's.",
             show_default=False,
         ),
     ] = None,
@@ -82,6 +80,8 @@ def judge(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a program; exit status 0 only if it passes every test."""
+    from rlef.languages import LANGUAGES
+
     if language is not None and language not in LANGUAGES:
         raise typer.BadParameter(f"language is {language!r}; allowed: {', '.join(LANGUAGES)}")
     check_judge_url(judge_url)
@@ -120,9 +120,12 @@ def _problem(
 
 def _in_language(problem: "Problem", language: str | None, program: str) -> "Problem":
     """The problem in the language that is asked for, or that the program's name tells."""
+    from rlef.languages import LANGUAGES
     from rlef.problems.programs import in_language
 
-    wanted = language or _SUFFIXES.get(Path(program).suffix.lower(), problem.language)
+    suffix = Path(program).suffix.lower()
+    named = (one.name for one in LANGUAGES.values() if suffix in one.suffixes)
+    wanted = language or next(named, problem.language)
     if wanted == problem.language:
         return problem
     own, other = LANGUAGES[problem.language].title, LANGUAGES[wanted].title

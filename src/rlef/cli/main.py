@@ -25,6 +25,7 @@ from rlef.cli import (
     plan,
     recipe,
     report,
+    rollouts,
     runs,
     serve,
     show,
@@ -68,6 +69,7 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("rollouts", epilog=rollouts.EXAMPLES)(rollouts.rollouts)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("view", epilog=view.EXAMPLES)(view.view)

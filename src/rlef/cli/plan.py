@@ -79,13 +79,13 @@ def plan(
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, overrides or [])
-    extras.require("train", "rlef plan")
     if gpus is not None:
         if gpu_memory is not None:
             raise typer.BadParameter("--gpus and --gpu-memory both say what there is; allowed: one")
         plan_cluster(config, gpus, card, assume, as_json=as_json)
         return
     check_model(config.model.name)
+    extras.require("train", "rlef plan")
     memory = _memory_here(config) if gpu_memory is None else round(gpu_memory * 10**9)
 
     from rlef.engines.context import check_context

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rlef import extras
 from rlef.cli.common import print_json, quiet_transformers, say, show
 from rlef.cli.memory_table import gigabytes, memory_table
 
@@ -48,6 +49,7 @@ def plan_cluster(
     from rlef.engines.names import check_model
 
     check_model(config.model.name)
+    extras.require("train", "rlef plan")
 
     from rlef.engines.load import load_config as load_model_config
     from rlef.train.cluster_plan import ClusterPlanner

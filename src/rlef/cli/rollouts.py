@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from rlef.cli.common import say, show
+from rlef.cli.common import examples, say, show
 from rlef.cli.files import check_new_file, new_file
 
-EXAMPLES = (
-    "Examples: rlef rollouts runs/one sft.jsonl --solved · "
-    "rlef rollouts runs/one sft.parquet --solved --as prompt-completion --distinct · "
-    "rlef rollouts runs/eval-one episodes.parquet --as rollouts"
+EXAMPLES = examples(
+    ("dialogues that end well, to fine-tune on", "rlef rollouts runs/one sft.jsonl --solved"),
+    (
+        "their last answers alone learnt from, as in RLEF's supervised baseline",
+        "rlef rollouts runs/one sft.parquet --solved --distinct --as prompt-completion",
+    ),
+    ("every episode of an evaluation", "rlef rollouts runs/eval-one all.parquet --as rollouts"),
 )
 _SUFFIXES = (".jsonl", ".parquet")
 
@@ -134,4 +137,7 @@ def _at_least_one(rows: "Iterator[dict[str, Any]]", counts: Any) -> "Iterator[di
 
     yield from rows
     if not counts.written:
-        raise RunError(f"none of {counts.seen} rollouts is asked for; allowed: wider words")
+        raise RunError(
+            f"none of the {counts.seen} rollouts is asked for, so there is nothing to write; "
+            "allowed: fewer conditions"
+        )

@@ -32,6 +32,16 @@ _ECHO = 3
 """Columns to the right of the panel: a terminal writes ``^C`` there, and must not begin a line."""
 
 
+class _End(Enum):
+    """Stands behind the last line."""
+
+    END = 0
+
+
+_Text = str | Callable[[int], str]
+_END = _End.END
+
+
 class Screen:
     """Shows lines and a panel.
 
@@ -60,7 +70,7 @@ class Screen:
         self._thread: threading.Thread | None = None
         self.has_panel = False
 
-    def line(self, text: "_Text") -> None:
+    def line(self, text: _Text) -> None:
         """Shows a line that stays, or several: as it is, no markup, no line breaks.
 
         Args:
@@ -114,21 +124,21 @@ class Screen:
                     refreshed = time.monotonic()
                     live.update(self._rendered(console), refresh=True)
 
-    def _next(self) -> "_Text | _End | None":
+    def _next(self) -> _Text | _End | None:
         """The next line; ``None`` where there is none for now."""
         with suppress(queue.Empty):
             text = self._queue.get(timeout=_LOOK_S)
             return _END if text is None else text
         return None
 
-    def _print(self, console: "Console", text: "_Text") -> None:
+    def _print(self, console: "Console", text: _Text) -> None:
         is_terminal = console.is_terminal  # which would break lines within words
         if not isinstance(text, str):
             text = text(console.width if is_terminal else UNLIMITED)
         console.print(text, soft_wrap=not is_terminal, markup=False, highlight=False)
 
     def _live(self, console: "Console", stack: ExitStack) -> "Live | None":
-        if not console.is_terminal or console.is_dumb_terminal:
+        if not console.is_terminal or console.is_dumb_terminal or not os.environ.get("TERM"):
             return None
         if console.width < LEAST_WIDTH or console.height < LEAST_HEIGHT:
             return None
@@ -165,16 +175,6 @@ class Screen:
         )
 
 
-class _End(Enum):
-    """Stands behind the last line."""
-
-    END = 0
-
-
-_Text = str | Callable[[int], str]
-_END = _End.END
-
-
 def _console() -> "Console":
     from rich.console import Console
 
@@ -184,7 +184,14 @@ def _console() -> "Console":
             raise BrokenPipeError
 
     file: Any = _Raw(sys.stderr) if _is_real(sys.stderr) else None
-    return OnStderr(stderr=True, file=file, highlight=False, markup=False, emoji=False)
+    return OnStderr(
+        stderr=True,
+        file=file,
+        force_terminal=file is not None and file.isatty(),  # whatever FORCE_COLOR says
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def _is_real(stream: Any) -> bool:

@@ -9,7 +9,6 @@ import typer
 
 from rlef import extras
 from rlef.cli.common import INTERRUPTED, TERMINATED, examples, say, show
-from rlef.serve.settings import PORT, TOKEN_VARIABLE, ServeSettings
 
 if TYPE_CHECKING:
     from rlef.serve.service import JudgeService
@@ -23,7 +22,8 @@ EXAMPLES = examples(
         "rlef judge try.py --data mini:test --problem NAME --judge-url http://rlef:TOKEN@HOST:8410",
     ),
 )
-_DEFAULTS = ServeSettings()
+PORT, TOKEN_VARIABLE = 8410, "RLEF_JUDGE_TOKEN"
+"""Those of ``rlef.serve.settings``, which the help of other commands does not load."""
 
 
 def serve(
@@ -44,21 +44,21 @@ def serve(
     ] = None,
     max_queue: Annotated[
         int, typer.Option(min=1, metavar="N", help="Programs that wait; then callers get 429.")
-    ] = _DEFAULTS.max_queue,
+    ] = 1000,
     max_body_mb: Annotated[
         float, typer.Option(min=0.001, max=2048, metavar="X", help="Longest request, in MB.")
-    ] = _DEFAULTS.max_body_mb,
+    ] = 32.0,
     max_seconds: Annotated[
         float,
         typer.Option(min=0.01, max=10_000, metavar="X", help="Largest CPU limit of a test."),
-    ] = _DEFAULTS.max_seconds,
+    ] = 60.0,
     max_memory_mb: Annotated[
         int, typer.Option(min=16, max=1 << 20, metavar="N", help="Largest memory limit of a test.")
-    ] = _DEFAULTS.max_memory_mb,
+    ] = 8192,
     grace: Annotated[
         float,
         typer.Option(min=0, metavar="X", help="Seconds for programs to end when it is stopped."),
-    ] = _DEFAULTS.grace_s,
+    ] = 60.0,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -73,6 +73,7 @@ def serve(
     from rlef.sandbox import usable_cores
     from rlef.serve.network import is_loopback, listen
     from rlef.serve.server import serve as serve_until_stopped
+    from rlef.serve.settings import ServeSettings
 
     token = _token(token_file)
     if token is None and not is_loopback(host):

@@ -94,12 +94,12 @@ def study(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     config = load_config(TrainConfig, recipe, words)
-    extras.require("train", "rlef study")
     todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
     if only_page and not _is_begun(out):
         raise RunError(f"{out} {_NO_PART}")
     if not only_page:
         _check(config, recipe, words, todo, out)
+    extras.require("train", "rlef study")
 
     from rlef.study import check_words, run_study
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlef import extras
 from rlef.cli.common import (
     INTERRUPTED,
     dropped_if_unused,
@@ -117,6 +118,7 @@ def _train(
         if dry_run:
             _print_settings(run.config_path, words)
             return
+        extras.require("train", "training")
         if config.updates > old.updates:
             _lengthen(run, old, config)
         _train_one(run, config, f"rlef train {shlex.quote(str(run.path))}", display)
@@ -188,6 +190,7 @@ def _train_new(
     if dry_run:
         _print_settings(recipe, words)
         return
+    extras.require("train", "training")
     if seeds == 1:
         with _open_or_create(path, config) as run:
             _train_one(run, config, f"rlef train {shlex.quote(str(path))}", display)

@@ -29,6 +29,7 @@ def explain(error: ValidationError, model_type: type[BaseModel], draft: Draft) -
         where = _place_of_clash(message, key, draft) or where
     if message.startswith("Input should be "):
         wanted = message.removeprefix("Input should be ").replace("an object", "a mapping")
+        wanted = wanted.replace("a valid array", "a list")
         message = f"must be {wanted}, not {json.dumps(first['input'], default=str):.60}"
     return f"{where}: {key + ': ' if key else ''}{one_line(message)}{more}"
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -151,7 +152,8 @@ def _check_base(name: str, ask_hub: bool) -> None:
 
 def check_installed(kind: str, base_url: str | None) -> None:
     """Raises ModelError where an engine lacks its packages, or OpenAI's own server a key."""
-    check_packages(kind)
+    if kind == "vllm":
+        check_packages(kind)
     variables = ("OPENAI_API_KEY", "OPENAI_BASE_URL")
     if kind == "openai" and base_url is None and not any(map(os.environ.get, variables)):
         raise ModelError(
@@ -218,6 +220,9 @@ def _known_context(name: str) -> int | None:
 def _not_on_hub(name: str) -> str:
     """Why a model is not to be had; empty if it is in the cache or the Hub has it."""
     import logging
+
+    if find_spec("huggingface_hub") is None:
+        return ""  # it comes with what loads models, which is missing: that is said next
 
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError

@@ -1,8 +1,8 @@
 """What a model did in a run, for others: dialogues to fine-tune on, or rollouts as they were.
 
 Three forms. ``messages``: a dialogue a row, as TRL's ``SFTTrainer`` and axolotl load it.
-``prompt-completion``: the last answer apart, so that it alone is learnt from (RLEF's supervised
-baseline, section 3.3). ``rollouts``: all that is known of an episode but its tokens.
+``prompt-completion``: the last answer apart, so that it alone is learnt from, as RLEF's supervised
+baseline does. ``rollouts``: all that is known of an episode but its tokens.
 """
 
 import hashlib

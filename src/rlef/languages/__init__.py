@@ -3,11 +3,11 @@
 All that the judge, loaders, prompts and commands know of a language stands in its module.
 """
 
-from rlef.languages import cpp, python, rust
+from rlef.languages import cpp, javascript, python, rust
 from rlef.languages.types import Language
 
 LANGUAGES: dict[str, Language] = {
-    language.name: language for language in (python.LANGUAGE, cpp.LANGUAGE, rust.LANGUAGE)
+    module.LANGUAGE.name: module.LANGUAGE for module in (python, cpp, rust, javascript)
 }
 
 __all__ = ["LANGUAGES", "Language"]

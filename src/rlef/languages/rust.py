@@ -16,7 +16,7 @@ LANGUAGE = Language(
     source_name="solution.rs",
     flags=(
         *("--edition=2021", "--crate-name=solution", "--crate-type=bin", "--color=never"),
-        *("-Copt-level=3", "-Ccodegen-units=1", "-Cstrip=symbols", "--cap-lints=allow"),
+        *("-Copt-level=3", "-Ccodegen-units=1", "-Cstrip=symbols", "-Awarnings"),
         "-Clink-arg=-fuse-ld=bfd",  # the linker that newer ones bring looks for itself in /proc
     ),
     static_flags=("-Ctarget-feature=+crt-static", "-Crelocation-model=static"),

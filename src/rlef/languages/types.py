@@ -24,7 +24,13 @@ class Language:
     failing: str
     """A program that compiles and does nothing but fail."""
     compiler: str | None = None
-    """Name of the compiler's command; ``None``: the jail's own interpreter runs the source."""
+    """Name of the compiler's command."""
+    interpreter: str | None = None
+    """Name of the command that runs the source, which is at descriptor 4. It must write ``r`` to
+    descriptor 3 once the source compiles. Neither this nor a compiler: the jail runs it itself."""
+    address_mb: tuple[int, ...] = ()
+    """Addresses in MiB that an interpreter takes for itself, by version: the first with which it
+    starts holds."""
     needs: tuple[str, ...] = ()
     """Other commands that the compiler calls."""
     root_flags: tuple[str, ...] = ()
@@ -33,7 +39,8 @@ class Language:
     source_name: str = "solution"
     """File name of the source, as messages show it."""
     flags: tuple[str, ...] = ()
-    """Arguments of the compiler, without source and output."""
+    """Arguments of the compiler, without source and output; of the interpreter, with
+    ``{memory_mb}`` for the memory limit."""
     static_flags: tuple[str, ...] = ()
     """Arguments more where the machine has static libraries: such programs start faster."""
     function_mode: bool = False
@@ -50,3 +57,8 @@ class Language:
     """What most of them have, such as includes, or words that read the input."""
     jail: Callable[[str], str] = _plain_jail
     """The kind of jail that a source needs: ``python`` or ``numpy``."""
+
+    @property
+    def runs_in_jail(self) -> bool:
+        """Whether the jail's own interpreter runs it."""
+        return self.compiler is None and self.interpreter is None

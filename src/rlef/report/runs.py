@@ -118,7 +118,7 @@ def _episodes(run: RunFolder, summary: Mapping[str, Any] | None) -> int | None:
 
 
 def runs_table(facts: Sequence[RunFacts]) -> FittedTable:
-    """Runs, for ``rich`` to print."""
+    """Runs, for ``rich`` to print; what is damaged in them stands in their notes."""
     headings = ["run", "kind", "model", "state", "done", "solved %", "changed"]
     return FittedTable(headings=headings, rows=[_cells(each) for each in facts])
 
@@ -133,8 +133,8 @@ def _cells(facts: RunFacts) -> list[str]:
     elif facts.metric and facts.solve_rate is not None:
         solved += f" ({facts.metric})"
     changed = "-" if facts.changed is None else age(time.time() - facts.changed)
-    state = facts.state if facts.note is None else f"{facts.state}: {facts.note}"
-    return [facts.name, facts.kind or "-", facts.model or "-", state, done, solved, changed]
+    words = [facts.name, facts.kind or "-", facts.model or "-", facts.state]
+    return [*words, done, solved, changed]
 
 
 def age(seconds: float) -> str:

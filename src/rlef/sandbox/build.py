@@ -85,9 +85,31 @@ def compiler(language: Language) -> Compiler:
     return Compiler(path, _output_of(path, "--version"), "" if root == "/usr" else root)
 
 
+def interpreter(language: Language) -> str:
+    """Path of the interpreter of a language.
+
+    Raises:
+        CompilerMissing: It is not installed, or is a script that calls another.
+    """
+    path = shutil.which(language.interpreter or "")
+    if path is None:
+        raise CompilerMissing(
+            f"language {language.name!r} needs {language.interpreter}, which is not installed"
+        )
+    with open(path, "rb") as file:
+        if file.read(4) != b"\x7fELF":
+            raise CompilerMissing(
+                f"language {language.name!r} needs {language.interpreter} itself; {path} is a "
+                f"script that calls it: put the folder of the program first in PATH"
+            )
+    return path
+
+
 def can_run(language: Language) -> bool:
     """Whether this machine has what programs of a language need."""
     try:
+        if language.interpreter is not None:
+            return bool(interpreter(language))
         return language.compiler is None or bool(compiler(language))
     except CompilerMissing:
         return False
@@ -105,7 +127,7 @@ def _output_of(*command: str) -> str:
 
 
 def build(
-    language: Language, source: str, headers: dict[str, bytes], jail: Callable[[str], Jail]
+    language: Language, source: str, headers: dict[str, bytes], jail: Callable[[], Jail]
 ) -> int:
     """Compiles a program, or finds the binary of an equal one.
 
@@ -113,7 +135,7 @@ def build(
         language: A compiled language.
         source: The program's text.
         headers: Files beside the source, by name.
-        jail: Gives a jail of a kind, if one is needed.
+        jail: Gives the jail of its compiler, if one is needed.
 
     Returns:
         A descriptor of the binary, an anonymous file; the caller closes it.
@@ -134,7 +156,7 @@ def build(
         if kept is not None:
             return _executable(kept)
         try:
-            binary = _compile(language, tool, flags, text, headers, jail(tool.jail))
+            binary = _compile(language, tool, flags, text, headers, jail())
         except CompileError as error:
             if static and "cannot find -l" in str(error):
                 continue  # this machine has no static libraries

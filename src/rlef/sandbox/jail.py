@@ -70,7 +70,8 @@ class Program:
     """What a jail runs: a Python source, or an executable with files beside it."""
 
     kind: str
-    """``python``, ``binary``, or ``tool`` (with a folder to write to)."""
+    """``python``, ``binary``, ``script``: a binary that runs ``source``, or ``tool``, which has a
+    folder to write to."""
     source: bytes = b""
     prelude: bytes = b""
     """Python code that runs first, in the same namespace."""
@@ -78,6 +79,8 @@ class Program:
     binary: int | None = None
     """Descriptor of an executable file, which stays the caller's; ``None``: ``argv[0]``."""
     argv: tuple[str, ...] = ()
+    address_bytes: int = 0
+    """Virtual memory that it may have beyond the limit."""
     libraries: str | None = None
     """A folder more with shared libraries: ones beside a tool are found by ``/proc``."""
     files: tuple[tuple[str, bytes], ...] = ()
@@ -200,7 +203,7 @@ class Jail:
             "cpu_s": limits.cpu_s,
             "idle_s": idle_s if limits.idle_s is None else limits.idle_s,
             "wall_s": wall_s,
-            "memory_bytes": limits.memory_mb << 20,
+            "memory_bytes": (limits.memory_mb << 20) + program.address_bytes,
             "output_bytes": output_bytes,
             "file_bytes": output_bytes
             if program.kind == "tool"
@@ -212,7 +215,7 @@ class Jail:
             "outputs": program.outputs,
         }
         self._socket.settimeout(wall_s + _PATIENCE_S)
-        contents = [program.source] if program.kind == "python" else []
+        contents = [program.source] if program.kind in ("python", "script") else []
         contents += [program.prelude] if program.prelude else []
         contents += [content for _, content in program.files]
         made: list[int] = []

@@ -98,7 +98,7 @@ class Sandbox:
             tests: At least one.
             prelude: Python code that runs before the program, in its namespace; the lines in
                 messages are the program's own.
-            language: ``"python"`` or ``"cpp"``.
+            language: A name in ``rlef.languages.LANGUAGES``, such as ``"cpp"``.
             mode: ``"stdin"``: the program reads its input and prints. ``"function"``: the judge
                 calls ``entry_point`` and compares what it returns; Python only.
             entry_point: Name of the function, only in ``"function"`` mode.

@@ -32,7 +32,7 @@ def validate(job: JudgeJob) -> None:
         raise ValueError(f"mode 'function' needs an entry_point, a name; got {shown}")
     if job.mode == "stdin" and job.entry_point is not None:
         raise ValueError("entry_point is only allowed with mode 'function'")
-    if job.prelude and LANGUAGES[job.language].compiler is not None:
+    if job.prelude and not LANGUAGES[job.language].runs_in_jail:
         raise ValueError(f"a prelude is not possible in language {job.language!r}")
     if not job.tests:
         raise ValueError("a program cannot be judged on no tests; give at least one")

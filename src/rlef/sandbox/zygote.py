@@ -122,7 +122,7 @@ class Zygote:
     def make_request(self, header: dict[str, Any]) -> structs.Request:
         """The limits of a program, and what this jail gives to every child."""
         memory, binary = header["memory_bytes"], header["kind"] != "python"
-        profile = {"python": "program", "binary": "program-exec", "tool": "tools"}[header["kind"]]
+        profile = {"python": "program", "tool": "tools"}.get(header["kind"], "program-exec")
         others = OTHERS if self.bare else 0
         request = structs.Request(
             binary=-1,
@@ -152,6 +152,8 @@ class Zygote:
         request = loaded.request
         if header["binary"]:
             request.binary = move_up(fds.pop(0))
+        if loaded.kind == "script":
+            request.files[structs.CODE_FILE] = move_up(fds.pop(0))
         for name in header["files"]:
             with open(f"{BOX}/{name}", "wb") as file:
                 file.write(read_all(fds.pop(0)))

@@ -40,6 +40,7 @@ class Metrics:
         refused: programs that were not taken, by reason.
         tests: tests that ran.
         restarts: judges that were replaced.
+        again: programs that were judged anew after a verdict IE.
         seconds: from request to report.
         waited: in the queue.
     """
@@ -51,6 +52,7 @@ class Metrics:
         self.refused: Counter[str] = Counter()
         self.tests = 0
         self.restarts = 0
+        self.again = 0
         self.seconds = Histogram()
         self.waited = Histogram()
 
@@ -71,6 +73,7 @@ class Metrics:
             lines += _counter(name, help_text, ((((label, w),), n) for w, n in counter.items()))
         lines += _counter("tests", "Tests that ran.", [((), self.tests)])
         lines += _counter("restarts", "Judges that were replaced.", [((), self.restarts)])
+        lines += _counter("again", "Programs judged anew after IE.", [((), self.again)])
         for name, help_text, histogram in (
             ("seconds", "Seconds from request to report.", self.seconds),
             ("wait_seconds", "Seconds in the queue.", self.waited),

@@ -153,6 +153,9 @@ def _operation(one: _Endpoint, names: Any) -> dict[str, Any]:
     for status in one.failures:
         about = {"description": "why not", "content": {"application/json": failure}}
         responses[str(status)] = about
+    if one.answer is schema.Judged:
+        content = {"application/json": {"schema": answer}}
+        responses["504"] = {"description": "not judged in time", "content": content}
     operation: dict[str, Any] = {"summary": one.about, "responses": responses}
     if one.body is not None:
         content = {"application/json": {"schema": names[one.body, "validation"]}}

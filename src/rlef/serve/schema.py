@@ -1,5 +1,6 @@
 """The service's own words: jobs and reports as JSON, to and from the judge's types."""
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
@@ -14,7 +15,8 @@ from rlef.serve.settings import ServeSettings
 Model = TypeVar("Model", bound=BaseModel)
 MOST_TESTS = 100_000
 MOST_JOBS = 100_000
-_SHOWN = 80
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
 
 
 class Strict(BaseModel):
@@ -148,8 +150,7 @@ def first_line(error: ValidationError) -> str:
     """The first thing that is wrong, in one line."""
     first = error.errors(include_url=False, include_context=False)[0]
     where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
-    given = repr(first["input"])
-    given = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
+    given = _SHORT.repr(first["input"])
     said = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "missing":
         return f"field {where!r} is missing"

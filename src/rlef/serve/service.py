@@ -27,6 +27,8 @@ SLICE = 32
 _INLINE_CHARS = 100_000
 """Longer jobs are handed over by another thread: the judge's socket takes its time."""
 _LONG_WAIT_S = 0.5
+_ATTEMPTS = 3
+"""Times that a job is judged, each with the sandbox's own attempts, before it is IE."""
 _KEPT_KEYS = 20_000
 _KEPT_CHARS = 64 << 20
 _EVICTED_AT_ONCE = 8
@@ -204,15 +206,24 @@ class JudgeService:
     async def _in_slices(self, job: JudgeJob, gone: Gone | None) -> JudgeReport:
         """Judges some tests after the others, so that a deadline ends a long list of them."""
         if len(job.tests) <= SLICE:
-            return await self._run(job, gone)
+            return await self._until_known(job, gone)
         tests: list[TestReport] = []
         for start in range(0, len(job.tests), SLICE):
             part = replace(job, tests=job.tests[start : start + SLICE])
-            report = await self._run(part, gone)
+            report = await self._until_known(part, gone)
             tests += report.tests
             if job.stop_at_first_failure and not report.passed:
                 break
         return summed(tests)
+
+    async def _until_known(self, job: JudgeJob, gone: Gone | None) -> JudgeReport:
+        """Judges a job anew whose jail or judge died too often: callers need not know of that."""
+        for _ in range(_ATTEMPTS - 1):
+            report = await self._run(job, gone)
+            if infrastructure(report) is None:
+                return report
+            self.metrics.again += 1
+        return await self._run(job, gone)
 
     async def _run(self, job: JudgeJob, gone: Gone | None) -> JudgeReport:
         """Hands a job to the sandbox once it has room. Its slot is free when it has ended there."""

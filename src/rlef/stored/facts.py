@@ -74,6 +74,28 @@ def facts_of(options: Record, summary: Record | None, last: Record | None) -> Fa
     )
 
 
+def turn_limit(options: Record, *, of_training: bool) -> int:
+    """The turns that an episode may have; 1 where an evaluation does not say.
+
+    Args:
+        options: The config of the run.
+        of_training: Whether the episode is one that a training learns from.
+    """
+    if is_evaluation(options):
+        return _positive(options.get("turns"), 1)
+    limit = _positive(_section(options, "rollout").get("turn_limit"), 3)
+    return limit if of_training else _positive(_section(options, "eval").get("turn_limit"), limit)
+
+
+def _section(options: Record, key: str) -> Record:
+    section = options.get(key)
+    return section if isinstance(section, Mapping) else {}
+
+
+def _positive(value: object, default: int) -> int:
+    return value if type(value) is int and value > 0 else default
+
+
 def _of_evaluation(summary: Record) -> dict[str, float | None]:
     return {name: finite(one["estimate"]) for name, one in summary["metrics"].items()}
 

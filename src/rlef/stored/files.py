@@ -58,8 +58,8 @@ class _EvaluationSummary(_Stage):
 
 
 class _Setting(BaseModel, strict=True):
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: float
+    top_p: float
     before: _Stage
     after: _Stage
     random_feedback: _Stage | None = None
@@ -98,9 +98,10 @@ def read_options(run: RunFolder) -> Record:
         options, _ = parse_yaml(path.read_text(encoding="utf-8"), "")
     except ConfigError as error:
         line, _, what = str(error).partition(": ")
+        what = what.replace("YAML: ", "YAML, ")
         raise RunDamagedError(f"{path}{line} is damaged: {what}") from None
     except UnicodeDecodeError:
-        _damaged(path, None, "no text in UTF-8")
+        _damaged(path, None, "no text in UTF-8, or not YAML")
     if not isinstance(options, dict):
         _damaged(path, None, "empty" if options is None else "no mapping of keys to values")
     if is_evaluation(options):

@@ -43,10 +43,7 @@ def check_training(
 
     Raises:
         ConfigError: One line: where, what, and what is allowed.
-        MissingExtraError: What trains is not installed; a dry run needs it not.
     """
-    if ask_hub:
-        extras.require("train", "training")
     rollout, data = config.rollout, config.data
     if ask_hub:
         check_cluster(config.cluster)

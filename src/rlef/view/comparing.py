@@ -29,10 +29,17 @@ SELECT problem, avg((solved AND turns <= {turns})::INT), any_value(problem_hash)
 FROM outcomes WHERE stop != 'infra_error' GROUP BY problem
 """
 _CONFIDENCE = 0.975
+_AT_ONCE = 64
 
 
 def compared(runs: Sequence[Run]) -> dict[str, Any]:
-    """The first run with each of the others: ``/api/compare``."""
+    """The first run with each of the others: ``/api/compare``.
+
+    Raises:
+        ViewError: There are too many of them.
+    """
+    if len(runs) > _AT_ONCE:
+        raise ViewError(400, f"{len(runs)} runs; allowed: up to {_AT_ONCE}")
     first, *others = runs
     pairs: list[dict[str, Any]] = []
     notes: list[str] = []

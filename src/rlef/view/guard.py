@@ -75,7 +75,7 @@ class Guard:
         if not self._knows(host):
             return _refused(403, "this host name is not the viewer's")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and _netloc(origin) != headers.get("host"):
             return _refused(403, "requests of other sites are refused")
         is_page = headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_page:
@@ -115,6 +115,14 @@ def _names(host: str) -> Iterable[str]:
     if not is_loopback(host):
         yield socket.gethostname().lower()
         yield socket.getfqdn().lower()
+
+
+def _netloc(origin: str) -> str:
+    """Name and port in a header ``Origin``."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _cookie(headers: Headers, name: str) -> str:

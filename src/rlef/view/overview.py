@@ -82,7 +82,7 @@ class Overview:
             "state": "damaged" if note else run_state(run.folder),
             "note": note,
             "config": flat(options),
-            "summary": summary,
+            "summary": json_value(summary),
             "stages": stages,
             "has_scores": has_scores(run.folder.training_path),
             "turn_limit": run.turn_limit("train" if kind == "training" else "eval", options),

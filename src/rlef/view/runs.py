@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from rlef.run import RunDamagedError, RunFolder
 from rlef.run.files import Record
-from rlef.stored import is_evaluation, read_options, read_summary
+from rlef.stored import read_options, read_summary, turn_limit
 from rlef.view.cache import Cache
 from rlef.view.database import Database
 from rlef.view.errors import ViewError, missing
@@ -157,13 +157,7 @@ class Run:
 
     def turn_limit(self, stage: str, options: Mapping[str, Any]) -> int:
         """The turns that an episode of a stage may have; 1 where nobody says."""
-        if is_evaluation(options):
-            return _positive(options.get("turns"))
-        rollout, evaluation = (options.get(key) or {} for key in ("rollout", "eval"))
-        of_training = _positive(_key(rollout, "turn_limit"), 3)
-        if stage == "train":
-            return of_training
-        return _positive(_key(evaluation, "turn_limit"), of_training)
+        return turn_limit(options, of_training=stage == "train")
 
     def _is_shown(self, path: Path) -> bool:
         return not path.exists() or self.allowed(path)
@@ -202,11 +196,3 @@ class Library:
                 run = Run(found, self.folders, self._cache, self.database)
                 self._runs[found.path] = run
             return run
-
-
-def _key(section: object, key: str) -> object:
-    return section.get(key) if isinstance(section, Mapping) else None
-
-
-def _positive(value: object, default: int = 1) -> int:
-    return value if type(value) is int and value > 0 else default

@@ -9,6 +9,7 @@ from hostile import (
     descriptors,
     ending,
     files,
+    javascript,
     kernel,
     liars,
     loops,
@@ -48,6 +49,7 @@ CATEGORIES: dict[str, tuple[Hostile, ...]] = {
     "Compiling": compile.CASES,
     "C++": cpp.CASES,
     "Rust": rust.CASES,
+    "JavaScript": javascript.CASES,
     "Odd but right": valid.CASES,
 }
 

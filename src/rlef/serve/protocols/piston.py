@@ -90,12 +90,13 @@ class Runtime(BaseModel):
     runtime: str | None = None
 
 
-_OURS = {"python": "python", "c++": "cpp", "rust": "rust"}
+_OURS = {"python": "python", "c++": "cpp", "rust": "rust", "javascript": "javascript"}
 """Piston's names, and the judge's."""
 _ALIASES = {
     "python": ["py", "py3", "python3", "cf_python3", "Python 3"],
     "c++": ["cpp", "g++", "c++17", "cf_c++17", "C++17 (GCC 7-32)", "C++17 (GCC 9-64)"],
     "rust": ["rs"],
+    "javascript": ["node-javascript", "node-js", "js"],
 }
 _VERSIONS = {"c++": "17.0.0", "python": platform.python_version()}
 

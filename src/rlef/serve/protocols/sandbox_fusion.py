@@ -24,7 +24,7 @@ from rlef.serve.protocols.fusion_compare import same_stdout
 from rlef.serve.schema import checked, infrastructure, parsed
 from rlef.serve.settings import ServeSettings
 
-_NAMES = {"python": "python", "cpp": "cpp", "rust": "rust"}
+_NAMES = {"python": "python", "cpp": "cpp", "rust": "rust", "nodejs": "javascript"}
 """Their names of languages, and ours."""
 _CLIENT_PATIENCE_S = 10.0
 """verl waits for both time limits and so much longer."""
@@ -41,7 +41,7 @@ class RunCode(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     code: str
-    language: str = Field("python", description="python, cpp or rust")
+    language: str = Field("python", description="python, cpp, rust or nodejs")
     stdin: str | None = None
     run_timeout: float = Field(10.0, gt=0, description="CPU seconds, and seconds asleep")
     compile_timeout: float = Field(10.0, gt=0, description="ignored: a compiler has 20 s of CPU")
