@@ -20,6 +20,7 @@ PAGES = {
     "evaluation": "n@k, pass@k, rates by turn, intervals, comparisons. In context: "
     "[evaluation](../evaluation.md).",
     "train": "The loop, its recipe and its seams. In context: [architecture](../architecture.md).",
+    "serve": "The judge over HTTP, for clients. In context: [the judge as a service](../serve.md).",
     "curation": "Checks of problem sets. In context: [checking data](../data-check.md).",
     "report": "Tables, figure and page of a run.",
     "run": "The run folder, and recipes as checked configs.",

@@ -26,7 +26,7 @@ from rlef.problems import Test  # noqa: E402
 from rlef.sandbox import JudgeJob  # noqa: E402
 from rlef.sandbox.isolation import _readable, choose_isolation  # noqa: E402
 from rlef.sandbox.jail import IsolationError, JailSettings  # noqa: E402
-from rlef.sandbox.sandbox import _numpy_folders  # noqa: E402
+from rlef.sandbox.judge_process import numpy_folders  # noqa: E402
 from rlef.sandbox.worker import Worker  # noqa: E402
 
 MODES = ("c", "python", "landlock", "landlock-python")
@@ -37,7 +37,7 @@ VARYING = ("cpu_s", "wall_s", "memory_mb")
 
 def settings_of(mode: str) -> JailSettings:
     """What a jail of this mode is made of."""
-    packages = _numpy_folders()
+    packages = numpy_folders()
     settings = choose_isolation(packages)[0]
     if mode.startswith("landlock"):
         settings = replace(settings, isolation="landlock", readable=_readable(packages))

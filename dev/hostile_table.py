@@ -14,12 +14,17 @@ from hostile import CATEGORIES, Hostile  # noqa: E402
 
 HEAD = """# Hostile programs
 
-What the sandbox is attacked with, and how that must end: {count} programs, each a test in
-`tests/sandbox/hostile/`. After each one a known-good program must still be accepted; no report may
-hold the expected output that a program looked for; no process and no descriptor may stay behind.
-More than one verdict stands where the kernel, the machine or the Python version decides.
+These {count} programs attack the sandbox; each is a test in `tests/sandbox/hostile/`. The tables
+say what each one tries, what must happen, and which verdict it must get. Two verdicts or more
+stand where the kernel, the machine or the Python version decides.
 
-Made by `python dev/hostile_table.py`; do not edit.
+After each program
+
+- a known-good program must still be accepted,
+- no report may hold the expected output that the program looked for,
+- no process and no open descriptor may be left.
+
+`python dev/hostile_table.py` writes this page; do not edit it.
 """
 
 COLUMNS = "| attack | expectation | verdict |\n|---|---|---|"

@@ -41,7 +41,7 @@ def test_failure_is_told_with_its_place(tmp_path: Path, text: str, message: str)
 
 
 def test_names_that_are_not_there_fail(tmp_path: Path) -> None:
-    there = "`rlef.run.RunFolder` `learner/update.py` `src/rlef/config.py` `Path.x`"
+    there = "`rlef.run.RunFolder` `learner/update.py` `src/rlef/config/load.py` `Path.x`"
     there += " `LocalLearner.update`"
     assert check(tmp_path, there).returncode == 0
     done = check(tmp_path, f"{there} `rlef.run.Nothing` `learner/none.py` `LocalLearner._none(x)`")

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,17 @@ def test_open_without_a_run(tmp_path: Path) -> None:
         RunFolder.open(tmp_path)
     with pytest.raises(RunError, match="does not exist"):
         RunFolder.open(tmp_path / "no")
+
+
+def test_opening_changes_nothing_and_what_is_missing_is_made_by_who_writes(run: RunFolder) -> None:
+    for folder in (run.rollouts_path, run.checkpoints_path):
+        folder.rmdir()
+    opened = RunFolder.open(run.path)
+    assert opened.rollout_names() == [] and opened.latest_checkpoint() is None
+    assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml"]
+    opened.append_rollouts("eval", [{"problem": "p"}])
+    assert opened.read_rollouts("eval") == [{"problem": "p"}]
+    assert commit(opened, 3).is_dir()
 
 
 def test_metrics_come_back_in_order_with_null_for_nan(run: RunFolder) -> None:
@@ -190,6 +202,6 @@ def test_lock_keeps_another_process_out(run: RunFolder) -> None:
         with pytest.raises(RunBusyError, match="in use by process"), RunFolder(run.path).lock():
             pass
     free = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "is in use by process" in blocked.stderr
+    assert f"is in use by process {os.getpid()} on {os.uname().nodename}; wait" in blocked.stderr
     assert blocked.stdout == ""
     assert free.stdout == "locked\n"

@@ -10,6 +10,7 @@ NEEDS = {
     "lora": ("peft",),
     "data": ("datasets", "datasketch"),
     "view": ("duckdb", "starlette", "uvicorn", "tokenizers", "scipy"),
+    "serve": ("starlette", "uvicorn"),
     "ray": ("ray",),
     "vllm": ("vllm",),
     "tensorboard": ("tensorboard",),

@@ -22,7 +22,14 @@ ESTIMATE = {"mean": 0.5, "low": 0.25, "high": 0.75}
 STAGE = {"solve": ESTIMATE, "solve_rate_by_turn": [ESTIMATE], "repair_rate": ESTIMATE}
 TRAINED: dict[str, Any] = {
     **{"recipe": "mini", "seed": 0, "updates": 2, "wall_s": 1.0, "parameters": 10},
-    **{"turn_limit": 1, "test_problems": 4, "samples_per_problem": 1, "masked_infra": 0},
+    **{
+        "temperature": 0.2,
+        "top_p": 0.95,
+        "turn_limit": 1,
+        "test_problems": 4,
+        "samples_per_problem": 1,
+        "masked_infra": 0,
+    },
     **{"before": STAGE, "after": STAGE, "gain": ESTIMATE},
 }
 

@@ -16,6 +16,7 @@ import typer
 from rlef.cli import display as module
 from rlef.cli.display import Display, Loudness
 from rlef.cli.progress_text import Shown, beat, panel_lines
+from rlef.cli.update_lines import UpdateLines
 from rlef.evaluation.progress import Progress, Tally
 from rlef.report.sparkline import ASCII, BLOCKS, sparkline
 
@@ -306,3 +307,30 @@ def test_quiet_and_verbose_exclude_each_other() -> None:
     with pytest.raises(typer.BadParameter, match="allowed: one of them"):
         Loudness.of(quiet=True, verbose=True)
     assert module.Loudness.of(quiet=False, verbose=False) is Loudness.NORMAL
+
+
+@pytest.mark.parametrize("width", [20, 59, 60, 79, 80])
+def test_updates_are_whole_lines_on_terminals_of_any_width(width: int) -> None:
+    lines = UpdateLines(20_000)
+    shown = [line for update in (1, 20_000) for line in lines.next(
+        {**METRICS, "update": update}, 100_000.0, width)]  # fmt: skip
+    heading, first, last = (line.split() for line in shown)
+    assert all(len(line) <= width for line in shown)
+    assert len(first) == len(last) == len("".join(shown[0]).replace("turn 1", "turn").split())
+    assert heading[0] == "update" and "solved" in heading and "100.0" in last
+    assert ("expl.var" in heading) == (width == 80) and ("KL" in heading) == (width > 60)
+    assert [len(lines.next({"update": 2}, None, other)) for other in (width, 200, 200)] == [
+        1, 1 if width == 80 else 2, 1]  # fmt: skip
+
+
+def test_a_narrow_terminal_has_lines_that_fit_it() -> None:
+    text = on_terminal(32, "1.5", "4")
+    assert all(len(line) <= 32 for line in text.replace("\r", "").split("\n"))
+    assert [line.split() for line in text.splitlines() if "3/3" in line] == [
+        ["3/3", "50.0", "0:05"]]  # fmt: skip
+
+
+def test_what_is_no_terminal_has_lines_whatever_asks_for_colours() -> None:
+    process = run("0", "4", stderr=subprocess.PIPE, env={**os.environ, "FORCE_COLOR": "1"})
+    _, text = process.communicate(timeout=60)
+    assert b"\x1b" not in text and b"3/3" in text

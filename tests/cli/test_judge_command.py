@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from rlef.languages import LANGUAGES
+from rlef.sandbox.build import can_run
+
 DOUBLE = "print(2 * int(input()))\n"
 
 
@@ -127,6 +130,26 @@ def test_the_language_is_told_or_the_files_or_the_problems(
     _, out, err = rlef("judge", path, "--data", problems, "--problem", "double", *words)
     assert out.splitlines()[-1].startswith(f"double: {verdict}, ")
     assert ("judged as C++, by its name; double is a problem in Python" in err) == is_said
+
+
+@pytest.mark.skipif(not can_run(LANGUAGES["rust"]), reason="needs rustc and cc")
+def test_a_rust_file_is_judged(rlef: Any, problems: str, tmp_path: Path) -> None:
+    path = tmp_path / "main.rs"
+    path.write_text(
+        "fn main() {\n    let mut s = String::new();\n"
+        "    std::io::stdin().read_line(&mut s).unwrap();\n"
+        '    println!("{}", 2 * s.trim().parse::<i64>().unwrap());\n}\n'
+    )
+    code, _, err = rlef("judge", path, "--data", problems, "--problem", "double")
+    assert code == 0 and "judged as Rust, by its name; double is a problem in Python" in err
+
+
+@pytest.mark.skipif(not can_run(LANGUAGES["javascript"]), reason="needs node")
+def test_a_javascript_file_is_judged(rlef: Any, problems: str, tmp_path: Path) -> None:
+    path = tmp_path / "main.js"
+    path.write_text("console.log(2 * require('fs').readFileSync(0, 'utf8'))\n")
+    code, _, err = rlef("judge", path, "--data", problems, "--problem", "double")
+    assert code == 0 and "judged as JavaScript, by its name" in err
 
 
 def test_an_error_of_compiling_stands_once(

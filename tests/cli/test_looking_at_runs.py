@@ -66,6 +66,7 @@ def training(
         stage = {"solve": RATE, "solve_rate_by_turn": [RATE], "repair_rate": RATE}
         run.write_summary({
             "recipe": "mini", "seed": 0, "updates": 4, "wall_s": 1.0, "parameters": 1,
+            "temperature": 0.2, "top_p": 0.95,
             "turn_limit": 3, "test_problems": 10, "samples_per_problem": 1, "masked_infra": 0,
             "before": stage, "after": stage, "gain": RATE,
         })  # fmt: skip
@@ -98,12 +99,14 @@ def test_runs_are_listed_with_what_they_are(rlef: Any, runs: Path) -> None:
     RunFolder.create("runs/new", "model: mini\n")
     code, out, _ = rlef("runs")
     assert code == 0
-    rows = {line.split()[0]: " ".join(line.split()) for line in out.splitlines()[1:]}
+    *table, note = out.splitlines()
+    rows = {line.split()[0]: " ".join(line.split()) for line in table[1:]}
     assert list(rows) == ["a/seed-0", "a/seed-1", "b", "e", "going", "hurt", "new"]
     assert rows["a/seed-0"].startswith("a/seed-0 training mini finished 4/200 50.0 (1@3) ")
     assert rows["e"].startswith("e evaluation Qwen/Q stopped 10 - ")
     assert rows["going"].startswith("going training mini stopped 4/200 40.0 (batch) ")
-    assert "damaged: " in rows["hurt"] and "metrics.jsonl:1 is damaged" in rows["hurt"]
+    assert rows["hurt"].startswith("hurt training mini damaged - - ")
+    assert note.startswith("hurt: runs/hurt/metrics.jsonl:1 is damaged: ")
     assert rows["new"].startswith("new training mini empty 0 ")
     code, out, _ = rlef("runs", "runs/a", "runs/b", "--json")
     found = json.loads(out)["runs"]
@@ -115,6 +118,49 @@ def test_runs_are_listed_with_what_they_are(rlef: Any, runs: Path) -> None:
     code, _, err = rlef("runs", "nowhere")
     assert code == 2 and err == "rlef: nowhere does not exist; allowed: a folder with runs in it\n"
     assert find_runs(Path("runs/b")) == [Path("runs/b")]
+
+
+def test_names_give_no_orders_and_links_no_circles(
+    rlef: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (f"new\nline{ORDERS}", "[red]x", "-dash"):
+        evaluation(Path("runs/odd") / name, AFTER[:1])
+    os.symlink("circle", "runs/odd/circle")
+    os.symlink(runs / "runs" / "e", "runs/odd/link")
+    code, out, _ = rlef("runs", "runs/odd")
+    names = ["-dash", "[red]x", "link", r"new\nline\x1b[31m\x07\u202e\x9b"]
+    assert code == 0 and [line.split()[0] for line in out.splitlines()[1:]] == names
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = rlef("show", f"runs/odd/new\nline{ORDERS}")
+    assert code == 0 and all(line.isprintable() and len(line) <= 80 for line in out.splitlines())
+
+
+@pytest.mark.parametrize("words", [[], ["eval-after/0"], ["--solved"]])
+def test_a_damaged_episode_is_named(rlef: Any, runs: Path, words: list[str]) -> None:
+    path = Path("runs/b/rollouts/eval-after.jsonl")
+    path.write_text(path.read_text().replace('"stop"', '"halt"', 1))
+    code, _, err = rlef("show", "runs/b", *words)
+    assert code == 1 and err == f"rlef: {path}:1 is damaged: stop is missing\n"
+
+
+def test_looking_at_a_run_changes_nothing_in_it(rlef: Any, runs: Path) -> None:
+    for name in ("a/seed-0", "b", "e"):
+        (runs / "runs" / name / "checkpoints").rmdir()
+    before = {path: path.stat().st_mtime_ns for path in [runs, *runs.rglob("*")]}
+    for words in (["runs"], ["show", "runs/b"], ["show", "runs/b", "--solved"],
+                  ["report", "runs/e"], ["compare", "runs/a/seed-0", "runs/b", "runs/e"],
+                  ["eval", "--compare", "runs/e", "runs/e"]):  # fmt: skip
+        assert rlef(*words).code in (0, 2)
+    assert {path: path.stat().st_mtime_ns for path in [runs, *runs.rglob("*")]} == before
+
+
+@pytest.mark.parametrize("value", ["[1, 2]", "{a: 1}", "x", "&a {b: *a}"])
+def test_settings_of_wrong_types_are_no_reason_to_fail(rlef: Any, runs: Path, value: str) -> None:
+    config = "".join(f"{key}: {value}\n" for key in ("rollout", "eval", "data", "seed", "model"))
+    Path("runs/b/config.yaml").write_text(config)
+    code, _, err = rlef("compare", "runs/b", "runs/e")
+    assert code in (0, 1) and "RLEF_TRACEBACK" not in err and err.count("\n") == code
+    assert rlef("runs").code == 0
 
 
 def test_a_run_that_goes_on_is_found_by_its_lock(runs: Path) -> None:

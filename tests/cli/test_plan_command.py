@@ -134,7 +134,7 @@ def test_a_run_of_adapters_is_exported_whole(
     adapters: RunFolder, tmp_path: Path, capsys: Printed
 ) -> None:
     checkpoint, out = str(adapters.path / "checkpoints" / "update-000003"), tmp_path / "out"
-    assert run("export", str(adapters.path), str(out), "--dtype", "float32") == 0
+    assert run("export", str(adapters.path), "--to", str(out), "--dtype", "float32") == 0
     assert f"parameters in float32, of {checkpoint}" in capsys.readouterr().out
     assert not (out / "adapter_config.json").exists()
     whole, merged = load_model(str(out), "cpu"), load_model(checkpoint, "cpu")
@@ -144,19 +144,22 @@ def test_a_run_of_adapters_is_exported_whole(
     pairs = zip(whole.parameters(), plain.parameters(), strict=True)
     assert not all(torch.equal(a, b) for a, b in pairs)
     assert load_tokenizer(str(out)).chat_template == load_tokenizer("mini").chat_template
-    assert run("export", str(adapters.path), str(out)) == 2
+    assert run("export", str(adapters.path), "--to", str(out)) == 2
     assert "is in use; allowed: a new or an empty folder" in capsys.readouterr().err
     rounded = tmp_path / "rounded"
-    assert run("export", checkpoint, str(rounded)) == 0
+    assert run("export", checkpoint, "--to", str(rounded)) == 0
     assert load_model(str(rounded), "cpu", "auto").dtype is torch.bfloat16  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_exported_is_one_line(tmp_path: Path, capsys: Printed) -> None:
     empty = RunFolder.create(tmp_path / "empty", "name: empty\n")
     for words, message in (
-        ([str(empty.path), "x"], "has no checkpoint yet; allowed: a run with one, or a model"),
-        ([str(tmp_path / "no" / "such" / "thing"), "x"], "no folder"),
-        (["mini", "x", "--dtype", "int8"], "--dtype is 'int8'; allowed: bfloat16, float32"),
+        (
+            [str(empty.path), "--to", "x"],
+            "has no checkpoint yet; allowed: a run with one, or a model",
+        ),
+        ([str(tmp_path / "no" / "such" / "thing"), "--to", "x"], "no folder"),
+        (["mini", "--to", "x", "--dtype", "int8"], "--dtype is 'int8'; allowed: bfloat16, float32"),
     ):
         target = [str(tmp_path / word) if word == "x" else word for word in words]
         assert run("export", *target) == 2

@@ -17,7 +17,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "package" / "recipes"
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text("# learns nothing\nupdates: 1\n")
-    monkeypatch.setattr("rlef.config.files", lambda name: tmp_path / "package")
+    monkeypatch.setattr("rlef.config.recipes.files", lambda name: tmp_path / "package")
     return folder
 
 

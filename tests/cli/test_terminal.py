@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rlef.cli.common import print_rich, printable
+from rlef.cli.common import print_rich
 from rlef.cli.errors import explain
 from rlef.config import ConfigError
+from rlef.text import printable
 
 ORDERS = "\x1b[31m\x07\x08\x0c\x0e\x7f\x9b\u202e\u2066\u2028\ufeff"
 QUOTED = r"\x1b[31m\x07\x08\x0c\x0e\x7f\x9b\u202e\u2066\u2028\ufeff"

@@ -40,7 +40,14 @@ def finish(config: TrainConfig, run: RunFolder, display: Any) -> None:
     run.write_summary(
         {
             **{"recipe": "tiny", "seed": config.seed, "updates": config.updates, "wall_s": 1.0},
-            **{"parameters": 10, "turn_limit": 1, "test_problems": 4, "samples_per_problem": 1},
+            **{
+                "temperature": 0.2,
+                "top_p": 0.95,
+                "parameters": 10,
+                "turn_limit": 1,
+                "test_problems": 4,
+                "samples_per_problem": 1,
+            },
             **{"before": STAGE, "after": STAGE, "random_feedback": STAGE, "gain": RATE},
             **{"timing_s": {}, "masked_infra": 0},
         }

@@ -119,7 +119,7 @@ CASES: list[tuple[list[str], str]] = [
     (["judge", "user", *J, "double"], "user is a folder; allowed: a file or -"),
     (["judge", "latin.txt", *J, "double"], "latin.txt is not UTF-8"),
     (["judge", "file", *J, "duoble"], "no problem 'duoble' in 'jsonl:p.jsonl' (did you mean"),
-    (["judge", "file", *J, "double", "--language", "rust"], "language is 'rust'; allowed: python"),
+    (["judge", "file", *J, "double", "--language", "java"], "language is 'java'; allowed: python"),
     (["judge", "file"], "give --data SPEC and --problem NAME, or --input FILE and --expected"),
     (["judge", "file", "--input", "file"], "give --data SPEC and --problem NAME, or --input"),
     (["judge", "file", "--input", "file", "--expected", "none"], "none: No such file"),

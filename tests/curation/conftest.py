@@ -3,11 +3,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from rlef.curation.check import check_problem
-from rlef.curation.judge import Judge, languages_here
+from rlef.curation.judge import Judge
 from rlef.curation.repair import repaired
 from rlef.curation.types import ProblemCheck, Repaired
 from rlef.problems import Problem
 from rlef.sandbox import Sandbox
+from rlef.sandbox.build import languages_here
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,11 +15,15 @@ from rlef.engines.transfer import Bucket
 from rlef.environment import ChatFormat
 
 GROUP = 4
+HOLDS = {"layer": "bfloat16"}
 POISON = 7
 """Seed of an episode under which the process dies, where it is to."""
 
 
 class DeadlyEngine(ScriptedEngine):
+    def held_dtypes(self) -> dict[str, str]:
+        return HOLDS
+
     def generate_batch(
         self,
         prompts: Sequence[Sequence[int]],
@@ -53,12 +57,15 @@ class StillWeights:
 
     def __init__(self, version: int = 0) -> None:
         self.version = version
+        self.asked: list[object] = []
+        """Of buckets: in which dtypes."""
 
     @contextmanager
     def borrowed(self) -> Iterator[bool]:
         yield True
 
-    def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
+    def buckets(self, *, checkpoint_names: bool, dtypes: object) -> Iterator[Any]:
+        self.asked.append(dtypes)
         yield ray.put(
             Bucket(
                 version=self.version,

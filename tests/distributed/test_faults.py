@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from raylets import add_machine, far_machine
 from scripted import requests
-from scripted_actors import GROUP, POISON, StillWeights, make_learner, open_engine
+from scripted_actors import GROUP, HOLDS, POISON, StillWeights, make_learner, open_engine
 
 from rlef.distributed import ClusterSettings
 from rlef.distributed.actors import LearnerActor, RolloutActor
@@ -63,7 +63,10 @@ def sampling(
     )
     try:
         fleet.wait_until_ready()
-        fleet.use(StillWeights())  # type: ignore[arg-type]
+        weights = StillWeights()
+        for _ in range(2):
+            fleet.use(weights)  # type: ignore[arg-type]
+        assert weights.asked == [{}, HOLDS]  # what engines hold is known once they have some
         with RayRollouts(fleet, SETTINGS, together=GROUP, most=2 * GROUP) as rollouts:
             for index, request in enumerate(requests(COUNT)):
                 rollouts.submit(index, request)
@@ -87,6 +90,18 @@ def process(actor: Any) -> int:
 
     pid: int = ray.get(actor.where.remote())[1]
     return pid
+
+
+def test_calls_that_come_after_an_actor_has_forgotten_them_do_nothing() -> None:
+    actor = RolloutActor()
+    actor.open(partial(open_engine, 0.0), partial(Sandbox, workers=1))
+    one = next(iter(requests(1)))
+    actor.submit(0, SETTINGS, [(0, 0, one.seed)], one.problem)
+    actor.forget(0)
+    actor.submit(0, SETTINGS, [(1, 0, one.seed)], one.problem)
+    told = actor.finished(0, 60.0, None)
+    assert told.rollouts == [] and told.under_way == 0
+    actor.close()
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP])

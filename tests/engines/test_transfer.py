@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rlef.engines import EngineError, HFEngine, SamplingParams
-from rlef.engines.transfer import Bucket, Inbox, StreamedWeights, buckets
+from rlef.engines.transfer import Bucket, Inbox, StreamedWeights, agreed, buckets
 from rlef.engines.weights import ModelWeights, merged_tensors
 from rlef.learner.config import LoraSettings
 from rlef.learner.lora import add_adapters
@@ -265,3 +265,41 @@ def test_nobody_waits_for_ever_at_an_inbox() -> None:
     inbox.put(EngineError("the learner is gone"))
     with pytest.raises(EngineError, match="the learner is gone"):
         next(iter(inbox))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_an_engine_rounds_is_sent_rounded_and_nothing_else(dtype: torch.dtype) -> None:
+    source = moved("gpt2")
+    whole, rounded = (make_engine(make_model("gpt2"), dtype) for _ in range(2))
+    weights = ModelWeights(version=7, model=source)
+    holds = rounded.held_dtypes()
+    sent = list(buckets(weights, checkpoint_names=False, dtypes=holds))
+    assert {piece.dtype for piece in sent[0].pieces} == {"float32", str(dtype)[6:]}
+    assert sum(b.data.nbytes for b in sent) < sum(
+        b.data.nbytes for b in buckets(weights, checkpoint_names=False)
+    )
+    whole.load_weights(streamed(weights))
+    rounded.load_weights(StreamedWeights(7, map(carried, sent), weights.logprobs))
+    assert_same_weights(rounded, whole.model)
+    rows = [[5, 9, 3, 7], [11, 4, 30, 31]]
+    ours, theirs = (
+        ModelWeights(version=7, model=engine.model).logprobs(rows, 1) for engine in (rounded, whole)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_tensor_that_nobody_knows_or_that_is_smaller_already_goes_as_it_is() -> None:
+    sent = given(
+        ("a", torch.tensor([1 + 2**-8, 1 + 3 * 2**-8])),  # to the even one of two as near
+        ("half", torch.ones(2, dtype=torch.bfloat16)),
+        ("other", torch.tensor([1 + 2**-8])),
+        ("number", torch.tensor([1 << 40])),
+    )
+    holds = {"a": "bfloat16", "half": "float32", "number": "bfloat16"}
+    (bucket,) = buckets(sent, checkpoint_names=False, dtypes=holds)
+    kinds = {piece.name: piece.dtype for piece in bucket.pieces}
+    assert kinds == {"a": "bfloat16", "half": "bfloat16", "other": "float32", "number": "int64"}
+    came = dict(StreamedWeights(3, [bucket], lambda *_: np.zeros(0)).merged())
+    assert came["a"].tolist() == [1.0, 1 + 2**-6]
+    assert agreed([holds, dict(holds)]) == holds
+    assert agreed([holds, {}]) == agreed([holds, None]) == agreed([]) == {}

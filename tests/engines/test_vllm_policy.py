@@ -22,6 +22,9 @@ def test_new_weights_while_vllm_runs(dtype: str, close: float, tmp_path: Path) -
     assert found["fresh_engine"] < close / 100
     assert found["grown_mb"] < 20 and found["unfinished"] == 0
     assert found["streamed_gap"] < close / 10
+    assert found["rounded"]["holds"] == [dtype] and not found["rounded"]["unknown"]
+    assert found["rounded"]["bytes"] == pytest.approx(1 if dtype == "float32" else 0.5, abs=0.01)
+    assert found["rounded"]["moved"] == 0
     assert found["ranks"] == [1, 5]
     assert found["native"][0] < close / 10 and found["native"][1] == 105
     for line in (*found["stale"], *[""] * (2 - len(found["stale"]))):

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 import rlef.engines.vllm_weights
 from rlef.engines import Completion, EngineError, SamplingParams
 from rlef.engines.load import load_chat, load_model
-from rlef.engines.transfer import StreamedWeights, buckets
+from rlef.engines.transfer import Dtypes, StreamedWeights, buckets
 from rlef.engines.vllm import VLLMEngine
 from rlef.engines.vllm_native import EnginesClient, Group, Source
 from rlef.engines.vllm_settings import VLLMSettings
@@ -53,11 +53,31 @@ def update(model: PreTrainedModel, size: float, seed: int) -> None:
         weight += size * torch.randn(weight.shape, generator=generator).sign()
 
 
-def streamed(model: PreTrainedModel, version: int) -> StreamedWeights:
+def streamed(model: PreTrainedModel, version: int, dtypes: Dtypes | None = None) -> StreamedWeights:
     """As from another process, in buckets that no embedding fits in."""
     weights = ModelWeights(version=version, model=model)
-    there = [pickle.dumps(b) for b in buckets(weights, checkpoint_names=True, limit=1 << 16)]
+    parts = buckets(weights, checkpoint_names=True, dtypes=dtypes or {}, limit=1 << 16)
+    there = [pickle.dumps(bucket) for bucket in parts]
     return StreamedWeights(version, map(pickle.loads, there), weights.logprobs)
+
+
+def rounded(engine: VLLMEngine, model: PreTrainedModel, rows: list[list[int]]) -> dict[str, Any]:
+    """Sends weights whole, and in the dtypes that the engine holds: what it samples from then."""
+    holds, names = engine.held_dtypes(), {name for name, _ in checkpoint_tensors(model)}
+    found = []
+    for dtypes in ({}, holds):
+        sent = list(streamed(model, 104, dtypes)._buckets or ())
+        engine.load_weights(
+            StreamedWeights(104, sent, ModelWeights(version=104, model=model).logprobs)
+        )
+        found.append((sum(bucket.data.nbytes for bucket in sent), engine.score(rows, 4)))
+    (whole, theirs), (half, ours) = found
+    return {
+        "holds": sorted(set(holds.values())),
+        "unknown": sorted(names - holds.keys()),
+        "bytes": half / whole,
+        "moved": float(np.abs(ours - theirs).max()),
+    }
 
 
 class Partly(ModelWeights):
@@ -169,6 +189,7 @@ def main(dtype: str, folder: str) -> None:
     result["load_s"] = (time.perf_counter() - started) / 100
     result["unfinished"] = asyncio.run(cancel(engine))
 
+    result["rounded"] = rounded(engine, model, rows)
     update(model, 1e-3, 105)
     engine.load_weights(streamed(model, 105))
     result["streamed_gap"] = engine.following.gap

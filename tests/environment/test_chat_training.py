@@ -83,6 +83,29 @@ def test_two_updates(name: str, turns: str) -> None:
     assert metrics[1]["kl"] != 0.0
 
 
+def test_scores_of_turns_that_are_sequences_are_those_of_each_sequence_alone() -> None:
+    rollouts = [rollout_of("qwen3", "per_turn", count) for count in (3, 2, 1)]
+    batch = RolloutBatch.from_rollouts(rollouts, num_turns=3)
+    learner = LocalLearner(model_of("qwen3"), CONFIG, seed=0, keep_scores=3)
+    learner.update(batch, steps=1)
+    model, scores = model_of("qwen3"), learner.scores()  # of before the update
+    with torch.no_grad():
+        plain = [plain_logprobs(model, rollout).numpy() for rollout in rollouts]
+    for found, rollout, expected in zip(scores, rollouts, plain, strict=True):
+        for logprobs in (found.policy_logprobs, found.ref_logprobs):
+            assert logprobs == pytest.approx(expected, abs=2e-5)
+        assert found.kl == pytest.approx([0.0] * len(rollout.rewards), abs=1e-5)
+        # lambda and gamma are 1: what is still to come is the last turn's reward
+        assert found.returns == pytest.approx(
+            [rollout.rewards[-1]] * len(rollout.rewards), abs=1e-5
+        )
+        assert found.advantages is not None and len(found.advantages) == len(rollout.rewards)
+    # dialogues that begin alike: what stands beside a turn changes nothing that the critic says
+    values = [each.values.tolist() for each in scores if each.values is not None]
+    assert values[1] == pytest.approx(values[0][:2], abs=1e-5)
+    assert values[2] == pytest.approx(values[0][:1], abs=1e-5)
+
+
 def test_the_gradient_of_a_turn_stays_in_its_sequence() -> None:
     rollout = rollout_of("qwen3", "per_turn", 3)
     batch = RolloutBatch.from_rollouts([rollout], num_turns=3)

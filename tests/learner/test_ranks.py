@@ -10,16 +10,12 @@ import torch
 from hand_batch import make_batch, make_model, make_rollout
 from on_ranks import on_ranks
 from test_checkpoint import chat_tokenizer, qwen3
+from test_reading import gemma3
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    PreTrainedModel,
-)
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rlef.cli.main import main
-from rlef.engines.load import load_model, stored_dtype
+from rlef.engines.load import load_model
 from rlef.engines.names import check_model
 from rlef.engines.sharded import whole
 from rlef.engines.types import ModelError
@@ -29,7 +25,7 @@ from rlef.learner.frozen import loading_dtype
 from rlef.learner.packing import bins, spread
 from rlef.learner.passes import shaped_model
 from rlef.learner.ranks import Ranks
-from rlef.learner.sharding import load_on_ranks, load_to_read
+from rlef.learner.sharding import load_on_ranks
 from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch
 
@@ -37,7 +33,12 @@ ONE = Ranks()
 LORA = {"lora": {"rank": 2}, "critic_lora": {"rank": 3}}
 BFLOAT16 = {"precision": "bfloat16", "micro_batch_tokens": 1, "gradient_checkpointing": True}
 CRITIC_LORA = {**BFLOAT16, "frozen_dtype": "bfloat16", "critic_lora": {"rank": 2}}
-ON_FILES: dict[str, dict[str, Any]] = {"bfloat16": BFLOAT16, "critic's adapters": CRITIC_LORA}
+ON_FILES: dict[str, tuple[str, dict[str, Any]]] = {
+    "bfloat16": ("rounded", BFLOAT16),
+    "critic's adapters": ("rounded", CRITIC_LORA),
+    "float32": ("rounded", {}),
+    "Gemma": ("gemma", {}),
+}
 ROWS = [[3, 4, 5, 6, 7], [8, 9, 10, 11, 2]]
 
 
@@ -89,6 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("whole", "adapters", "experts"):
         (made / name).mkdir()
     make_model().to(torch.bfloat16).save_pretrained(made / "rounded", max_shard_size="1KB")
+    seeded(gemma3).to(torch.float16).save_pretrained(made / "gemma")
     return made
 
 
@@ -160,9 +162,9 @@ def at_two(ranks: Ranks, folder: Path) -> dict[str, Any]:
         learner.update(make_batch(), steps=2)  # while it is written
         assert learner.saved(wait=True) and learner.saved(wait=False)
         found[f"{name} later"] = state(learner)
-    for name, changes in ON_FILES.items():
+    for name, (place, changes) in ON_FILES.items():
         config = LearnerConfig(**changes)
-        model = load_on_ranks(str(folder / "rounded"), config, ranks)
+        model = load_on_ranks(str(folder / place), config, ranks)
         found[f"{name} on files"] = state(LocalLearner(model, config, 0, ranks=ranks))
     model = seeded(qwen3) if ranks.first else shaped_model(qwen3().config)
     config = LearnerConfig(advantage="rloo", kl="none")
@@ -204,32 +206,12 @@ def test_all_ranks_skip_a_step_that_one_cannot_take(two: list[dict[str, Any]]) -
 def test_weights_read_from_files_are_those_of_one_process(
     two: list[dict[str, Any]], folder: Path
 ) -> None:
-    for name, changes in ON_FILES.items():
+    for name, (place, changes) in ON_FILES.items():
         config = LearnerConfig(**changes)
         dtype = loading_dtype(config, torch.device("cpu"))
-        alone = LocalLearner(load_model(str(folder / "rounded"), "cpu", dtype), config, 0)
+        alone = LocalLearner(load_model(str(folder / place), "cpu", dtype), config, 0)
         for found in two:
             assert_near(found[f"{name} on files"], state(alone), 0.0)
-
-
-def test_weights_of_files_take_no_memory_until_their_turn(folder: Path, tmp_path: Path) -> None:
-    assert len(list((folder / "rounded").glob("*.safetensors"))) > 2
-    assert stored_dtype(str(folder / "rounded")) is torch.bfloat16
-    assert stored_dtype("mini") is torch.bfloat16 and stored_dtype(str(folder)) is None
-    model = load_to_read(str(folder / "rounded"), torch.float32, "bfloat16")
-    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
-    ends = [words[0].split("-") for words in maps if words[-1].endswith(".safetensors")]
-    areas = [range(int(first, 16), int(end, 16)) for first, end in ends]
-    for weight in model.parameters():
-        assert any(weight.data_ptr() in area for area in areas)
-    assert model.config.dtype == torch.float32
-    assert load_to_read(str(folder / "rounded"), torch.float32, "float32").dtype == torch.float32
-    tied = Gemma3TextConfig(
-        vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=8,
-    )  # fmt: skip
-    Gemma3ForCausalLM(tied).to(torch.bfloat16).save_pretrained(tmp_path)
-    assert load_to_read(str(tmp_path), torch.float32, "bfloat16").dtype == torch.float32
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -301,7 +283,7 @@ def test_a_damaged_checkpoint_of_ranks_is_refused(
 def exported(checkpoint: Path, out: Path) -> dict[str, Tensor]:
     """What others read of an exported checkpoint."""
     with pytest.raises(SystemExit) as caught:
-        main(["export", str(checkpoint), str(out), "--dtype", "float32"])
+        main(["export", str(checkpoint), "--to", str(out), "--dtype", "float32"])
     assert not caught.value.code
     return dict(AutoModelForCausalLM.from_pretrained(out).state_dict())
 

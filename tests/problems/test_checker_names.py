@@ -34,6 +34,11 @@ def test_none_is_forgotten() -> None:
     assert names == {*BOTH, *TEXT}
 
 
+def test_no_problem_may_accept_whatever_is_printed() -> None:
+    assert is_taken(make_checker, "any") and not is_taken(make_json_checker, "any")
+    assert wrong_checker("any", "stdin") is not None
+
+
 GOOD = {"name": "a", "statement": "x", "public_tests": [{"input": "", "output": ""}]}
 CALL = {"mode": "function", "entry_point": "f", "public_tests": [{"input": "[]", "output": "1"}]}
 

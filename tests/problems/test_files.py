@@ -108,6 +108,38 @@ def test_filters(tmp_path: Path) -> None:
     assert names(f"{spec}?start_date=2024-01-01&end_date=2024-01-02&first=1") == ["p1"]
     assert names(f"{spec}?tag=graphs") == ["p1", "p2", "p3"]
     assert load_problems(f"{spec}?checker=lines")[0].checker == "lines"
+
+
+def test_problems_in_another_language(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mine = {**own("a"), "prelude": "import os", "solutions": ["1"], "cpp_solutions": ["2"]}
+    calls = {"mode": "function", "entry_point": "f"}
+    tests = {"public_tests": [{"input": "[1]", "output": "1"}]}
+    path = jsonl(tmp_path / "a.jsonl", {**own("f"), **calls, **tests}, mine, own("b"))
+    spec = f"jsonl:{path}"
+    problems = load_problems(f"{spec}?language=rust&first=2")
+    assert [(p.name, p.language, p.prelude) for p in problems] == [
+        ("a", "rust", ""),
+        ("b", "rust", ""),
+    ]
+    assert (problems[0].solutions, problems[0].cpp_solutions) == ((), ("2",))
+    assert f"{spec}?language=rust&first=2: left out 1 problems that call functions" in caplog.text
+    problems = load_problems(f"{spec}?language=cpp")
+    assert (problems[0].solutions, problems[0].cpp_solutions) == (("2",), ())
+    assert load_problems(f"{spec}?language=python")[1].prelude == "import os"
+    only = jsonl(tmp_path / "b.jsonl", {**own("f"), **calls, **tests})
+    assert message(f"jsonl:{only}?language=cpp") == (
+        f"jsonl:{only}?language=cpp: language=cpp: all its problems call functions, not C++"
+    )
+    assert message(f"{spec}?language=ada") == (
+        f"{spec}?language=ada: language is 'ada'; allowed: python, cpp, rust, javascript"
+    )
+    assert {p.language for p in load_problems("mini:valid?language=rust&first=3")} == {"rust"}
+    rust = jsonl(tmp_path / "c.jsonl", {**own("a"), "language": "rust"})
+    assert load_problems(f"jsonl:{rust}")[0].language == "rust"
+    wrong = {**own("a"), "language": "rust", "prelude": "x"}
+    assert "allowed with language python only" in message(f"jsonl:{jsonl(rust, wrong)}")
+    wrong = {**own("f"), "language": "rust", **calls, **tests}
+    assert "is 'rust'; allowed with mode function: python" in message(f"jsonl:{jsonl(rust, wrong)}")
     assert "unknown option 'frist'; allowed: difficulty" in message(f"{spec}?frist=3")
     assert "option 'first' stands twice" in message(f"{spec}?first=3&tag=a&first=2")
     assert "first is '0'; allowed: a whole number above 0" in message(f"{spec}?first=0")

@@ -22,6 +22,8 @@ def make_summary(seed: int = 0, after: float = 0.635) -> dict[str, Any]:
         "updates": 120,
         "wall_s": 700.4,
         "parameters": 5_120_000,
+        "temperature": 0.2,
+        "top_p": 0.95,
         "turn_limit": 3,
         "test_problems": 500,
         "samples_per_problem": 1,

@@ -132,6 +132,9 @@ class ScriptedEngine:
     def load_weights(self, weights: Weights) -> None:
         self.version = weights.version
 
+    def held_dtypes(self) -> dict[str, str]:
+        return {}
+
     def sleep(self) -> None:
         pass
 

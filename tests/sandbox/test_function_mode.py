@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
 from rlef.sandbox import Limits, Sandbox, TestReport, Verdict
-from rlef.sandbox.languages import LANGUAGES
 
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=64)
 

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -15,8 +14,10 @@ from pathlib import Path
 import pytest
 from hostile import CATEGORIES, SECRET, Hostile
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, Sandbox
+from rlef.sandbox.build import can_run
 
 ROOT = Path(__file__).parents[2]
 WORKERS = 2
@@ -98,8 +99,9 @@ def shared() -> Iterator[Shared]:
 
 
 def skip_what_cannot_run(case: Hostile) -> None:
-    if case.language == "cpp" and shutil.which("g++") is None:
-        pytest.skip("no g++")
+    language = LANGUAGES[case.language]
+    if not can_run(language):
+        pytest.skip(f"no {language.compiler or language.interpreter}")
     if "import numpy" in case.source and importlib.util.find_spec("numpy") is None:
         pytest.skip("no numpy")
     if case.machine not in ("", platform.machine()):

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
 from rlef.sandbox import Isolation, JudgeJob, Limits, Sandbox, SandboxError, TestReport, Verdict
 from rlef.sandbox import isolation as isolation_module
 from rlef.sandbox.build import build
 from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.jail import IsolationError, Jail, JailSettings, Program
-from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.worker import Worker
 
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=64)

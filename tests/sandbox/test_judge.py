@@ -65,6 +65,24 @@ def test_each_ending_has_its_verdict(sandbox: Sandbox, source: str, verdict: str
 
 
 @pytest.mark.parametrize(
+    ("source", "exit_status", "ended_by"),
+    [
+        ("print('anything')", 0, None),
+        ("raise SystemExit(3)", 3, None),
+        ("print('ok'", 1, None),
+        ("import os; os.abort()", None, signal.SIGABRT),
+        ("while True: pass", None, signal.SIGKILL),
+    ],
+)
+def test_a_report_says_how_the_process_ended(
+    sandbox: Sandbox, source: str, exit_status: int | None, ended_by: int | None
+) -> None:
+    report = sandbox.judge(source, [Test("", "")], limits=QUICK, checker="any")
+    assert report.passed == (exit_status == 0)
+    assert (report.tests[0].exit_status, report.tests[0].signal) == (exit_status, ended_by)
+
+
+@pytest.mark.parametrize(
     ("source", "verdict"),
     [
         ("print('ok'); raise SystemExit", "AC"),
@@ -245,7 +263,7 @@ def test_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"language": "rust"}, "allowed: python, cpp"),
+        ({"language": "java"}, "allowed: python, cpp, rust, javascript"),
         ({"language": "cpp", "mode": "function", "entry_point": "f"}, "not possible"),
         ({"checker": "testlib"}, "needs checker_source"),
         ({"checker_source": "int main(){}"}, "no other checker takes it"),

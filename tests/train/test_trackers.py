@@ -143,9 +143,12 @@ def test_one_that_cannot_begin_is_told_once(
     assert told.updates == [1, 2] and len(told.lines) == 1 and "division" in told.lines[0]
 
 
-def test_a_damaged_state_ends_nothing(fake: type[Fake], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text", ["[", "[]", '{"wandb": 5}', '{"wandb": {"id": "x", "step": "many"}}', "\0\0"]
+)
+def test_a_damaged_state_ends_nothing(fake: type[Fake], tmp_path: Path, text: str) -> None:
     config, run = start(tmp_path / "run", "wandb")
-    (run.path / "trackers.json").write_text("[")
+    (run.path / "trackers.json").write_text(text)
     told = go(config, run, 1)
     assert told.updates == [1] and len(told.lines) == 1 and not fake.steps
 

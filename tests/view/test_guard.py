@@ -38,6 +38,7 @@ def local(shown: Path, cache: Path) -> TestClient:
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "http://127.0.0.1:80"}, 403),  # another server of this machine
         ({"origin": "null"}, 403),
+        ({"origin": "http://[::1"}, 403),
         ({"sec-fetch-site": "same-origin"}, 200),
         ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, 403),
     ],
@@ -54,6 +55,16 @@ def test_requests_of_other_sites_are_refused(
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_nothing_can_be_changed(local: TestClient, method: str) -> None:
     assert local.request(method, "/api/runs").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/api/live", 200), ("/", 200), ("/" + "a/" * 3000, 404)], ids=repr
+)
+def test_whoever_asks_for_headers_alone_is_not_kept(
+    local: TestClient, path: str, status: int
+) -> None:
+    answer = local.head(path)
+    assert (answer.status_code, answer.content) == (status, b"")
 
 
 @pytest.mark.parametrize("path", ["/api/runs", "/api/nothing", "/nothing", "/"])

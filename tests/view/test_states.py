@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,7 +132,9 @@ def test_the_states_of_a_run(shown: Path, ask: Asker) -> None:
     def state() -> str:
         return str(ask("runs")["runs"][0]["state"])
 
-    assert state() == "running"  # it changed just now, perhaps from another machine
+    assert state() == "stopped"
+    run.lock_path.write_text("1 another-machine")  # whose locks are not seen here
+    assert state() == "running"  # for it changed just now
     for path in [run.path, *run.path.rglob("*")]:
         os.utime(path, (1e9, 1e9))
     assert state() == "stopped"
@@ -174,10 +177,43 @@ def test_a_damaged_run_says_so_and_harms_no_other(
         if name != "metrics.jsonl" or "update" in found:
             assert said in note and "\n" not in note
     damaged, whole = ask("runs")["runs"]
-    assert damaged["state"] == "damaged" and whole["state"] == "running"
+    assert damaged["state"] == "damaged" and whole["state"] == "stopped"
     assert ask("run", id="shown/two")["stages"][0]["episodes"] == 8
     if "batch" in name:  # the rest can be looked at
         assert rows(ask) == [*range(8), *range(16, 27)]
+
+
+@pytest.mark.parametrize("bad", ['"completion_tokens": 9' + "9" * 30, '"solved": "yes"'])
+def test_an_episode_of_wrong_types_hides_no_other(shown: Path, ask: Asker, bad: str) -> None:
+    run = make_evaluation(shown / "one", count=4)
+    path = run.rollout_path("eval")
+    first, *others = path.read_text().splitlines()
+    name = bad.partition(":")[0]
+    damaged = re.sub(name + ": [^,}]+", bad, first)
+    path.write_text("\n".join([damaged, *others, ""]))
+    found = ask("run", id="shown/one")
+    assert found["stages"][0]["episodes"] == 3 and "eval.jsonl:1 is damaged" in found["note"]
+    assert rows(ask, stage="eval") == [1, 2, 3]
+
+
+def test_numbers_that_json_lacks_are_null_wherever_they_stand(shown: Path, ask: Asker) -> None:
+    run = make_training(shown / "one", batches=1, pending=0)
+    line = {"update": 2, "solve_rate": float("nan"), "kl": float("inf"), "entropy": 10**400}
+    run.metrics_path.write_text(json.dumps(line) + "\n")
+    (found,) = ask("runs")["runs"]
+    assert found["headline"] == {"solve_rate": None} and found["state"] == "stopped"
+    assert ask("metrics", id="shown/one")["columns"]["kl"] == [None]
+    assert ask("compare", id=["shown/one"])["curves"][0]["metrics"] == {}
+
+
+def test_what_is_no_file_holds_nobody_up(shown: Path, ask: Asker) -> None:
+    run = make_evaluation(shown / "one", count=2)
+    os.mkfifo(run.metrics_path)
+    os.mkfifo(run.rollout_path("eval-after"))
+    (found,) = ask("runs")["runs"]
+    assert found["state"] == "damaged" and "metrics.jsonl is no file" in found["note"]
+    assert "eval-after.jsonl is no file" in ask("run", id="shown/one")["note"]
+    ask("compare", id=["shown/one"] * 65, expect=400)
 
 
 def test_long_texts_are_cut_and_can_be_had_whole(shown: Path, ask: Asker) -> None:
@@ -199,7 +235,7 @@ def everything(folder: Path) -> dict[str, tuple[float, int]]:
 
 def test_run_folders_are_only_read(shown: Path, ask: Asker) -> None:
     run = make_training(shown / "one")
-    shutil.rmtree(run.checkpoints_path)  # whoever opens a run makes its folders again
+    shutil.rmtree(run.checkpoints_path)
     make_evaluation(shown / "two")
     before = everything(shown)
     for one, stage in (("shown/one", "train"), ("shown/two", "eval")):

@@ -6,7 +6,7 @@ many tokens. The learner sleeps. Episodes, conversations, ledger, batches and th
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,6 +105,10 @@ class ReplayEngine:
         for _, tensor in weights.merged():
             tensor.numel()
         self.version = weights.version
+
+    def held_dtypes(self) -> Mapping[str, str]:
+        """It holds none."""
+        return {}
 
     def sleep(self) -> None:
         """There is nothing to free."""

@@ -68,6 +68,45 @@ def sandbox(
 
 
 @app.command(
+    "serve",
+    epilog=examples(("judgements a second only", "rlef bench serve --quick --only rate")),
+)
+def serve(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller batches.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Jails; one per core by default.", show_default=False
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Only these (default: all) of rate, same.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Measure the judge over HTTP; exit status 0 only if every target is met."""
+    from dataclasses import asdict
+
+    from rlef.bench.names import SERVE
+    from rlef.bench.sandbox import facts
+    from rlef.bench.serve import measure
+    from rlef.bench.speed import Setting
+
+    names = _chosen(only, SERVE)
+    setting = Setting(workers=workers or len(os.sched_getaffinity(0)), quick=quick)
+    machine = facts()
+    rows = _take(names, measure(names, setting))
+    if as_json:
+        print_json({"machine": machine, "rows": [asdict(row) for row in rows]})
+    else:
+        print_table(rows, machine)
+    raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
+
+
+@app.command(
     "train",
     epilog=examples(("where the time of a step goes", "rlef bench train mini --only phases")),
 )

@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,28 +12,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rlef.text import printable
+
 if TYPE_CHECKING:
     from rlef.problems import Problem
     from rlef.run import RunFolder
-
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of text
-    "\u2028\u2029\ufeff\ufff9-\ufffb\ud800-\udfff]"  # ends of lines, marks, half characters
-)
-
-
-def printable(text: str) -> str:
-    r"""The text with whatever could drive a terminal written as an escape, such as ``\x1b``.
-
-    Tabs and newlines stay; so does the newline of Windows.
-    """
-    return _HIDDEN.sub(_escape, text.replace("\r\n", "\n"))
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def say(text: str) -> None:
@@ -150,6 +132,18 @@ def find_problem(problems: "Sequence[Problem]", name: str, spec: str) -> "Proble
         f"no problem {name!r} in {spec!r}{hint}; "
         f"allowed: one of its {len(by_name)}, see: rlef data show {spec}"
     )
+
+
+def check_judge_url(urls: str | None) -> None:
+    """Raises BadParameter unless it may be the address of a judge."""
+    if urls is None:
+        return
+    from rlef.serve.endpoint import check_urls
+
+    try:
+        check_urls(urls)
+    except ValueError as error:
+        raise typer.BadParameter(f"--judge-url: {error}") from None
 
 
 def recipe_and_words(

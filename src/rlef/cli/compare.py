@@ -84,7 +84,7 @@ def print_comparison(comparison: "Comparison") -> None:
 
     print_rich(comparison_table(comparison.headings(), comparison.rows()))
     for note in comparison.notes():
-        show(note)
+        _say_below(note)
 
 
 def _what_it_is(path: Path) -> str:
@@ -114,7 +114,7 @@ def _print_sides(sides: "Sequence[Side]", specs: "Sequence[MetricSpec]") -> None
         rows.append(row)
     print_rich(FittedTable(headings=headings, rows=rows))
     over = "; ± seeds: standard deviation over seeds, in points" if has_seeds else ""
-    show(f"±: half a 95 % interval over problems{over}")
+    _say_below(f"±: half a 95 % interval over problems{over}")
 
 
 def _print_differences(comparisons: "Sequence[Comparison]") -> None:
@@ -136,7 +136,14 @@ def _print_differences(comparisons: "Sequence[Comparison]") -> None:
     print_rich(FittedTable(headings=headings, rows=rows))
     for comparison in comparisons:
         for note in comparison.notes()[1:]:
-            show(note)
+            _say_below(note)
+
+
+def _say_below(text: str) -> None:
+    """Prints a sentence, which a terminal would break within words."""
+    from rich.text import Text
+
+    print_rich(Text(text))
 
 
 def _print_settings(sides: "Sequence[Side]") -> None:

@@ -1,5 +1,6 @@
-"""``rlef data``: look at problems, check and repair them."""
+"""``rlef data``: look at problems, check and repair them, write them to a file."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from rlef.cli import data_check
 from rlef.cli.common import examples, find_problem, say
 from rlef.cli.common import show as print_text
+from rlef.cli.files import check_new_file, new_file
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
@@ -17,7 +19,9 @@ EXAMPLES = examples(
 )
 
 app = typer.Typer(
-    help="Look at problems and check them.", no_args_is_help=True, rich_markup_mode=None
+    help="Look at problems, check them, write them to a file.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.command("check", epilog=data_check.EXAMPLES)(data_check.check)
 
@@ -45,6 +49,45 @@ def show(
     for one in chosen:
         print_text(_as_text(one))
     say(f"{len(chosen)} of {len(problems)} problems in {spec}")
+
+
+_WRITE = examples(
+    ("lines of our own format", "rlef data write humaneval:HumanEval.jsonl.gz he.jsonl"),
+    ("a table", "rlef data write 'livecodebench:hub?release=v5' lcb-v5.parquet"),
+)
+
+
+@app.command("write", epilog=_WRITE)
+def write(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="Problems of any data set.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A new file: .jsonl, .jsonl.gz or .parquet."),
+    ],
+) -> None:
+    """Write problems in our own format, which jsonl:FILE loads; private tests are in it too."""
+    from rlef.problems import load_problems
+    from rlef.problems.load import check_words
+    from rlef.problems.write import FORMS, write_problems
+
+    form = next((form for form in FORMS if file.name.endswith(f".{form}")), None)
+    if form is None:
+        allowed = ", ".join(f".{form}" for form in FORMS)
+        raise typer.BadParameter(f"{file}: allowed: a name that ends with one of {allowed}")
+    check_words(spec)
+    check_new_file(file)
+    problems = load_problems(spec)
+    with new_file(file) as draft:
+        write_problems(problems, draft, form)
+    programs = sum(len(p.solutions) + len(p.cpp_solutions) for p in problems)
+    tests = sum(len(problem.private_tests) for problem in problems)
+    print_text(f"{file}: {len(problems)} problems, {_size(file)}; load them as jsonl:{file}")
+    say(f"in it: {tests} private tests, {programs} reference programs")
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def _as_text(problem: "Problem") -> str:

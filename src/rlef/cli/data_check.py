@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import INTERRUPTED, examples, json_text, print_json, print_rich, say, show
+from rlef.cli.common import (
+    INTERRUPTED,
+    check_judge_url,
+    examples,
+    json_text,
+    print_json,
+    print_rich,
+    say,
+    show,
+)
 from rlef.cli.files import check_new_files, new_file, write_new_file
 
 if TYPE_CHECKING:
@@ -88,6 +97,14 @@ def check(
             metavar="FILE", help="Write JSON with everything, a new file.", show_default=False
         ),
     ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print that JSON.")] = False,
 ) -> None:
     """Check problems; exit status 1 if there are errors (with --fix: errors that are left)."""
@@ -96,11 +113,12 @@ def check(
 
     if fix is not None and fix.suffix != ".jsonl":
         raise typer.BadParameter(f"{fix}: allowed: a name that ends with .jsonl")
+    check_judge_url(judge_url)
     check_new_files(fix, out)
     problems = load_problems(spec)[:limit]
     work = _Work(spec, against, problems, load_problems(against) if against else [])
     try:
-        _run(work, programs, workers or usable_cores(), fix)
+        _run(work, programs, workers or usable_cores(), fix, judge_url)
     except KeyboardInterrupt:
         say(f"interrupted: {_count(len(work.checks), 'problem')} done")
         if fix is not None and work.fix is None:
@@ -118,13 +136,17 @@ def check(
     raise typer.Exit(1 if any(f.kind.severity == "error" for f in findings) else 0)
 
 
-def _run(work: _Work, programs: int, workers: int, fix: Path | None) -> None:
+def _run(work: _Work, programs: int, workers: int, fix: Path | None, judge_url: str | None) -> None:
     from rlef.curation import check_problems, find_duplicates
 
     work.duplicates = find_duplicates(work.problems, work.others)
     said = started = time.monotonic()
     checks = check_problems(
-        work.problems, programs=programs, workers=workers, repair=fix is not None
+        work.problems,
+        programs=programs,
+        workers=workers,
+        repair=fix is not None,
+        judge_url=judge_url,
     )
     with closing(checks):
         for place, found in checks:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from rlef.cli.common import printable
+from rlef.text import one_line, printable
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from rlef.cli.screen import Screen
     from rlef.evaluation.progress import Progress as EpisodeProgress
 
-_COLUMNS = (
-    ("solve_rate/turn_1", "turn 1", 100.0, ".1f"),
-    ("solve_rate", "solved", 100.0, ".1f"),
-    ("repair_rate", "repair", 100.0, ".1f"),
-    ("reward", "reward", 1.0, ".2f"),
-    ("kl", "KL", 1.0, ".4f"),
-    ("entropy", "entropy", 1.0, ".3f"),
-    ("explained_variance", "expl.var", 1.0, ".2f"),
-)
-_LINES_PER_HEADING = 20
-_WIDTHS = (8, 8, 8, 8, 9, 9, 10)
-"""Of ``_COLUMNS``; with 11 for the update and 9 for the time a line has 80 characters."""
-_FIRST, _LAST = 11, 9
 _FIRST_SIGN_S, _EVERY_S = 0.7, 10.0
 """So long nothing is shown, at first and later, before the stage is."""
 
@@ -100,13 +87,14 @@ class Display:
             log: Gets all lines, behind those of earlier processes.
         """
         from rlef.cli.progress_text import Shown
+        from rlef.cli.update_lines import UpdateLines
 
         started = self._now()
         self._shown: Shown = Shown(
-            title=printable(title), updates=updates, stage_since=started, left_s=self._left
+            title=one_line(title), updates=updates, stage_since=started, left_s=self._left
         )
         self._evaluations_s = evaluations_s
-        self._lines = 0
+        self._log_lines, self._screen_lines = UpdateLines(updates), UpdateLines(updates)
         self._first: tuple[float, int] | None = None
         self._last: tuple[float, int] | None = None
         self._next_sign = started + _FIRST_SIGN_S
@@ -183,20 +171,15 @@ class Display:
 
     def update(self, metrics: Mapping[str, object]) -> None:
         """Shows the metrics of an update: rates in percent, "-" for what it lacks."""
+        from rlef.cli.update_lines import WHOLE
+
         self._shown.take(metrics)
-        if self._lines % _LINES_PER_HEADING == 0:
-            titles = [title for _, title, _, _ in _COLUMNS]
-            self._line(_joined("update", titles, "left"))
-        self._lines += 1
         self._note_time(metrics.get("update"))
-        cells = [_cell(metrics.get(key), scale, form) for key, _, scale, form in _COLUMNS]
         left = None if self._last is None else self._left(self._last[0])
+        lines = self._screen_lines
         self._line(
-            _joined(
-                f"{metrics['update']}/{self._shown.updates}",
-                cells,
-                "-" if left is None else _clock(left),
-            )
+            "\n".join(self._log_lines.next(metrics, left, WHOLE)),
+            lambda width: "\n".join(lines.next(metrics, left, width)),
         )
 
     # --- time ---
@@ -223,11 +206,13 @@ class Display:
 
     # --- where it goes ---
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, fitted: Callable[[int], str] | None = None) -> None:
+        """Shows lines, on a terminal as they fit its width."""
         self._next_sign = self._now() + _EVERY_S
-        self._write_log(text)
+        for line in text.split("\n"):
+            self._write_log(line)
         if self._screen is not None:
-            self._screen.line(text)
+            self._screen.line(text if fitted is None else fitted)
 
     def _tick(self) -> None:
         """Lets nobody wait for long without a line; a panel says the same."""
@@ -235,13 +220,13 @@ class Display:
         if now < self._next_sign:
             return
         self._next_sign = now + _EVERY_S
-        from rlef.cli.progress_text import beat
+        from rlef.cli.progress_text import BEAT, beat
 
-        text = beat(self._shown, now)
-        self._write_log(text)
+        shown = self._shown
+        self._write_log(beat(shown, now))
         screen = self._screen
         if screen is not None and not screen.has_panel:
-            screen.line(text)
+            screen.line(lambda width: beat(shown, now, min(width, BEAT)))
 
     def _panel(self, width: int, signs: str) -> Sequence[str]:
         from rlef.cli.progress_text import panel_lines
@@ -274,23 +259,6 @@ class Display:
                 log.close()
             except OSError:
                 return
-
-
-def _joined(first: str, cells: Sequence[str], last: str) -> str:
-    middle = "".join(f" {cell:>{width - 1}}" for cell, width in zip(cells, _WIDTHS, strict=True))
-    return f"{first:>{_FIRST}}{middle} {last:>{_LAST - 1}}"
-
-
-def _clock(seconds: float) -> str:
-    from rlef.cli.progress_text import clock
-
-    return clock(seconds)
-
-
-def _cell(value: object, scale: float, form: str) -> str:
-    if not isinstance(value, int | float) or value != value:
-        return "-"
-    return format(scale * value, form)
 
 
 def _last_words(error: BaseException | None) -> str:

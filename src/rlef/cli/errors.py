@@ -3,7 +3,7 @@
 import errno
 import os
 
-from rlef.cli.common import printable
+from rlef.text import printable
 
 _PATHS = {
     errno.EACCES: "; allowed: a path that you may read and write",

@@ -1,31 +1,18 @@
 """``rlef eval``: how well a model solves problems, turn by turn."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.chat_options import read_chat_options
-from rlef.cli.common import (
-    INTERRUPTED,
-    dropped_if_unused,
-    examples,
-    is_evaluation,
-    new_run_path,
-    print_json,
-    print_rich,
-    quiet_transformers,
-    say,
-    show,
-)
-from rlef.cli.display import Display, Loudness, Quiet, Verbose
+from rlef.cli.common import check_judge_url, examples, print_json
+from rlef.cli.display import Loudness, Quiet, Verbose
+from rlef.cli.evaluate_model import ModelWords, evaluate_model
+from rlef.cli.evaluate_samples import judge_file
 
 if TYPE_CHECKING:
     from rlef.evaluation.specs import MetricSpec
-    from rlef.run import RunFolder
 
 EXAMPLES = examples(
     (
@@ -179,7 +166,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Judge these samples (human-eval or EvalPlus form) instead of a model.",
+            help="Judge these samples instead of a model: of human-eval, EvalPlus, "
+            "LiveCodeBench, lm_eval, or a log of inspect.",
             show_default=False,
         ),
     ] = None,
@@ -194,6 +182,14 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -205,121 +201,54 @@ def evaluate(
     if samples_file is not None or compare is not None:
         _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
         _refuse(turns_as=None if turns_as == "auto" else turns_as)
+    check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
+        _refuse(judge_url=judge_url)
         _compare(compare, metrics, as_json)
         return
     if data is None:
         raise typer.BadParameter("give --data SPEC, such as --data mini:test")
     if samples_file is not None:
         _refuse(model=model, preset=preset, turns=turns, samples=samples)
-        _judge_samples(samples_file, data, metrics, limit, out, missing_failed, as_json, loudness)
+        kept = (metrics, limit, out, missing_failed, judge_url, as_json, loudness)
+        judge_file(samples_file, data, *kept)
         return
     if model is None:
         raise typer.BadParameter("give a MODEL, or --samples-file FILE, or --compare RUN RUN")
-    given: dict[str, Any] = {"turns": turns, "samples": samples, "metrics": metrics}
-    given |= {"temperature": temperature, "top_p": top_p}
-    chosen = _settings(given, preset)
-    specs = _specs(chosen["metrics"], chosen["turns"], chosen["samples"])
-
-    with Display(loudness) as display:
-        from rlef.engines.names import (
-            check_chat,
-            check_engine,
-            check_installed,
-            check_known_context,
-            check_model,
-            check_packages,
-        )
-        from rlef.engines.types import SamplingParams, check_params
-        from rlef.environment import Prompts
-        from rlef.problems import load_problems
-
-        sampling = SamplingParams(
-            temperature=chosen["temperature"], top_p=chosen["top_p"], max_new_tokens=max_new_tokens
-        )
-        try:
-            templates = Prompts.load(prompts)
-            check_params(sampling)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-        chat_settings = read_chat_options(
-            chat_template, template_arg or (), system, today, turns_as
-        )
-        if kv_memory_gb is not None and engine != "hf":
-            raise typer.BadParameter(f"--kv-memory-gb is of no use to the engine {engine}")
-        check_engine(engine, dtype, device, base_url)
-        check_installed(engine, base_url)
-        path = out or new_run_path("eval")
-        _check_folder(path)
-        if engine != "openai":
-            check_model(model)
-            check_chat(model, chat_settings)
-            check_known_context(model, max_context or 0, "max_context")
-        problems = load_problems(data)[:limit]
-        check_packages(engine)
-
-        from rlef.engines.hf_settings import HFSettings
-        from rlef.evaluation.episodes import with_public_tests
-        from rlef.evaluation.evaluate import EngineChoice
-        from rlef.evaluation.evaluate import evaluate as run_evaluation
-
-        problems = with_public_tests(problems, display.message, data)  # before a folder is made
-        engine_choice = EngineChoice(
-            kind=engine,
-            device=device,
-            dtype=dtype,
-            base_url=base_url,
-            concurrency=concurrency,
-            max_context=max_context,
-            hf=HFSettings() if kv_memory_gb is None else HFSettings(kv_memory_gb=kv_memory_gb),
-            chat_settings=chat_settings,
-        )
-        options = {
-            "model": model,
-            "data": data,
-            "turns": chosen["turns"],
-            "samples": chosen["samples"],
-        }
-        options |= {"limit": limit, **asdict(sampling), "seed": seed, "prompts": prompts}
-        options |= {"preset": preset, "engine": engine, "dtype": dtype, "max_context": max_context}
-        of_chat = chat_settings.model_dump(mode="json")
-        options |= {"turns_as": of_chat.pop("turns"), **of_chat}
-        if engine != "openai":
-            quiet_transformers()
-        with (
-            _open_or_create(path, options) as run,
-            _resumable(run, display),
-            run.lock(),
-        ):
-            display.begin(f"{run.path.name}: {model} on {data}", updates=0, log=run.log_path)
-            result = run_evaluation(
-                model=model,
-                data=data,
-                problems=problems,
-                run=run,
-                turn_limit=chosen["turns"],
-                samples=chosen["samples"],
-                metrics=specs,
-                sampling=sampling,
-                seed=seed,
-                prompts=templates,
-                engine=engine_choice,
-                say=display.message,
-                show=display.episodes,
-            )
-    _print_result(result, run, chosen["samples"], as_json, loudness)
-
-
-@contextmanager
-def _resumable(run: "RunFolder", display: Display) -> Iterator[None]:
-    """Ends the process with one line at Ctrl-C."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        display.close()
-        say(f"\nstopped; go on with the same words and: --out {run.path}")
-        raise typer.Exit(INTERRUPTED) from None
+    chosen = _settings(
+        {
+            **{"turns": turns, "samples": samples, "metrics": metrics},
+            **{"temperature": temperature, "top_p": top_p},
+        },
+        preset,
+    )
+    specs = _specs(chosen.pop("metrics"), chosen["turns"], chosen["samples"])
+    words = ModelWords(
+        **chosen,
+        model=model,
+        data=data,
+        preset=preset,
+        limit=limit,
+        max_new_tokens=max_new_tokens,
+        out=out,
+        seed=seed,
+        prompts=prompts,
+        engine=engine,
+        base_url=base_url,
+        concurrency=concurrency,
+        kv_memory_gb=kv_memory_gb,
+        max_context=max_context,
+        chat_template=chat_template,
+        template_arg=template_arg or (),
+        system=system,
+        today=today,
+        turns_as=turns_as,
+        dtype=dtype,
+        device=device,
+        judge_url=judge_url,
+    )
+    evaluate_model(words, specs, as_json, loudness)
 
 
 def _settings(given: dict[str, Any], preset: str | None) -> dict[str, Any]:
@@ -359,61 +288,6 @@ def _refuse(**given: object) -> None:
             raise typer.BadParameter(f"{word} has no meaning here; leave it out")
 
 
-def _judge_samples(
-    path: Path,
-    data: str,
-    metrics: str | None,
-    limit: int | None,
-    out: Path | None,
-    missing_failed: bool,
-    as_json: bool,
-    loudness: Loudness,
-) -> None:
-    from rlef.evaluation.specs import parse_metrics
-    from rlef.problems import load_problems
-
-    try:
-        specs = parse_metrics(metrics or "pass@1")
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    folder = out or new_run_path("eval")
-    _check_folder(folder)
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise typer.BadParameter(
-            f"{path} cannot be read: {error.strerror}; allowed: a .jsonl or .jsonl.gz file"
-        ) from None
-    with Display(loudness) as display:
-        problems = load_problems(data)
-
-        from rlef.evaluation.samples import check_metrics, judge_samples, read_samples
-
-        samples = read_samples(path, problems)
-        problems = problems[:limit]
-        check_metrics(samples, problems, specs)
-        options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
-        with (
-            _open_or_create(folder, options) as run,
-            _resumable(run, display),
-            run.lock(),
-        ):
-            display.begin(f"{run.path.name}: {path} on {data}", updates=0, log=run.log_path)
-            display.stage("judging")
-            result = judge_samples(
-                samples,
-                problems,
-                run,
-                specs,
-                name=str(path),
-                data=data,
-                missing_failed=missing_failed,
-                say=display.message,
-                show=display.episodes,
-            )
-    _print_result(result, run, None, as_json, loudness)
-
-
 def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> None:
     from rlef.cli.compare import check_runs, print_comparison
 
@@ -431,65 +305,3 @@ def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> No
         print_json(comparison.to_json())
     else:
         print_comparison(comparison)
-
-
-def _print_result(
-    result: dict[str, object],
-    run: "RunFolder",
-    samples: int | None,
-    as_json: bool,
-    loudness: Loudness,
-) -> None:
-    from rlef.report import evaluation_last_line, evaluation_screen
-
-    if as_json:
-        print_json(result)
-        return
-    if loudness is Loudness.QUIET:
-        show(evaluation_last_line(result, run.path))
-        return
-    print_rich(evaluation_screen(result, run.path, is_judged=samples is None))
-
-
-def _check_folder(path: Path) -> None:
-    """Raises RunError unless an evaluation can begin or go on there."""
-    from rlef.run import RunError, RunFolder, check_free_folder
-
-    run = RunFolder(path)
-    if not run.is_run():
-        check_free_folder(path)
-    elif not is_evaluation(run):
-        raise RunError(
-            f"{path} is no evaluation: its config.yaml is that of a training, or of something "
-            "else; allowed: an evaluation's folder, or a new or an empty one"
-        )
-
-
-@contextmanager
-def _open_or_create(path: Path, options: dict[str, object]) -> "Iterator[RunFolder]":
-    """The folder, new or begun with the same options; a new one goes away if it cannot begin.
-
-    Raises:
-        RunError: It was begun with other options, or is no evaluation.
-    """
-    import yaml
-
-    from rlef.run import RunError, RunFolder
-    from rlef.stored import read_options
-
-    _check_folder(path)
-    text = yaml.safe_dump(options, sort_keys=False)
-    is_new = not RunFolder(path).is_run()
-    run = RunFolder.create(path, text) if is_new else RunFolder.open(path)
-    begun = read_options(run)
-    as_written = run.read_config() == yaml.safe_dump(begun, sort_keys=False)
-    if begun != options and run.is_untouched() and as_written:
-        run.write_config(text)
-    elif begun != options:
-        changed = [key for key in options if begun.get(key) != options[key]]
-        raise RunError(
-            f"{path} was begun with other values of {', '.join(changed)}; "
-            "allowed: the same words again, or another --out"
-        )
-    with dropped_if_unused(run, is_new=is_new):
-        yield run

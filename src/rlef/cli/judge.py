@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import examples, find_problem, print_json, print_rich, say, show
+from rlef.cli.common import (
+    check_judge_url,
+    examples,
+    find_problem,
+    print_json,
+    print_rich,
+    say,
+    show,
+)
 
 if TYPE_CHECKING:
     from rlef.problems import Problem
-    from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, TestReport
+    from rlef.sandbox import JudgeJob, JudgePool, JudgeReport, TestReport
 
 EXAMPLES = examples(
     ("on all tests of a problem", "rlef judge try.py --data mini:test --problem NAME"),
@@ -27,8 +35,6 @@ EXAMPLES = examples(
 _MESSAGE_LINES = 6
 _SILENT_S = 3.0
 """Time after which a test that still runs is named."""
-_LANGUAGES = {"python": "Python", "cpp": "C++"}
-_SUFFIXES = {".py": "python", ".cpp": "cpp", ".cc": "cpp", ".cxx": "cpp", ".c++": "cpp"}
 
 
 def judge(
@@ -58,25 +64,36 @@ def judge(
     language: Annotated[
         str | None,
         typer.Option(
-            metavar="python|cpp",
-            help="By default that of the file's name (.py, .cpp, .cc), else the problem's.",
+            metavar="NAME",
+            help="Such as cpp; by default that of the file's name (.cpp, .rs), else the problem's.",
+            show_default=False,
+        ),
+    ] = None,
+    judge_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a program; exit status 0 only if it passes every test."""
-    if language is not None and language not in _LANGUAGES:
-        raise typer.BadParameter(f"language is {language!r}; allowed: {', '.join(_LANGUAGES)}")
+    from rlef.languages import LANGUAGES
+
+    if language is not None and language not in LANGUAGES:
+        raise typer.BadParameter(f"language is {language!r}; allowed: {', '.join(LANGUAGES)}")
+    check_judge_url(judge_url)
     source = _read(program)
     chosen = _problem(data, problem, given, expected)
     chosen = _in_language(chosen, language, program)
 
     from rlef.environment import final_job
-    from rlef.sandbox import Sandbox
+    from rlef.serve import open_judge
 
     job = replace(final_job(chosen, source), stop_at_first_failure=False)
-    with Sandbox(workers=1) as sandbox:
+    with open_judge(judge_url, 1) as sandbox:
         report = _run(sandbox, job)
     if as_json:
         print_json(_as_json(report, chosen))
@@ -103,10 +120,15 @@ def _problem(
 
 def _in_language(problem: "Problem", language: str | None, program: str) -> "Problem":
     """The problem in the language that is asked for, or that the program's name tells."""
-    wanted = language or _SUFFIXES.get(Path(program).suffix.lower(), problem.language)
+    from rlef.languages import LANGUAGES
+    from rlef.problems.programs import in_language
+
+    suffix = Path(program).suffix.lower()
+    named = (one.name for one in LANGUAGES.values() if suffix in one.suffixes)
+    wanted = language or next(named, problem.language)
     if wanted == problem.language:
         return problem
-    own, other = _LANGUAGES[problem.language], _LANGUAGES[wanted]
+    own, other = LANGUAGES[problem.language].title, LANGUAGES[wanted].title
     if problem.mode == "function":
         raise typer.BadParameter(
             f"{problem.name} calls a function in {own}, but {program} is {other}; "
@@ -117,10 +139,10 @@ def _in_language(problem: "Problem", language: str | None, program: str) -> "Pro
             f"judged as {other}, by its name; {problem.name} is a problem in {own} "
             f"(--language {problem.language} judges it so)"
         )
-    return replace(problem, language=wanted, prelude="", starter_code="")
+    return in_language(problem, wanted)
 
 
-def _run(sandbox: "Sandbox", job: "JudgeJob") -> "JudgeReport":
+def _run(sandbox: "JudgePool", job: "JudgeJob") -> "JudgeReport":
     """Judges test by test, so that a slow one can be named; none after one that cannot compile."""
     from rlef.sandbox.verdicts import summed
 

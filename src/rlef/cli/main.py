@@ -25,7 +25,9 @@ from rlef.cli import (
     plan,
     recipe,
     report,
+    rollouts,
     runs,
+    serve,
     show,
     study,
     train,
@@ -67,9 +69,11 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("rollouts", epilog=rollouts.EXAMPLES)(rollouts.rollouts)
 app.command("judge", epilog=judge.EXAMPLES)(judge.judge)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("view", epilog=view.EXAMPLES)(view.view)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("runs", epilog=runs.EXAMPLES)(runs.runs)
 app.command("show", epilog=show.EXAMPLES)(show.show_run)
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)

@@ -1,13 +1,15 @@
 """What a training or an evaluation has come to so far, as lines that fit any width."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlef.cli.memory_use import memory_words
+from rlef.run.files import finite
 
+BEAT = 79
+"""Longest line that says what the stage is."""
 _CURVES_KEPT = 4000
 _LEAST_CURVE, _MOST_CURVE = 8, 60
 _MOST_TURNS = 4
@@ -62,10 +64,7 @@ class Shown:
 
 def number(metrics: Mapping[str, object], key: str) -> float | None:
     """A number of a line of metrics; ``None`` where it has none, or it is undefined."""
-    value = metrics.get(key)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+    return finite(metrics.get(key))
 
 
 def clock(seconds: float) -> str:
@@ -75,7 +74,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def beat(shown: Shown, now: float, width: int = 79) -> str:
+def beat(shown: Shown, now: float, width: int = BEAT) -> str:
     """The stage and how far it is, in one line of at most ``width`` characters."""
     count, unit, rate = _count(shown)
     left = _left(shown, now)

@@ -22,8 +22,11 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List runs: what each is, how far it is, what it came to."""
+    from rich.text import Text
+
     from rlef.report.runs import facts_of_runs, runs_table
     from rlef.run import RunError
+    from rlef.text import one_line
 
     chosen = folders or [_DEFAULT]
     for folder in chosen:
@@ -35,5 +38,8 @@ def runs(
         print_json({"runs": [each.to_json() for each in facts]})
     elif facts:
         print_rich(runs_table(facts))
+        for each in facts:
+            if each.note is not None:
+                print_rich(Text(one_line(f"{each.name}: {each.note}")))
     else:
         say(f"no run in {', '.join(map(str, chosen))}; one begins with: rlef train mini")

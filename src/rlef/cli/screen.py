@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,10 +24,22 @@ LEAST_WIDTH, LEAST_HEIGHT = 60, 8
 _REFRESH_S = 1.0
 _LOOK_S = 0.25
 _GOODBYE_S = 3.0
+UNLIMITED = 100_000
+"""Columns of what is no terminal."""
 _FRAME = 4
 """Columns, and lines, that the panel's border takes, with the line below it."""
 _ECHO = 3
 """Columns to the right of the panel: a terminal writes ``^C`` there, and must not begin a line."""
+
+
+class _End(Enum):
+    """Stands behind the last line."""
+
+    END = 0
+
+
+_Text = str | Callable[[int], str]
+_END = _End.END
 
 
 class Screen:
@@ -53,12 +66,16 @@ class Screen:
     ) -> None:
         self._panel, self._title, self._tick = panel, title, tick
         self._shows = shows
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Text | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self.has_panel = False
 
-    def line(self, text: str) -> None:
-        """Shows a line that stays: as it is, no markup, no line breaks."""
+    def line(self, text: _Text) -> None:
+        """Shows a line that stays, or several: as it is, no markup, no line breaks.
+
+        Args:
+            text: It, or what gives it for the columns of a terminal.
+        """
         if self._shows:
             self._queue.put(text)
 
@@ -82,7 +99,7 @@ class Screen:
             self._shows = False
         with suppress(Exception):
             while not self._shows:  # the log goes on
-                if self._next() == _END:
+                if self._next() is _END:
                     return
                 self._tick()
 
@@ -94,11 +111,10 @@ class Screen:
             live = self._live(console, stack)
             self.has_panel = live is not None
             refreshed = -_REFRESH_S
-            while (text := self._next()) != _END:
+            while (text := self._next()) is not _END:
                 self._tick()
-                if text:  # a terminal breaks lines within words
-                    soft = not console.is_terminal
-                    console.print(text[1:], soft_wrap=soft, markup=False, highlight=False)
+                if text is not None:
+                    self._print(console, text)
                 if live is None:
                     continue
                 if console.width < LEAST_WIDTH:
@@ -108,15 +124,21 @@ class Screen:
                     refreshed = time.monotonic()
                     live.update(self._rendered(console), refresh=True)
 
-    def _next(self) -> str:
-        """The next line behind a mark; empty where there is none for now."""
+    def _next(self) -> _Text | _End | None:
+        """The next line; ``None`` where there is none for now."""
         with suppress(queue.Empty):
             text = self._queue.get(timeout=_LOOK_S)
-            return _END if text is None else f" {text}"
-        return ""
+            return _END if text is None else text
+        return None
+
+    def _print(self, console: "Console", text: _Text) -> None:
+        is_terminal = console.is_terminal  # which would break lines within words
+        if not isinstance(text, str):
+            text = text(console.width if is_terminal else UNLIMITED)
+        console.print(text, soft_wrap=not is_terminal, markup=False, highlight=False)
 
     def _live(self, console: "Console", stack: ExitStack) -> "Live | None":
-        if not console.is_terminal or console.is_dumb_terminal:
+        if not console.is_terminal or console.is_dumb_terminal or not os.environ.get("TERM"):
             return None
         if console.width < LEAST_WIDTH or console.height < LEAST_HEIGHT:
             return None
@@ -153,9 +175,6 @@ class Screen:
         )
 
 
-_END = "\0"
-
-
 def _console() -> "Console":
     from rich.console import Console
 
@@ -165,7 +184,14 @@ def _console() -> "Console":
             raise BrokenPipeError
 
     file: Any = _Raw(sys.stderr) if _is_real(sys.stderr) else None
-    return OnStderr(stderr=True, file=file, highlight=False, markup=False, emoji=False)
+    return OnStderr(
+        stderr=True,
+        file=file,
+        force_terminal=file is not None and file.isatty(),  # whatever FORCE_COLOR says
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def _is_real(stream: Any) -> bool:

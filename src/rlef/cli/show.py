@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import examples, print_rich, printable, say, show
+from rlef.cli.common import examples, print_rich, say, show
+from rlef.text import printable
 
 if TYPE_CHECKING:
     from rlef.report.episode_screen import Line

@@ -365,10 +365,8 @@ def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
 
     old = load_config(type(wanted), run.config_path, [])
     differing = changed_keys(absolute_paths(old), absolute_paths(wanted))
-    free = (
-        "cluster.",
-        "trackers",
-    )  # machines come and go, and nothing that is learnt depends on it
+    # machines come and go, and nothing that is learnt depends on it
+    free = ("cluster.", "judge.", "trackers")
     changed = [key for key in differing if not key.startswith(free)]
     if changed:
         raise ConfigError(

@@ -49,11 +49,11 @@ def view(
     extras.require("view", "the viewer")
     import secrets
 
+    from rlef.serve.network import is_loopback, listen
     from rlef.view.app import STATIC
     from rlef.view.cache import default_folder
     from rlef.view.folders import Folders
-    from rlef.view.guard import is_loopback
-    from rlef.view.server import listen, serve
+    from rlef.view.server import serve
 
     if not (STATIC / "index.html").is_file():
         raise typer.BadParameter(

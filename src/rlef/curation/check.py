@@ -4,15 +4,16 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 
-from rlef.curation.judge import Judge, languages_here
+from rlef.curation.judge import Judge
 from rlef.curation.programs import check_programs
 from rlef.curation.repair import repaired
 from rlef.curation.tests import check_tests, labels, without_tests
 from rlef.curation.types import Finding, Kind, ProblemCheck, ProgramRun, Repair
 from rlef.problems import Problem
-from rlef.sandbox import Sandbox
+from rlef.sandbox.build import languages_here
 from rlef.sandbox.checkers import function_rules, make_checker
 from rlef.sandbox.testlib import TESTLIB
+from rlef.serve import RemoteJudge, open_judge
 
 PROGRAMS = 3
 _THREADS_PER_WORKER = 2
@@ -25,6 +26,7 @@ def check_problems(
     programs: int = PROGRAMS,
     workers: int = 2,
     repair: bool = False,
+    judge_url: str | None = None,
 ) -> Generator[tuple[int, ProblemCheck], None, None]:
     """Checks problems, in parallel; yields place and result of each as soon as it is there.
 
@@ -35,12 +37,14 @@ def check_problems(
         programs: How many of each list of programs are run.
         workers: Number of jails; about the number of cores.
         repair: Also make a repaired problem of each, and check that one.
+        judge_url: Of the judge, see ``open_judge``; ``None``: here.
 
     Raises:
         SandboxError: This machine cannot run programs safely.
     """
-    sandbox = Sandbox(workers=workers)
-    judge = Judge(sandbox, programs, languages_here())
+    sandbox = open_judge(judge_url, workers)
+    able = sandbox.languages() if isinstance(sandbox, RemoteJudge) else languages_here()
+    judge = Judge(sandbox, programs, able)
     pool = ThreadPoolExecutor(_THREADS_PER_WORKER * workers, thread_name_prefix="rlef-check")
     try:
         work = _check_and_repair if repair else check_problem

@@ -1,14 +1,12 @@
 """How the checks run programs of a problem."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rlef.environment.jobs import final_job
 from rlef.environment.jobs import limits_of as all_limits_of
 from rlef.problems import Problem
-from rlef.sandbox import JudgeReport, Limits, Sandbox
-from rlef.sandbox.languages import LANGUAGES
+from rlef.sandbox import JudgePool, JudgeReport, Limits
 
 DEFAULT_LIMITS = Limits()
 """What holds where a problem names no limit, as in ``rlef eval``."""
@@ -41,7 +39,7 @@ class Judge:
         languages: Those that this machine can run.
     """
 
-    sandbox: Sandbox
+    sandbox: JudgePool
     programs: int
     languages: frozenset[str]
 
@@ -101,12 +99,6 @@ def limits_of(problem: Problem) -> tuple[float, int]:
     """CPU seconds and memory in MiB that a problem is judged with."""
     limits = all_limits_of(problem, DEFAULT_LIMITS)
     return limits.cpu_s, limits.memory_mb
-
-
-def languages_here() -> frozenset[str]:
-    """The languages whose compilers are installed."""
-    able = (x.name for x in LANGUAGES.values() if x.compiler is None or shutil.which(x.compiler))
-    return frozenset(able)
 
 
 def _programs(problem: Problem, names: Sequence[str], most: int) -> list[Program]:

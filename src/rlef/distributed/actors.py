@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rlef.algorithms import CalibrationBin
 from rlef.distributed.judges import where
 from rlef.engines import PolicyEngine
-from rlef.engines.transfer import Bucket, Inbox, Logprobs, StreamedWeights, buckets
+from rlef.engines.transfer import Bucket, Dtypes, Inbox, Logprobs, StreamedWeights, buckets
 from rlef.environment import ChatFormat
 from rlef.learner.service import Learner
 from rlef.problems import Problem
@@ -53,6 +53,7 @@ class RolloutActor:
         self._lock = threading.Lock()
         self._inboxes: dict[int, Inbox] = {}
         self._kinds: dict[int, LocalRollouts] = {}
+        self._forgotten: set[int] = set()
 
     def where(self) -> tuple[str, int]:
         """Returns the machine's address and the process's number."""
@@ -76,6 +77,8 @@ class RolloutActor:
     ) -> None:
         """Begins episodes of a kind, which has the same settings in each call."""
         with self._lock:
+            if kind in self._forgotten:
+                return
             rollouts = self._kinds.get(kind)
             if rollouts is None:
                 rollouts = LocalRollouts(self._engine, self._chat, self._judges, settings)
@@ -85,8 +88,15 @@ class RolloutActor:
             rollouts.begin()
 
     def finished(self, kind: int, timeout_s: float, _submitted: None) -> Ended:
-        """Waits for rollouts of a kind, once they are submitted; see ``Rollouts.finished``."""
-        rollouts = self._kinds[kind]
+        """Waits for rollouts of a kind, once they are submitted; see ``Rollouts.finished``.
+
+        A call that waits for others may come after ``forget``, which waits for none.
+        """
+        with self._lock:
+            rollouts = self._kinds.get(kind)
+        if rollouts is None:
+            nothing = RolloutTiming(generate_s=0, under_way_s=0)
+            return Ended(rollouts=[], timing=nothing, under_way=0, sampling=0)
         found = rollouts.finished(timeout_s)
         return Ended(
             rollouts=found,
@@ -96,8 +106,9 @@ class RolloutActor:
         )
 
     def forget(self, kind: int) -> None:
-        """Drops a kind with its episodes under way."""
+        """Drops a kind with its episodes under way; what comes for it later is nothing."""
         with self._lock:
+            self._forgotten.add(kind)
             rollouts = self._kinds.pop(kind, None)
         if rollouts is not None:
             rollouts.close()
@@ -127,6 +138,10 @@ class RolloutActor:
             for old in [key for key in self._inboxes if key < transfer]:
                 del self._inboxes[old]
             return self._inboxes.setdefault(transfer, Inbox(version, timeout_s))
+
+    def held_dtypes(self) -> Dtypes:
+        """Returns what its engine rounds weights to, see ``PolicyEngine.held_dtypes``."""
+        return self._engine.held_dtypes()
 
     def transfer(self, phase: str, words: Mapping[str, Any]) -> None:
         """Does a phase of vLLM's, see ``VLLMEngine.transfer``."""
@@ -196,9 +211,10 @@ class LearnerActor:
         """Calls a method of its weights."""
         return getattr(self._learner.weights(), method)(*words)
 
-    def buckets(self, checkpoint_names: bool) -> Iterator[Bucket]:
-        """Yields the weights in buckets."""
-        yield from buckets(self._learner.weights(), checkpoint_names=checkpoint_names)
+    def buckets(self, checkpoint_names: bool, dtypes: Dtypes) -> Iterator[Bucket]:
+        """Yields the weights in buckets, see ``transfer.buckets``."""
+        weights = self._learner.weights()
+        yield from buckets(weights, checkpoint_names=checkpoint_names, dtypes=dtypes)
 
     def follow_buckets(self, checkpoint_names: bool) -> None:
         """Does what the first rank's ``buckets`` needs of the others."""

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ import ray
 from rlef.distributed.calls import Lost, ended, result
 from rlef.distributed.weights import RemoteWeights
 from rlef.engines import EngineError
+from rlef.engines.transfer import Dtypes, agreed
 from rlef.learner.service import LearnerLost
 
 LOSSES = 3
@@ -35,6 +36,7 @@ class Member:
         ready: whether it has an engine.
         has_weights: whether it has the present weights.
         machine: address of its machine.
+        holds: see ``PolicyEngine.held_dtypes``; ``None`` until it has had weights.
     """
 
     slot: int
@@ -45,6 +47,7 @@ class Member:
     ready: bool = False
     has_weights: bool = False
     machine: str = ""
+    holds: Dtypes | None = None
 
     @property
     def name(self) -> str:
@@ -245,6 +248,7 @@ class Fleet:
             gaps = self._wait_for(looks, "comparing weights")
         for member in gaps:
             member.has_weights = True
+        self._ask_what_they_hold(gaps)
         return max((gap for gap in gaps.values() if gap is not None), default=None)
 
     def _hand_buckets(
@@ -260,7 +264,9 @@ class Fleet:
         takes: deque[dict[Member, Any]] = deque()
         try:
             if members:
-                for bucket in weights.buckets(checkpoint_names=self._checkpoint_names):
+                dtypes = agreed([member.holds for member in members])
+                names = self._checkpoint_names
+                for bucket in weights.buckets(checkpoint_names=names, dtypes=dtypes):
                     there = [member for member in uses if self.members[member.slot] is member]
                     takes.append({m: m.actor.take.remote(*words, wait_s, bucket) for m in there})
                     if len(takes) >= _BUCKETS:
@@ -271,6 +277,14 @@ class Fleet:
                 member.actor.take.remote(*words, wait_s, error)
             raise
         return self._wait_for(uses, "loading weights")
+
+    def _ask_what_they_hold(self, members: Iterable[Member]) -> None:
+        """Asks those that have their first weights: later ones need not be sent in more bytes."""
+        if self._native is None:
+            new = [member for member in members if member.holds is None]
+            calls = {member: member.actor.held_dtypes.remote() for member in new}
+            for member, holds in self._wait_for(calls, "telling what it holds").items():
+                member.holds = holds
 
     def _wait_for(self, calls: dict[Member, Any], what: str) -> dict[Member, Any]:
         found = {}

@@ -15,6 +15,7 @@ from rlef.distributed.actors import LearnerStatus
 from rlef.distributed.calls import Hangs, Lost, ended, result
 from rlef.distributed.weights import RemoteWeights, ask_logprobs
 from rlef.engines import EngineError
+from rlef.engines.transfer import Dtypes
 from rlef.learner.scores import RolloutScores
 from rlef.learner.service import Learner, LearnerLost, Metrics
 from rlef.rollout import RolloutBatch
@@ -187,15 +188,19 @@ class RayLearner:
         """Returns ``logprobs`` for another process."""
         return partial(ask_logprobs, self._actors, self._timeout_s)
 
-    def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
+    def buckets(self, *, checkpoint_names: bool, dtypes: Dtypes) -> Iterator[Any]:
         """Yields references to buckets of the weights, each made when it is asked for.
+
+        Args:
+            checkpoint_names: See ``transfer.buckets``.
+            dtypes: Likewise.
 
         Raises:
             LearnerLost: A rank is lost; call ``mend``. Whatever changes the learner does it too.
         """
         how = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
         first, *others = self._actors
-        stream = first.buckets.options(**how).remote(checkpoint_names)
+        stream = first.buckets.options(**how).remote(checkpoint_names, dtypes)
         rest = [actor.follow_buckets.remote(checkpoint_names) for actor in others]
         try:
             with suppress(StopIteration):

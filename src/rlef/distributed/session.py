@@ -130,6 +130,8 @@ def _remove(ray: Any, group: Any) -> None:
 def _import_ray(settings: ClusterSettings) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # of calls that nobody waits for any more; whoever waits for one tells what it raised
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     check_cluster(settings)
     import ray
 

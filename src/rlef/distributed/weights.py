@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlef.distributed.calls import result
-from rlef.engines.transfer import StreamedWeights
+from rlef.engines.transfer import Dtypes, StreamedWeights
 
 if TYPE_CHECKING:
     from rlef.distributed.learner import RayLearner
@@ -60,17 +60,17 @@ class RemoteWeights:
         """Returns ``logprobs`` for another process."""
         return self._learner.remote_logprobs()
 
-    def buckets(self, *, checkpoint_names: bool) -> Iterator[Any]:
+    def buckets(self, *, checkpoint_names: bool, dtypes: Dtypes) -> Iterator[Any]:
         """Yields references to buckets, see ``RayLearner.buckets``."""
-        return self._learner.buckets(checkpoint_names=checkpoint_names)
+        return self._learner.buckets(checkpoint_names=checkpoint_names, dtypes=dtypes)
 
     def send(self, kind: str, engines: Sequence[Any], workers: int) -> None:
         """See ``RayLearner.send``."""
         self._learner.send(kind, engines, workers)
 
     def _here(self, *, checkpoint_names: bool) -> StreamedWeights:
-        found = (ray.get(one) for one in self.buckets(checkpoint_names=checkpoint_names))
-        return StreamedWeights(self.version, found, self.logprobs)
+        whole = self.buckets(checkpoint_names=checkpoint_names, dtypes={})
+        return StreamedWeights(self.version, map(ray.get, whole), self.logprobs)
 
 
 def ask_logprobs(

@@ -5,7 +5,7 @@ Episodes reach it in fixed groups: ``batcher.py``. How a batch is sampled: ``dec
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
@@ -156,6 +156,11 @@ class HFEngine:
         copies = [(ours, tensor.to(ours.device, ours.dtype, copy=True)) for ours, tensor in new]
         self._taking = self._thread.submit(self._take, weights.version, copies)
         return None
+
+    def held_dtypes(self) -> Mapping[str, str]:
+        """See ``PolicyEngine.held_dtypes``; by names of the module."""
+        ours = self.model.state_dict(keep_vars=True)
+        return {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in ours.items()}
 
     def _take_and_look(
         self, weights: Weights, new: Iterable[tuple[Tensor, Tensor]]

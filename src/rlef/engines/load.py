@@ -2,7 +2,9 @@
 
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import files
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, Safete
 """What transformers raises of a folder that is no model."""
 
 
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16}
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _MAY_BE_MISSING: dict[str, Any] = {"_raise_exceptions_for_missing_entries": False}
 _NATIVE = {"trust_remote_code": False}
 """A model's own code is never run; unset, transformers asks on the terminal."""
@@ -105,34 +107,46 @@ def load_model(
     return loaded
 
 
-def stored_dtype(name: str) -> torch.dtype | None:
-    """Returns the dtype that all weights in a model's files have, whatever its settings say.
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor in a model's files: in which one, its dtype, and how many numbers it has."""
 
-    Loaded in it, weights on the CPU are the files themselves (``mmap``): they take no memory that
-    the machine could not take back.
+    file: str
+    dtype: torch.dtype
+    size: int
+
+
+def stored_tensors(name: str) -> dict[str, StoredTensor]:
+    """Returns the tensors in a model's files, by their names there.
+
+    Loaded in the dtype that they have, weights on the CPU are the files themselves (``mmap``): they
+    take no memory that the machine could not take back.
 
     Args:
         name: As for ``load_model``.
 
     Returns:
-        ``None``: there are several, another one, or files of another kind.
+        None where there are files of another kind, adapters, or a dtype other than float32 and the
+        two of 16 bits.
     """
-    path = _own_path(name)
+    path, found = _own_path(name), dict[str, StoredTensor]()
     try:
         if adapter_folders(name)[1]:
-            return None
-        file = cached_file(path, SAFE_WEIGHTS_NAME, **_MAY_BE_MISSING)
+            return {}
         names = [SAFE_WEIGHTS_NAME]
-        if file is None:
+        if cached_file(path, SAFE_WEIGHTS_NAME, **_MAY_BE_MISSING) is None:
             index = cached_file(path, SAFE_WEIGHTS_INDEX_NAME, **_MAY_BE_MISSING)
             names = [] if index is None else _files_of(Path(index))
-        found: set[str] = set()
         for one in names:
-            with safe_open(cached_file(path, one), "pt") as tensors:
-                found |= {tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
+            file = str(cached_file(path, one))
+            with safe_open(file, "pt") as tensors:
+                for key in tensors.keys():  # noqa: SIM118  # it is no mapping
+                    part = tensors.get_slice(key)
+                    dtype = _DTYPES[part.get_dtype()]
+                    found[key] = StoredTensor(file, dtype, prod(part.get_shape()))
     except (*LOADING_ERRORS, AttributeError):
-        return None
-    return _DTYPES.get(found.pop()) if len(found) == 1 else None
+        return {}
+    return found
 
 
 def _files_of(index: Path) -> list[str]:

@@ -6,7 +6,7 @@ shared memory, a pickle). A tensor that is larger than a bucket goes over severa
 """
 
 import queue
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -25,6 +25,10 @@ _ALIGNED = 16
 
 Logprobs = Callable[[Sequence[Sequence[int]], int], NDArray[np.float64]]
 """See ``Weights.logprobs``."""
+Dtypes = Mapping[str, str]
+"""Of tensors by name, as ``torch`` names it (``bfloat16``): in which an engine holds them. Of one
+that is not there nobody knows."""
+_UNKNOWN: Dtypes = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,11 @@ class Bucket:
 
 
 def buckets(
-    weights: Weights, *, checkpoint_names: bool, limit: int = BUCKET_BYTES
+    weights: Weights,
+    *,
+    checkpoint_names: bool,
+    dtypes: Dtypes = _UNKNOWN,
+    limit: int = BUCKET_BYTES,
 ) -> Iterator[Bucket]:
     """Packs weights, each bucket when it is asked for.
 
@@ -80,13 +88,16 @@ def buckets(
             wants, and not those of a module, which ``hf`` wants. They differ only for models whose
             weights ``transformers`` joins when it loads them (fused experts): a receiver has no
             model to take them apart with, so this side does, a layer at a time.
+        dtypes: What the receiver rounds tensors to, by these names: they are sent so, where that is
+            smaller. The receiver comes to the same numbers.
         limit: Bytes of a bucket at most, a multiple of 16.
     """
     if limit < _ALIGNED or limit % _ALIGNED:
         raise ValueError(f"limit is {limit}; allowed: a multiple of {_ALIGNED}")
     filling = _Filling(weights.version, checkpoint_names)
     for name, tensor in weights.tensors() if checkpoint_names else weights.merged():
-        flat = tensor.detach().reshape(-1).view(torch.uint8)
+        tensor = _as_held(tensor.detach(), dtypes.get(name))
+        flat = tensor.reshape(-1).view(torch.uint8)
         offset = 0
         while True:
             if filling.end >= limit:
@@ -97,6 +108,13 @@ def buckets(
             if offset == len(flat):
                 break
     yield filling.bucket(last=True)
+
+
+def _as_held(tensor: Tensor, held: str | None) -> Tensor:
+    """Rounds as ``copy_`` does, which engines take weights over by."""
+    dtype = tensor.dtype if held is None else getattr(torch, held)
+    smaller = dtype.itemsize < tensor.dtype.itemsize
+    return tensor.to(dtype) if smaller and tensor.is_floating_point() else tensor
 
 
 class _Filling:
@@ -196,11 +214,19 @@ class StreamedWeights:
             yield from unpacker.take(bucket)
 
 
-def in_buckets(weights: Weights, *, checkpoint_names: bool) -> Iterator[Bucket]:
-    """Yields weights as buckets, which those that came in buckets are already."""
+def in_buckets(
+    weights: Weights, *, checkpoint_names: bool, dtypes: Dtypes = _UNKNOWN
+) -> Iterator[Bucket]:
+    """Yields weights as ``buckets`` does; those that came in buckets as they came."""
     if isinstance(weights, StreamedWeights):
         return weights.in_order(checkpoint_names=checkpoint_names)
-    return buckets(weights, checkpoint_names=checkpoint_names)
+    return buckets(weights, checkpoint_names=checkpoint_names, dtypes=dtypes)
+
+
+def agreed(dtypes: Sequence[Dtypes | None]) -> Dtypes:
+    """Returns what several receivers hold tensors in, if they all say the same."""
+    first = dtypes[0] if dtypes else None
+    return first if first and all(one == first for one in dtypes) else _UNKNOWN
 
 
 class Unpacker:

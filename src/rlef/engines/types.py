@@ -1,6 +1,6 @@
 """The seam between the episode and whatever generates tokens: ids in, ids and logprobs out."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -193,6 +193,13 @@ class PolicyEngine(Engine, Protocol):
 
         Raises:
             EngineError: It cannot take them, or does not sample from them.
+        """
+        ...
+
+    def held_dtypes(self) -> "Mapping[str, str]":
+        """In which dtypes it holds weights that it was given, see ``transfer.Dtypes``.
+
+        By the names under which it reads them. A learner elsewhere need not send more than that.
         """
         ...
 

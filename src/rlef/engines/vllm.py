@@ -14,6 +14,7 @@ import numpy as np
 from rlef.engines.busy import BusyClock
 from rlef.engines.fresh import Following, WeightsCheck
 from rlef.engines.phases import Phases
+from rlef.engines.transfer import Dtypes, agreed
 from rlef.engines.types import (
     Completion,
     EngineError,
@@ -78,6 +79,7 @@ class VLLMEngine:
         self.concurrency = concurrency
         self.following: Following | None = None
         """What was found when weights were loaded last."""
+        self._held: Dtypes = {}
         self._settings = settings or VLLMSettings()
         self._stop_token_ids = list(stop_token_ids)
         self._names = map(str, count())
@@ -158,6 +160,10 @@ class VLLMEngine:
             raise ValueError(f"transfer is {self._settings.transfer}; here it must be buckets")
         self._change(lambda: self._load(weights), weights.version)
         return self.compare(weights)
+
+    def held_dtypes(self) -> Dtypes:
+        """See ``PolicyEngine.held_dtypes``: by names of checkpoints, once weights have come."""
+        return self._held
 
     def transfer(self, phase: str, words: Mapping[str, Any]) -> None:
         """Does a phase of vLLM's for a learner that sends by vLLM's own backends (``vllm_native``).
@@ -349,7 +355,9 @@ class VLLMEngine:
         from rlef.engines.vllm_weights import send
 
         self._wake_for_weights()
-        send(self._call, weights, self._engine.vllm_config.parallel_config.world_size)
+        workers = self._engine.vllm_config.parallel_config.world_size
+        send(self._call, weights, workers, self._held)
+        self._held = self._held or agreed(self._call("held_dtypes"))
         self._put_in_use(str(weights.version))
 
     def _do_phase(self, phase: str, words: Mapping[str, Any]) -> None:
@@ -381,12 +389,13 @@ class VLLMEngine:
         self._asleep = self._updating = False
         self._go_on()
 
-    def _call(self, method: str, **words: Any) -> None:
-        """Calls a method of all workers."""
+    def _call(self, method: str, **words: Any) -> list[Any]:
+        """Calls a method of all workers; returns what they say."""
         seconds = self._settings.timeout_s
         with self._phases.phase(method):
             try:
-                self._engine.collective_rpc(method, timeout=seconds, kwargs=words)
+                found = self._engine.collective_rpc(method, timeout=seconds, kwargs=words)
+                return list(found)
             except TimeoutError:
                 line = f"vLLM hangs: {method} has taken more than {seconds:g} s"
                 raise EngineError(line) from None

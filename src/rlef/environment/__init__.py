@@ -18,6 +18,17 @@ from rlef.environment.jobs import (
     public_job,
     reveal_private_tests,
 )
+from rlef.environment.judged import (
+    AsyncJudge,
+    JudgedEpisode,
+    NotJudgedError,
+    episode_metrics,
+    episode_reward,
+    judged_record,
+    problems_by_name,
+    settle,
+    settle_soon,
+)
 from rlef.environment.random_feedback import RandomFeedbackPool
 from rlef.environment.rendering import Tokenizer
 from rlef.environment.reward import RewardConfig, turn_rewards
@@ -26,6 +37,7 @@ from rlef.environment.templates import Prompts
 from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
 
 __all__ = [
+    "AsyncJudge",
     "ChatFormat",
     "ChatSettings",
     "Conversation",
@@ -35,7 +47,9 @@ __all__ = [
     "FeedbackKind",
     "FeedbackOptions",
     "FeedbackOverride",
+    "JudgedEpisode",
     "MessageConversation",
+    "NotJudgedError",
     "Prompts",
     "RandomFeedbackPool",
     "RewardConfig",
@@ -43,14 +57,20 @@ __all__ = [
     "TemplateError",
     "Tokenizer",
     "TurnRecord",
+    "episode_metrics",
+    "episode_reward",
     "extract_program",
     "final_job",
     "join_reports",
+    "judged_record",
     "limits_of",
     "private_job",
+    "problems_by_name",
     "public_job",
     "repair_dialogues",
     "reveal_private_tests",
+    "settle",
+    "settle_soon",
     "stop_token_ids",
     "turn_rewards",
     "write_feedback",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from rlef.environment.fences import finished_blocks
+from rlef.languages import LANGUAGES
 from rlef.problems.syntax import bound_names, parsed
 from rlef.problems.types import Mode
 
@@ -15,11 +16,6 @@ _READS = re.compile(
     r"\b(?:raw_)?input\s*\(|\bstdin\b|\bfileinput\b|\bopen\s*\(\s*0|/dev/stdin|\bread\s*\(\s*0"
 )
 _WRITES = re.compile(r"\b(?:print|stdout|write)\b")
-_CPP_MAIN = re.compile(r"\bmain\s*\(")
-_CPP_PARTS = (
-    re.compile(r"^[ \t]*#[ \t]*include\b|^[ \t]*import[ \t]+std\b", re.M),
-    re.compile(r"\b(?:cin|stdin|scanf|getline|getchar\w*|f?gets|read|fread|ifstream)\b"),
-)
 _BUILTIN = frozenset(dir(builtins))
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _READERS = {"input", "raw_input", "stdin", "fileinput"}
@@ -46,8 +42,8 @@ def extract_program(
       definition goes before any other assignment to the name, such as the ``f = Solution().f`` of
       an example, that before an import, and that before a stub or a method out of its class.
     * ``stdin`` mode: it reads its input. One that also prints, and does so when it is run, goes
-      before a line that is explained, or a function that nothing calls. In C++ it has a ``main``,
-      and rather one that reads, behind its includes.
+      before a line that is explained, or a function that nothing calls. In other
+      languages it has a ``main``, and rather one that reads, behind its includes.
 
     Among those, or if there is none, one that uses a name which only another block binds goes last:
     it is a part of that program, or an example. Then a tagged block goes before one without a tag,
@@ -117,9 +113,10 @@ def _fitness(
     program: str, tree: ast.Module | None, language: str, mode: Mode, entry_point: str | None
 ) -> int:
     """How well a block does what is asked for; 0: not at all."""
-    if language != "python":
-        parts = sum(part.search(program) is not None for part in _CPP_PARTS)
-        return 1 + parts if _CPP_MAIN.search(program) else 0
+    signs = LANGUAGES[language]
+    if signs.main is not None:
+        parts = sum(part.search(program) is not None for part in signs.parts)
+        return 1 + parts if signs.main.search(program) else 0
     if mode == "function":
         if entry_point is None:
             return 0

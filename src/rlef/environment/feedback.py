@@ -4,7 +4,6 @@ Nothing here can see a private test: only ``PublicProblem`` comes in.
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rlef.environment.templates import Prompts, language_words
+from rlef.languages import LANGUAGES
 from rlef.problems import PublicProblem, Test
 from rlef.problems.integers import long_integers
 from rlef.sandbox import JudgeReport, TestReport, Verdict
@@ -34,8 +34,6 @@ _SHORT_FIELD = 40
 """Characters of each field. A message that must be shorter still shows fewer tests."""
 _LONG = 2**15
 """Characters beyond which a message is not counted before shorter ones: that could take seconds."""
-_CPP_ERROR = re.compile(r"^.*: (?:fatal )?error: .*$", re.MULTILINE)
-"""A compiler tells the first error first, an interpreter the last call last."""
 
 
 class FeedbackOptions(BaseModel):
@@ -190,8 +188,9 @@ def _failure(
         "error": (report.message, _tail),
         "error_line": (report.message.strip().rpartition("\n")[2], _head),
     }
-    if problem.language == "cpp" and report.verdict is Verdict.CE:
-        first = _CPP_ERROR.search(report.message)
+    first_error = LANGUAGES[problem.language].first_error
+    if first_error is not None and report.verdict is Verdict.CE:
+        first = first_error.search(report.message)
         fields["error"] = (report.message, _head)
         if first:
             fields["error_line"] = (first[0], _head)

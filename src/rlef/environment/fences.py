@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from rlef.environment.reasoning import begins_with_end, skip_reasoning, without_begin
+from rlef.languages import LANGUAGES
 from rlef.problems.syntax import parse_code
 
 _TOKEN = r"</?[^<>\s]{1,40}>|\[/?[A-Z][A-Z ]{1,30}\]"
@@ -15,10 +16,6 @@ _OPENING = re.compile(
 )
 _AFTER = re.compile(rf"(?:\s|{_TOKEN})*")
 _MARKDOWN = ("markdown", "md", "mdx")
-_TAGS = {
-    "python": re.compile(r"(?:c?python|py|pypy)-?[\d.]*|.*\.py"),
-    "cpp": re.compile(r"(?:cpp|c\+\+|cxx|cc|c|gnu\+\+)-?[\da-z]{0,2}|.*\.(?:cpp|cc|cxx|c\+\+)"),
-}
 _LONGER_TRIES, _LONGER_LINES = 32, 10_000
 """How many longer blocks of an answer are parsed, and how many lines are looked at for them."""
 
@@ -118,9 +115,7 @@ class _Reader:
         return fence
 
     def _is_tag(self, info: str) -> bool:
-        pattern = _TAGS.get(self._language)
-        tag = _tag(info)
-        return tag == self._language if pattern is None else pattern.fullmatch(tag) is not None
+        return LANGUAGES[self._language].tags.fullmatch(_tag(info)) is not None
 
     def _block(self, start: int, fence: _Fence) -> int:
         """Reads the block whose fence opens in a line. Returns the line to go on with."""

@@ -8,13 +8,10 @@ from typing import Self
 from rlef.environment.feedback import FeedbackOptions, Fits, write_feedback
 from rlef.environment.jobs import public_job
 from rlef.environment.templates import Prompts
+from rlef.languages import LANGUAGES
 from rlef.problems import Problem
 from rlef.sandbox import JudgePool, Limits, Verdict
 
-_FALLBACKS = {
-    "python": "raise NotImplementedError\n",
-    "cpp": '#include <stdexcept>\nint main() { throw std::logic_error("not implemented"); }\n',
-}
 _PER_PROBLEM = 8
 _TRIES = 4
 _DEFAULT_LIMITS = Limits()
@@ -60,7 +57,7 @@ class RandomFeedbackPool:
         for problem in problems:
             incorrect = problem.incorrect_solutions
             chosen = stream.sample(incorrect, min(_PER_PROBLEM, len(incorrect)))
-            for program in (_FALLBACKS[problem.language], *chosen):
+            for program in (LANGUAGES[problem.language].failing, *chosen):
                 jobs.append(public_job(problem, program, limits))
                 owners.append(problem)
         found: dict[str, list[str]] = {name: [] for name in names}

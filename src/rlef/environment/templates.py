@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Self
 
+from rlef.languages import LANGUAGES
+
 _TEST = frozenset({"number", "input"})
 _LANGUAGE = frozenset({"language", "tag"})
 _ALLOWED = {
@@ -28,7 +30,6 @@ _ALLOWED = {
     "not_shown": frozenset[str](),
 }
 _OPTIONAL = {"other_language", "test_failed", "try_again", "not_shown"}
-_NAMES = {"python": "Python", "cpp": "C++"}
 _NEEDED = {"first_stdin": "statement", "first_function": "statement", "feedback": "failures"}
 
 
@@ -136,7 +137,7 @@ class Prompts:
 
 def language_words(language: str) -> dict[str, str]:
     """What templates call a problem's language: ``{language}`` and ``{tag}``."""
-    return {"language": _NAMES.get(language, language), "tag": language}
+    return {"language": LANGUAGES[language].title, "tag": language}
 
 
 @cache

@@ -14,7 +14,8 @@ from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem
 from rlef.rollout import EpisodeSettings, LocalRollouts
 from rlef.run import RunFolder
-from rlef.sandbox import Sandbox, usable_cores
+from rlef.sandbox import usable_cores
+from rlef.serve import open_judge
 from rlef.stored import EPISODES
 
 
@@ -45,6 +46,7 @@ def evaluate(
     seed: int,
     prompts: Prompts,
     engine: EngineChoice,
+    judge_url: str | None = None,
     say: Callable[[str], None] = lambda _: None,
     show: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, object]:
@@ -63,6 +65,7 @@ def evaluate(
         seed: Of all draws.
         prompts: Templates.
         engine: What samples.
+        judge_url: Of the judge, see ``open_judge``; ``None``: here.
         say: Receives lines for the user.
         show: Hears of every step.
 
@@ -104,7 +107,7 @@ def evaluate(
             prompts=prompts,
         )
         with (
-            Sandbox(workers=usable_cores()) as sandbox,
+            open_judge(judge_url, usable_cores()) as sandbox,
             LocalRollouts(opened, chat, sandbox, settings) as rollouts,
         ):
             records = run_episodes(rollouts, usable, samples, seed, run, EPISODES, show)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rlef.environment import EpisodeRecord
 from rlef.evaluation.behaviour import episode_behaviour
@@ -14,7 +13,7 @@ from rlef.evaluation.specs import MetricSpec, measure, parse_metrics
 from rlef.evaluation.stage import stage_summary
 from rlef.problems import Problem
 from rlef.run import RunError, RunFolder
-from rlef.stored import EPISODES, is_evaluation, read_options
+from rlef.stored import EPISODES, is_evaluation, read_options, turn_limit
 
 
 def write_results(
@@ -83,7 +82,7 @@ def compared_run(path: Path) -> ComparedRun:
     options = read_options(run)
     if not is_evaluation(options):
         raise RunError(f"{path} is a training; allowed: folders of rlef eval")
-    compared = _compared(run, EPISODES, options.get("turns") or 1)
+    compared = _compared(run, EPISODES, turn_limit(options, of_training=False))
     if compared is None:
         raise RunError(f"{path} holds no episodes of rlef eval; allowed: a folder that has some")
     return compared
@@ -103,20 +102,14 @@ def last_evaluation(path: Path) -> tuple[str, ComparedRun]:
     options = read_options(run)
     if is_evaluation(options):
         return EPISODES, compared_run(path)
-    turns = _section(options, "rollout").get("turn_limit") or 3
-    limit = _section(options, "eval").get("turn_limit") or turns
+    limit = turn_limit(options, of_training=False)
     names = run.rollout_names()
     valid = [name for name in names if name.startswith("valid-")]
     for name in ("eval-after", *valid[-1:], "eval-before"):
-        compared = _compared(run, name, int(limit)) if name in names else None
+        compared = _compared(run, name, limit) if name in names else None
         if compared is not None:
             return name, compared
     raise RunError(f"{path} holds no evaluation yet; allowed: a run that has one")
-
-
-def _section(options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = options.get(key)
-    return section if isinstance(section, Mapping) else {}
 
 
 def _compared(run: RunFolder, name: str, turn_limit: int) -> ComparedRun | None:

@@ -1,17 +1,16 @@
-"""Reading recorded samples, ours or another system's, in the form of human-eval or EvalPlus."""
+"""Recorded samples, ours or another system's, as programs to judge."""
 
-import gzip
-import json
 import re
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rlef.environment import extract_program
+from rlef.evaluation.sample_forms import Recorded, SamplesError, read_recorded
 from rlef.evaluation.specs import MetricSpec
-from rlef.problems import Problem, ProblemError
+from rlef.problems import Problem
 from rlef.problems.programs import whole_program
 from rlef.problems.syntax import parse_code
 
@@ -27,19 +26,17 @@ _CODE = re.compile(r"\s*(?:(?:def|class|import|from|async)\b|@|#include)")
 _TAG = re.compile(r"(?:python3?|py|cpp|c\+\+)[ \t]*\n", re.IGNORECASE)
 _MORE_THAN_WORDS = re.compile(r"[^\w\s,.]|\breturn\b")
 """Some words parse: "Okay, here" is a tuple."""
+_SHOWN = 3
+"""Names of problems in a note."""
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
-
-
-class SamplesError(ProblemError):
-    """A file of samples cannot be used. One line: file, line, field, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """A recorded program."""
 
-    line: int
-    """Its line in the file, from 1."""
+    place: str
+    """Where it stands, such as ``samples.jsonl:3``."""
     problem: Problem
     program: str
     """What is judged."""
@@ -51,73 +48,139 @@ class Sample:
     """The text went on with the special token that ended the answer."""
 
 
-def read_samples(path: Path, problems: Sequence[Problem]) -> list[Sample]:
-    """Reads samples: JSON lines, also compressed by gzip.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleFile:
+    """What a file of samples comes to."""
 
-    A line has ``task_id``, the name of a problem, and ``solution``, a whole program, or
-    ``completion``, which goes on where the problem's starter code ends. A text that is no program
-    as it stands is cut at the first special token that ends an answer, and where it is Markdown
-    its program is taken as from an answer, see ``extract_program``.
+    form: str
+    """Whose form it has: human-eval, EvalPlus, LiveCodeBench, lm_eval or inspect."""
+    samples: tuple[Sample, ...]
+    notes: tuple[str, ...]
+    """One sentence for each thing that a reader of the numbers must know."""
+
+
+def read_samples(path: Path, problems: Sequence[Problem]) -> list[Sample]:
+    """The samples of ``read_sample_file``."""
+    return list(read_sample_file(path, problems).samples)
+
+
+def read_sample_file(path: Path, problems: Sequence[Problem]) -> SampleFile:
+    """Reads samples that any of five programs wrote; which one, the file shows.
+
+    * human-eval, EvalPlus, and our own ``samples.jsonl``: JSON lines (also ``.gz``) with
+      ``task_id``, the name of a problem, and ``solution``, a whole program, or ``completion``,
+      which goes on where the problem's starter code ends; EvalPlus' folders and results too.
+    * LiveCodeBench: its output (``question_id`` with ``code_list``).
+    * lm_eval: ``samples_TASK_TIME.jsonl``, of ``--log_samples``.
+    * inspect: a log, ``.eval`` or ``.json``. Of several answers the last one is the sample.
+
+    A text that is no program as it stands is cut at the first special token that ends an answer,
+    and where it is Markdown its program is taken as from an answer, see ``extract_program``.
+    Programs that LiveCodeBench took from answers are judged as they are.
 
     Args:
-        path: The file; ``.gz``: compressed.
-        problems: Those that may be named.
+        path: The file.
+        problems: Those that may be named. ``Mbpp/2``, ``mbpp/2``, ``Mbpp_2`` and 2 name the same.
 
     Raises:
-        SamplesError: A line cannot be used.
+        SamplesError: A line cannot be used; or no sample is of these problems.
     """
-    known = {problem.name: problem for problem in problems}
-    samples = []
     try:
-        for line, text in _lines(path):
-            if text.strip():
-                samples.append(_sample(path, line, text, known))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        recorded = read_recorded(path)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise SamplesError(f"{path} cannot be read: {error}") from None
+    names = _Names(problems)
+    samples, others = [], Counter[str]()
+    for one in recorded.samples:
+        problem = names.find(one.task)
+        if problem is not None:
+            samples.append(_sample(one, problem))
+        elif recorded.is_whole and isinstance(one.task, str | int):
+            others[str(one.task)] += 1
+        else:
+            raise _unknown(one, problems)
     if not samples:
-        raise SamplesError(f"{path} holds no samples; allowed: one JSON object a line")
-    return samples
+        raise _unknown(recorded.samples[0], problems)
+    return SampleFile(
+        form=recorded.form,
+        samples=tuple(samples),
+        notes=(*recorded.notes, *_note_of_others(others)),
+    )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    if path.suffix == ".gz":
-        with gzip.open(path, "rt", encoding="utf-8-sig") as file:
-            yield from enumerate(file, start=1)
-    else:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from enumerate(file, start=1)
+def _unknown(one: Recorded, problems: Sequence[Problem]) -> SamplesError:
+    first = problems[0].name if problems else None
+    return SamplesError(
+        f"{one.place}: {one.field} is {one.task!r}; allowed: the name of one of the "
+        f"{len(problems)} problems, such as {first!r}"
+    )
 
 
-def _sample(path: Path, line: int, text: str, known: dict[str, Problem]) -> Sample:
-    try:
-        entry: Any = json.loads(text)
-    except ValueError as error:
-        raise SamplesError(f"{path}:{line} is no JSON: {error}") from None
-    if not isinstance(entry, dict):
-        raise SamplesError(f"{path}:{line} is no JSON object")
-    name = entry.get("task_id")
-    if not isinstance(name, str) or name not in known:
-        raise SamplesError(
-            f"{path}:{line}: task_id is {name!r}; allowed: the name of one of the "
-            f"{len(known)} problems, such as {next(iter(known), None)!r}"
+def _note_of_others(others: Counter[str]) -> list[str]:
+    if not others:
+        return []
+    total, shown = others.total(), ", ".join(list(others)[:_SHOWN])
+    more = ", ..." if len(others) > _SHOWN else ""
+    samples, are = ("sample", "is") if total == 1 else ("samples", "are")
+    return [f"{total} {samples} of other problems {are} left out: {shown}{more}"]
+
+
+class _Names:
+    """Problems by the names that others give them."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._exact = {problem.name: problem for problem in problems}
+        self._folded = _unique((problem.name.casefold(), problem) for problem in problems)
+        self._as_folders = _unique((_as_folder(problem.name), problem) for problem in problems)
+        parts = ((problem.name.rpartition("/")[2], problem) for problem in problems)
+        self._numbers = _unique((part, problem) for part, problem in parts if part.isdecimal())
+
+    def find(self, task: object) -> Problem | None:
+        """The problem, if it is one of these, and only one."""
+        if isinstance(task, bool) or not isinstance(task, str | int):
+            return None
+        text = str(task)
+        return (
+            self._exact.get(text)
+            or self._folded.get(text.casefold())
+            or self._as_folders.get(_as_folder(text))
+            or self._numbers.get(text)
         )
-    program = entry.get("completion") if entry.get("solution") is None else entry["solution"]
-    if not isinstance(program, str):
-        raise SamplesError(f"{path}:{line}: solution or completion is missing; allowed: a text")
-    return _cleaned(line, known[name], program)
 
 
-def _cleaned(line: int, problem: Problem, text: str) -> Sample:
+def _as_folder(name: str) -> str:
+    """As EvalPlus calls a folder, ``Mbpp_2``."""
+    return name.replace("/", "_").casefold()
+
+
+def _unique(pairs: Iterable[tuple[str, Problem]]) -> dict[str, Problem]:
+    found: dict[str, Problem] = {}
+    twice: set[str] = set()
+    for name, problem in pairs:
+        if found.setdefault(name, problem) is not problem:
+            twice.add(name)
+    return {name: problem for name, problem in found.items() if name not in twice}
+
+
+def _sample(one: Recorded, problem: Problem) -> Sample:
+    if one.text is None:
+        raise SamplesError(f"{one.place}: {one.lacks}")
+    if one.program is not None:
+        return Sample(place=one.place, problem=problem, program=one.program, text=one.text)
+    return _cleaned(one.place, problem, one.text)
+
+
+def _cleaned(place: str, problem: Problem, text: str) -> Sample:
     token = _END_OF_ANSWER.search(text)
     has_fence = "```" in text or "~~~" in text
     if not (token or has_fence) or _is_program(problem, text):
-        return Sample(line=line, problem=problem, program=text, text=text)
+        return Sample(place=place, problem=problem, program=text, text=text)
     program = text[: token.start()] if token else text
     block = _block(problem, program) if has_fence else None
     if block is None:
-        return Sample(line=line, problem=problem, program=program, text=text, cut=bool(token))
+        return Sample(place=place, problem=problem, program=program, text=text, cut=bool(token))
     return Sample(
-        line=line, problem=problem, program=block, text=text, from_markdown=True, cut=bool(token)
+        place=place, problem=problem, program=block, text=text, from_markdown=True, cut=bool(token)
     )
 
 

@@ -12,19 +12,36 @@ from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
 from rlef.evaluation.episodes import outcome_of, problem_hash, read_episodes, total_wall_s
 from rlef.evaluation.progress import Progress, Tally
 from rlef.evaluation.results import write_results
-from rlef.evaluation.sample_files import Sample, SamplesError, check_metrics, read_samples
+from rlef.evaluation.sample_files import (
+    Sample,
+    SampleFile,
+    check_metrics,
+    read_sample_file,
+    read_samples,
+)
+from rlef.evaluation.sample_forms import SamplesError
 from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder
-from rlef.sandbox import JudgeReport, Sandbox, Verdict, usable_cores
+from rlef.sandbox import JudgeReport, Verdict, usable_cores
+from rlef.serve import open_judge
 from rlef.stored import EPISODES
 
 _WRITE_EVERY_S = 0.25
 """Reports that come within this time are written together."""
 _NAMES = 3
 
-__all__ = ["Coverage", "Sample", "SamplesError", "check_metrics", "judge_samples", "read_samples"]
+__all__ = [
+    "Coverage",
+    "Sample",
+    "SampleFile",
+    "SamplesError",
+    "check_metrics",
+    "judge_samples",
+    "read_sample_file",
+    "read_samples",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +106,8 @@ def judge_samples(
     name: str,
     data: str,
     missing_failed: bool = False,
+    judge_url: str | None = None,
+    notes: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
     show: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, object]:
@@ -107,6 +126,8 @@ def judge_samples(
         name: Of the samples, in tables.
         data: Specification of the problems.
         missing_failed: Count problems without a sample as failed.
+        judge_url: Of the judge, see ``open_judge``; ``None``: here.
+        notes: What is to be said of the file beside that, see ``SampleFile``.
         say: Receives lines for the user.
         show: Hears of every step.
 
@@ -120,7 +141,8 @@ def judge_samples(
     """
     check_metrics(samples, problems, metrics)
     samples, coverage = _covered(samples, problems, missing_failed)
-    for note in coverage.notes():
+    notes = [*notes, *coverage.notes()]
+    for note in notes:
         say(note)
     hashes = {problem.name: problem_hash(problem) for problem in problems}
     found = _found(run, samples, hashes)
@@ -130,7 +152,7 @@ def judge_samples(
     show(tally.progress())
     started, session = time.perf_counter(), f"{time.time():.3f}"
     jobs = (final_job(samples[place].problem, samples[place].program) for place in todo)
-    with Sandbox(workers=usable_cores()) as sandbox:
+    with open_judge(judge_url, usable_cores()) as sandbox:
         waiting: list[dict[str, Any]] = []
         written = time.perf_counter()
         try:
@@ -146,6 +168,7 @@ def judge_samples(
                         "place": place,
                         "sample_hash": _sample_hash(sample, hashes),
                         "problem_hash": hashes[sample.problem.name],
+                        "statement": sample.problem.statement,
                         "session": session,
                         "wall_s": round(time.perf_counter() - started, 3),
                     }
@@ -172,7 +195,7 @@ def judge_samples(
         turn_limit=1,
         wall_s=total_wall_s(run, EPISODES),
         problems=problems,
-        notes=coverage.notes(),
+        notes=notes,
         more={"samples": asdict(coverage)},
     )
 

@@ -5,6 +5,7 @@ not in a layer (embeddings, last norm, head) is gathered for the pass of the who
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch.distributed.fsdp import (
 )
 from transformers import PreTrainedModel
 
-from rlef.engines.load import load_config, load_model, stored_dtype
+from rlef.engines.load import load_config, load_model
 from rlef.engines.sharded import whole
 from rlef.engines.weights import as_in_checkpoints, merged_tensors
 from rlef.learner.attention import register
@@ -40,6 +41,7 @@ from rlef.learner.precision import (
     resolve_precision,
 )
 from rlef.learner.ranks import Ranks
+from rlef.learner.reading import in_float32, load_to_read
 
 
 def load_on_ranks(name: str, config: LearnerConfig, ranks: Ranks) -> PreTrainedModel:
@@ -60,33 +62,8 @@ def load_on_ranks(name: str, config: LearnerConfig, ranks: Ranks) -> PreTrainedM
     dtype = loading_dtype(config, ranks.device)
     if not ranks.several:
         return load_model(name, ranks.device, dtype)
-    precision = resolve_precision(config.precision, ranks.device)
-    model = ranks.on_first(lambda: load_to_read(name, dtype, precision))
+    model = ranks.on_first(lambda: load_to_read(name, dtype))
     return shaped_model(load_config(name)) if model is None else model
-
-
-def load_to_read(name: str, dtype: torch.dtype, precision: Precision) -> PreTrainedModel:
-    """Loads a model on the CPU whose weights are only read, to become weights of some dtype.
-
-    Files in bfloat16 are not read into memory for that: each weight is a part of its file that is
-    read when it is its turn. Not where products are in float32, as the checks of a model run
-    products; nor where buffers that no file holds would be rounded (Gemma).
-
-    Args:
-        name: As for ``load_model``.
-        dtype: What the weights will become.
-        precision: In which products will be.
-
-    Raises:
-        ModelError: It cannot be loaded.
-    """
-    rounded = torch.bfloat16
-    if dtype is torch.float32 and precision == "bfloat16" and stored_dtype(name) is rounded:
-        model = load_model(name, "cpu", rounded)
-        if all(buffer.dtype is not rounded for buffer in model.buffers()):
-            model.config.dtype = dtype
-            return model
-    return load_model(name, "cpu", dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,7 +127,9 @@ def sharded_models(
     precision = resolve_precision(config.precision, device)
 
     def read_from() -> Models:
-        prepare(model, precision, device)
+        exact = loading_dtype(config, device) is torch.float32
+        with in_float32(model, [layer for _, layer in _layers(model)]) if exact else nullcontext():
+            prepare(model, precision, device)
         return join_models(model, config, seed, temperature, device=device, copies=False)
 
     source = ranks.on_first(read_from)

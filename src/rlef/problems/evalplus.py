@@ -17,6 +17,7 @@ from rlef.problems.literals import (
     arguments_input,
     call_input,
     check_output,
+    literal_text,
     literal_value,
     python_output,
 )
@@ -237,14 +238,14 @@ def _test(name: str, arguments: list[Any], wanted: Any, atol: float) -> Test:
     if name == FIND_ZERO:
         return Test(given, root_check(atol, strict=False))
     if name in _NOT_NONE:  # a match of a regular expression, which is no plain value
-        found = f"{name}({', '.join(map(repr, arguments))})"
+        found = f"{name}({', '.join(map(literal_text, arguments))})"
         call = f"(lambda out: out if isinstance(out, bool) else out is not None)({found})"
         return Test(call_input(call), python_output(wanted))
     if name in _AS_SETS:
-        return Test(given, check_output(f"set(result) == set({wanted!r})"))
+        return Test(given, check_output(f"set(result) == set({literal_text(wanted)})"))
     if name in _ALSO_RIGHT:
         also = _ALSO_RIGHT[name].format(atol=atol)
-        return Test(given, check_output(f"result == {wanted!r} or {also}"))
+        return Test(given, check_output(f"result == {literal_text(wanted)} or {also}"))
     return Test(given, python_output(wanted))
 
 

@@ -6,12 +6,14 @@
 All other fields may be left out. See ``docs/own-problems.md``.
 """
 
+import gzip
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlef.languages import LANGUAGES
 from rlef.problems.checker_names import TESTLIB, wrong_checker
 from rlef.problems.jsontext import strict_json
 from rlef.problems.literals import literal_value, python_output
@@ -49,9 +51,10 @@ def _problem(record: Record) -> Problem:
         raise record.error("entry_point", "needed with mode function, allowed only there")
     if entry_point is not None and not entry_point.isidentifier():
         raise record.error("entry_point", f"is {entry_point!r}; allowed: a function's name")
-    language = _one_of(record, "language", ("python", "cpp"))
-    if mode == "function" and language != "python":
-        raise record.error("language", f"is {language!r}; allowed with mode function: python")
+    language = _one_of(record, "language", tuple(LANGUAGES))
+    if mode == "function" and not LANGUAGES[language].function_mode:
+        able = ", ".join(name for name, one in LANGUAGES.items() if one.function_mode)
+        raise record.error("language", f"is {language!r}; allowed with mode function: {able}")
     checker = _checker(record, mode)
     checker_source = record.get("checker_source", (str,), None)
     if (checker == "testlib") != (checker_source is not None):
@@ -76,14 +79,32 @@ def _problem(record: Record) -> Problem:
     )
 
 
-def write_jsonl(problems: Iterable[Problem], path: Path) -> None:
-    """Writes problems so that ``jsonl:PATH`` loads equal ones. Defaults are left out."""
-    with path.open("w", encoding="utf-8") as file:
+def write_jsonl(problems: Iterable[Problem], path: Path, *, compressed: bool = False) -> None:
+    """Writes problems so that ``jsonl:PATH`` loads equal ones. Defaults are left out.
+
+    Args:
+        problems: Some.
+        path: The file; its name ends with ``.gz`` where it is compressed.
+        compressed: Whether by gzip. Equal problems give equal bytes.
+    """
+    with path.open("wb") as plain:
+        file: Any = gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if compressed else plain
         for problem in problems:
-            file.write(json.dumps(_as_record(problem), ensure_ascii=False) + "\n")
+            file.write(_json_line(as_record(problem)))
+        if compressed:
+            file.close()
 
 
-def _as_record(problem: Problem) -> dict[str, Any]:
+def _json_line(record: dict[str, Any]) -> bytes:
+    """A line of a file of JSON lines, readable text as it is."""
+    try:
+        return (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half a surrogate pair, in a program of a data set
+        return (json.dumps(record) + "\n").encode()
+
+
+def as_record(problem: Problem) -> dict[str, Any]:
+    """A problem as a row of our own format, without what has its default."""
     record: dict[str, Any] = {}
     for name in _FIELDS:
         value = getattr(problem, name)
@@ -164,7 +185,7 @@ def _checker(record: Record, mode: str) -> str:
     wrong = wrong_checker(checker, mode)
     if wrong is not None and not lacks_source:
         raise record.error("checker", wrong)
-    if record.fields.get("language") == "cpp" and record.fields.get("prelude"):
+    if record.fields.get("language", "python") != "python" and record.fields.get("prelude"):
         raise record.error("prelude", "allowed with language python only")
     return checker
 

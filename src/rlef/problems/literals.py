@@ -39,7 +39,29 @@ def literal_value(node: ast.expr) -> Any:
 
 def python_output(value: object) -> str:
     """The expected output of a test whose result must be equal (``==``) to a plain value."""
-    return json.dumps({"__python__": repr(value)})
+    return json.dumps({"__python__": literal_text(value)})
+
+
+def literal_text(value: object) -> str:
+    """As ``repr`` writes a plain value, but items of sets in order: the same in every process.
+
+    Example:
+        >>> literal_text(({"b", "a"}, [2.0]))
+        "({'a', 'b'}, [2.0])"
+    """
+    kind = type(value)
+    if kind in (list, tuple, set, frozenset) and value:
+        items = [literal_text(item) for item in value]  # type: ignore[attr-defined]
+        if kind is list:
+            return f"[{', '.join(items)}]"
+        if kind is tuple:
+            return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
+        text = f"{{{', '.join(sorted(items, key=_shortest_first))}}}"
+        return text if kind is set else f"frozenset({text})"
+    if isinstance(value, dict) and kind is dict:
+        pairs = (f"{literal_text(key)}: {literal_text(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    return repr(value)
 
 
 def check_output(expression: str, setup: str = "") -> str:
@@ -57,7 +79,7 @@ def arguments_input(entry_point: str, arguments: list[Any]) -> str:
     if is_json(arguments):
         return json.dumps(arguments)
     setup = "from math import inf, nan" if _has_odd_float(arguments) else ""
-    return call_input(f"{entry_point}({', '.join(map(repr, arguments))})", setup)
+    return call_input(f"{entry_point}({', '.join(map(literal_text, arguments))})", setup)
 
 
 def is_json(value: object) -> bool:
@@ -69,6 +91,10 @@ def is_json(value: object) -> bool:
     if type(value) is float:
         return math.isfinite(value)
     return type(value) in (str, int, bool, type(None))
+
+
+def _shortest_first(text: str) -> tuple[int, str]:
+    return len(text), text
 
 
 def _has_odd_float(value: object) -> bool:

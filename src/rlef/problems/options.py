@@ -1,16 +1,20 @@
 """What a specification asks of a data set, past its place."""
 
+import logging
 from dataclasses import dataclass, field
 
+from rlef.languages import LANGUAGES
 from rlef.problems.checker_names import wrong_checker
 from rlef.problems.errors import ProblemError
 from rlef.problems.odd import OddRows
+from rlef.problems.programs import in_language
 from rlef.problems.reference import RunReferences, run_in_sandbox
 from rlef.problems.types import Problem
 
+_log = logging.getLogger("rlef.problems")
 _FIELDS = (
     *("difficulty", "source", "tag", "start_date", "end_date", "first", "checker", "untested"),
-    "broken",
+    *("broken", "language"),
 )
 OPTIONS = frozenset(_FIELDS)
 """Options of every data set; each may have its own as well."""
@@ -49,6 +53,7 @@ class Options:
                 raise self.error(f"{name} is {self.values[name]!r}; allowed: such as 2024-08-31")
         for name in ("untested", "broken"):
             self.one_of(name, ("error", "skip"), "error")
+        self.one_of("language", tuple(LANGUAGES), "python")
         self.number("first", 1)
         wrong = wrong_checker(self.values.get("checker", "tokens"), "stdin")
         if wrong is not None:
@@ -77,7 +82,23 @@ class Options:
         kept = [problem for problem in problems if self._passes(problem)]
         if not kept:
             raise self.error(f"none of its {len(problems)} problems passes the filters")
+        kept = self._in_language(kept)
         return kept[: self.number("first", len(kept))]
+
+    def _in_language(self, problems: list[Problem]) -> list[Problem]:
+        """The problems that can be solved in the language that is asked for, in that language."""
+        language = self.values.get("language")
+        if language is None:
+            return problems
+        able = [p for p in problems if p.mode == "stdin" or p.language == language]
+        title, left_out = LANGUAGES[language].title, len(problems) - len(able)
+        if not able:
+            raise self.error(f"language={language}: all its problems call functions, not {title}")
+        if left_out:
+            _log.warning(
+                "%s: left out %d problems that call functions, not %s", self.spec, left_out, title
+            )
+        return [in_language(problem, language) for problem in able]
 
     def _passes(self, problem: Problem) -> bool:
         wanted = self.values

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 from rlef.problems.starters import continued
@@ -40,6 +41,26 @@ def whole_program(problem: Problem, answer: str) -> WholeProgram:
     if tree is None or _lacks_nothing(tree, problem.prelude):
         return WholeProgram("", source)
     return WholeProgram(_without_numpy(problem.prelude, source), source)
+
+
+def in_language(problem: Problem, language: str) -> Problem:
+    """Returns a problem whose programs print, to be solved in another language.
+
+    What it holds in its own language, such as references, does not come along.
+    """
+    if problem.language == language:
+        return problem
+    cpp = language == "cpp"
+    return replace(
+        problem,
+        language=language,
+        prelude="",
+        starter_code="",
+        solutions=problem.cpp_solutions if cpp else (),
+        incorrect_solutions=problem.incorrect_cpp_solutions if cpp else (),
+        cpp_solutions=() if cpp else problem.cpp_solutions,
+        incorrect_cpp_solutions=() if cpp else problem.incorrect_cpp_solutions,
+    )
 
 
 def _lacks_nothing(tree: ast.Module, prelude: str) -> bool:

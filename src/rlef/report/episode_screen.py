@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rlef.environment.lines import EpisodeLine, check_line
-from rlef.report.fitted import FittedTable
-from rlef.report.run_screen import INFRA_ERROR
-from rlef.run import RunDamagedError, RunFolder
+from rlef.report.fitted import FittedTable, flowed, output_width
+from rlef.report.run_screen import INFRA_ERROR, read_evaluation
+from rlef.run import RunFolder
 from rlef.run.training import SCHEMA, TOKEN_COLUMNS, read_training_rollouts, unescaped
+from rlef.text import one_line
 
 Record = Mapping[str, Any]
 TRAINING = "train"
@@ -47,14 +47,7 @@ def read_stage(run: RunFolder, stage: str) -> list[Record]:
         columns = [name for name in SCHEMA.names if name not in TOKEN_COLUMNS]
         found: list[Record] = unescaped(read_training_rollouts(run, columns).to_pylist())
         return found
-    path = run.rollout_path(stage)
-    episodes = run.read_rollouts(stage)
-    for number, episode in enumerate(episodes, start=1):
-        try:
-            check_line(EpisodeLine, episode)
-        except ValueError as error:
-            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
-    return list(episodes)
+    return read_evaluation(run, stage)
 
 
 def is_repaired(episode: Record) -> bool:
@@ -101,7 +94,8 @@ def episode_lines(name: str, episode: Record, printable: Callable[[str], str]) -
         episode: From ``read_stage``.
         printable: Makes text of what a model wrote, which could drive a terminal.
     """
-    yield Line(printable(" · ".join([name, *_facts(episode)])), "bold")
+    facts = [one_line(part) for part in (name, *_facts(episode))]
+    yield from (Line(line, "bold") for line in flowed(facts, " · ", output_width()))
     if episode.get("statement"):
         yield from _block("problem", episode["statement"], printable)
     before: str | None = None
@@ -122,7 +116,8 @@ def episode_lines(name: str, episode: Record, printable: Callable[[str], str]) -
         if turn["feedback"] is not None:
             yield from _block(f"feedback after turn {number + 1}", turn["feedback"], printable)
     yield Line("")
-    yield Line(" · ".join(_end(episode)), "bold green" if episode["solved"] else "bold red")
+    style = "bold green" if episode["solved"] else "bold red"
+    yield from (Line(line, style) for line in flowed(_end(episode), " · ", output_width()))
 
 
 def _facts(episode: Record) -> list[str]:

@@ -12,11 +12,15 @@ from string import ascii_uppercase
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from rlef.text import one_line
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 _GAP = 2
 _INDENT = 2
+_UNKNOWN = 80
+"""Columns of a terminal that does not say."""
 UNLIMITED = 100_000
 """Columns of what is no terminal."""
 _LEAST = 4
@@ -28,10 +32,10 @@ _WORD = 8
 def output_width() -> int:
     """Columns of stdout: ``COLUMNS`` if it is set, a terminal's own, none for a pipe or a file."""
     given = os.environ.get("COLUMNS", "")
-    if given.isdigit() and int(given):
-        return int(given)
+    if given.isdecimal() and int(given):
+        return min(int(given), UNLIMITED)
     if sys.stdout.isatty():
-        return os.get_terminal_size(sys.stdout.fileno()).columns
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _UNKNOWN
     return UNLIMITED
 
 
@@ -61,17 +65,19 @@ class FittedTable:
 
     def lines(self, width: int) -> list[str]:
         """The table in at most ``width`` columns, where its longest word allows that."""
-        broken = [heading.replace(", ", ",\n") for heading in self.headings]
+        rows = [list(map(one_line, row)) for row in self.rows]  # names may give orders
+        own = list(map(one_line, self.headings))
+        broken = [heading.replace(", ", ",\n") for heading in own]
         for headings in (broken, self.short):
             if headings is not None:
-                found = list(_grid(headings, self.rows))
+                found = list(_grid(headings, rows))
                 if max(map(_cells, found)) <= width:
                     return found
         if self.named:
-            found = list(_grid(self._letters(), self.rows))
+            found = list(_grid(self._letters(), rows))
             if max(map(_cells, found)) <= width:
                 return [*self._legend(width), *found]
-        return list(_stack(self.short or self.headings, self.rows, width))
+        return list(_stack(self.short or own, rows, width))
 
     def _letters(self) -> list[str]:
         letters = ascii_uppercase[: self.named]
@@ -81,6 +87,23 @@ class FittedTable:
     def _legend(self, width: int) -> Iterator[str]:
         for letter, name in zip(ascii_uppercase, self.headings[1 : 1 + self.named], strict=False):
             yield from _wrapped(f"{letter}: {name}", width, 0)
+
+
+def flowed(parts: Sequence[str], between: str, width: int) -> list[str]:
+    """Parts one behind the other in lines of at most so many columns; none is broken.
+
+    Example:
+        >>> flowed(["one", "two", "three"], " · ", 10)
+        ['one · two', 'three']
+    """
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}{between}{part}" if lines else part
+        if lines and _cells(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
 
 
 def short_names(names: Sequence[str], width: int = 16) -> list[str]:

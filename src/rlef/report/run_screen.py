@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rlef.report.fitted import UNLIMITED, FittedTable, output_width
+from rlef.environment.lines import EpisodeLine, check_line
+from rlef.report.fitted import UNLIMITED, FittedTable, flowed, output_width
 from rlef.report.runs import RunFacts, age
-from rlef.report.sparkline import sparkline
+from rlef.report.sparkline import output_signs, sparkline
 from rlef.report.tables import percent
-from rlef.run import RunFolder
+from rlef.run import RunDamagedError, RunFolder
+from rlef.run.files import finite
 from rlef.stored import read_metrics
+from rlef.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -41,9 +44,11 @@ def run_screen(
     def text(line: str, style: str = "") -> Text:
         return Text(line, style=style, no_wrap=True, overflow="ignore")
 
-    parts: list[RenderableType] = [text(_headline(facts), "bold")]
+    width = output_width()
+    headline = flowed(_headline(facts), " · ", width)
+    parts: list[RenderableType] = [text(line, "bold") for line in headline]
     if facts.note is not None:
-        return Group(*parts, text(facts.note))
+        return Group(*parts, Text(one_line(facts.note)))
     if changed:
         headings = ["setting", "here", compared_with]
         parts += [text(""), FittedTable(headings=headings, rows=changed)]
@@ -68,20 +73,36 @@ def metrics_curves(lines: Sequence[Record]) -> FittedTable:
     names = dict.fromkeys(name for line in lines for name in line)
     rows = []
     for name in names:
-        values = [_number(line.get(name)) for line in lines]
+        values = [finite(line.get(name)) for line in lines]
         known = [value for value in values if value is not None]
         if name in ("update", "calibration") or not known:
             continue
         cells = [f"{value:.4g}" for value in (known[0], known[-1])]
-        rows.append([name, *cells, sparkline(values, min(_CURVE, room))])
+        rows.append([name, *cells, sparkline(values, min(_CURVE, room), signs=output_signs())])
     return FittedTable(headings=["metric", "first", "last", "by batch"], rows=rows)
+
+
+def read_evaluation(run: RunFolder, name: str) -> list[Record]:
+    """The episodes of an evaluation.
+
+    Raises:
+        RunDamagedError: One cannot be read.
+    """
+    episodes: list[Record] = list(run.read_rollouts(name))
+    for number, episode in enumerate(episodes, start=1):
+        try:
+            check_line(EpisodeLine, episode)
+        except ValueError as error:
+            path = run.rollout_path(name)
+            raise RunDamagedError(f"{path}:{number} is damaged: {error}") from None
+    return episodes
 
 
 def stage_rows(run: RunFolder) -> list[list[str]]:
     """Of each evaluation: name, episodes, solve rate, and solve rates by turn."""
     rows = []
     for name in run.rollout_names():
-        episodes = run.read_rollouts(name)
+        episodes = read_evaluation(run, name)
         turns = max((len(each["turns"]) for each in episodes), default=1)
         rates = [_rate(episodes, turn) for turn in range(1, turns + 1)]
         rows.append([name, f"{len(episodes):,}", percent(rates[-1]), *map(percent, rates)])
@@ -97,22 +118,16 @@ def _rate(episodes: Sequence[Record], turns: int) -> float:
     return fmean(map(fmean, found.values())) if found else math.nan
 
 
-def _headline(facts: RunFacts) -> str:
+def _headline(facts: RunFacts) -> list[str]:
     done = "" if facts.done is None else f"{facts.done:,}"
     unit = "update" if facts.kind == "training" else "episodes"
     of = f"/{facts.total:,}" if facts.total is not None else ""
     changed = "" if facts.changed is None else f"changed {_ago(facts.changed)} ago"
     parts = [facts.path, facts.kind, facts.model, facts.state, f"{unit} {done}{of}", changed]
-    return " · ".join(str(part) for part in parts if part)
+    return [one_line(str(part)) for part in parts if part]
 
 
 def _ago(changed: float) -> str:
     import time
 
     return age(time.time() - changed)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    return None

@@ -11,8 +11,9 @@ from typing import Any
 from rlef.report.fitted import FittedTable
 from rlef.report.tables import percent
 from rlef.run import RunDamagedError, RunFolder
-from rlef.run.state import Locks, held_locks, run_state
-from rlef.stored import EPISODES, is_evaluation, read_options, read_summary
+from rlef.run.state import Locks, held_locks, last_change, run_state
+from rlef.stored import EPISODES, facts_of, read_metrics, read_options, read_summary
+from rlef.stored.facts import OF_BATCH
 
 _DEPTH = 3
 """Folders below the one that is named: a study has its arms' seeds two below."""
@@ -25,14 +26,12 @@ class RunFacts:
     Attributes:
         name: its path from the folder that was asked for.
         path: its path.
-        kind: ``training`` or ``evaluation``; ``None``: its config cannot be read.
-        model: the name of the model, or the file of samples.
+        kind, model: as ``Facts`` has them; ``None``: its config cannot be read.
         state: as ``run_state``, or ``damaged``.
         done, total: updates so far and in all; of an evaluation its episodes so far, and ``None``.
-        metric: name of the headline, such as ``1@3``.
-        solve_rate: the headline: after training, or of the evaluation; of a training that is not
-            finished the rate of its last batch.
-        of_training: whether it is that.
+        metric: name of ``Facts.main``, such as ``1@3``.
+        solve_rate: its value.
+        of_training: whether it is that of the last batch of a training that is not finished.
         changed: when a file of it was last written to, seconds since 1970.
         note: what is damaged.
     """
@@ -61,14 +60,17 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
-    if RunFolder(folder).is_run():
+    """What cannot be opened, such as a folder of others or a circle of links, hides no other."""
+    is_run, names = False, list[str]()
+    with suppress(OSError):
+        is_run = RunFolder(folder).is_run()
+    if is_run:
         yield folder
-        return
-    if depth:
-        with suppress(PermissionError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name[0] != "." and entry.is_dir():
-                    yield from _runs_below(Path(entry.path), depth - 1)
+    elif depth:
+        with suppress(OSError):
+            names = [name for name in os.listdir(folder) if name[0] != "."]
+        for name in filter(lambda name: os.path.isdir(folder / name), names):
+            yield from _runs_below(folder / name, depth - 1)
 
 
 def facts_of_runs(folders: Sequence[Path]) -> list[RunFacts]:
@@ -84,18 +86,39 @@ def facts_of_runs(folders: Sequence[Path]) -> list[RunFacts]:
 def run_facts(path: Path, name: str | None = None, locks: Locks | None = None) -> RunFacts:
     """Facts of a run, whatever its state."""
     run = RunFolder(path)
-    known: dict[str, Any] = {"name": name or str(path), "path": str(path), "changed": _changed(run)}
+    known: dict[str, Any] = {"name": name or str(path), "path": str(path)}
+    known["changed"] = last_change(run)
     try:
         options = read_options(run)
-        known |= _words(options)
-        known |= _evaluation(run) if known["kind"] == "evaluation" else _training(run, options)
+        facts = facts_of(options, None, None)
+        known |= {"kind": facts.kind, "model": facts.model}
+        summary = read_summary(run, options)
+        if facts.kind == "training":
+            lines = read_metrics(run)
+            facts = facts_of(options, summary, lines[-1] if lines else None)
+            known |= {"done": facts.update, "total": facts.updates}
+        else:
+            facts = facts_of(options, summary, None)
+            known["done"] = _episodes(run, summary)
+        main = facts.main
+        if main is not None:
+            known |= {"metric": main, "solve_rate": facts.figures[main]}
+            known["of_training"] = main == OF_BATCH
         return RunFacts(**known, state=run_state(run, locks))
-    except (RunDamagedError, OSError, KeyError, TypeError) as error:
+    except (RunDamagedError, OSError) as error:
         return RunFacts(**known, note=" ".join(str(error).split()))
 
 
+def _episodes(run: RunFolder, summary: Mapping[str, Any] | None) -> int | None:
+    """Of an evaluation, so far."""
+    if summary is None:
+        return _count_lines(run.rollout_path(EPISODES))
+    count = summary["statistics"].get("episodes")
+    return count if type(count) is int else None
+
+
 def runs_table(facts: Sequence[RunFacts]) -> FittedTable:
-    """Runs, for ``rich`` to print."""
+    """Runs, for ``rich`` to print; what is damaged in them stands in their notes."""
     headings = ["run", "kind", "model", "state", "done", "solved %", "changed"]
     return FittedTable(headings=headings, rows=[_cells(each) for each in facts])
 
@@ -110,8 +133,8 @@ def _cells(facts: RunFacts) -> list[str]:
     elif facts.metric and facts.solve_rate is not None:
         solved += f" ({facts.metric})"
     changed = "-" if facts.changed is None else age(time.time() - facts.changed)
-    state = facts.state if facts.note is None else f"{facts.state}: {facts.note}"
-    return [facts.name, facts.kind or "-", facts.model or "-", state, done, solved, changed]
+    words = [facts.name, facts.kind or "-", facts.model or "-", facts.state]
+    return [*words, done, solved, changed]
 
 
 def age(seconds: float) -> str:
@@ -127,45 +150,8 @@ def age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
-def _words(options: Mapping[str, Any]) -> dict[str, Any]:
-    if is_evaluation(options):
-        return {"kind": "evaluation", "model": options.get("model") or options.get("samples_file")}
-    model = options.get("model")
-    name = model.get("name") if isinstance(model, Mapping) else model
-    return {"kind": "training", "model": None if name is None else str(name)}
-
-
-def _training(run: RunFolder, options: Mapping[str, Any]) -> dict[str, Any]:
-    lines = run.read_metrics()
-    last = lines[-1] if lines else {}
-    found = {"done": last.get("update", 0), "total": options.get("updates")}
-    summary = read_summary(run)
-    if summary is not None:
-        rate, metric = summary["after"]["solve"]["mean"], f"1@{summary['turn_limit']}"
-        return {**found, "solve_rate": rate, "metric": metric}
-    return {**found, "solve_rate": last.get("solve_rate"), "of_training": bool(lines)}
-
-
-def _evaluation(run: RunFolder) -> dict[str, Any]:
-    summary = read_summary(run)
-    if summary is None:
-        return {"done": _count_lines(run.rollout_path(EPISODES))}
-    metric, measured = list(summary["metrics"].items())[-1]
-    episodes = summary["statistics"].get("episodes")
-    return {"done": episodes, "metric": metric, "solve_rate": measured["estimate"]}
-
-
 def _count_lines(path: Path) -> int:
     if not path.is_file():
         return 0
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
-
-
-def _changed(run: RunFolder) -> float | None:
-    paths = [run.config_path, run.metrics_path, run.summary_path, run.log_path, run.rollouts_path]
-    found = []
-    for path in [*paths, run.training_path, run.training_path / "pending.bin"]:
-        with suppress(OSError):
-            found.append(path.stat().st_mtime)
-    return max(found, default=None)

@@ -1,11 +1,18 @@
 """A curve in one line of text."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.:-=+*#"
 """For terminals that have no other signs."""
+
+
+def output_signs() -> str:
+    """The signs that stdout can show."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return BLOCKS if encoding.lower().startswith("utf") else ASCII
 
 
 def sparkline(

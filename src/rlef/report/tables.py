@@ -246,7 +246,7 @@ def comparison_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def summary_markdown(summary: Summary) -> str:
     """The same as Markdown."""
-    table = _markdown_table(summary_headings(summary), summary_rows(summary))
+    table = markdown_table(summary_headings(summary), summary_rows(summary))
     return f"**{headline(summary)}**\n\n{table}\n\n" + "; ".join(notes(summary)) + ".\n"
 
 
@@ -310,7 +310,7 @@ def seeds_table(summaries: Sequence[Summary]) -> "Group":
 def seeds_markdown(summaries: Sequence[Summary]) -> str:
     """The same as Markdown."""
     rows = seeds_rows(summaries)
-    table = _markdown_table(seeds_headings(int(summaries[0]["turn_limit"])), rows)
+    table = markdown_table(seeds_headings(int(summaries[0]["turn_limit"])), rows)
     return f"**{_seeds_headline(summaries)}**\n\n{table}\n\n{_SEEDS_NOTE}.\n"
 
 
@@ -377,7 +377,8 @@ def _table(headings: Sequence[str], rows: Sequence[Row]) -> FittedTable:
     return FittedTable(headings=headings, rows=[(row.label, *row.cells) for row in rows])
 
 
-def _markdown_table(headings: Sequence[str], rows: Sequence[Row]) -> str:
+def markdown_table(headings: Sequence[str], rows: Sequence[Row]) -> str:
+    """A table with its first column flush left and the others right."""
     lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
     lines += [[row.label, *row.cells] for row in rows]
     return "\n".join(

@@ -8,17 +8,13 @@ from rlef.engines import ChatCompletion, Completion, FinishReason, Generate, Sam
 from rlef.environment import (
     ChatFormat,
     Conversation,
-    Episode,
     FeedbackOptions,
     FeedbackOverride,
+    JudgedEpisode,
     MessageConversation,
     Prompts,
     RandomFeedbackPool,
     RewardConfig,
-    StopReason,
-    join_reports,
-    private_job,
-    public_job,
     turn_rewards,
 )
 from rlef.environment.feedback import Fits
@@ -26,7 +22,7 @@ from rlef.environment.room import least_answer, message_budget
 from rlef.problems import Problem
 from rlef.rollout.seeds import derive_seed
 from rlef.rollout.types import Rollout
-from rlef.sandbox import JudgeJob, JudgeReport, Limits, Verdict
+from rlef.sandbox import JudgeJob, JudgeReport, Limits
 
 Judge = Callable[[JudgeJob], Awaitable[JudgeReport]]
 
@@ -95,8 +91,10 @@ async def run_episode(
     problem = request.problem
     conversation = MessageConversation() if chat is None else Conversation(chat)
     fits = _Room(conversation, settings).fits if isinstance(conversation, Conversation) else None
-    episode = Episode(
-        problem.public,
+    episode = JudgedEpisode(
+        problem,
+        limits=settings.limits,
+        graded=settings.rewards.graded,
         max_turns=settings.max_turns,
         prompts=settings.prompts,
         feedback_options=settings.feedback,
@@ -104,27 +102,17 @@ async def run_episode(
         fits=fits,
     )
     versions: list[int] = []
-    report: JudgeReport | None = None
-    while not episode.done and _ask(episode, conversation, settings):
-        seed = derive_seed(request.seed, "answer", len(episode.turns))
-        completion = await sample(_prompt(conversation), settings.sampling, seed)
-        if isinstance(completion, Completion):
-            versions.append(completion.version)
-        program = _answer(episode, conversation, completion)
-        if program is not None:
-            report = await judge(public_job(problem, program, settings.limits))
-            episode.observe(report)
-    graded = settings.rewards.graded
-    if report is not None and _matters(episode, graded=graded):
-        report = await _judge_private(problem, episode, report, judge, settings)
-    else:
-        report = None
-    record = episode.finish(
-        report,
-        family=problem.family,
-        hidden_detail=problem.hidden_detail,
-        passed_share=_passed_share(report, problem) if graded else None,
-    )
+    while episode.message is not None:
+        if _ask(episode, conversation, settings):
+            seed = derive_seed(request.seed, "answer", len(episode.turns))
+            completion = await sample(_prompt(conversation), settings.sampling, seed)
+            if isinstance(completion, Completion):
+                versions.append(completion.version)
+            _answer(episode, conversation, completion)
+        while episode.job is not None:
+            episode.observe(await judge(episode.job))
+    record = episode.record
+    assert record is not None  # nothing waits
     rewards = turn_rewards(record, settings.rewards)
     return Rollout.of(record, conversation, rewards, versions, request.seed)
 
@@ -172,11 +160,13 @@ def _random_feedback(
 
 
 def _ask(
-    episode: Episode, conversation: Conversation | MessageConversation, settings: EpisodeSettings
+    episode: JudgedEpisode,
+    conversation: Conversation | MessageConversation,
+    settings: EpisodeSettings,
 ) -> bool:
     """Appends the next message; False if that leaves no room for an answer."""
-    message = episode.next_message
-    assert message is not None  # the episode is not done, and its last report was observed
+    message = episode.message
+    assert message is not None  # the caller has seen it
     if isinstance(conversation, Conversation) and settings.max_context is not None:
         tokens = len(conversation.next_prompt(message)) + settings.least_new_tokens
         if tokens > settings.max_context:
@@ -196,11 +186,11 @@ def _prompt(conversation: Conversation | MessageConversation) -> Any:
 
 
 def _answer(
-    episode: Episode,
+    episode: JudgedEpisode,
     conversation: Conversation | MessageConversation,
     completion: Completion | ChatCompletion,
-) -> str | None:
-    """Takes the engine's answer; returns its program, if it has one."""
+) -> None:
+    """Takes the engine's answer."""
     if isinstance(completion, Completion):
         assert isinstance(conversation, Conversation)
         text = conversation.chat.answer_text(completion.token_ids)
@@ -211,39 +201,8 @@ def _answer(
         assert isinstance(conversation, MessageConversation)
         if completion.finish is FinishReason.NO_ROOM:
             episode.stop_for_context_limit()
-            return None
+            return
         text = completion.text
         prompt_tokens, sampled = completion.prompt_tokens, completion.completion_tokens
         conversation.add_action(text)
-    return episode.answer(text, prompt_tokens=prompt_tokens, completion_tokens=sampled)
-
-
-def _matters(episode: Episode, *, graded: bool) -> bool:
-    """Whether the private tests can change anything for the last program.
-
-    Where a public test failed no other test can change the verdict, so none is run unless rewards
-    are graded by how many pass.
-    """
-    ends = {StopReason.PUBLIC_PASSED}
-    if graded:
-        ends |= {StopReason.TURN_LIMIT, StopReason.CONTEXT_LIMIT}
-    return episode.stop in ends and episode.last_program is not None
-
-
-async def _judge_private(
-    problem: Problem,
-    episode: Episode,
-    public: JudgeReport,
-    judge: Judge,
-    settings: EpisodeSettings,
-) -> JudgeReport:
-    """Returns the report on all tests of the last program."""
-    program = episode.last_program
-    assert program is not None  # ``_matters``
-    job = private_job(problem, program, settings.limits, graded=settings.rewards.graded)
-    return public if job is None else join_reports(public, await judge(job))
-
-
-def _passed_share(report: JudgeReport | None, problem: Problem) -> float:
-    tests = report.tests if report else ()
-    return sum(test.verdict is Verdict.AC for test in tests) / len(problem.all_tests)
+    episode.answer(text, prompt_tokens=prompt_tokens, completion_tokens=sampled)

@@ -59,6 +59,17 @@ def json_value(value: object) -> object:
     return value
 
 
+def finite(value: object) -> float | None:
+    """A value of a file as a number; ``None`` where it is none, or NaN, or beyond all floats."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def dump_lines(records: Iterable[Mapping[str, object]]) -> bytes:
     """One JSON object a line, in ASCII: lone surrogates and U+2028 survive any reader."""
     return "".join(json.dumps(json_value(record)) + "\n" for record in records).encode("ascii")
@@ -71,7 +82,13 @@ def append_lines(path: Path, records: Iterable[Mapping[str, object]]) -> None:
         RunWriteError: They cannot be written.
     """
     data = dump_lines(records)
-    with writing(path), path.open("a+b") as file:
+    with writing(path):
+        make_folder(path.parent)
+        _append(path, data)
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("a+b") as file:
         whole = _length_of_whole_lines(path)
         if whole < file.seek(0, os.SEEK_END):
             file.truncate(whole)

@@ -18,9 +18,11 @@ from rlef.run.files import (
     append_lines,
     dump_lines,
     json_value,
+    make_folder,
     read_lines,
     replace_file,
     sync,
+    writing,
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -58,6 +60,7 @@ class RunFolder:
         self.summary_path = self.path / "summary.json"
         self.report_path = self.path / "report.html"
         self.log_path = self.path / "rlef.log"
+        self.lock_path = self.path / ".lock"
         self._is_locked = False
         self._new_parents: Sequence[Path] = ()
 
@@ -79,13 +82,15 @@ class RunFolder:
         check_free_folder(run.path)
         missing = [folder for folder in run.path.parents if not folder.exists()]
         run.write_config(config)  # first: a folder with a config can be opened
-        run = cls.open(path)
+        for folder in (run.rollouts_path, run.checkpoints_path):
+            with writing(folder):
+                make_folder(folder)
         run._new_parents = missing
         return run
 
     @classmethod
     def open(cls, path: Path | str) -> "RunFolder":
-        """Opens an existing run.
+        """Opens an existing run, and changes nothing in it.
 
         Raises:
             RunError: There is none.
@@ -95,8 +100,6 @@ class RunFolder:
             what = "is a file" if run.path.is_file() else "does not exist"
             what = "has no config.yaml" if run.path.is_dir() else what
             raise RunError(f"{run.path} {what}; allowed: the folder of a run")
-        run.rollouts_path.mkdir(exist_ok=True)
-        run.checkpoints_path.mkdir(exist_ok=True)
         return run
 
     def is_run(self) -> bool:
@@ -120,7 +123,7 @@ class RunFolder:
         if not self.is_run() or not self.is_untouched():
             return
         self.config_path.unlink()
-        for path in (self.path / ".lock", self.log_path, self.inputs_path):
+        for path in (self.lock_path, self.log_path, self.inputs_path):
             path.unlink(missing_ok=True)
         with suppress(OSError):  # hidden files of others may stay
             for path in (self.rollouts_path, self.checkpoints_path):
@@ -139,17 +142,18 @@ class RunFolder:
         if self._is_locked:
             yield
             return
-        with (self.path / ".lock").open("a+") as file:
+        with self.lock_path.open("a+", encoding="utf-8", errors="replace") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                holder = file.read().strip() or "unknown"
+                process, _, machine = file.read(400).strip().partition(" ")
+                holder = (process or "unknown") + (f" on {machine}" if machine else "")
                 raise RunBusyError(
                     f"{self.path} is in use by process {holder}; wait for it or end it"
                 ) from None
             file.truncate(0)
-            file.write(str(os.getpid()))
+            file.write(f"{os.getpid()} {this_machine()}")
             file.flush()
             self._is_locked = True
             try:
@@ -350,6 +354,11 @@ class RunFolder:
         doomed = path.with_name(f"tmp-old-{path.name}")
         path.rename(doomed)
         shutil.rmtree(doomed)
+
+
+def this_machine() -> str:
+    """Its name, which the lock of a run has for readers on other machines."""
+    return os.uname().nodename
 
 
 def check_free_folder(path: Path) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rlef.run.files import Record, replace_file
+from rlef.run.training import parquet_source
 
 _NUMBERS = pa.list_(pa.float32())
 SCORES = pa.schema(
@@ -59,7 +60,7 @@ def write_scores(path: Path, rows: pa.Table) -> None:
 def read_scores(path: Path, index: int) -> Record | None:
     """The scores of one rollout; ``None`` where there are none, or they cannot be read."""
     try:
-        table = pq.read_table(path, filters=[("index", "=", index)])
+        table = pq.read_table(parquet_source(path), filters=[("index", "=", index)])
         rows: list[Record] = table.cast(SCORES).to_pylist()
     except (pa.ArrowException, OSError, ValueError):
         return None

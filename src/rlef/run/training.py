@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from struct import Struct
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -178,7 +178,7 @@ def read_batch_file(path: Path, columns: Sequence[str]) -> pa.Table:
         RunDamagedError: It cannot be read.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(parquet_source(path), page_checksum_verification=True) as file:
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if missing:
                 raise pa.ArrowInvalid(f"no column {missing[0]}")
@@ -187,6 +187,15 @@ def read_batch_file(path: Path, columns: Sequence[str]) -> pa.Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise RunDamagedError(f"{path} is damaged ({reason}); {_HOW_TO_GO_ON}") from None
+
+
+def parquet_source(path: Path) -> str | BinaryIO:
+    """What pyarrow opens a file by: it takes no names that are not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.open("rb")
+    return str(path)
 
 
 def pending_path(folder: Path) -> Path:

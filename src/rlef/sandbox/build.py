@@ -9,9 +9,10 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+from rlef.languages import LANGUAGES, Language
 from rlef.sandbox.jail import Jail, JailError, Program, StarvedError, write_all
-from rlef.sandbox.languages import Language
 from rlef.sandbox.types import Limits
 from rlef.sandbox.verdicts import as_bytes
 
@@ -43,20 +44,86 @@ def cache_folder() -> Path | None:
     return Path(base) / "rlef" / "binaries"
 
 
+class Compiler(NamedTuple):
+    """A compiler of this machine."""
+
+    path: str
+    version: str
+    """A line that names it."""
+    root: str = ""
+    """Folder that it and all that it needs lie in; empty: below ``/usr``."""
+
+    @property
+    def jail(self) -> str:
+        """The kind of jail that it runs in."""
+        return f"tools:{self.root}" if self.root else "tools"
+
+
 @cache
-def compiler(language: Language) -> tuple[str, str]:
-    """Path of a language's compiler, and a line that names its version.
+def compiler(language: Language) -> Compiler:
+    """Finds the compiler of a language.
 
     Raises:
-        CompilerMissing: It is not installed.
+        CompilerMissing: It is not installed, or what it needs is not.
     """
-    path = shutil.which(language.compiler or "")
+    assert language.compiler is not None
+    missing = [name for name in (language.compiler, *language.needs) if shutil.which(name) is None]
+    if missing:
+        raise CompilerMissing(
+            f"language {language.name!r} needs {missing[0]}, which is not installed"
+        )
+    path, root = str(shutil.which(language.compiler)), ""
+    if language.root_flags:
+        root = _output_of(path, *language.root_flags)
+        path = f"{root}/bin/{language.compiler}"
+        if not (root and os.access(path, os.X_OK)):
+            raise CompilerMissing(
+                f"language {language.name!r} needs {language.compiler}, which is there but does "
+                f"not say where it lies: {language.compiler} {' '.join(language.root_flags)}"
+            )
+    path = os.path.realpath(path)
+    return Compiler(path, _output_of(path, "--version"), "" if root == "/usr" else root)
+
+
+def interpreter(language: Language) -> str:
+    """Path of the interpreter of a language.
+
+    Raises:
+        CompilerMissing: It is not installed, or is a script that calls another.
+    """
+    path = shutil.which(language.interpreter or "")
     if path is None:
         raise CompilerMissing(
-            f"language {language.name!r} needs {language.compiler}, which is not installed"
+            f"language {language.name!r} needs {language.interpreter}, which is not installed"
         )
-    words = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return os.path.realpath(path), words.stdout.partition("\n")[0]
+    with open(path, "rb") as file:
+        if file.read(4) != b"\x7fELF":
+            raise CompilerMissing(
+                f"language {language.name!r} needs {language.interpreter} itself; {path} is a "
+                f"script that calls it: put the folder of the program first in PATH"
+            )
+    return path
+
+
+def can_run(language: Language) -> bool:
+    """Whether this machine has what programs of a language need."""
+    try:
+        if language.interpreter is not None:
+            return bool(interpreter(language))
+        return language.compiler is None or bool(compiler(language))
+    except CompilerMissing:
+        return False
+
+
+def languages_here() -> frozenset[str]:
+    """The languages whose compilers are installed."""
+    return frozenset(name for name, language in LANGUAGES.items() if can_run(language))
+
+
+def _output_of(*command: str) -> str:
+    """The first line that a command prints; empty if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode else done.stdout.partition("\n")[0]
 
 
 def build(
@@ -68,7 +135,7 @@ def build(
         language: A compiled language.
         source: The program's text.
         headers: Files beside the source, by name.
-        jail: Gives the jail for tools, if one is needed.
+        jail: Gives the jail of its compiler, if one is needed.
 
     Returns:
         A descriptor of the binary, an anonymous file; the caller closes it.
@@ -78,18 +145,18 @@ def build(
         CompilerMissing: There is no compiler.
         JailError: The jail died, or the compiler got too little of the machine.
     """
-    path, version = compiler(language)
+    tool = compiler(language)
     for static in (True, False) if language.static_flags else (False,):
         flags = language.flags + (language.static_flags if static else ())
         text = as_bytes(source)
-        key = hashlib.sha256(repr((version, flags, text, sorted(headers.items()))).encode())
+        key = hashlib.sha256(repr((tool.version, flags, text, sorted(headers.items()))).encode())
         folder = cache_folder()
         stored = None if folder is None else folder / key.hexdigest()
         kept = None if stored is None else _kept(stored)
         if kept is not None:
             return _executable(kept)
         try:
-            binary = _compile(language, path, flags, text, headers, jail())
+            binary = _compile(language, tool, flags, text, headers, jail())
         except CompileError as error:
             if static and "cannot find -l" in str(error):
                 continue  # this machine has no static libraries
@@ -102,7 +169,7 @@ def build(
 
 def _compile(
     language: Language,
-    path: str,
+    tool: Compiler,
     flags: tuple[str, ...],
     text: bytes,
     headers: dict[str, bytes],
@@ -110,7 +177,8 @@ def _compile(
 ) -> bytes:
     program = Program(
         kind="tool",
-        argv=(path, *flags, "-o", _OUTPUT, language.source_name),
+        argv=(tool.path, *flags, "-o", _OUTPUT, language.source_name),
+        libraries=f"{tool.root}/lib" if tool.root else None,
         files=((language.source_name, text), *headers.items()),
         outputs=(_OUTPUT,),
     )

@@ -33,7 +33,7 @@ _FILE_BYTES = 64 << 20
 """What is not judged, such as stderr, may be so long; only its start and its end are kept."""
 _ENDING_BYTES = 4096
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-_ANSWER = "=iiddQ3Q16s"  # as in spawn.py
+_ANSWER = "=iiddQ3Q16s"  # as in structs.py
 _KILLED = ("", "cpu", "wall", "starved")
 _MAX_ANSWER_BYTES = 1 << 16
 
@@ -59,6 +59,7 @@ class JailSettings:
     """``namespaces``, ``landlock`` (files only) or ``none``."""
     seccomp: bool = True
     packages: tuple[str, ...] = ()
+    """Folders of installed packages; in a view for tools: those that the tools lie in."""
     readable: tuple[str, ...] = ()
     native: str | None = None
     """Path of the compiled hot path."""
@@ -69,7 +70,8 @@ class Program:
     """What a jail runs: a Python source, or an executable with files beside it."""
 
     kind: str
-    """``python``, ``binary``, or ``tool`` (with a folder to write to)."""
+    """``python``, ``binary``, ``script``: a binary that runs ``source``, or ``tool``, which has a
+    folder to write to."""
     source: bytes = b""
     prelude: bytes = b""
     """Python code that runs first, in the same namespace."""
@@ -77,6 +79,10 @@ class Program:
     binary: int | None = None
     """Descriptor of an executable file, which stays the caller's; ``None``: ``argv[0]``."""
     argv: tuple[str, ...] = ()
+    address_bytes: int = 0
+    """Virtual memory that it may have beyond the limit."""
+    libraries: str | None = None
+    """A folder more with shared libraries: ones beside a tool are found by ``/proc``."""
     files: tuple[tuple[str, bytes], ...] = ()
     outputs: tuple[str, ...] = ()
 
@@ -197,18 +203,19 @@ class Jail:
             "cpu_s": limits.cpu_s,
             "idle_s": idle_s if limits.idle_s is None else limits.idle_s,
             "wall_s": wall_s,
-            "memory_bytes": limits.memory_mb << 20,
+            "memory_bytes": (limits.memory_mb << 20) + program.address_bytes,
             "output_bytes": output_bytes,
             "file_bytes": output_bytes
             if program.kind == "tool"
             else max(output_bytes, _FILE_BYTES),
             "binary": program.binary is not None,
             "argv": program.argv,
+            "libraries": program.libraries,
             "files": [name for name, _ in program.files],
             "outputs": program.outputs,
         }
         self._socket.settimeout(wall_s + _PATIENCE_S)
-        contents = [program.source] if program.kind == "python" else []
+        contents = [program.source] if program.kind in ("python", "script") else []
         contents += [program.prelude] if program.prelude else []
         contents += [content for _, content in program.files]
         made: list[int] = []

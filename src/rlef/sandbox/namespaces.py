@@ -39,7 +39,7 @@ class View(NamedTuple):
     """What a jail sees of the file system."""
 
     name: str  # python, numpy or tools (compilers, and a folder to write to)
-    packages: list[str]  # folders of installed packages that the programs may import
+    packages: list[str]  # folders that programs import packages from, or that tools lie in
 
 
 def call(name: str, *args: object) -> None:
@@ -123,7 +123,7 @@ def visible(view: View) -> list[str]:
     wanted |= {f"{prefix}/lib" for prefix in (sys.base_prefix, sys.base_exec_prefix)}
     wanted |= {"/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"}
     if view.name == "tools":
-        wanted |= {"/usr", "/bin", "/etc/alternatives", "/etc/ld.so.cache"}
+        wanted |= {"/usr", "/bin", "/etc/alternatives", "/etc/ld.so.cache", *view.packages}
         wanted -= {"/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"}
     return sorted(wanted)
 

@@ -1,7 +1,8 @@
 /* The hot path of a jail: takes tests, starts one child for each, watches it from outside, reaps it.
  *
- * Plain C without Python's headers, loaded through ctypes by spawn.py, which holds the same in
- * Python for machines without a compiler. The structures are mirrored there. The loop over tests
+ * Plain C without Python's headers, loaded through ctypes by spawn.py, which with child.py and
+ * watch.py holds the same in Python for machines without a compiler. structs.py mirrors the
+ * structures. The loop over tests
  * is here because every page that the zygote writes to between two forks is copied once more.
  */
 #define _GNU_SOURCE
@@ -51,7 +52,7 @@
 #define SLEEPS "\nvoluntary_ctxt_switches:"
 #define HUGE_PAGE (2UL << 20)
 
-enum { VERSION = 3 }; /* as in spawn.py: another one when a structure or a function changes */
+enum { VERSION = 3 }; /* as in structs.py: another one when a structure or a function changes */
 enum { FILES = 5, SLOT_FILES = 4, CODE_FILE = 4, COOKIE_CHARS = 16, THREADS = 64 };
 enum { ENDED = 0, KILLED_CPU = 1, KILLED_WALL = 2, STARVED = 3 };
 

@@ -83,6 +83,10 @@ class TestReport:
     stderr: str = ""
     message: str = ""
     """One or a few lines a reader can learn from: first difference, traceback, passed limit."""
+    exit_status: int | None = None
+    """Of the process; ``None``: a signal ended it, or nothing ran."""
+    signal: int | None = None
+    """Number of the signal that ended the process, 9 too where the judge ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,10 @@ import contextlib
 import signal
 from collections.abc import Callable
 
+from rlef.languages import LANGUAGES
 from rlef.problems import Test
 from rlef.sandbox.checker_values import NotJsonError
 from rlef.sandbox.jail import Run
-from rlef.sandbox.languages import LANGUAGES
 from rlef.sandbox.types import JudgeJob, JudgeReport, Limits, TestReport, Verdict
 
 Check = Callable[[Test, bytes, bytes], str | None]
@@ -23,6 +23,8 @@ def test_report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport
     expected = as_bytes(test.output)
     verdict = failure(run, job)
     message = "" if verdict is None else explain(verdict, run, job.limits)
+    for pattern, words in LANGUAGES[job.language].replaced if message else ():
+        message = pattern.sub(words, message)
     if verdict is None and job.mode == "function" and not actual:
         verdict, message = Verdict.RE, f"the program ended before {job.entry_point!r} returned"
     if verdict is None:
@@ -40,6 +42,8 @@ def test_report(run: Run, test: Test, job: JudgeJob, check: Check) -> TestReport
         stdout=_text_of(actual[: job.limits.output_kb * 1024], test.output, expected),
         stderr=as_text(run.stderr[: job.limits.output_kb * 1024]),
         message=message,
+        exit_status=run.exit if run.exit >= 0 else None,
+        signal=-run.exit if run.exit < 0 else None,
     )
 
 

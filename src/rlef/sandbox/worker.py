@@ -4,10 +4,12 @@ import contextlib
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
+from rlef.languages import LANGUAGES, Language
 from rlef.problems import Test
-from rlef.sandbox.build import CompileError, build
+from rlef.sandbox.build import CompileError, build, compiler, interpreter
 from rlef.sandbox.checker_values import make_value_checker
 from rlef.sandbox.checkers import make_checker
 from rlef.sandbox.jail import (
@@ -19,7 +21,7 @@ from rlef.sandbox.jail import (
     Run,
     StarvedError,
 )
-from rlef.sandbox.languages import LANGUAGES
+from rlef.sandbox.scripts import addresses, script
 from rlef.sandbox.tasks import Task, TaskQueue
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
 from rlef.sandbox.types import JudgeJob, JudgeReport, TestReport, Verdict
@@ -47,6 +49,7 @@ class Worker:
         self._settings = settings
         self._jails: dict[str, Jail] = {}
         self._runs: dict[str, int] = {}
+        self._address_mb: dict[str, int] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -89,27 +92,47 @@ class Worker:
             self._run_tests(task, program, check, queue)
 
     def _program(self, job: JudgeJob, stack: contextlib.ExitStack) -> Program:
-        language = LANGUAGES[job.language]
-        if language.compiler is None:
+        language, source = LANGUAGES[job.language], as_bytes(job.source)
+        if language.runs_in_jail:
             return Program(
                 kind="python",
-                source=as_bytes(job.source),
+                source=source,
                 prelude=as_bytes(job.prelude),
                 entry_point=job.entry_point,
             )
+        if language.interpreter is not None:
+            binary = os.open(interpreter(language), os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, binary)
+            return script(language, source, binary, job.limits, self._addresses(language, binary))
         binary = self._build(job.language, job.source, {})
         stack.callback(os.close, binary)
         return Program(kind="binary", binary=binary, argv=("solution",))
 
-    def _build(self, language: str, source: str, headers: dict[str, bytes]) -> int:
+    def _build(self, name: str, source: str, headers: dict[str, bytes]) -> int:
+        language = LANGUAGES[name]
+        kind = compiler(language).jail
+        return self._tried(kind, lambda: build(language, source, headers, lambda: self._jail(kind)))
+
+    def _addresses(self, language: Language, binary: int) -> int:
+        """What an interpreter takes for itself in a jail of this machine; looked at once."""
+        if self._settings.isolation != "namespaces":
+            raise IsolationError(f"language {language.name!r} needs user namespaces")
+        if language.name not in self._address_mb:
+            self._address_mb[language.name] = self._tried(
+                "python", lambda: addresses(language, binary, self._jail("python").run)
+            )
+        return self._address_mb[language.name]
+
+    def _tried(self, kind: str, action: Callable[[], int]) -> int:
+        """Does something in a jail of a kind; one that fails is replaced, a number of times."""
         failure = JailError("the sandbox was closed")
         for _ in range(ATTEMPTS):
             try:
-                return build(LANGUAGES[language], source, headers, lambda: self._jail("tools"))
+                return action()
             except JailError as error:
                 failure = error
                 if not isinstance(error, StarvedError):
-                    self._drop("tools")
+                    self._drop(kind)
         raise failure
 
     def _checker(self, job: JudgeJob, stack: contextlib.ExitStack) -> Check:
@@ -195,11 +218,12 @@ class Worker:
             return jail
         if self._closed.is_set():
             raise JailError("the sandbox was closed")
-        view = {"check": "tools", "values": "python"}.get(kind, kind)
+        view, _, root = {"check": "tools", "values": "python"}.get(kind, kind).partition(":")
         if view == "tools" and self._settings.isolation != "namespaces":
             raise IsolationError("compilers and checker programs need user namespaces")
         try:
-            jail = Jail(replace(self._settings, view=view))
+            packages = self._settings.packages if view != "tools" else (root,) if root else ()
+            jail = Jail(replace(self._settings, view=view, packages=packages))
         except IsolationError as error:  # but the machine did offer it: it will again
             raise JailError(str(error)) from error
         with self._lock:

@@ -1,12 +1,12 @@
 """The zygote of a jail: reads requests, forks one process per test, watches it, answers.
 
 A script for a bare interpreter (``python -P -s -S -B``), started by ``jail.py``. ``namespaces.py``
-sets the process apart, ``spawn.py`` starts and watches a child, ``program.py`` is a Python
-program's life in it. Expected outputs never come here.
+sets the process apart, ``spawn.py`` starts a child, ``child.py`` makes it a program, ``watch.py``
+watches it, ``program.py`` is a Python program's life in it. Expected outputs never come here.
 
 Datagrams on the control socket: ``P`` and JSON load a program; descriptors come along, first the
 slots of files that its tests use (stdin, stdout, stderr, result), then its text or binary, then
-files of a tool. ``T`` and the number of a slot run it on one test; the answer is ``spawn.ANSWER``
+files of a tool. ``T`` and the number of a slot run it on one test; the answer is ``structs.ANSWER``
 with the files that a tool wrote. A slot's files are new for each program, and emptied for each
 test.
 """
@@ -32,7 +32,17 @@ if __name__ == "__main__":  # hollow packages: the real ones would bring the tru
         sys.modules[_name] = types.ModuleType(_name)
         sys.modules[_name].__path__ = [os.path.dirname(__file__)]
 
-from rlef.sandbox import ending, landlock, namespaces, program, seccomp, spawn
+from rlef.sandbox import (
+    child,
+    ending,
+    landlock,
+    namespaces,
+    program,
+    seccomp,
+    spawn,
+    structs,
+    watch,
+)
 
 USUAL_MODULES = (
     "array bisect collections copy datetime decimal fractions functools heapq io itertools "
@@ -58,7 +68,7 @@ class Loaded:
     """
 
     def __init__(
-        self, kind: str, request: spawn.Request, entry_point: str | None, slots: list[int]
+        self, kind: str, request: structs.Request, entry_point: str | None, slots: list[int]
     ) -> None:
         self.kind = kind
         self.request = request
@@ -72,7 +82,7 @@ class Loaded:
         """Frees its files, and wipes its text: the next program could read what is left of it."""
         for text in (self.source, self.prelude):
             text[:] = bytes(len(text))
-        code = self.request.files[spawn.CODE_FILE]
+        code = self.request.files[structs.CODE_FILE]
         for fd in (*self.slots, code, self.request.binary):
             if fd >= 0:
                 os.close(fd)
@@ -94,7 +104,7 @@ class Zygote:
         """Takes over a program; the one before is forgotten."""
         if self.loaded is not None:
             self.loaded.close()
-        kind, count = header["kind"], spawn.SLOT_FILES * header["slots"]
+        kind, count = header["kind"], structs.SLOT_FILES * header["slots"]
         request = self.make_request(header)
         loaded = self.loaded = Loaded(kind, request, header["entry_point"], fds[:count])
         del fds[:count]
@@ -103,18 +113,18 @@ class Zygote:
             if header["prelude"]:
                 loaded.prelude = read_all(fds.pop(0))
             if header["several"]:
-                request.files[spawn.CODE_FILE] = memory_file()
+                request.files[structs.CODE_FILE] = memory_file()
         else:
             self.prepare_executable(loaded, header, fds)
         for fd in fds:
             os.close(fd)
 
-    def make_request(self, header: dict[str, Any]) -> spawn.Request:
+    def make_request(self, header: dict[str, Any]) -> structs.Request:
         """The limits of a program, and what this jail gives to every child."""
         memory, binary = header["memory_bytes"], header["kind"] != "python"
-        profile = {"python": "program", "binary": "program-exec", "tool": "tools"}[header["kind"]]
+        profile = {"python": "program", "tool": "tools"}.get(header["kind"], "program-exec")
         others = OTHERS if self.bare else 0
-        request = spawn.Request(
+        request = structs.Request(
             binary=-1,
             proc=self.proc,
             ruleset=self.ruleset,
@@ -126,12 +136,12 @@ class Zygote:
             idle_s=header["idle_s"],
             wall_s=header["wall_s"],
             memory_bytes=memory + (HEADROOM_BYTES if binary else self.base_bytes),
-            stack_bytes=spawn.NO_LIMIT if binary else 64 << 20,  # else each thread gets so much
+            stack_bytes=structs.NO_LIMIT if binary else 64 << 20,  # else each thread gets so much
             judged=1 if header["entry_point"] is None else 3,
             output_bytes=header["output_bytes"],
             file_bytes=header["file_bytes"],
         )
-        request.files[spawn.CODE_FILE] = -1
+        request.files[structs.CODE_FILE] = -1
         if profile in self.filters:
             request.filter = ctypes.addressof(self.filters[profile])
             request.filter_length = len(self.filters[profile]) // 8
@@ -142,16 +152,19 @@ class Zygote:
         request = loaded.request
         if header["binary"]:
             request.binary = move_up(fds.pop(0))
+        if loaded.kind == "script":
+            request.files[structs.CODE_FILE] = move_up(fds.pop(0))
         for name in header["files"]:
             with open(f"{BOX}/{name}", "wb") as file:
                 file.write(read_all(fds.pop(0)))
         if loaded.kind == "tool":
             loaded.outputs = tuple(header["outputs"])
             request.folder = BOX.encode()
-        arguments = spawn.strings([item.encode() for item in header["argv"]])
-        environment = spawn.strings(
-            [b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"TMPDIR=/box", b"ONLINE_JUDGE=1"]
-        )
+        arguments = structs.strings([item.encode() for item in header["argv"]])
+        names = [b"PATH=/usr/bin:/bin", b"LANG=C.UTF-8", b"TMPDIR=/box", b"ONLINE_JUDGE=1"]
+        if header["libraries"] is not None:
+            names.append(f"LD_LIBRARY_PATH={header['libraries']}".encode())
+        environment = structs.strings(names)
         loaded.keep = [arguments, environment]
         request.argv, request.envp = arguments, environment
 
@@ -173,10 +186,12 @@ class Zygote:
         spawn.send_answer(self.control, loaded.request, outcome, "", tuple(outputs))
         for fd in outputs:
             os.close(fd)
+        if os.listdir(BOX):
+            os._exit(1)  # a folder, which only its owner can empty: a new jail is clean
 
     def become(self, loaded: Loaded, cookie: str) -> None:
         """The rest of a child's life."""
-        shared = loaded.request.files[spawn.CODE_FILE] >= 0
+        shared = loaded.request.files[structs.CODE_FILE] >= 0
         try:
             texts = bytes(loaded.prelude), bytes(loaded.source)
             program.run(*texts, loaded.entry_point, cookie, shared, os._exit)
@@ -184,7 +199,7 @@ class Zygote:
             os._exit(1)
 
     def collect(self, loaded: Loaded) -> list[int]:
-        """Opens the files that a tool wrote, then empties its folder."""
+        """Opens the files that a tool wrote, then removes all files in its folder."""
         opened = []
         for name in loaded.outputs:
             with contextlib.suppress(OSError):
@@ -193,8 +208,6 @@ class Zygote:
         for name in os.listdir(BOX):
             with contextlib.suppress(OSError):
                 os.unlink(f"{BOX}/{name}")
-        if os.listdir(BOX):
-            os._exit(1)  # somebody left what cannot be removed: a new jail is clean
         return opened
 
 
@@ -236,7 +249,7 @@ def address_space(proc: int, view: str) -> int:
 
 def move_up(fd: int) -> int:
     """The same file at a descriptor that no child uses."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, spawn.FIRST_FREE)
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, structs.FIRST_FREE)
     os.close(fd)
     return moved
 
@@ -291,11 +304,11 @@ def main(control: socket, settings: dict[str, Any]) -> None:
         if zygote.bare:
             sys.path.remove(here)  # other packages may be there
     for name, value in {"CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0, "NOFILE": 64}.items():
-        spawn.limit(getattr(resource, f"RLIMIT_{name}"), value)
+        child.limit(getattr(resource, f"RLIMIT_{name}"), value)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process of a namespace is then immune
     program.warm_up()
     name = program.PROGRAM
-    for module in (ending, landlock, namespaces, program, seccomp, spawn):
+    for module in (child, ending, landlock, namespaces, program, seccomp, spawn, structs, watch):
         del sys.modules[module.__name__]
     del sys.modules["rlef"], sys.modules["rlef.sandbox"]
     del os.environ["LD_BIND_NOW"]  # ours alone
@@ -322,7 +335,7 @@ def serve(zygote: Zygote) -> None:
 
 
 if __name__ == "__main__":
-    for _ in range(spawn.FIRST_FREE):  # descriptors below stay taken, so none of ours is there
+    for _ in range(structs.FIRST_FREE):  # descriptors below stay taken, so none of ours is there
         os.open("/dev/null", os.O_RDWR)
-    fd = fcntl.fcntl(int(sys.argv[1]), fcntl.F_DUPFD_CLOEXEC, spawn.FIRST_FREE)
+    fd = fcntl.fcntl(int(sys.argv[1]), fcntl.F_DUPFD_CLOEXEC, structs.FIRST_FREE)
     main(socket(fileno=fd), json.loads(sys.argv[2]))

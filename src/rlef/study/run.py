@@ -23,7 +23,8 @@ from rlef.evaluation.episodes import run_episodes, with_public_tests
 from rlef.problems import Problem, load_problems
 from rlef.rollout import EpisodeSettings, LocalRollouts
 from rlef.run import RunError, RunFolder
-from rlef.sandbox import Sandbox
+from rlef.sandbox import JudgePool
+from rlef.serve import open_judge
 from rlef.study.arms import Arm, Exam, Part
 from rlef.study.config import arm_config, check_order, first_policy
 from rlef.study.jobs import Failure, PartTask, run_tasks
@@ -191,14 +192,15 @@ class _Examiner:
         engine: PolicyEngine = hf_engine(config, chat, self._policy, max_context=None)
         if self._first_policy is not None:
             engine = first_turn_engine(config, chat, engine, self._first_policy)
-        with closing(engine), Sandbox(workers=config.rollout.judge_workers) as sandbox:
+        workers = config.rollout.judge_workers
+        with closing(engine), open_judge(config.judge.url, workers) as sandbox:
             if arm.examples:
                 chat = chat.with_examples(self._examples(arm.examples, engine, chat, sandbox))
             for exam in missing:
                 self._take(exam, engine, chat, sandbox)
 
     def _examples(
-        self, count: int, engine: Engine, chat: ChatFormat, sandbox: Sandbox
+        self, count: int, engine: Engine, chat: ChatFormat, sandbox: JudgePool
     ) -> list[Exchange]:
         """Dialogues on training problems that the model solved after feedback."""
         config = self._config
@@ -220,7 +222,7 @@ class _Examiner:
         exam: Exam,
         engine: Engine,
         chat: ChatFormat,
-        sandbox: Sandbox,
+        sandbox: JudgePool,
     ) -> None:
         config = self._config
         prompts = Prompts.load(config.rollout.prompts)

@@ -65,6 +65,7 @@ class FirstTurnEngine:
         self.concurrency = then.concurrency
         self.max_context = then.max_context
         self.load_weights = then.load_weights
+        self.held_dtypes = then.held_dtypes
 
     @property
     def busy_s(self) -> float:

@@ -1,5 +1,6 @@
 """Where a run samples, judges and learns: on a cluster, with no model in this process."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -14,7 +15,9 @@ from rlef.environment import ChatFormat
 from rlef.learner.ranks import open_ranks
 from rlef.learner.service import Learner
 from rlef.run import RunFolder
-from rlef.sandbox import JudgePool, Sandbox
+from rlef.sandbox import JudgePool
+from rlef.serve import open_judge
+from rlef.serve.settings import TOKEN_VARIABLE
 from rlef.train.place import (
     PAPER,
     Place,
@@ -81,8 +84,11 @@ def _place(
             say=say,
         )
         stack.callback(learner.close)
-        judges: JudgePool = stack.enter_context(Sandbox(workers=rollout.judge_workers))
-        open_judges: Callable[[], JudgePool] = partial(Sandbox, workers=rollout.judge_workers)
+        where = config.judge.url, rollout.judge_workers, os.environ.get(TOKEN_VARIABLE)
+        open_judges: Callable[[], JudgePool] = partial(open_judge, *where)
+        own = open_judge(*where)
+        stack.callback(own.close)
+        judges: JudgePool = own
         if cluster.judge_actors:
             actors = [
                 session.judge_actor(slot, JudgeActor, rollout.judge_workers)
@@ -123,12 +129,13 @@ def _needs(config: TrainConfig, has_gpus: bool) -> Any:
 
     rollout, cluster = config.rollout, config.cluster
     judging = float(rollout.judge_workers)
+    is_elsewhere = cluster.judge_actors > 0 or config.judge.url is not None
     gpus = {}
     if config.device.startswith("cuda") or (has_gpus and config.device == "auto"):
         gpus = {"GPU": 0.5 if cluster.colocate else 1.0}
     engine = {name: n * rollout.vllm.tensor_parallel_size for name, n in gpus.items()}
     return Needs(
-        rollout={"CPU": 1.0 if cluster.judge_actors else 1.0 + judging, **engine},
+        rollout={"CPU": 1.0 if is_elsewhere else 1.0 + judging, **engine},
         judge={"CPU": judging},
         learner={"CPU": 1.0, **gpus},
     )

@@ -20,7 +20,8 @@ from rlef.learner.service import Learner
 from rlef.learner.update import LocalLearner
 from rlef.rollout import EpisodeSettings, LocalRollouts, Rollout, Rollouts
 from rlef.run import RunFolder
-from rlef.sandbox import JudgePool, Sandbox
+from rlef.sandbox import JudgePool
+from rlef.serve import open_judge
 from rlef.train.checkpoints import reading
 from rlef.train.recipe import TrainConfig
 
@@ -134,7 +135,8 @@ def here(
     policy = load_policy(settled, chat)
     parameters = policy.num_parameters()
     with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox(workers=config.rollout.judge_workers))
+        sandbox = open_judge(config.judge.url, config.rollout.judge_workers)
+        stack.callback(sandbox.close)
         engine = variant.engine(config, chat, _open_engine(settled, chat, policy))
         stack.callback(engine.close)
         sampler = variant.sampler(config, chat, engine)

@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from rlef.config import NamedSection
 from rlef.distributed import ClusterSettings
@@ -10,6 +10,7 @@ from rlef.engines.hf_settings import HFSettings
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
+from rlef.serve.endpoint import check_urls
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _SPEC: dict[str, JsonValue] = {"allowed": "``SET:PLACE[:SPLIT][?OPTIONS]``"}
@@ -81,6 +82,23 @@ class RolloutConfig(BaseModel):
     """Memory of a program, in MB, where the problem names no limit."""
 
 
+class JudgeSection(BaseModel):
+    """Where programs are judged."""
+
+    model_config = _FROZEN
+
+    url: str | None = Field(None, json_schema_extra={"allowed": "``http://HOST:PORT``, or null"})
+    """A running ``rlef serve``; several with commas between share the programs. ``null``: jails of
+    the run's own (``rollout.judge_workers``). Its token stands in ``RLEF_JUDGE_TOKEN``."""
+
+    @field_validator("url")
+    @classmethod
+    def _check(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_urls(url)
+        return url
+
+
 class SamplingSection(BaseModel):
     """How answers are sampled."""
 
@@ -143,6 +161,7 @@ class TrainConfig(BaseModel):
     and this is a multiple of that."""
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
+    judge: JudgeSection = JudgeSection()
     reward: RewardConfig = RewardConfig()
     feedback: FeedbackOptions = FeedbackOptions()
     """What the model is told between turns of training; evaluations take ``eval.feedback`` where
@@ -221,6 +240,11 @@ class TrainConfig(BaseModel):
             raise ValueError(
                 f"rollout.vllm.transfer is {self.rollout.vllm.transfer}, but cluster.address is "
                 "null, and vLLM in the learner's process; allowed: buckets"
+            )
+        if self.judge.url is not None and self.cluster.judge_actors:
+            raise ValueError(
+                f"judge.url is set, but cluster.judge_actors is {self.cluster.judge_actors}; "
+                "allowed: 0, or judge.url=null"
             )
         if self.cluster.colocate and self.rollout.max_staleness:
             raise ValueError(

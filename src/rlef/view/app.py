@@ -154,6 +154,8 @@ class _Api:
                 yield ": still here\n\n" if event is None else f"data: {_json(event)}\n\n"
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=headers)
         return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 
@@ -190,8 +192,11 @@ async def _static(request: Request) -> Response:
 def _static_file(name: str) -> Path | None:
     if "\0" in name:
         return None
-    path = (STATIC / name).resolve()
-    return path if path.is_file() and path.is_relative_to(STATIC.resolve()) else None
+    try:
+        path = (STATIC / name).resolve()
+        return path if path.is_file() and path.is_relative_to(STATIC.resolve()) else None
+    except OSError:  # no file has so long a name
+        return None
 
 
 def _json(value: Any) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from rlef.evaluation.compare import paired_difference
 from rlef.run import json_value
+from rlef.run.files import finite
 from rlef.view.database import Database
 from rlef.view.errors import ViewError
 from rlef.view.overview import flat, without_seed
@@ -28,10 +29,17 @@ SELECT problem, avg((solved AND turns <= {turns})::INT), any_value(problem_hash)
 FROM outcomes WHERE stop != 'infra_error' GROUP BY problem
 """
 _CONFIDENCE = 0.975
+_AT_ONCE = 64
 
 
 def compared(runs: Sequence[Run]) -> dict[str, Any]:
-    """The first run with each of the others: ``/api/compare``."""
+    """The first run with each of the others: ``/api/compare``.
+
+    Raises:
+        ViewError: There are too many of them.
+    """
+    if len(runs) > _AT_ONCE:
+        raise ViewError(400, f"{len(runs)} runs; allowed: up to {_AT_ONCE}")
     first, *others = runs
     pairs: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -107,7 +115,7 @@ def _curve(runs: Sequence[Run]) -> dict[str, Any]:
     series = {}
     names = dict.fromkeys(name for lines in by_update for line in lines.values() for name in line)
     for name in filter(_CURVES.fullmatch, names):
-        each = [[_number(lines[u].get(name)) for lines in by_update] for u in updates]
+        each = [[finite(lines[u].get(name)) for lines in by_update] for u in updates]
         intervals = [mean_over_seeds(values) for values in each]
         if any(mean is not None for mean, _, _ in intervals):
             mean, low, high = (list(part) for part in zip(*intervals, strict=True))
@@ -147,8 +155,3 @@ def mean_over_seeds(
     half = float(stdtrit(len(known) - 1, _CONFIDENCE)) * stdev(known) / math.sqrt(len(known))
     mean = fmean(known)
     return mean, mean - half, mean + half
-
-
-def _number(value: object) -> float | None:
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if is_number else None  # type: ignore[arg-type]

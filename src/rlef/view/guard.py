@@ -15,10 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from rlef.serve.network import LOOPBACK, host_of, is_loopback
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _COOKIE = "rlef-view"
 _HEADERS = {
     "Content-Security-Policy": (
@@ -30,16 +31,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen at is this machine's own."""
-    if host in LOOPBACK:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:
@@ -80,11 +71,11 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["method"] not in ("GET", "HEAD"):
             return _refused(405, "nothing can be changed here; allowed: GET")
-        host = _host_of(headers.get("host", ""))
+        host = host_of(headers.get("host", ""))
         if not self._knows(host):
             return _refused(403, "this host name is not the viewer's")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and _netloc(origin) != headers.get("host"):
             return _refused(403, "requests of other sites are refused")
         is_page = headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_page:
@@ -126,10 +117,10 @@ def _names(host: str) -> Iterable[str]:
         yield socket.getfqdn().lower()
 
 
-def _host_of(text: str) -> str:
-    """The name in a header ``Host``, without its port."""
+def _netloc(origin: str) -> str:
+    """Name and port in a header ``Origin``."""
     try:
-        return (urlsplit(f"//{text}").hostname or "").rstrip(".")
+        return urlsplit(origin).netloc
     except ValueError:
         return ""
 

@@ -1,6 +1,7 @@
 """The episodes of an evaluation's file of lines, as tables that grow with it."""
 
 import json
+import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -100,6 +101,10 @@ class LinesStage:
         if seen == self._seen:
             return
         self.damage = None
+        if not stat.S_ISREG(status.st_mode):
+            self.damage = f"{self._path} is no file"
+            self._parts, self._table, self._seen = [], OUTCOMES.empty_table(), seen
+            return
         with self._path.open("rb") as file:
             while self._parts and not _is_there(file, self._parts[-1]):
                 self._parts.pop()
@@ -172,12 +177,25 @@ class LinesStage:
             row += 1
         if end == start:
             return None
-        columns = list(zip(*rows, strict=True)) or [()] * len(OUTCOMES)
-        fields = zip(columns, OUTCOMES, strict=True)
-        outcomes = pa.table([pa.array(c, f.type) for c, f in fields], schema=OUTCOMES)
+        try:
+            outcomes = _table(rows)
+        except _MISFITS:
+            fits = [place for place, found in enumerate(rows) if self._fits(found)]
+            rows, texts = [rows[place] for place in fits], [texts[place] for place in fits]
+            outcomes = _table(rows)
         named = [outcomes["row"], pa.array(texts, pa.large_string())]
         text = pa.table(named, schema=TEXTS)
         return _Part(start, end, first_row, row, _crc(file, start, end), outcomes, text)
+
+    def _fits(self, found: tuple[Any, ...]) -> bool:
+        """Whether the values of a line have the types that they should; notes the first without."""
+        try:
+            _table([found])
+        except _MISFITS as error:
+            what = " ".join(str(error).split())[:120]
+            self.damage = self.damage or f"{self._path}:{found[0] + 1} is damaged: {what}"
+            return False
+        return True
 
     def _kept(self, part: _Part, number: int) -> _Part:
         name = f"{self.name}-{number:06d}"
@@ -189,6 +207,15 @@ class LinesStage:
         facts = {"start": [part.start], "row": [part.first_row], "end": [part.end]}
         self._cache.save(f"{name}-part", "part", pa.table({**facts, "crc": [part.crc]}))
         return part._replace(outcomes=outcomes, texts=texts)
+
+
+_MISFITS = (pa.ArrowException, OverflowError, TypeError, ValueError)
+
+
+def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(OUTCOMES)
+    fields = zip(columns, OUTCOMES, strict=True)
+    return pa.table([pa.array(c, f.type) for c, f in fields], schema=OUTCOMES)
 
 
 def _is_full(part: _Part) -> bool:

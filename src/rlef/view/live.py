@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
+from rlef.run.state import marks
 from rlef.view.runs import Library
 
 _EVERY_S = 1.0
@@ -55,6 +56,6 @@ class Watch:
         with self._lock:
             if time.monotonic() - self._looked >= _EVERY_S / 2:
                 runs = [one for one in self._library.folders.all() if one.kind == "run"]
-                self._found = {each.id: self._library.of(each).marks() for each in runs}
+                self._found = {each.id: marks(self._library.of(each).folder) for each in runs}
                 self._looked = time.monotonic()
             return self._found

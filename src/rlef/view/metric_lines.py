@@ -1,6 +1,7 @@
 """The lines of ``metrics.jsonl``, read as they come."""
 
 import json
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,8 @@ class MetricLines:
                 if status.st_ino != self._inode or status.st_size < self._end:
                     self._lines, self._end = [], 0  # a run that goes on has dropped some
                 self._inode = status.st_ino
+                if not stat.S_ISREG(status.st_mode):
+                    raise ViewError(409, f"{self._path} is no file")
                 with self._path.open("rb") as file:
                     file.seek(self._end)
                     data = file.read()

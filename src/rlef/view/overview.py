@@ -9,13 +9,13 @@ import pyarrow as pa
 from rlef.config import flat_values
 from rlef.run import json_value
 from rlef.run.scores import has_scores
-from rlef.run.state import held_locks
-from rlef.stored import is_evaluation
+from rlef.run.state import Locks, held_locks, last_change, run_state
+from rlef.stored import Facts, facts_of
 from rlef.view.errors import ViewError
 from rlef.view.folders import Found
 from rlef.view.metric_lines import MetricLines
 from rlef.view.numbers import stage_numbers
-from rlef.view.runs import Library, Run, state_of
+from rlef.view.runs import Library, Run
 
 _KEPT = 256
 """Stages whose numbers are kept."""
@@ -37,7 +37,7 @@ class Overview:
         locks = held_locks()
         return [self._entry(found, locks) for found in self._library.folders.all()]
 
-    def _entry(self, found: Found, locks: frozenset[tuple[str, str]]) -> dict[str, Any]:
+    def _entry(self, found: Found, locks: Locks) -> dict[str, Any]:
         name = found.path.name or str(found.path)
         entry: dict[str, Any] = {"id": found.id, "name": name, "kind": found.kind}
         entry |= dict.fromkeys(("model", "recipe", "seed", "update", "updates", "note"))
@@ -48,16 +48,11 @@ class Overview:
                 return entry | {"started": at, "changed": at}
             run = self._library.of(found)
             entry |= {"kind": "training", "state": "damaged"}
-            entry |= {"started": _started(run), "changed": run.changed()}
-            options = run.options()
-            entry |= _words(options)
-            lines = run.metrics.all()
-            entry["update"] = lines[-1].get("update") if lines else 0
-            if entry["kind"] == "evaluation":
-                entry["update"] = None
-            entry["headline"] = headline(options, run.summary(), lines)
+            entry |= {"started": _started(run), "changed": last_change(run.folder)}
+            entry |= _words(facts_of(run.options(), None, None))
+            entry |= _words(_facts(run))
             entry["note"] = next((d for stage in run.opened() if (d := stage.damage)), None)
-            state = state_of(run, locks)
+            state = run_state(run.folder, locks)
             return entry | {"state": "damaged" if entry["note"] else state}
         except (ViewError, OSError) as error:
             return entry | {"state": "damaged", "note": str(error)}
@@ -79,15 +74,15 @@ class Overview:
             stage = run.stage(name)
             stages.append({"name": name, **self._stage(run, name)})
             note = note or stage.damage
-        kind = "evaluation" if is_evaluation(options) else "training"
+        kind = facts_of(options, None, None).kind
         return {
             "id": run.id,
             "name": run.path.name,
             "kind": kind,
-            "state": "damaged" if note else state_of(run),
+            "state": "damaged" if note else run_state(run.folder),
             "note": note,
             "config": flat(options),
-            "summary": summary,
+            "summary": json_value(summary),
             "stages": stages,
             "has_scores": has_scores(run.folder.training_path),
             "turn_limit": run.turn_limit("train" if kind == "training" else "eval", options),
@@ -162,43 +157,20 @@ def flat(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: json_value(value) for key, value in flat_values(options).items()}
 
 
-def headline(
-    options: Mapping[str, Any],
-    summary: Mapping[str, Any] | None,
-    lines: Sequence[Mapping[str, Any]],
-) -> dict[str, float | None]:
-    """What a run came to in a few numbers by their names, or what it is at."""
-    if summary is not None and "metrics" in summary:
-        return {name: each["estimate"] for name, each in summary["metrics"].items()}
-    if summary is not None and "after" in summary:
-        name = f"1@{summary['turn_limit']}"
-        return {name: summary["after"]["solve"]["mean"], "gain": summary["gain"]["mean"]}
-    if lines and not is_evaluation(options):
-        return {"solve_rate": lines[-1].get("solve_rate")}
-    return {}
+def _facts(run: Run) -> Facts:
+    lines = run.metrics.all()
+    return facts_of(run.options(), run.summary(), lines[-1] if lines else None)
 
 
-def _words(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the list of runs has of a config."""
-    model = options.get("model")
-    name = model.get("name") if isinstance(model, Mapping) else model
-    if is_evaluation(options):
-        return {
-            "kind": "evaluation",
-            "model": name or options.get("samples_file"),
-            "recipe": options.get("data"),
-            "seed": options.get("seed"),
-        }
-    return {
-        "model": name,
-        **{"recipe": options.get("name"), "seed": options.get("seed")},
-        "updates": options.get("updates"),
-    }
+def _words(facts: Facts) -> dict[str, Any]:
+    """What the list of runs has of a run's facts."""
+    names = ("kind", "model", "recipe", "seed", "update", "updates")
+    return {**{name: getattr(facts, name) for name in names}, "headline": dict(facts.figures)}
 
 
 def _started(run: Run) -> float | None:
     """When a run began: its config is its first file, and is seldom written again."""
-    paths = (run.folder.config_path, run.path / ".lock", run.folder.rollouts_path)
+    paths = (run.folder.config_path, run.folder.lock_path, run.folder.rollouts_path)
     times = [path.stat().st_mtime for path in paths if path.exists()]
     return min(times, default=None)
 

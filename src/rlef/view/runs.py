@@ -1,10 +1,7 @@
 """The runs that are shown: what kind each is, how far it is, its settings and its stages."""
 
-import os
 import threading
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,8 +9,7 @@ import pyarrow as pa
 
 from rlef.run import RunDamagedError, RunFolder
 from rlef.run.files import Record
-from rlef.run.state import Locks, held_locks, is_locked
-from rlef.stored import is_evaluation, read_options, read_summary
+from rlef.stored import read_options, read_summary, turn_limit
 from rlef.view.cache import Cache
 from rlef.view.database import Database
 from rlef.view.errors import ViewError, missing
@@ -22,8 +18,6 @@ from rlef.view.lines import LinesStage
 from rlef.view.metric_lines import MetricLines
 from rlef.view.training import TrainingStage
 
-_FRESH_S = 30.0
-"""A run that changed so lately may be running on another machine, whose lock is not seen here."""
 _EVALUATION = "eval"
 
 
@@ -65,12 +59,13 @@ class Run:
 
     def __init__(self, found: Found, folders: Folders, cache: Path, database: Database) -> None:
         self.id, self.path = found.id, found.path
-        self.folder = RunFolder(found.path)  # never opened: that would make folders in it
+        self.folder = RunFolder(found.path)
         self.metrics = MetricLines(self.folder.metrics_path, folders.holds)
         self._folders, self._database = folders, database
         self._cache = Cache(cache, found.path)
         self._stages: dict[str, Stage] = {}
         self._lock = threading.Lock()
+        self._options: tuple[object, Record] | None = None
 
     @property
     def database(self) -> Database:
@@ -88,7 +83,11 @@ class Run:
             ViewError: It cannot be read.
         """
         try:
-            return read_options(self.folder)
+            status = self.folder.config_path.stat()
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._options is None or self._options[0] != seen:  # parsing takes a while
+                self._options = seen, read_options(self.folder)
+            return self._options[1]
         except (RunDamagedError, OSError) as error:
             raise ViewError(409, str(error)) from None
 
@@ -101,7 +100,7 @@ class Run:
         if not self._is_shown(self.folder.summary_path):
             return None
         try:
-            return read_summary(self.folder)
+            return read_summary(self.folder, self.options())
         except (RunDamagedError, OSError) as error:
             raise ViewError(409, str(error)) from None
 
@@ -158,34 +157,7 @@ class Run:
 
     def turn_limit(self, stage: str, options: Mapping[str, Any]) -> int:
         """The turns that an episode of a stage may have; 1 where nobody says."""
-        if is_evaluation(options):
-            return _positive(options.get("turns"))
-        rollout, evaluation = (options.get(key) or {} for key in ("rollout", "eval"))
-        of_training = _positive(_key(rollout, "turn_limit"), 3)
-        if stage == "train":
-            return of_training
-        return _positive(_key(evaluation, "turn_limit"), of_training)
-
-    def changed(self) -> float | None:
-        """When a file of it was last written to, in seconds since 1970."""
-        return max((at for _, at in self.marks()), default=None)
-
-    def marks(self) -> list[tuple[int, float]]:
-        """Sizes and times of the files and folders that tell whether it has changed."""
-        folder, training = self.folder, self.folder.training_path
-        paths = [folder.config_path, folder.metrics_path, folder.summary_path]
-        paths += [training, training / "pending.bin", folder.rollouts_path]
-        try:
-            with os.scandir(folder.rollouts_path) as entries:
-                paths += [Path(entry.path) for entry in entries if entry.name.endswith(".jsonl")]
-        except OSError:
-            pass
-        found = []
-        for path in paths:
-            with suppress(OSError):
-                status = path.stat()
-                found.append((status.st_size, status.st_mtime))
-        return found
+        return turn_limit(options, of_training=stage == "train")
 
     def _is_shown(self, path: Path) -> bool:
         return not path.exists() or self.allowed(path)
@@ -224,28 +196,3 @@ class Library:
                 run = Run(found, self.folders, self._cache, self.database)
                 self._runs[found.path] = run
             return run
-
-
-def state_of(run: Run, locks: Locks | None = None) -> str:
-    """``running``, ``finished``, ``stopped`` or ``empty``.
-
-    Args:
-        run: The run; whether its files can be read is not looked at.
-        locks: As ``held_locks`` says; ``None``: look.
-    """
-    if run.folder.summary_path.is_file():
-        return "finished"
-    if is_locked(run.path, held_locks() if locks is None else locks):
-        return "running"
-    if not run.folder.metrics_path.is_file() and not run.stage_names():
-        return "empty"
-    changed = run.changed()
-    return "running" if changed and time.time() - changed < _FRESH_S else "stopped"
-
-
-def _key(section: object, key: str) -> object:
-    return section.get(key) if isinstance(section, Mapping) else None
-
-
-def _positive(value: object, default: int = 1) -> int:
-    return value if type(value) is int and value > 0 else default

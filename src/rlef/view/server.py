@@ -9,30 +9,6 @@ from rlef.view.cache import drop_old
 from rlef.view.folders import Folders
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Opens the port.
-
-    Args:
-        host: An address or a name of this machine.
-        port: 0: any that is free.
-
-    Raises:
-        OSError: It cannot be had.
-    """
-    family, kind, proto, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    found = socket.socket(family, kind, proto)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-        found.listen(128)
-    except OSError:
-        found.close()
-        raise
-    return found
-
-
 def serve(
     listening: socket.socket,
     folders: Folders,

@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 
 from rlef.run import RunDamagedError
 from rlef.run.files import Record
-from rlef.run.training import SCHEMA, batch_path, pending_path, read_pending, unescaped
+from rlef.run.training import (
+    SCHEMA,
+    batch_path,
+    parquet_source,
+    pending_path,
+    read_pending,
+    unescaped,
+)
 from rlef.view.cache import Cache
 from rlef.view.database import Database
 from rlef.view.errors import ViewError, missing
@@ -132,7 +139,7 @@ class TrainingStage:
             raise missing("such episode any more: it has been taken into a batch; ask again")
         path = batch_path(self._folder, batch)
         try:
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(parquet_source(path)) as file:
                 table = file.read()
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ViewError(409, _damaged(path, error)) from None
@@ -168,7 +175,8 @@ class TrainingStage:
         if not self._per_group:
             rows = 0
             try:
-                with pq.ParquetFile(batch_path(self._folder, self._files[0].number)) as file:
+                path = batch_path(self._folder, self._files[0].number)
+                with pq.ParquetFile(parquet_source(path)) as file:
                     rows = file.metadata.num_rows
             except (pa.ArrowException, OSError):
                 pass
@@ -205,7 +213,7 @@ class TrainingStage:
     def _read(self, file: _File, columns: Sequence[str]) -> pa.Table | None:
         path = batch_path(self._folder, file.number)
         try:
-            with pq.ParquetFile(path) as parquet:
+            with pq.ParquetFile(parquet_source(path)) as parquet:
                 table = parquet.read(list(columns), use_threads=False)
             if "turns" not in table.column_names or "index" not in table.column_names:
                 raise ValueError("columns are missing")

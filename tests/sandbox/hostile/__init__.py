@@ -9,6 +9,7 @@ from hostile import (
     descriptors,
     ending,
     files,
+    javascript,
     kernel,
     liars,
     loops,
@@ -18,6 +19,7 @@ from hostile import (
     output,
     processes,
     runtime,
+    rust,
     secrets,
     signals,
     text,
@@ -46,6 +48,8 @@ CATEGORIES: dict[str, tuple[Hostile, ...]] = {
     "Numbers": numbers.CASES,
     "Compiling": compile.CASES,
     "C++": cpp.CASES,
+    "Rust": rust.CASES,
+    "JavaScript": javascript.CASES,
     "Odd but right": valid.CASES,
 }
 

@@ -185,7 +185,8 @@ CASES = (
             "import os\nos.sendfile(1, 0, 0, 99)", "accepted", AC, given="ok", limits=EASY),
     Hostile("judge-modules", "imports the judge's own modules",
             "import sys\nfor name in ('rlef', 'rlef.sandbox', 'zygote', 'spawn', 'program',\n"
-            "             'jail', 'rlef.sandbox.jail', 'namespaces', 'seccomp'):\n"
+            "             'jail', 'rlef.sandbox.jail', 'namespaces', 'seccomp', 'child', 'watch',\n"
+            "             'structs', 'rlef.sandbox.child', 'rlef.sandbox.watch'):\n"
             "    try:\n        __import__(name)\n        print('found', name)\n"
             "    except ImportError: pass\nprint('ok')", "there are none", AC, limits=EASY),
     Hostile("memory-shared-with-zygote", "looks for memory that it shares with the zygote",

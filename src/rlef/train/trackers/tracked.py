@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from rlef.config import flat_values
 from rlef.evaluation.progress import Progress as EpisodeProgress
@@ -181,9 +181,19 @@ class _State:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         if self._known is None:
-            self._known = json.loads(self._path.read_bytes()) if self._path.exists() else {}
-        assert self._known is not None
+            known = json.loads(self._path.read_bytes()) if self._path.exists() else {}
+            if not _is_state(known):
+                raise ValueError(f"{self._path} is damaged")
+            self._known = known
         return self._known
 
     def _write(self) -> None:
+        """Raises RunWriteError."""
         replace_file(self._path, (json.dumps(self._known, indent=2) + "\n").encode("ascii"))
+
+
+def _is_state(known: object) -> TypeGuard[dict[str, dict[str, Any]]]:
+    return isinstance(known, dict) and all(
+        isinstance(one, dict) and isinstance(one.get("id"), str) and type(one.get("step")) is int
+        for one in known.values()
+    )

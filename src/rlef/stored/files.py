@@ -1,17 +1,13 @@
-"""Files of a run folder as checked values: one model per kind of file.
-
-Files are edited by hand, copied in part, cut by full disks. What does not fit its model raises one
-line that names file, line and field; nothing later has to look again.
-"""
+"""Files of a run folder as checked values: one model per kind of file."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from rlef.config import first_fault
+from rlef.config import ConfigError, first_fault
+from rlef.config.yaml12 import parse_yaml
 from rlef.run import RunDamagedError, RunFolder
 
 EPISODES = "eval"
@@ -62,8 +58,8 @@ class _EvaluationSummary(_Stage):
 
 
 class _Setting(BaseModel, strict=True):
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: float
+    top_p: float
     before: _Stage
     after: _Stage
     random_feedback: _Stage | None = None
@@ -91,15 +87,6 @@ class _MetricsLine(BaseModel, strict=True, extra="allow"):
     calibration: list[Annotated[list[_Number], Field(min_length=3, max_length=3)]] = []
 
 
-class _Loader(yaml.SafeLoader):
-    """Dates are texts, as in the configs."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
 def read_options(run: RunFolder) -> Record:
     """The config of a run as it stands in the file; dates are texts.
 
@@ -108,11 +95,12 @@ def read_options(run: RunFolder) -> Record:
     """
     path = run.config_path
     try:
-        options = yaml.load(path.read_bytes(), Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        line = None if error.problem_mark is None else error.problem_mark.line + 1
-        _damaged(path, line, f"not YAML, {error.problem or error.context}")
-    except (yaml.YAMLError, ValueError, RecursionError):
+        options, _ = parse_yaml(path.read_text(encoding="utf-8"), "")
+    except ConfigError as error:
+        line, _, what = str(error).partition(": ")
+        what = what.replace("YAML: ", "YAML, ")
+        raise RunDamagedError(f"{path}{line} is damaged: {what}") from None
+    except UnicodeDecodeError:
         _damaged(path, None, "no text in UTF-8, or not YAML")
     if not isinstance(options, dict):
         _damaged(path, None, "empty" if options is None else "no mapping of keys to values")
@@ -126,16 +114,20 @@ def is_evaluation(options: Mapping[str, Any]) -> bool:
     return bool({"samples_file", "turns"} & options.keys())
 
 
-def read_summary(run: RunFolder) -> Record | None:
+def read_summary(run: RunFolder, options: Mapping[str, Any] | None = None) -> Record | None:
     """What a training or an evaluation came to; ``None`` while it is not finished.
+
+    Args:
+        run: The run.
+        options: From ``read_options``, where they are known already.
 
     Raises:
         RunDamagedError: Something is missing in it, or has another type than it should.
     """
     summary = run.read_summary()
     if summary is not None:
-        of_training = "recipe" in summary or not is_evaluation(read_options(run))
-        _check(_TrainingSummary if of_training else _EvaluationSummary, summary, run.summary_path)
+        of_evaluation = is_evaluation(read_options(run) if options is None else options)
+        _check(_EvaluationSummary if of_evaluation else _TrainingSummary, summary, run.summary_path)
     return summary
 
 

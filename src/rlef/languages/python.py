@@ -2,7 +2,7 @@
 
 import re
 
-from rlef.sandbox.languages.types import Language
+from rlef.languages.types import Language
 
 _IMPORT = re.compile(r"(?:\b|_)(?:import|from)(?:\b|_)")
 """Also in ``__import__("numpy")`` and ``import_module("numpy")``."""
@@ -22,4 +22,13 @@ def _imports_numpy(line: str) -> bool:
     return start is not None and _NUMPY.search(code, start.end()) is not None
 
 
-LANGUAGE = Language(name="python", source_name="solution.py", function_mode=True, jail=_jail)
+LANGUAGE = Language(
+    name="python",
+    title="Python",
+    suffixes=(".py",),
+    tags=re.compile(r"(?:c?python|py|pypy)-?[\d.]*|.*\.py"),
+    failing="raise NotImplementedError\n",
+    source_name="solution.py",
+    function_mode=True,
+    jail=_jail,
+)

@@ -1,0 +1,177 @@
+"""``rlef eval MODEL``: a model's episodes on problems."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from rlef.cli.chat_options import read_chat_options
+from rlef.cli.common import new_run_path, quiet_transformers
+from rlef.cli.display import Display, Loudness
+from rlef.cli.evaluation_folder import check_folder, open_or_create, print_result, resumable
+
+if TYPE_CHECKING:
+    from rlef.engines.types import SamplingParams
+    from rlef.environment import ChatSettings, Prompts
+    from rlef.evaluation.evaluate import EngineChoice
+    from rlef.evaluation.specs import MetricSpec
+    from rlef.problems import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWords:
+    """What ``rlef eval`` was told, as its options have it; presets and defaults are filled in."""
+
+    model: str
+    data: str
+    preset: str | None
+    turns: int
+    samples: int
+    limit: int | None
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    out: Path | None
+    seed: int
+    prompts: str
+    engine: str
+    base_url: str | None
+    concurrency: int
+    kv_memory_gb: float | None
+    max_context: int | None
+    chat_template: Path | None
+    template_arg: Sequence[str]
+    system: str | None
+    today: str | None
+    turns_as: str
+    dtype: str
+    device: str
+    judge_url: str | None
+
+
+class _Read(NamedTuple):
+    """What the words stand for."""
+
+    sampling: "SamplingParams"
+    prompts: "Prompts"
+    chat: "ChatSettings"
+
+
+def evaluate_model(
+    words: ModelWords, specs: "Sequence[MetricSpec]", as_json: bool, loudness: Loudness
+) -> None:
+    """Evaluates a model and prints what it came to.
+
+    Args:
+        words: What was asked for.
+        specs: What to measure.
+        as_json: Whether to print JSON.
+        loudness: How much is shown on the way.
+    """
+    with Display(loudness) as display:
+        read = _read(words)
+        path = words.out or new_run_path("eval")
+        check_folder(path)
+        problems = _problems(words, read, display)
+
+        from rlef.evaluation.evaluate import evaluate as run_evaluation
+
+        if words.engine != "openai":
+            quiet_transformers()
+        with (
+            open_or_create(path, _options(words, read)) as run,
+            resumable(run, display),
+            run.lock(),
+        ):
+            title = f"{run.path.name}: {words.model} on {words.data}"
+            display.begin(title, updates=0, log=run.log_path)
+            result = run_evaluation(
+                model=words.model,
+                data=words.data,
+                problems=problems,
+                run=run,
+                turn_limit=words.turns,
+                samples=words.samples,
+                metrics=specs,
+                sampling=read.sampling,
+                seed=words.seed,
+                prompts=read.prompts,
+                engine=_engine(words, read.chat),
+                judge_url=words.judge_url,
+                say=display.message,
+                show=display.episodes,
+            )
+    print_result(result, run, words.samples, as_json, loudness)
+
+
+def _read(words: ModelWords) -> _Read:
+    """Raises BadParameter or ModelError where a word is wrong."""
+    from rlef.engines.names import check_engine, check_installed
+    from rlef.engines.types import SamplingParams, check_params
+    from rlef.environment import Prompts
+
+    sampling = SamplingParams(
+        temperature=words.temperature, top_p=words.top_p, max_new_tokens=words.max_new_tokens
+    )
+    try:
+        prompts = Prompts.load(words.prompts)
+        check_params(sampling)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    chat = read_chat_options(
+        words.chat_template, words.template_arg, words.system, words.today, words.turns_as
+    )
+    if words.kv_memory_gb is not None and words.engine != "hf":
+        raise typer.BadParameter(f"--kv-memory-gb is of no use to the engine {words.engine}")
+    check_engine(words.engine, words.dtype, words.device, words.base_url)
+    check_installed(words.engine, words.base_url)
+    return _Read(sampling, prompts, chat)
+
+
+def _problems(words: ModelWords, read: _Read, display: Display) -> "list[Problem]":
+    """The problems, once the model is known to be there; a folder is made only after that."""
+    from rlef.engines.names import check_chat, check_known_context, check_model, check_packages
+    from rlef.problems import load_problems
+
+    if words.engine != "openai":
+        check_model(words.model)
+        check_chat(words.model, read.chat)
+        check_known_context(words.model, words.max_context or 0, "max_context")
+    problems = load_problems(words.data)[: words.limit]
+    check_packages(words.engine)
+
+    from rlef.evaluation.episodes import with_public_tests
+
+    return with_public_tests(problems, display.message, words.data)
+
+
+def _engine(words: ModelWords, chat: "ChatSettings") -> "EngineChoice":
+    from rlef.engines.hf_settings import HFSettings
+    from rlef.evaluation.evaluate import EngineChoice
+
+    memory = words.kv_memory_gb
+    return EngineChoice(
+        kind=words.engine,
+        device=words.device,
+        dtype=words.dtype,
+        base_url=words.base_url,
+        concurrency=words.concurrency,
+        max_context=words.max_context,
+        hf=HFSettings() if memory is None else HFSettings(kv_memory_gb=memory),
+        chat_settings=chat,
+    )
+
+
+def _options(words: ModelWords, read: _Read) -> dict[str, object]:
+    """What decides the episodes, for ``config.yaml``: an evaluation goes on with the same only."""
+    names = ("model", "data", "turns", "samples", "limit")
+    more = ("seed", "prompts", "preset", "engine", "dtype", "max_context")
+    of_chat = read.chat.model_dump(mode="json")
+    return {
+        **{name: getattr(words, name) for name in names},
+        **asdict(read.sampling),
+        **{name: getattr(words, name) for name in more},
+        **{"turns_as": of_chat.pop("turns"), **of_chat},
+    }

@@ -1,0 +1,103 @@
+"""The folder of an evaluation, and what is printed when it is done."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from rlef.cli.common import (
+    INTERRUPTED,
+    dropped_if_unused,
+    is_evaluation,
+    print_json,
+    print_rich,
+    say,
+    show,
+)
+from rlef.cli.display import Display, Loudness
+
+if TYPE_CHECKING:
+    from rlef.run import RunFolder
+
+
+def check_folder(path: Path) -> None:
+    """Raises RunError unless an evaluation can begin or go on there."""
+    from rlef.run import RunError, RunFolder, check_free_folder
+
+    run = RunFolder(path)
+    if not run.is_run():
+        check_free_folder(path)
+    elif not is_evaluation(run):
+        raise RunError(
+            f"{path} is no evaluation: its config.yaml is that of a training, or of something "
+            "else; allowed: an evaluation's folder, or a new or an empty one"
+        )
+
+
+@contextmanager
+def open_or_create(path: Path, options: dict[str, object]) -> "Iterator[RunFolder]":
+    """The folder, new or begun with the same options; a new one goes away if it cannot begin.
+
+    Raises:
+        RunError: It was begun with other options, or is no evaluation.
+    """
+    from rlef.config import dump_values
+    from rlef.run import RunError, RunFolder
+    from rlef.stored import read_options
+
+    check_folder(path)
+    text = dump_values(options)
+    is_new = not RunFolder(path).is_run()
+    run = RunFolder.create(path, text) if is_new else RunFolder.open(path)
+    begun = read_options(run)
+    as_written = run.read_config() == dump_values(begun)
+    if begun != options and run.is_untouched() and as_written:
+        run.write_config(text)
+    elif begun != options:
+        changed = [key for key in options if begun.get(key) != options[key]]
+        raise RunError(
+            f"{path} was begun with other values of {', '.join(changed)}; "
+            "allowed: the same words again, or another --out"
+        )
+    with dropped_if_unused(run, is_new=is_new):
+        yield run
+
+
+@contextmanager
+def resumable(run: "RunFolder", display: Display) -> Iterator[None]:
+    """Ends the process with one line at Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        display.close()
+        say(f"\nstopped; go on with the same words and: --out {run.path}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def print_result(
+    result: dict[str, object],
+    run: "RunFolder",
+    samples: int | None,
+    as_json: bool,
+    loudness: Loudness,
+) -> None:
+    """Prints what an evaluation came to.
+
+    Args:
+        result: As in ``summary.json``.
+        run: Its folder.
+        samples: Episodes per problem; ``None``: samples of a file were judged.
+        as_json: Whether to print JSON.
+        loudness: How much.
+    """
+    from rlef.report import evaluation_last_line, evaluation_screen
+
+    if as_json:
+        print_json(result)
+        return
+    if loudness is Loudness.QUIET:
+        show(evaluation_last_line(result, run.path))
+        return
+    print_rich(evaluation_screen(result, run.path, is_judged=samples is None))

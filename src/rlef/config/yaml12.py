@@ -1,0 +1,112 @@
+"""The core schema of YAML 1.2, where 1e-4 is a number and "no" is a word."""
+
+import re
+
+import yaml
+
+from rlef.config.types import ConfigError
+from rlef.config.words import one_line
+
+_MAX_DIGITS = 400
+_MAX_VALUES = 100_000
+"""References to references may stand for more than any memory holds."""
+_RESOLVERS = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+)
+
+
+class Loader(yaml.SafeLoader):
+    """Reads it."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes it."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+
+_NOT_YAML = yaml.reader.Reader.NON_PRINTABLE
+
+
+def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node)
+    if len(text) > _MAX_DIGITS:
+        mark = node.start_mark
+        raise yaml.MarkedYAMLError(problem=f"a number of {len(text)} digits", problem_mark=mark)
+    return int(text)
+
+
+for _tag, _pattern, _first in _RESOLVERS:
+    for _class in (Loader, Dumper):
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
+        )
+Loader.add_constructor("tag:yaml.org,2002:int", _decimal)  # 010 is ten
+
+
+def parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
+    """The value and the line of each key with dots.
+
+    Raises:
+        ConfigError: Not YAML, a key twice, a key that is no string.
+    """
+    hidden = _NOT_YAML.search(text)
+    if hidden:
+        before = text.count("\n", 0, hidden.start())
+        raise ConfigError(f"{name}:{before + 1}: not YAML: holds the character {hidden[0]!a}")
+    loader = Loader(text)
+    loader.name = name
+    lines: dict[str, int] = {}
+    count = 0
+
+    def build(node: yaml.Node, key: str, parents: tuple[yaml.Node, ...]) -> object:
+        nonlocal count
+        count += 1
+        if count > _MAX_VALUES:
+            raise ConfigError(f"{name}: holds more than {_MAX_VALUES:,} values")
+        if node in parents:
+            raise ConfigError(f"{name}:{node.start_mark.line + 1}: {key} contains itself")
+        if isinstance(node, yaml.SequenceNode):
+            return [build(item, key, (*parents, node)) for item in node.value]
+        if not isinstance(node, yaml.MappingNode):
+            return loader.construct_object(node)
+        values: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            word = build(key_node, key, (*parents, node))
+            if not isinstance(word, str):
+                raise ConfigError(f"{name}:{line}: key {word!r} must be a string")
+            if word == "<<":
+                raise ConfigError(f"{name}:{line}: << (merge) is not in YAML 1.2; allowed: keys")
+            dotted = f"{key}.{word}" if key else word
+            if word in values:
+                raise ConfigError(
+                    f"{name}:{line}: {dotted} stands twice, first on line "
+                    f"{lines[dotted]}; allowed: once"
+                )
+            lines[dotted] = line
+            values[word] = build(value_node, dotted, (*parents, node))
+        return values
+
+    try:
+        root = loader.get_single_node()
+        return (None if root is None else build(root, "", ())), lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{name}{line}: not YAML: {error.problem or error.context}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not YAML: brackets too deep") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not YAML: {one_line(str(error))}") from None
+    finally:
+        loader.dispose()

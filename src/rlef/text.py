@@ -1,0 +1,27 @@
+"""What models, programs and files hold, as text that gives no orders to a terminal."""
+
+import re
+
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of text
+    "\u2028\u2029\ufeff\ufff9-\ufffb\ud800-\udfff]"  # ends of lines, marks, half characters
+)
+
+
+def printable(text: str) -> str:
+    r"""The text with whatever could drive a terminal written as an escape, such as ``\x1b``.
+
+    Tabs and newlines stay; so does the newline of Windows.
+    """
+    return _HIDDEN.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    r"""The same with ``\n`` and ``\t`` for newlines and tabs: a cell of a table, a name."""
+    return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
