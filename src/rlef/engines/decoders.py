@@ -28,6 +28,8 @@ from rlef.engines.types import ModelError
 
 Run = Callable[[Tensor, Tensor, Any], Tensor]
 """A model's forward: see ``model_run``."""
+_CACHES = ("past_key_values", "cache_params", "cache")
+"""What a forward calls its cache: before ``transformers`` 5.24 one of the first two."""
 
 
 def model_run(model: PreTrainedModel, dtype: torch.dtype) -> Run:
@@ -40,11 +42,11 @@ def model_run(model: PreTrainedModel, dtype: torch.dtype) -> Run:
     """
     outer = inspect.signature(model.forward).parameters
     inner = inspect.signature(model.base_model.forward).parameters
-    caches = [word for word in ("past_key_values", "cache_params") if word in outer]
+    caches = [word for word in _CACHES if word in outer]
     if not caches:
         raise ModelError(
             f"{type(model).__name__} keeps its state in no cache of transformers; allowed: models "
-            "whose forward takes past_key_values or cache_params"
+            f"whose forward takes {', '.join(_CACHES[:-1])} or {_CACHES[-1]}"
         )
     fixed: dict[str, Any] = {"use_cache": True}
     if "logits_to_keep" in outer:

@@ -137,7 +137,8 @@ def key_value_numbers(config: PreTrainedConfig) -> int:
         trunk = body(model)
         with _quiet(), FakeTensorMode(), torch.no_grad():
             _fake(trunk)
-            cache = trunk(torch.zeros((1, 8), dtype=torch.int64), use_cache=True).past_key_values
+            said = trunk(torch.zeros((1, 8), dtype=torch.int64), use_cache=True)
+        cache = said["cache" if "cache" in said else "past_key_values"]  # before 5.24
         pairs = [(layer.keys, layer.values) for layer in cache.layers]
         found[number] = sum(int(x.numel()) // 8 for pair in pairs for x in pair)
     step = (found[more] - found[few]) // max(1, more - few)
