@@ -251,8 +251,10 @@ def test_an_evaluation(ask: Asker, shown: Path) -> None:
     assert one["statement"] == "Add 7." and one["sample"] == 0 and one["turns"][0]["tokens"] is None
     assert [t["response"] for t in one["turns"]] == [t["response"] for t in records[7]["turns"]]
     needle = [i for i, line in enumerate(records) if "needle" in json.dumps(line)]
-    hits = ask("episodes", id=run_id, stage="eval", text="needle", limit=1000)["rows"]
-    assert [row["row"] for row in hits] == needle
+    for text in ("needle", "A NeedLE"):  # in any case
+        hits = ask("episodes", id=run_id, stage="eval", text=text, limit=1000)["rows"]
+        assert [row["row"] for row in hits] == needle
+    assert ask("episodes", id=run_id, stage="eval", problem="SUMS/")["total"] == 40
 
 
 def test_runs_are_compared_on_the_same_problems(ask: Asker, shown: Path) -> None:
