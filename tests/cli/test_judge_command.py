@@ -12,6 +12,12 @@ from rlef.sandbox.build import can_run
 DOUBLE = "print(2 * int(input()))\n"
 
 
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test of a program that ends says nothing meanwhile, however busy the machine is."""
+    monkeypatch.setattr("rlef.cli.judge._SILENT_S", 600.0)
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Path]:
     def write(text: str) -> Path:
