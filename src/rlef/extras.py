@@ -10,7 +10,7 @@ NEEDS = {
     "lora": ("peft",),
     "data": ("datasets", "datasketch"),
     "view": ("starlette", "uvicorn", "tokenizers", "scipy"),
-    "serve": ("starlette", "uvicorn"),
+    "serve": ("starlette", "uvicorn", "uvloop", "httptools"),
     "ray": ("ray",),
     "vllm": ("vllm",),
     "tensorboard": ("tensorboard",),
