@@ -22,7 +22,7 @@ PAGES = {
     "train": "The loop, its recipe and its seams. In context: [architecture](../architecture.md).",
     "serve": "The judge over HTTP, for clients. In context: [the judge as a service](../serve.md).",
     "curation": "Checks of problem sets. In context: [checking data](../data-check.md).",
-    "report": "Tables, figure and page of a run.",
+    "report": "Tables, figure and [page](../viewer.md#a-page-to-mail) of a run.",
     "run": "The run folder, and recipes as checked configs.",
 }
 ALSO = {
@@ -51,6 +51,7 @@ ALSO = {
         "rlef.train.recipe.TrainConfig",
         "rlef.train.settings.setting_rows",
     ],
+    "report": ["rlef.view.page.write_report", "rlef.view.snapshot.Bounds"],
     "run": [
         "rlef.run.training.read_training_rollouts",
         "rlef.config.load_config",

@@ -4,7 +4,7 @@ Page: docs/integrations/trl.md.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from datasets import Dataset
@@ -53,7 +53,9 @@ async def answer_reward(
     for episode, completion in zip(episodes, completions, strict=True):
         episode.answer(completion if isinstance(completion, str) else completion[-1]["content"])
     await asyncio.gather(*(settle_soon(episode, shared_judge()) for episode in episodes))
-    return [_reward(episode, 1, log_metric) for episode in episodes]
+    found = [_found(episode, 1) for episode in episodes]
+    _log([metrics for _, metrics in found], log_metric)
+    return [reward for reward, _ in found]
 
 
 def episode_rewards(
@@ -63,9 +65,7 @@ def episode_rewards(
     **_: Any,
 ) -> list[float | None]:
     """The rewards that ``episodes`` found."""
-    for metrics in episode_metrics if log_metric else ():
-        for name, value in metrics.items():
-            log_metric(f"rlef/{name}", value)  # type: ignore[misc]
+    _log(episode_metrics, log_metric)
     return episode_reward
 
 
@@ -80,9 +80,10 @@ def episodes(spec: str, max_turns: int = 3) -> Callable[[list[Any], Any], dict[s
     def rollout(prompts: list[Any], trainer: Any) -> dict[str, Any]:
         tokenizer = trainer.processing_class
         chat = chats.setdefault(id(tokenizer), ChatFormat(tokenizer, turns="append"))
-        played = [
-            JudgedEpisode(known[prompt[-1]["content"]], max_turns=max_turns) for prompt in prompts
-        ]
+        asked_for = [prompt[-1]["content"] for prompt in prompts]
+        if others := [text for text in asked_for if text not in known]:
+            raise ValueError(f"no problem of {spec} begins with the prompt {others[0][:60]!r}")
+        played = [JudgedEpisode(known[text], max_turns=max_turns) for text in asked_for]
         talks = [Conversation(chat) for _ in prompts]
         begins = [
             len(talk.start(str(one.message))) for talk, one in zip(talks, played, strict=True)
@@ -107,18 +108,14 @@ def episodes(spec: str, max_turns: int = 3) -> Callable[[list[Any], Any], dict[s
             settle([played[i] for i in asked], shared_judge().pool)
             for i in asked:
                 _ask(played[i], talks[i], begins[i] + room)
+        both = list(zip(talks, begins, strict=True))
         return {
-            "prompt_ids": [t.token_ids[:b] for t, b in zip(talks, begins, strict=True)],
-            "completion_ids": [t.token_ids[b:] for t, b in zip(talks, begins, strict=True)],
-            "logprobs": [t.logprobs[b:] for t, b in zip(talks, begins, strict=True)]
-            if has_logprobs
-            else None,
-            "env_mask": [
-                [int(sampled) for sampled in t.action_mask[b:]]
-                for t, b in zip(talks, begins, strict=True)
-            ],
-            "episode_reward": [_reward(episode, max_turns, None) for episode in played],
-            "episode_metrics": [_metrics(episode, max_turns) for episode in played],
+            "prompt_ids": [talk.token_ids[:begin] for talk, begin in both],
+            "completion_ids": [talk.token_ids[begin:] for talk, begin in both],
+            "logprobs": [t.logprobs[begin:] for t, begin in both] if has_logprobs else None,
+            "env_mask": [[int(bit) for bit in talk.action_mask[begin:]] for talk, begin in both],
+            "episode_reward": [_found(episode, max_turns)[0] for episode in played],
+            "episode_metrics": [_found(episode, max_turns)[1] for episode in played],
         }
 
     return rollout
@@ -134,17 +131,16 @@ def _ask(episode: JudgedEpisode, talk: Conversation, most: int) -> None:
         talk.add_observation(episode.message)
 
 
-def _reward(episode: JudgedEpisode, turns: int, log: Callable[..., None] | None) -> float | None:
-    for name, value in _metrics(episode, turns).items() if log else ():
-        log(f"rlef/{name}", value)
+def _found(episode: JudgedEpisode, turns: int) -> tuple[float | None, dict[str, float]]:
+    """Returns reward and metrics; nothing of an episode that was not judged."""
     try:
-        return episode_reward(judged_record(episode))
+        record = judged_record(episode)
     except NotJudgedError:
-        return None
+        return None, {}
+    return episode_reward(record), episode_metrics(record, turns)
 
 
-def _metrics(episode: JudgedEpisode, turns: int) -> dict[str, float]:
-    try:
-        return episode_metrics(judged_record(episode), turns)
-    except NotJudgedError:
-        return {}
+def _log(metrics: Sequence[dict[str, float]], log: Callable[[str, float], None] | None) -> None:
+    for one in metrics if log else ():
+        for name, value in one.items():
+            log(f"rlef/{name}", value)  # type: ignore[misc]

@@ -149,7 +149,6 @@ PUBLIC = {
         "seeds_table",
         "summary_markdown",
         "summary_table",
-        "write_report",
     ],
     "rlef.rollout": [
         "EpisodeRequest",

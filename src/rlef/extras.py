@@ -9,7 +9,7 @@ NEEDS = {
     "train": ("torch", "transformers", "tokenizers", "safetensors", "scipy"),
     "lora": ("peft",),
     "data": ("datasets", "datasketch"),
-    "view": ("duckdb", "starlette", "uvicorn", "tokenizers", "scipy"),
+    "view": ("starlette", "uvicorn", "tokenizers", "scipy"),
     "serve": ("starlette", "uvicorn"),
     "ray": ("ray",),
     "vllm": ("vllm",),

@@ -13,7 +13,7 @@ from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.evaluation.results import write_results
 from rlef.evaluation.specs import parse_metrics
 from rlef.rollout.records import episode_to_json
-from rlef.run import RunFolder
+from rlef.run import RunFolder, RunWriteError
 from rlef.sandbox import Verdict
 from rlef.train.recipe import TrainConfig
 
@@ -250,18 +250,18 @@ def test_a_finished_evaluation_shows_what_rlef_eval_did(rlef: Any, evaluation: R
     words = out.split()
     assert {"1@1", "1@2", "by", "repair", "problems"} <= set(words)
     assert f"episodes: {evaluation.rollouts_path}; more: {evaluation.summary_path}" in out
-    assert not evaluation.report_path.exists()
+    assert out.endswith(f"\n{evaluation.report_path}\n") and evaluation.report_path.is_file()
 
 
 def test_an_unfinished_evaluation_is_no_training(rlef: Any, evaluation: RunFolder) -> None:
     evaluation.summary_path.unlink()
     code, out, err = rlef("report", evaluation.path)
-    assert (code, out) == (0, "")
+    assert (code, out) == (0, f"{evaluation.report_path}\n")
     assert err == (
         "an evaluation, not finished: 2 episodes so far; the same words go on: "
         f"rlef eval mini --data mini:test ... --out {evaluation.path}\n"
     )
-    assert not evaluation.report_path.exists()
+    assert evaluation.report_path.is_file()
 
 
 def test_a_training_is_no_evaluation(rlef: Any, training: RunFolder, problems: str) -> None:
@@ -282,10 +282,11 @@ def test_a_page_may_be_written_elsewhere(
     assert out.read_text().startswith("<!doctype html>")
     assert rlef("report", training.path, "--out", out).code == 2
 
-    def refused(*_: object) -> Path:
-        raise PermissionError(13, "Permission denied", str(training.report_path))
+    def refused(*_: object, **__: object) -> Path:
+        error = PermissionError(13, "Permission denied", str(training.report_path))
+        raise RunWriteError(f"{training.report_path} cannot be written") from error
 
-    monkeypatch.setattr("rlef.report.write_report", refused)
+    monkeypatch.setattr("rlef.view.page.write_report", refused)
     access = os.access
 
     def may(path: Any, mode: int) -> bool:
@@ -308,6 +309,21 @@ def test_a_study_is_no_run(rlef: Any, training: RunFolder, tmp_path: Path) -> No
     assert (
         code == 2 and f"{tmp_path} holds runs; allowed: one of them, such as {training.path}" in err
     )
-    (tmp_path / "study.html").write_text("")
+    (tmp_path / "study.json").write_text("{")
     code, _, err = rlef("report", tmp_path)
-    assert err == f"rlef: {tmp_path} is a study; its page is {tmp_path}/study.html\n"
+    assert code == 1 and err.startswith(f"rlef: {tmp_path}/study.json is damaged: ")
+    (tmp_path / "study.json").write_text("{}")
+    page = tmp_path / "report.html"
+    assert rlef("report", tmp_path) == (0, f"{page}\n", "") and page.is_file()
+
+
+def test_without_the_database_there_is_no_page(
+    rlef: Any, training: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, out, err = rlef("report", training.path)
+    assert code == 1 and out.startswith("mini · 10 parameters")
+    assert err == (
+        f"rlef: {training.report_path} is not written: it needs duckdb; pip install duckdb, then: "
+        f"rlef report {training.path}\n"
+    )

@@ -12,6 +12,12 @@ from rlef.sandbox.build import can_run
 DOUBLE = "print(2 * int(input()))\n"
 
 
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test of a program that ends says nothing meanwhile, however busy the machine is."""
+    monkeypatch.setattr("rlef.cli.judge._SILENT_S", 600.0)
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Path]:
     def write(text: str) -> Path:
@@ -184,7 +190,7 @@ def test_an_interrupt_says_that_nothing_is_kept(
 
     program = tmp_path / "p.py"
     program.write_text("print(1)\n")
-    monkeypatch.setattr("rlef.sandbox.Sandbox", interrupted)
+    monkeypatch.setattr("rlef.serve.client.Sandbox", interrupted)
     code, out, err = rlef("judge", program, "--data", problems, "--problem", "double")
     assert (code, out) == (130, "")
     assert err == "\nstopped; nothing of this call is kept\n"

@@ -151,6 +151,26 @@ def test_a_run_of_adapters_is_exported_whole(
     assert load_model(str(rounded), "cpu", "auto").dtype is torch.bfloat16  # type: ignore[arg-type]
 
 
+def test_adapters_are_exported_as_they_are(
+    adapters: RunFolder, tmp_path: Path, capsys: Printed
+) -> None:
+    checkpoint, out = adapters.path / "checkpoints" / "update-000003", tmp_path / "out"
+    assert run("export", str(adapters.path), "--adapters", "--to", str(out)) == 0
+    assert "adapters in float32, of " in capsys.readouterr().out
+    assert {"README.md", "adapter_config.json", "adapter_model.safetensors", "rlef"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert not (out / "model.safetensors").exists() and not (out / "learner").exists()
+    pairs = zip(
+        load_model(str(out), "cpu").parameters(),
+        load_model(str(checkpoint), "cpu").parameters(),
+        strict=True,
+    )
+    assert all(torch.equal(a, b) for a, b in pairs)
+    card = (out / "README.md").read_text()
+    assert "library_name: peft" in card and "This policy was not evaluated." in card
+
+
 def test_what_cannot_be_exported_is_one_line(tmp_path: Path, capsys: Printed) -> None:
     empty = RunFolder.create(tmp_path / "empty", "name: empty\n")
     for words, message in (

@@ -69,7 +69,7 @@ def test_what_is_not_there_says_how_to_get_it(
     monkeypatch.setattr("rlef.view.app.STATIC", tmp_path)
     code, _, err = rlef("view", str(tmp_path))
     assert code == 2 and "npm ci && npm run build" in err
-    monkeypatch.setitem(extras.NEEDS, "view", ("duckdb", "no_such_package"))
+    monkeypatch.setitem(extras.NEEDS, "view", ("uvicorn", "no_such_package"))
     code, _, err = rlef("view", str(tmp_path))
     assert code == 2 and 'needs no_such_package; install with: pip install "rlef[view]"' in err
 

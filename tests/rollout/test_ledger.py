@@ -16,7 +16,6 @@ from rlef.run.training import (
     SCHEMA,
     TOKEN_COLUMNS,
     escape_text,
-    last_training_episodes,
     read_training_rollouts,
     unescape_text,
 )
@@ -290,14 +289,13 @@ def test_a_full_disk_loses_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_viewer_reads_batches_and_what_is_pending(run: RunFolder) -> None:
-    assert read_training_rollouts(run).num_rows == 0 and last_training_episodes(run)[1] == []
+    assert read_training_rollouts(run).num_rows == 0
     assert not run.has_training_rollouts()
     ledger = Ledger(run.training_path)
     assert run.is_untouched()
     add(ledger, 0, 1, 2)
     assert run.has_training_rollouts() and not run.is_untouched()
-    shown = last_training_episodes(run)
-    assert shown[0].name == "pending.bin" and len(shown[1]) == 3
+    assert read_training_rollouts(run)["status"].to_pylist() == ["pending"] * 3
     pending = (run.training_path / "pending.bin").read_bytes()
     ledger.take(2, in_order=True)
     (run.training_path / "pending.bin").write_bytes(pending)  # as if killed before it was cut
@@ -309,8 +307,6 @@ def test_a_viewer_reads_batches_and_what_is_pending(run: RunFolder) -> None:
     assert table["status"].to_pylist() == ["taken", "taken", "pending", "pending"]
     tokens = read_training_rollouts(run, ["token_ids"])["token_ids"].to_pylist()
     assert tokens == [list(make_rollout(index).token_ids) for index in range(4)]
-    shown = last_training_episodes(run)
-    assert shown[0].name == "batch-000000.parquet"
     record = make_rollout(1).record
-    assert shown[1][1]["problem"] == record.problem
-    assert shown[1][1]["turns"][0]["response"] == record.turns[0].response
+    assert table["problem"].to_pylist()[1] == record.problem
+    assert table["turns"].to_pylist()[1][0]["response"] == record.turns[0].response

@@ -10,7 +10,9 @@ import pytest
 from asking import Asker
 from made_runs import HOSTILE, make_training, outcome_of, rows_of
 
-from rlef.evaluation import episode_statistics
+from rlef.evaluation import episode_statistics, parse_metrics
+from rlef.evaluation.samples import judge_samples, read_sample_file
+from rlef.problems import Problem, Test
 from rlef.rollout.records import episode_from_json
 from rlef.run import RunFolder
 from rlef.run.training import unescaped
@@ -249,8 +251,10 @@ def test_an_evaluation(ask: Asker, shown: Path) -> None:
     assert one["statement"] == "Add 7." and one["sample"] == 0 and one["turns"][0]["tokens"] is None
     assert [t["response"] for t in one["turns"]] == [t["response"] for t in records[7]["turns"]]
     needle = [i for i, line in enumerate(records) if "needle" in json.dumps(line)]
-    hits = ask("episodes", id=run_id, stage="eval", text="needle", limit=1000)["rows"]
-    assert [row["row"] for row in hits] == needle
+    for text in ("needle", "A NeedLE"):  # in any case
+        hits = ask("episodes", id=run_id, stage="eval", text=text, limit=1000)["rows"]
+        assert [row["row"] for row in hits] == needle
+    assert ask("episodes", id=run_id, stage="eval", problem="SUMS/")["total"] == 40
 
 
 def test_runs_are_compared_on_the_same_problems(ask: Asker, shown: Path) -> None:
@@ -302,3 +306,24 @@ def test_wrong_words_are_told_in_a_line(
     given = words if path == "run" else {"id": run_id, **words}
     found = ask(path, expect=status, **given)
     assert list(found) == ["error"] and said in found["error"] and "\n" not in found["error"]
+
+
+def test_samples_of_others_are_shown(tmp_path: Path) -> None:
+    """Judged from a log of inspect: shown as any evaluation is."""
+    log = Path(__file__).parents[1] / "evaluation" / "sample_files" / "inspect.eval"
+    public, private = (Test("2", "4"),), (Test("3", "6"),)
+    problems = [
+        Problem(name="double", statement="Print 2n.", public_tests=public, private_tests=private)
+    ]
+    found = read_sample_file(log, problems)
+    options = {"samples_file": str(log), "data": "jsonl:gone.jsonl", "limit": None}
+    run = RunFolder.create(tmp_path / "judged", json.dumps(options))
+    metrics = parse_metrics("pass@1")
+    judge_samples(found.samples, problems, run, metrics, name="inspect", data="jsonl:gone.jsonl")
+    ask = Asker(tmp_path / "cache", tmp_path / "judged")
+    (listed,) = ask("runs")["runs"]
+    assert listed["kind"] == "evaluation" and listed["headline"] == {"pass@1": 0.5}
+    rows = ask("episodes", id=listed["id"], stage="eval")["rows"]
+    assert sorted(row["solved"] for row in rows) == [False, True]
+    shown = ask("episode", id=listed["id"], stage="eval", row=0)
+    assert shown["statement"] == "Print 2n."

@@ -27,6 +27,7 @@ from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
 from rlef.view.app import make_app
 from rlef.view.folders import Folders
+from rlef.view.page import write_report
 
 LACKS = missing()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(LACKS is not None, reason=LACKS or "")]
@@ -297,3 +298,58 @@ def test_every_view_fits_its_screen(browser: Browser, shown: Path, width: int, t
     assert (int(background.removeprefix("rgb(").split(",")[0]) > 128) == (theme == "light")
     browser("size", width=1440, height=900)
     browser("theme", theme="light")
+
+
+def test_the_page_of_a_run_needs_no_server(browser: Browser, shown: Path, tmp_path: Path) -> None:
+    page = write_report(shown / "one", tmp_path / "one.html").as_uri()
+    browser("goto", url=page)
+    browser.settle()
+    assert browser("text", at="h1").startswith("one")
+    after = RunFolder(shown / "one").read_rollouts("eval-after")
+    rates: defaultdict[str, list[bool]] = defaultdict(list)
+    for line in after:
+        if line["stop"] != "infra_error":
+            rates[line["problem"]].append(line["solved"])
+    solved = sum(sum(each) / len(each) for each in rates.values()) / len(rates)
+    assert f"{100 * solved:.1f}" in browser("text", at="#results")
+    assert browser("count", at="#changes tbody tr") == 3
+    assert "episodes of eval-before" in browser("text", at="main > section:last-of-type")
+    browser("click", at=".button.main")
+    browser.settle()
+    held = count(browser)
+    assert 0 < held <= 18 and f"holds {held} of 20" in browser("text", at=".count")
+    browser("select", at="label:has-text('Stage') select", value="train")
+    browser("wait", until="location.hash.includes('stage=train')")
+    browser.settle()
+    browser("fill", at="#filter-text", value="NEEDLE")
+    browser("wait", until="location.hash.includes('text=NEEDLE')")
+    browser.settle()
+    assert 0 < count(browser) < 9
+    browser("click", at=".episodes .row")
+    browser.settle()
+    assert "needle" in browser("text", at="#turn-1")
+    browser("press", key="t")
+    assert browser("count", at="#turn-1 .tokens .tok") == 8
+    browser("size", width=390, height=800)
+    for place in ("#/", "#/run/one/rollouts?stage=eval-after"):
+        browser("goto", url="about:blank")
+        browser("goto", url=page + place)
+        browser.settle()
+        assert browser("evaluate", script="document.documentElement.scrollWidth <= innerWidth")
+    browser("size", width=1440, height=900)
+
+
+def test_the_page_of_hostile_texts_shows_them(
+    browser: Browser, shown: Path, tmp_path: Path
+) -> None:
+    page = write_report(shown / "hostile", tmp_path / "page.html").as_uri()
+    browser("goto", url=f"{page}#/run/hostile/eval/0")
+    browser.settle()
+    assert browser("text", at="h1") == "<img src=x onerror=alert(2)>"
+    assert "<script>alert(1)</script>" in browser("text", at="#turn-1 pre")
+    script = "document.querySelectorAll('main script, main img').length"
+    assert browser("evaluate", script=script) == 0
+    browser("goto", url="about:blank")
+    browser("goto", url=f"{page}#/run/hostile/eval/1")
+    browser.settle()
+    assert "characters in the middle are left out" in browser("text", at="#turn-1 .cut")

@@ -100,7 +100,7 @@ def test_what_was_worked_out_is_kept_and_checked(
     assert "outcomes-000000002.arrow" in made and "texts-000000000.arrow" in made
     assert "eval-000001-texts.arrow" in made and len(made) == 4 + 6
     monkeypatch.setattr(training_files, "outcomes_of_batches", None)  # what is there is not made
-    monkeypatch.setattr(line_files, "text_of_line", None)
+    monkeypatch.setattr(line_files, "texts_of_lines", None)
     last = tmp_path / "shown" / "one" / "rollouts" / "train" / "batch-000004.parquet"
     hidden = last.with_name("kept")
     os.rename(last, hidden)
@@ -181,6 +181,28 @@ def test_a_damaged_run_says_so_and_harms_no_other(
     assert ask("run", id="shown/two")["stages"][0]["episodes"] == 8
     if "batch" in name:  # the rest can be looked at
         assert rows(ask) == [*range(8), *range(16, 27)]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "batch-000001.parquet is damaged (it is empty)"),
+        (b"PAR1" + bytes(200), "batch-000001.parquet is damaged (it is cut short"),
+        (b"PAR1" + bytes(20) + b"\xff\xff\0\0PAR1", "batch-000001.parquet is damaged (it is cut"),
+        (None, "batch-000001.parquet is missing"),
+    ],
+)
+def test_what_is_cut_short_is_seen_in_the_list(
+    shown: Path, ask: Asker, data: bytes | None, said: str
+) -> None:
+    run = make_training(shown / "one")
+    assert ask("runs")["runs"][0]["state"] == "stopped"
+    path = run.training_path / "batch-000001.parquet"
+    path.unlink()  # what is renamed into a folder, or out of it, changes its time
+    if data is not None:
+        path.write_bytes(data)
+    (found,) = ask("runs")["runs"]
+    assert found["state"] == "damaged" and said in found["note"]
 
 
 @pytest.mark.parametrize("bad", ['"completion_tokens": 9' + "9" * 30, '"solved": "yes"'])

@@ -4,6 +4,8 @@ import { go, useKeys, useRoute } from "./lib/hooks";
 import { useIsLive } from "./lib/live";
 import { plainMarks } from "./lib/marks";
 import { rolloutsLink, runLink, runsLink, type Route } from "./lib/routes";
+import { dateTime } from "./lib/format";
+import { snapshot } from "./lib/snapshot";
 import { Marked, Notice } from "./parts/basic";
 import { Help } from "./parts/help";
 import { CompareView } from "./views/compare";
@@ -13,7 +15,9 @@ import { RunView } from "./views/run";
 import { RunsView } from "./views/runs";
 
 export function App() {
-  const route = useRoute();
+  const asked = useRoute();
+  // A page of one run has no list of runs.
+  const route: Route = asked.view === "runs" && snapshot !== null ? { view: "run", id: snapshot.home } : asked;
   const [help, setHelp] = useState(false);
   useKeys({
     "?": () => setHelp(true),
@@ -58,7 +62,8 @@ function View({ route }: { route: Route }) {
 function above(route: Route): string | null {
   switch (route.view) {
     case "runs": return null;
-    case "compare": case "run": case "unknown": return runsLink;
+    case "run": return snapshot?.home === route.id ? null : runsLink;
+    case "compare": case "unknown": return runsLink;
     case "rollouts": return runLink(route.id);
     case "episode": return rolloutsLink(route.id, { stage: route.stage, ...route.query });
   }
@@ -91,9 +96,11 @@ function Header({ route, onHelp }: { route: Route; onHelp: () => void }) {
           </>
         )}
       </nav>
-      <span class={live ? "live on" : "live"} role="status" title={live ? "New numbers appear as they are written" : "The server's events do not come through; asking every few seconds"}>
-        <i aria-hidden="true" />{live ? "live" : "polling"}
-      </span>
+      {snapshot !== null ? <span class="live" title="This page holds a part of the run as it was then; it loads nothing">{dateTime(snapshot.written)}</span> : (
+        <span class={live ? "live on" : "live"} role="status" title={live ? "New numbers appear as they are written" : "The server's events do not come through; asking every few seconds"}>
+          <i aria-hidden="true" />{live ? "live" : "polling"}
+        </span>
+      )}
       <Theme />
       <button type="button" class="plain" onClick={onHelp} aria-label="Help and keys" title="Help and keys (?)">?</button>
     </header>

@@ -1,6 +1,7 @@
 """``rlef report``: the page and the table of a run."""
 
 import errno
+import importlib.util
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +16,20 @@ if TYPE_CHECKING:
 EXAMPLES = examples(
     ("the table of a run, and its page in runs/one/report.html", "rlef report runs/one"),
     ("the page somewhere else", "rlef report runs/one --out one.html"),
+    ("the page of a study", "rlef report runs/study"),
 )
+_NEEDED = "duckdb"
+
+
+class NoDatabaseError(RuntimeError):
+    """The page needs a package that is not installed. One line: which, and what to do."""
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="The folder of a training, an evaluation or a study."),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -29,64 +39,72 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write the page of a training and print its table; of an evaluation, print its tables."""
+    """Write the page of a run, one file that can be mailed, and print its tables."""
     from rlef.cli.files import check_new_files
     from rlef.run import RunFolder
+    from rlef.stored import read_metrics, read_summary
 
     check_new_files(out)
-    folder = RunFolder(run)
-    if not folder.is_run():
-        _refuse_study(run)
+    folder, failed = RunFolder(run), None
+    if folder.is_run():
+        read_metrics(folder)  # names the line that is damaged, before anything is written
+        summary = read_summary(folder)
+        page, failed = written_page(run, out)
+        (_show_evaluation if is_evaluation(folder) else _show_training)(folder, summary)
+    elif (run / "study.json").is_file():
+        page, failed = written_page(run, out)
+    else:
+        _refuse_runs(run)
         RunFolder.open(run)  # says what it is
-    if is_evaluation(folder):
-        _evaluation(folder, out)
-    else:
-        _training(folder, out)
-
-
-def _training(run: "RunFolder", out: Path | None) -> None:
-    from rlef.report import summary_table
-    from rlef.stored import read_summary
-
-    summary = read_summary(run)
-    page, failed = written_page(run, out)
-    if summary is None:
-        say(f"not finished; go on with: rlef train {shlex.quote(str(run.path))}")
-    else:
-        print_rich(summary_table(summary))
     if failed is not None:
         raise failed
     show(str(page))
 
 
-def written_page(run: "RunFolder", out: Path | None = None) -> tuple[Path, RuntimeError | None]:
-    """Writes the page of a training.
+def written_page(folder: Path, out: Path | None = None) -> tuple[Path, RuntimeError | None]:
+    """Writes the page of a run or a study.
 
     Returns:
-        Its path, and the error to raise, once the rest is shown, if it may not be written there.
+        Its path, and the error to raise, once the rest is shown, if it cannot be written there.
     """
-    from rlef.report import write_report
+    from rlef.run import RunWriteError
 
-    path = out or run.report_path
+    path = out or folder / "report.html"
+    if importlib.util.find_spec(_NEEDED) is None:
+        again = shlex.join(["rlef", "report", str(folder)])
+        reason = f"{path} is not written: it needs {_NEEDED}; pip install {_NEEDED}, then: {again}"
+        return path, NoDatabaseError(reason)
+    from rlef.view.cache import default_folder
+    from rlef.view.page import write_report
+
     try:
-        return write_report(run, out), None
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return write_report(folder, out, cache=default_folder()), None
+    except RunWriteError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in _REFUSALS:
             raise
-        again = f"rlef report {shlex.quote(str(run.path))} --out FILE"
-        reason = f"{path}: {error.strerror}; to write the page elsewhere: {again}"
+        again = f"rlef report {shlex.quote(str(folder))} --out FILE"
+        reason = f"{path}: {cause.strerror}; to write the page elsewhere: {again}"
         return path, RuntimeError(reason)
 
 
-def _evaluation(run: "RunFolder", out: Path | None) -> None:
-    from rlef.report import evaluation_screen
-    from rlef.stored import EPISODES, read_options, read_summary
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
-    if out is not None:
-        raise typer.BadParameter(
-            f"{run.path} is an evaluation, which has no page; allowed: no --out"
-        )
-    options, summary = read_options(run), read_summary(run)
+
+def _show_training(run: "RunFolder", summary: "dict[str, object] | None") -> None:
+    from rlef.report import summary_table
+
+    if summary is None:
+        say(f"not finished; go on with: rlef train {shlex.quote(str(run.path))}")
+    else:
+        print_rich(summary_table(summary))
+
+
+def _show_evaluation(run: "RunFolder", summary: "dict[str, object] | None") -> None:
+    from rlef.report import evaluation_screen
+    from rlef.stored import EPISODES, read_options
+
+    options = read_options(run)
     if summary is not None:
         print_rich(evaluation_screen(summary, run.path, is_judged="samples_file" in options))
         return
@@ -99,12 +117,10 @@ def _evaluation(run: "RunFolder", out: Path | None) -> None:
     say(f"an evaluation, not finished: {count} episodes so far; the same words go on: {again}")
 
 
-def _refuse_study(path: Path) -> None:
-    """Raises RunError for the folder of a study or of several seeds, which holds runs."""
+def _refuse_runs(path: Path) -> None:
+    """Raises RunError for a folder that is no run and no study, but holds runs."""
     from rlef.run import RunError
 
-    if (path / "study.html").is_file():
-        raise RunError(f"{path} is a study; its page is {path / 'study.html'}")
     runs = sorted(config.parent for config in path.glob("*/config.yaml"))
     if runs:
         raise RunError(f"{path} holds runs; allowed: one of them, such as {runs[0]}")

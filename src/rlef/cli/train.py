@@ -214,7 +214,7 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Dis
     failed = None
     display.open()
     try:  # importing takes seconds
-        from rlef.cli.report import written_page
+        from rlef.cli.report import NoDatabaseError, written_page
         from rlef.report import last_line, summary_table
 
         finished = read_summary(run) is not None
@@ -222,7 +222,7 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Dis
         with nullcontext() if is_readable_only else run.lock():
             if not finished:
                 _run_training(run, config, again, display)
-            _, failed = written_page(run)
+            _, failed = written_page(run.path)
         display.close()
     except RunWriteError as error:
         raise RuntimeError(f"{error}; make room, then: {again}") from None
@@ -235,7 +235,9 @@ def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Dis
         show(last_line(summary, run.path))
     elif summary is not None:
         print_rich(summary_table(summary, run.path if failed is None else None))
-    if failed is not None:
+    if isinstance(failed, NoDatabaseError):
+        say(str(failed))  # the training is none the worse for it
+    elif failed is not None:
         raise failed
 
 

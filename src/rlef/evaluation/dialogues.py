@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from rlef.environment import Prompts, StopReason
 from rlef.environment.feedback import first_message
 from rlef.environment.messages import episode_messages
-from rlef.evaluation.episodes import problem_hash, read_episodes
+from rlef.evaluation.episodes import read_episodes
 from rlef.problems import load_problems
+from rlef.problems.hashing import problem_hash
 from rlef.run import RunDamagedError, RunError, RunFolder
 from rlef.run.training import (
     SCHEMA,

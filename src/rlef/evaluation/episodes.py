@@ -1,7 +1,5 @@
 """Episodes of an evaluation: run, appended to a run folder as they end, never run twice."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,13 +7,13 @@ from typing import Any
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation.progress import Progress, Tally
 from rlef.problems import Problem, ProblemError
+from rlef.problems.hashing import problem_hash
 from rlef.rollout import EpisodeRequest, Rollouts, derive_seed
 from rlef.rollout.records import episode_from_json, episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox.checkers import make_checker, make_json_checker
 from rlef.sandbox.testlib import TESTLIB
 
-_HASH_CHARS = 16
 _WAIT_S = 1.0
 
 
@@ -90,16 +88,6 @@ def outcome_of(record: EpisodeRecord) -> int | None:
     if record.stop is StopReason.INFRA_ERROR:
         return None
     return (1 if record.blind else len(record.turns)) if record.solved else 0
-
-
-def problem_hash(problem: Problem) -> str:
-    """Names what an episode's outcome depends on: the statement, the tests, how they are judged."""
-    tests = [[[t.input, t.output] for t in part] for part in _parts(problem)]
-    words = (problem.statement, tests, problem.mode, problem.entry_point, problem.language)
-    rest = (problem.prelude, problem.checker, problem.checker_source)
-    limits = (problem.cpu_s, problem.memory_mb)
-    text = json.dumps([*words, *rest, *limits])
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]
 
 
 def read_episodes(run: RunFolder, name: str) -> list[tuple[EpisodeRecord, Mapping[str, Any]]]:
@@ -188,7 +176,3 @@ def with_public_tests(
             "allowed: problems of which some have both (rlef data check says what they have)"
         )
     return usable
-
-
-def _parts(problem: Problem) -> tuple[Sequence[Any], Sequence[Any]]:
-    return problem.public_tests, problem.private_tests

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
-from rlef.evaluation.episodes import outcome_of, problem_hash, read_episodes, total_wall_s
+from rlef.evaluation.episodes import outcome_of, read_episodes, total_wall_s
 from rlef.evaluation.progress import Progress, Tally
 from rlef.evaluation.results import write_results
 from rlef.evaluation.sample_files import (
@@ -22,6 +22,7 @@ from rlef.evaluation.sample_files import (
 from rlef.evaluation.sample_forms import SamplesError
 from rlef.evaluation.specs import MetricSpec
 from rlef.problems import Problem
+from rlef.problems.hashing import problem_hash
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox import JudgeReport, Verdict, usable_cores

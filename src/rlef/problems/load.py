@@ -4,7 +4,7 @@ import difflib
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,7 @@ from rlef.problems.codecontestsplus import SIZES, codecontestsplus_problems
 from rlef.problems.errors import ProblemError
 from rlef.problems.evalplus import humanevalplus_problems, mbppplus_problems
 from rlef.problems.files import SUFFIXES, read_file, read_folder
+from rlef.problems.hashing import problem_hash
 from rlef.problems.hub import HubSet, hub_split, read_any, read_hub
 from rlef.problems.humaneval import humaneval_problems
 from rlef.problems.integers import long_integers
@@ -24,7 +25,7 @@ from rlef.problems.odd import OddRows
 from rlef.problems.options import Options
 from rlef.problems.records import Record, unique_problems
 from rlef.problems.reference import RunReferences, run_in_sandbox
-from rlef.problems.types import Problem
+from rlef.problems.types import Problem, PublicProblem
 
 _log = logging.getLogger("rlef.problems")
 MINI_SPLITS = ("train", "valid", "dev", "test")
@@ -132,12 +133,52 @@ def load_problems(spec: str, *, run: RunReferences = run_in_sandbox) -> list[Pro
     Raises:
         ProblemError: The specification or the data are wrong; one line says where and what.
     """
+    return _load(spec, run, lambda problem: problem)
+
+
+def load_public_problems(spec: str, *, run: RunReferences) -> list[tuple[PublicProblem, str]]:
+    """What prompts may be made of, of each problem, and its ``problem_hash``.
+
+    Private tests are let go row by row, so this takes a part of the memory of ``load_problems``.
+
+    Args:
+        spec: As there.
+        run: As there.
+
+    Raises:
+        ProblemError: As there.
+    """
+    found = []
+    for problem in _load(spec, run, _Lean.of):
+        lean = problem if isinstance(problem, _Lean) else _Lean.of(problem)
+        found.append((lean.public, lean.hash))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lean(Problem):
+    """A problem without what no prompt is made of; a test stays, since each must have one."""
+
+    hash: str
+
+    @classmethod
+    def of(cls, problem: Problem) -> "_Lean":
+        values = {each.name: getattr(problem, each.name) for each in fields(problem)}
+        for name in ("solutions", "incorrect_solutions", "cpp_solutions"):
+            values[name] = ()
+        values |= {"incorrect_cpp_solutions": (), "private_tests": problem.private_tests[:1]}
+        return cls(**values, hash=problem_hash(problem))
+
+
+def _load(spec: str, run: RunReferences, keep: Callable[[Problem], Problem]) -> list[Problem]:
     scheme, _, rest = spec.partition(":")
     if scheme == "mini":
         return _mini(spec, rest)
     data, place, options = _asked(spec)
     options = replace(options, run=run)
-    made = data.problems(_rows(data, place, options), options)
+    checker = options.values.get("checker")
+    rows = data.problems(_rows(data, place, options), options)
+    made: _Made = ((row, keep(_with_checker(problem, checker))) for row, problem in rows)
     if options.values.get("untested", data.untested) == "skip":
         made = _with_tests(made, spec)
     with long_integers():
@@ -145,7 +186,7 @@ def load_problems(spec: str, *, run: RunReferences = run_in_sandbox) -> list[Pro
         problems = unique_problems(made, where, options.odd, rename=data.rename)
     if options.odd.errors:
         _log.warning("%s: %s", spec, options.odd.summary())
-    return options.select([_with_checker(p, options.values.get("checker")) for p in problems])
+    return options.select(problems)
 
 
 def check_words(spec: str) -> None:
@@ -237,6 +278,15 @@ def local_path(spec: str) -> Path | None:
     if scheme not in DATA_SETS or not mark or place in ("", "hub") or not Path(place).exists():
         return None
     return Path(place)
+
+
+def local_files(spec: str) -> list[Path]:
+    """Returns the data files on this disk that a specification names, by absolute paths."""
+    place = local_path(spec)
+    if place is None:
+        return []
+    some = place.rglob("*") if place.is_dir() else (place,)
+    return sorted(p.absolute() for p in some if p.name.endswith(SUFFIXES) and p.is_file())
 
 
 def _place(rest: str) -> str:

@@ -1,7 +1,6 @@
 """What a run came to, as tables, figures and a page. Reads the run folder only."""
 
 from rlef.report.figures import learning_figure
-from rlef.report.page import write_report
 from rlef.report.tables import (
     comparison_table,
     evaluation_last_line,
@@ -27,5 +26,4 @@ __all__ = [
     "seeds_table",
     "summary_markdown",
     "summary_table",
-    "write_report",
 ]

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlef.run.files import Record, RunDamagedError
+from rlef.run.files import RunDamagedError
 from rlef.run.folder import RunFolder
 
 _TURN = pa.struct(
@@ -126,24 +126,6 @@ def read_training_rollouts(run: RunFolder, columns: Sequence[str] | None = None)
         pa.array([row not in known for row in rest["index"].to_pylist()], pa.bool_())
     )
     return pa.concat_tables([*batches, rest]).select(names)
-
-
-def last_training_episodes(run: RunFolder) -> tuple[Path, list[Record]]:
-    """The episodes of the last batch, or those of the first while they come in.
-
-    Returns:
-        The file and its records, as those of evaluations; none where there is none.
-
-    Raises:
-        RunDamagedError: It cannot be read.
-    """
-    names = [name for name in SCHEMA.names if name not in TOKEN_COLUMNS]
-    paths = batch_paths(run.training_path)
-    if paths:
-        return paths[-1], unescaped(read_batch_file(paths[-1], names).to_pylist())
-    path = pending_path(run.training_path)
-    batches, _ = read_pending(path)
-    return path, unescaped(pa.Table.from_batches(batches, SCHEMA).select(names).to_pylist())
 
 
 def batch_path(folder: Path, number: int) -> Path:

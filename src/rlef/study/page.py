@@ -7,11 +7,19 @@ from html import escape
 from pathlib import Path
 
 from rlef.report.figures import PLOT_STYLE
-from rlef.report.page import html_page, write_page
+from rlef.run.files import replace_file
 from rlef.study.analysis import Results, to_json
 from rlef.study.sections import Block, Figure, Heading, Table, Text, study_blocks
 
 _STYLE = """
+:root { color-scheme: light; --ink: #20262d; --dim: #66707a; --line: #dde2e7; }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px;
+  margin: 2rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; } img { width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; }
 div { overflow-x: auto; }
 code { font: 13px ui-monospace, monospace; overflow-wrap: anywhere; }
 img { max-width: 760px; } img.wide { max-width: 100%; }
@@ -39,10 +47,10 @@ def write_study(results: Results, out: Path, *, title: str, notes: Sequence[str]
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         _draw(figure, paths[name])
-    write_page(out / "study.json", json.dumps(to_json(results), indent=1))
-    write_page(out / "study.md", markdown(blocks, title=title, notes=notes))
+    _write(out / "study.json", json.dumps(to_json(results), indent=1))
+    _write(out / "study.md", markdown(blocks, title=title, notes=notes))
     page = out / "study.html"
-    write_page(page, _html(blocks, paths, title, notes))
+    _write(page, _html(blocks, paths, title, notes))
     return page
 
 
@@ -84,7 +92,23 @@ def _html(blocks: Sequence[Block], paths: dict[str, Path], title: str, notes: Se
                 rows = [_cells("th", block.headings), *(_cells("td", row) for row in block.rows)]
                 kind = ' class="text"' if block.is_text else ""
                 parts.append(f"<div><table{kind}>{''.join(rows)}</table></div>")
-    return html_page(title, _STYLE, parts)
+    return _page(title, parts)
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
+    """An HTML file of its own, of a title as text and a body as HTML."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file in one step. Lone surrogates of a model's output, no UTF-8, become ``?``."""
+    replace_file(path, text.encode("utf-8", "replace"))
 
 
 def _with_code(note: str) -> str:

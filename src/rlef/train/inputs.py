@@ -4,14 +4,13 @@ Data, prompts and chat templates that are on this disk are kept by their hashes,
 ``inputs.jsonl`` of the run folder. Not the weights of a model, which take too long to read.
 """
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rlef.problems.files import SUFFIXES
-from rlef.problems.load import local_path
+from rlef.problems.load import local_files
 from rlef.run import RunError, RunFolder
+from rlef.run.inputs import looks_unchanged, noted
 from rlef.train.recipe import TrainConfig
 
 _OF_CHATS = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
@@ -25,10 +24,10 @@ def keep_inputs(run: RunFolder, config: TrainConfig) -> None:
         RunError: As there.
         RunWriteError: They cannot be noted.
     """
-    noted = run.inputs_path.is_file()
-    if noted and not run.is_untouched():
+    is_noted = run.inputs_path.is_file()
+    if is_noted and not run.is_untouched():
         check_inputs(run, config)
-    elif (found := list(_noted(config, []))) or noted:
+    elif (found := list(_noted(config, []))) or is_noted:
         run.write_inputs(found)
 
 
@@ -63,22 +62,11 @@ def check_inputs(run: RunFolder, config: TrainConfig) -> None:
 
 def _noted(config: TrainConfig, before: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yields what there is to note of each file; those of a known size and time are not read."""
-    known = {(o.get("path"), o.get("bytes"), o.get("modified_ns")): o for o in before}
+    known = {one.get("path"): one for one in before}
     for path, setting in sorted({path: key for key, path in _files(config)}.items()):
-        stat = path.stat()
-        same = known.get((str(path), stat.st_size, stat.st_mtime_ns))
-        if same is not None:
-            yield same
-            continue
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        yield {
-            "path": str(path),
-            "setting": setting,
-            "sha256": digest,
-            "bytes": stat.st_size,
-            "modified_ns": stat.st_mtime_ns,
-        }
+        note = known.get(str(path))
+        same = note is not None and looks_unchanged(path, note)
+        yield note if note is not None and same else noted(path, setting)
 
 
 def _files(config: TrainConfig) -> Iterator[tuple[str, Path]]:
@@ -92,8 +80,6 @@ def _files(config: TrainConfig) -> Iterator[tuple[str, Path]]:
     if name and name != "mini":
         named += [("model.name", Path(name) / one) for one in _OF_CHATS]
     for key in ("train", "valid", "test"):
-        place = local_path(data[key]) if data.get(key) else None
-        if place is not None:
-            some = place.rglob("*") if place.is_dir() else (place,)
-            named += [(f"data.{key}", one) for one in some if one.name.endswith(SUFFIXES)]
+        if data.get(key):
+            named += [(f"data.{key}", path) for path in local_files(data[key])]
     yield from ((key, path.absolute()) for key, path in named if path.is_file())

@@ -1,4 +1,5 @@
-"""The viewer: runs and rollouts in a browser. Reads run folders only, and writes nothing there.
+"""The viewer: runs and rollouts in a browser. Run folders are only read.
 
-Start at ``app.py``. Needs ``duckdb``, ``starlette`` and ``uvicorn`` (the extra ``view``), no torch.
+Start at ``answers.py``; ``app.py`` serves them (with the extra ``view``), ``page.py`` puts some
+into one file. No torch.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-_VERSION = 1
+_VERSION = 2
 """Of what stands in the files: others are not taken."""
 _KEPT_S = 30 * 24 * 3600
 _MADE_OF = b"made_of"
@@ -30,18 +30,21 @@ class Cache:
     """Tables of one file or folder.
 
     Args:
-        folder: Of the whole cache.
+        folder: Of the whole cache; ``None``: nothing is kept.
         of: What the tables are made of.
     """
 
-    def __init__(self, folder: Path, of: Path) -> None:
+    def __init__(self, folder: Path | None, of: Path) -> None:
         key = hashlib.sha256(os.fsencode(of)).hexdigest()[:24]
-        self._folder = folder / key
-        with suppress(OSError):
-            os.utime(self._folder)
+        self._folder = None if folder is None else folder / key
+        if self._folder is not None:
+            with suppress(OSError):
+                os.utime(self._folder)
 
     def load(self, name: str, made_of: object) -> pa.Table | None:
         """A table, if there is one of this name that was made of the same."""
+        if self._folder is None:
+            return None
         try:
             with pa.memory_map(str(self._folder / f"{name}.arrow")) as file:
                 reader = pa.ipc.open_file(file)
@@ -52,6 +55,8 @@ class Cache:
 
     def save(self, name: str, made_of: object, table: pa.Table) -> pa.Table:
         """Keeps a table. Returns it as ``load`` does, or as it is where it cannot be written."""
+        if self._folder is None:
+            return table
         path = self._folder / f"{name}.arrow"
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         schema = table.schema.with_metadata({_MADE_OF: _described(made_of)})

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence, Set
+from importlib.util import find_spec
 from itertools import takewhile
 from statistics import fmean, stdev
 from typing import Any
@@ -45,15 +46,23 @@ def compared(runs: Sequence[Run]) -> dict[str, Any]:
     notes: list[str] = []
     for other in others:
         try:
-            found = _paired(first, first.last_evaluation(), other, other.last_evaluation(), notes)
+            found = paired(first, first.last_evaluation(), other, other.last_evaluation(), notes)
             pairs += found
         except ViewError as error:
             notes.append(str(error))
     return {"pairs": pairs, "curves": _curves(runs), "notes": notes}
 
 
-def _paired(a: Run, stage_a: Stage, b: Run, stage_b: Stage, notes: list[str]) -> list[Any]:
-    """A row for each number of turns; adds to the notes what is left out."""
+def paired(a: Run, stage_a: Stage, b: Run, stage_b: Stage, notes: list[str]) -> list[Any]:
+    """Two evaluations on the problems of both, a row for each number of turns.
+
+    Args:
+        a: A run.
+        stage_a: An evaluation of it.
+        b: The other run, perhaps the same.
+        stage_b: An evaluation of that.
+        notes: What is left out is added to these.
+    """
     limits = [a.turn_limit(stage_a.name, a.options()), b.turn_limit(stage_b.name, b.options())]
     tables = stage_a.outcomes(), stage_b.outcomes()
     rows = []
@@ -141,6 +150,8 @@ def mean_over_seeds(
 ) -> tuple[float | None, float | None, float | None]:
     """The mean and its 95 % interval by Student's t; no interval of one seed, nothing of a gap.
 
+    Without scipy, which the extra ``view`` brings, there is no interval either.
+
     Example:
         >>> [round(x, 2) for x in mean_over_seeds([0.5, 0.7])]
         [0.6, -0.67, 1.87]
@@ -148,8 +159,8 @@ def mean_over_seeds(
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None, None, None
-    if len(known) == 1:
-        return known[0], None, None
+    if len(known) == 1 or find_spec("scipy") is None:
+        return fmean(known), None, None
     from scipy.special import stdtrit
 
     half = float(stdtrit(len(known) - 1, _CONFIDENCE)) * stdev(known) / math.sqrt(len(known))

@@ -36,7 +36,7 @@ def episode(
         ViewError: There is none, or it cannot be read.
     """
     where, record = _found(run, stage, row)
-    problem = book.find(run, stage.name, record["problem"])
+    problem, why = book.find(run, stage.name, record)
     statement = _statement(record, problem)
     tokenizer = texts.of(run)
     tokens = tokens_of_turns(record, tokenizer) if record.get("token_ids") else None
@@ -65,6 +65,7 @@ def episode(
         "update": None if batch is None or per_batch is None else (batch + 1) * per_batch,
         "status": where["status"],
         "turns": turns,
+        "tests_unknown": why or _other_tests(record, problem),
         "cut": cut,
         **_neighbours(run, stage, where["place"]),
     }
@@ -89,8 +90,7 @@ def text_of(
     """
     _, record = _found(run, stage, row)
     if field == "statement":
-        problem = book.find(run, stage.name, record["problem"])
-        text = _statement(record, problem)
+        text = _statement(record, book.find(run, stage.name, record).problem)
     elif field in FIELDS and 0 <= turn < len(record["turns"]):
         tokens, tokenizer = None, texts.of(run)
         if tokenizer is not None and field == "prompt" and turn == 0 and record.get("token_ids"):
@@ -120,6 +120,15 @@ def _statement(record: Record, problem: PublicProblem | None) -> str | None:
     """The statement: that of an evaluation's line, else the problem's, where it is known."""
     said: str | None = record.get("statement")
     return said if said is not None or problem is None else problem.statement
+
+
+def _other_tests(record: Record, problem: PublicProblem | None) -> str | None:
+    """Why a problem's public tests are not those that its verdicts are of, if so."""
+    if problem is None:
+        return None
+    count = len(problem.public_tests)
+    others = {len(v) for t in record["turns"] if (v := t["public_verdicts"])} - {count}
+    return f"it has {count} public tests, and {max(others)} were run" if others else None
 
 
 def _neighbours(run: Run, stage: Stage, place: int) -> dict[str, int | None]:

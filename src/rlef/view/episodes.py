@@ -2,16 +2,17 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import pyarrow as pa
 
-from rlef.run.training import escape_text, unescaped
+from rlef.run.training import unescaped
 from rlef.view.errors import ViewError
 from rlef.view.numbers import OUTCOME
 from rlef.view.runs import Run, Stage
+from rlef.view.tables import small_letters
 
 LIMIT = 1000
 """Most rows of one answer."""
@@ -82,6 +83,17 @@ class Episodes:
         per_batch = updates_per_batch(run)
         return {"total": total, "rows": [_row(r, per_batch) for r in unescaped(rows.to_pylist())]}
 
+    def rows(self, run: Run, stage: Stage, names: Sequence[int]) -> list[dict[str, Any]]:
+        """The same of some episodes, by their ``row``, in the order of the files."""
+        found = run.database.table(
+            f"SELECT *, {_REPAIRED} AS repaired, {OUTCOME} AS outcome FROM outcomes "
+            "WHERE list_contains(?, row) ORDER BY place",
+            [list(names)],
+            outcomes=stage.outcomes(),
+        )
+        per_batch = updates_per_batch(run)
+        return [_row(row, per_batch) for row in unescaped(found.to_pylist())]
+
     def _prepare(self, stage: Stage) -> None:
         """Begins to read the texts of a stage that is looked at: the first search needs them."""
         with self._lock:
@@ -118,7 +130,7 @@ class Episodes:
                 self._hits.move_to_end(key)
                 return self._hits[key][1]
         query = "SELECT row FROM texts WHERE contains(text, ?)"
-        found = run.database.table(query, [escape_text(text)], texts=stage.texts())
+        found = run.database.table(query, [small_letters(text)], texts=stage.texts())
         with self._lock:
             self._hits[key] = (table, found)
             while len(self._hits) > _SEARCHES:
@@ -129,7 +141,7 @@ class Episodes:
 def _plain_clauses(words: Mapping[str, str]) -> list[_Clause]:
     clauses = []
     if words.get("problem"):
-        clauses.append(_Clause("contains(problem, ?)", (escape_text(words["problem"]),)))
+        clauses.append(_Clause("contains(lower(problem), ?)", (small_letters(words["problem"]),)))
     verdict, turn = words.get("verdict"), words.get("turn")
     if turn and integer(words, "turn", 1) < 1:
         raise ViewError(400, f"turn is {turn}; allowed: 1 or more")

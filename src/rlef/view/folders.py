@@ -33,9 +33,11 @@ class Folders:
 
     Args:
         paths: Existing folders: runs, or folders with runs somewhere in them.
+        links: Whether links in runs may lead elsewhere.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], *, links: bool = False) -> None:
+        self._links = links
         self._roots: dict[str, Path] = {}
         for path in dict.fromkeys(path.resolve() for path in paths):
             name, count = path.name or "root", 1
@@ -72,7 +74,11 @@ class Folders:
 
     def holds(self, path: Path) -> bool:
         """Whether a path stands in one of these folders, wherever its links lead."""
-        return any(is_within(path, root) for root in self._roots.values())
+        return self._links or any(is_within(path, root) for root in self._roots.values())
+
+    def ids(self) -> list[str]:
+        """The ids that the given folders have, for those that are runs or studies."""
+        return [_id(name, root, root) for name, root in self._roots.items()]
 
 
 def is_within(path: Path, root: Path) -> bool:

@@ -51,7 +51,7 @@ class Overview:
             entry |= {"started": _started(run), "changed": last_change(run.folder)}
             entry |= _words(facts_of(run.options(), None, None))
             entry |= _words(_facts(run))
-            entry["note"] = next((d for stage in run.opened() if (d := stage.damage)), None)
+            entry["note"] = run.damage()
             state = run_state(run.folder, locks)
             return entry | {"state": "damaged" if entry["note"] else state}
         except (ViewError, OSError) as error:

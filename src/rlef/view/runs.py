@@ -10,6 +10,7 @@ import pyarrow as pa
 from rlef.run import RunDamagedError, RunFolder
 from rlef.run.files import Record
 from rlef.stored import read_options, read_summary, turn_limit
+from rlef.view.batch_files import BatchCheck
 from rlef.view.cache import Cache
 from rlef.view.database import Database
 from rlef.view.errors import ViewError, missing
@@ -53,11 +54,13 @@ class Run:
     Args:
         found: Where it is.
         folders: What may be read.
-        cache: Folder of the cache.
+        cache: Folder of the cache; ``None``: nothing is kept.
         database: Works tables out.
     """
 
-    def __init__(self, found: Found, folders: Folders, cache: Path, database: Database) -> None:
+    def __init__(
+        self, found: Found, folders: Folders, cache: Path | None, database: Database
+    ) -> None:
         self.id, self.path = found.id, found.path
         self.folder = RunFolder(found.path)
         self.metrics = MetricLines(self.folder.metrics_path, folders.holds)
@@ -65,6 +68,7 @@ class Run:
         self._cache = Cache(cache, found.path)
         self._stages: dict[str, Stage] = {}
         self._lock = threading.Lock()
+        self._batches = BatchCheck(self.folder.training_path, self.allowed)
         self._options: tuple[object, Record] | None = None
 
     @property
@@ -104,6 +108,14 @@ class Run:
         except (RunDamagedError, OSError) as error:
             raise ViewError(409, str(error)) from None
 
+    def inputs(self) -> list[Record]:
+        """What is noted of the files that it is made of; nothing where there is no note.
+
+        Raises:
+            RunDamagedError: It cannot be read.
+        """
+        return self.folder.read_inputs() if self._is_shown(self.folder.inputs_path) else []
+
     def stage_names(self) -> list[str]:
         """Training first, if it has any rollout, then the evaluations."""
         names = []
@@ -130,7 +142,13 @@ class Run:
                         self.folder.training_path, self._cache, self._database, self.allowed
                     )
                     if name == "train"
-                    else LinesStage(name, self.folder.rollout_path(name), self._cache, self.allowed)
+                    else LinesStage(
+                        name,
+                        self.folder.rollout_path(name),
+                        self._cache,
+                        self._database,
+                        self.allowed,
+                    )
                 )
             return self._stages[name]
 
@@ -138,6 +156,12 @@ class Run:
         """The stages that somebody has looked at."""
         with self._lock:
             return list(self._stages.values())
+
+    def damage(self) -> str | None:
+        """One line on what cannot be read, as far as it is seen without reading much."""
+        known = next((damage for stage in self.opened() if (damage := stage.damage)), None)
+        training = self.folder.training_path
+        return known or (self._batches.damage() if self._is_shown(training) else None)
 
     def last_evaluation(self) -> Stage:
         """The evaluation that says most of what the run came to.
@@ -168,10 +192,10 @@ class Library:
 
     Args:
         folders: Where they are.
-        cache: Folder of the cache.
+        cache: Folder of the cache; ``None``: nothing is kept.
     """
 
-    def __init__(self, folders: Folders, cache: Path) -> None:
+    def __init__(self, folders: Folders, cache: Path | None) -> None:
         self.folders, self.database = folders, Database()
         self._cache = cache
         self._runs: dict[Path, Run] = {}

@@ -1,6 +1,6 @@
 """What is known of every episode of a stage: outcomes in narrow columns, and texts to search in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ of the first public test that failed, or "none" where there was no program. Text
 the files of batches."""
 
 TEXTS = pa.schema({"row": pa.int64(), "text": pa.large_string()})
-"""All that was written in an episode, in one text; programs only where no response has them."""
+"""All that was written in an episode, in one text of small letters; programs only where no response
+has them."""
 
 BATCH_BITS = 32
 PENDING = 2**30
@@ -53,16 +54,30 @@ OUTCOME_COLUMNS = [
 """Of a batch's file, by their paths in Parquet."""
 TEXT_COLUMNS = ["index", *(f"turns.list.element.{n}" for n in ("response", "program", "feedback"))]
 
-_BETWEEN = "\U0010ffff|"
+BETWEEN = "\U0010ffff|"
 """Between the texts of an episode, so that nothing is found across two of them: in a text that is
 escaped, such as what is searched for, six digits follow that character."""
-_TEXTS_OF_BATCHES = f"""
-SELECT index AS row, array_to_string(list_transform(turns, lambda t: concat_ws(
-  '{_BETWEEN}', t.response,
-  CASE WHEN NOT contains(t.response, t.program) THEN t.program END, t.feedback)),
-  '{_BETWEEN}') AS text
-FROM batches
-"""
+
+
+def text_sql(turns: str) -> str:
+    """SQL that makes the text of ``TEXTS`` of a list of turns."""
+    return f"""lower(array_to_string(list_transform({turns}, lambda t: concat_ws('{BETWEEN}',
+  t.response, CASE WHEN NOT contains(t.response, t.program) THEN t.program END, t.feedback)),
+  '{BETWEEN}'))"""
+
+
+_TEXTS_OF_BATCHES = f"SELECT index AS row, {text_sql('turns')} AS text FROM batches"
+
+
+def small_letters(text: str) -> str:
+    """A text as ``TEXTS`` has it: escaped, in small letters."""
+    found: str = pc.utf8_lower(pa.scalar(escape_text(text))).as_py()
+    return found
+
+
+def lowered(texts: pa.Table) -> pa.Table:
+    """``TEXTS`` in small letters, sign by sign, as the database makes them."""
+    return texts.set_column(1, "text", pc.utf8_lower(texts["text"]))
 
 
 def outcomes_of_batches(batches: pa.Table) -> pa.Table:
@@ -74,7 +89,6 @@ def outcomes_of_batches(batches: pa.Table) -> pa.Table:
     table = batches.combine_chunks()
     turns, rewards = (_chunk(table[name]) for name in ("turns", "rewards"))
     starts, of_turn = _numbers(turns.offsets), turns.flatten()
-    tokens = of_turn.field("completion_tokens")
     files = _numbers(table["file"])
     columns = {
         "row": table["index"],
@@ -83,17 +97,34 @@ def outcomes_of_batches(batches: pa.Table) -> pa.Table:
         "batch": pa.array(files, pa.int64(), mask=files >= PENDING),
         "problem_hash": pa.nulls(len(table)),
         "turns": np.diff(starts),
-        "verdicts": pa.ListArray.from_arrays(
-            pa.array(starts - starts[0], pa.int32()), _outcomes(of_turn.field("public_verdicts"))
-        ),
+        "verdicts": turn_outcomes(starts, of_turn.field("public_verdicts")),
         "reward": _sums(_numbers(rewards.offsets), _numbers(rewards.flatten())),
-        "tokens": pa.array(
-            _sums(starts, _numbers(pc.fill_null(tokens, 0))),
-            mask=_sums(starts, _numbers(pc.is_null(tokens))) > 0,
-        ),
+        "tokens": sums_of_turns(starts, of_turn.field("completion_tokens")),
     }
     named = [columns[name] if name in columns else table[name] for name in OUTCOMES.names]
     return pa.table(named, OUTCOMES.names).cast(OUTCOMES)
+
+
+def turn_outcomes(of_episode: NDArray[Any], verdicts: pa.ListArray) -> pa.ListArray:
+    """``turn_outcome`` of each turn, by episode.
+
+    Args:
+        of_episode: Where the turns of each episode begin, and behind the last one.
+        verdicts: Of each turn.
+    """
+    places = pa.array(of_episode - of_episode[0], pa.int32())
+    return pa.ListArray.from_arrays(places, _outcomes(verdicts))
+
+
+def sums_of_turns(of_episode: NDArray[Any], values: pa.Array) -> pa.Array:
+    """Sums over the turns of each episode; null where one is.
+
+    Args:
+        of_episode: As ``turn_outcomes``.
+        values: Of each turn.
+    """
+    known = _sums(of_episode, _numbers(pc.fill_null(values, 0)))
+    return pa.array(known, mask=_sums(of_episode, _numbers(pc.is_null(values))) > 0)
 
 
 def _outcomes(verdicts: pa.ListArray) -> pa.StringArray:
@@ -131,40 +162,6 @@ def texts_of_batches(database: Database, batches: pa.Table) -> pa.Table:
     return database.table(_TEXTS_OF_BATCHES, batches=batches).cast(TEXTS)
 
 
-def outcome_of_line(record: Mapping[str, Any], row: int, place: int, size: int) -> tuple[Any, ...]:
-    """A row of ``OUTCOMES`` of an evaluation's line.
-
-    Raises:
-        KeyError, TypeError, ValueError: It is no line of an evaluation.
-    """
-    turns = record["turns"]
-    counts = [turn["completion_tokens"] for turn in turns]
-    return (
-        *(row, place, size, None, "evaluated", escape_text(record["problem"])),
-        record.get("problem_hash"),
-        *(_escaped(record[name]) for name in ("family", "hidden_detail")),
-        *(len(turns), [turn_outcome(turn["public_verdicts"]) for turn in turns]),
-        *(record[name] for name in ("solved", "final_verdict", "stop", "blind")),
-        *(None, None if None in counts else sum(counts)),
-    )
-
-
-def text_of_line(record: Mapping[str, Any]) -> str:
-    """The text of ``TEXTS`` of an evaluation's line."""
-    parts = []
-    for turn in record["turns"]:
-        parts.append(turn["response"])
-        if turn["program"] is not None and turn["program"] not in turn["response"]:
-            parts.append(turn["program"])
-        if turn["feedback"] is not None:
-            parts.append(turn["feedback"])
-    return _BETWEEN.join(map(escape_text, parts))
-
-
 def turn_outcome(verdicts: Sequence[str]) -> str:
     """AC or the first other verdict of a turn's public tests; "none" where there was no program."""
     return next((v for v in verdicts if v != "AC"), "AC") if verdicts else "none"
-
-
-def _escaped(text: str | None) -> str | None:
-    return None if text is None else escape_text(text)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,12 @@ class TokenTexts:
         self._lock = threading.Lock()
 
     def of(self, run: Run) -> "Tokenizer | None":
-        """The tokenizer of a run: that of a checkpoint, or of the toy model; else ``None``."""
+        """The tokenizer of a run: that of a checkpoint, or of the toy model; else ``None``.
+
+        ``None``, too, where its package is not installed: a page is written without it.
+        """
+        if find_spec("tokenizers") is None:
+            return None
         last = run.folder.policy_path()
         paths = [] if last is None else [last / "tokenizer.json"]
         model = run.options().get("model")

@@ -1,12 +1,10 @@
 """The training rollouts of a run as tables that grow with it."""
 
-import os
-import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +19,7 @@ from rlef.run.training import (
     read_pending,
     unescaped,
 )
+from rlef.view.batch_files import BatchFile, batch_files, first_gap
 from rlef.view.cache import Cache
 from rlef.view.database import Database
 from rlef.view.errors import ViewError, missing
@@ -35,18 +34,9 @@ from rlef.view.tables import (
     texts_of_batches,
 )
 
-_BATCH = re.compile(r"batch-(\d{6,9})\.parquet")
 _ROWS = 8192
 """About so many episodes stand in one file of the cache."""
 _AT_ONCE = 4
-
-
-class _File(NamedTuple):
-    """A batch's file, and what tells whether it is still the same."""
-
-    number: int
-    size: int
-    mtime_ns: int
 
 
 _Convert = Callable[[pa.Table], pa.Table]
@@ -74,12 +64,12 @@ class TrainingStage:
         self._allowed = allowed
         self.damage: str | None = None
         self._lock, self._text_lock = threading.Lock(), threading.Lock()
-        self._files: tuple[_File, ...] = ()
+        self._files: tuple[BatchFile, ...] = ()
         self._pending_seen: tuple[int, int] | None = None
         self._pending: list[pa.RecordBatch] = []
         self._per_group = 0
-        self._outcomes: dict[tuple[_File, ...], pa.Table] = {}
-        self._texts: dict[tuple[_File, ...], pa.Table] = {}
+        self._outcomes: dict[tuple[BatchFile, ...], pa.Table] = {}
+        self._texts: dict[tuple[BatchFile, ...], pa.Table] = {}
         self._table = OUTCOMES.empty_table()
 
     def outcomes(self) -> pa.Table:
@@ -92,10 +82,10 @@ class TrainingStage:
             if seen != self._pending_seen:  # before the batches: rows move from there to these
                 self._pending_seen, self._pending = seen, self._read_pending()
                 self._table = None
-            files = self._list()
+            files = batch_files(self._folder, self._allowed)
             if files != self._files or self._table is None:
                 self._files = files
-                self.damage = self._gap()
+                self.damage = first_gap(self._folder, files)
                 groups = self._groups()
                 self._outcomes = {
                     group: self._outcomes.get(group)
@@ -148,27 +138,7 @@ class TrainingStage:
             raise missing("such episode any more: its batch was written anew; ask again")
         return record
 
-    def _list(self) -> tuple[_File, ...]:
-        found = []
-        try:
-            with os.scandir(self._folder) as entries:
-                for entry in entries:
-                    match = _BATCH.fullmatch(entry.name)
-                    if not match or (entry.is_symlink() and not self._allowed(Path(entry.path))):
-                        continue
-                    status = entry.stat()
-                    found.append(_File(int(match[1]), status.st_size, status.st_mtime_ns))
-        except OSError:  # no folder yet, or a file that was just renamed: the next call sees it
-            pass
-        return tuple(sorted(found))
-
-    def _gap(self) -> str | None:
-        for number, file in enumerate(self._files):
-            if file.number != number:
-                return f"{batch_path(self._folder, number)} is missing"
-        return None
-
-    def _groups(self) -> list[tuple[_File, ...]]:
+    def _groups(self) -> list[tuple[BatchFile, ...]]:
         """Files by the tables that they are in: whole groups, then the last ones each alone."""
         if not self._files:
             return []
@@ -181,7 +151,7 @@ class TrainingStage:
             except (pa.ArrowException, OSError):
                 pass
             self._per_group = max(1, _ROWS // max(1, rows))
-        by_group: dict[int, list[_File]] = {}
+        by_group: dict[int, list[BatchFile]] = {}
         for file in self._files:
             by_group.setdefault(file.number // self._per_group, []).append(file)
         *whole, last = by_group.values()
@@ -191,7 +161,7 @@ class TrainingStage:
         return [*groups, *((file,) for file in last)]
 
     def _made(
-        self, what: str, group: tuple[_File, ...], columns: Sequence[str], convert: _Convert
+        self, what: str, group: tuple[BatchFile, ...], columns: Sequence[str], convert: _Convert
     ) -> pa.Table:
         """A table of some batches: as the cache has it, or made of their files."""
         is_whole = len(group) == self._per_group
@@ -210,7 +180,7 @@ class TrainingStage:
             return self._cache.save(name, made_of, table)
         return table
 
-    def _read(self, file: _File, columns: Sequence[str]) -> pa.Table | None:
+    def _read(self, file: BatchFile, columns: Sequence[str]) -> pa.Table | None:
         path = batch_path(self._folder, file.number)
         try:
             with pq.ParquetFile(parquet_source(path)) as parquet:

@@ -81,6 +81,11 @@ def test_an_episode_masks_what_was_not_sampled() -> None:
     assert out["episode_metrics"][0]["solved_by_turn_3"] == 1
 
 
+def test_a_prompt_of_another_set() -> None:
+    with pytest.raises(ValueError, match="begins with the prompt 'Hi'"):
+        rlef_trl.episodes(DATA)([[{"role": "user", "content": "Hi"}]], fake_trainer([]))
+
+
 def test_no_room_ends_an_episode() -> None:
     trainer = fake_trainer(["word " * 20] * 3)
     trainer.max_completion_length = 30

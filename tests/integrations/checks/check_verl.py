@@ -17,6 +17,7 @@ from verl import DataProto
 from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
 from verl.experimental.reward_loop.reward_manager import get_reward_manager_cls
 from verl.trainer.ppo import core_algos, ray_trainer
+from verl.utils.torch_functional import masked_whiten
 from verl.workers.rollout.replica import TokenOutput
 
 from rlef.algorithms import normalize_advantages
@@ -142,7 +143,9 @@ def test_conformance_of_the_registered_estimator(lam: float, first: float, secon
 
 def test_verls_own_gae_counts_tokens() -> None:
     advantages, _ = core_algos.compute_gae_advantage_return(REWARDS, VALUES, MASK, 1.0, 0.95)
-    assert advantages[0, 0] != advantages[0, 2]  # whitened, but not one number a turn
+    tokens = torch.tensor([[0.580, 0.611, 0.643, *[0.0] * 4, 0.361, 0.380, 0.400]])
+    expected = masked_whiten(tokens, MASK) * MASK
+    torch.testing.assert_close(advantages * MASK, expected, atol=5e-3, rtol=0)
 
 
 def batch(values: torch.Tensor | None) -> DataProto:
@@ -182,7 +185,7 @@ def test_other_estimators_are_verls_own() -> None:
     torch.testing.assert_close(data.batch["advantages"], own[0])
 
 
-def test_infrastructure_of_rows_with_different_turns() -> None:
+def test_rows_with_different_numbers_of_turns() -> None:
     mask = torch.tensor([[1, 1, 0, 1, 0], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]])
     rewards = torch.tensor([[0.0, -0.2, 0, 1, 0], [0, 0, -1, 0, 0], [0, 0, 0, 0, 0]])
     advantages, returns = rlef_verl_advantage.rlef_advantage(

@@ -1,6 +1,7 @@
 /** Which runs grow: the server's events, or asking now and then where they do not come through. */
 
 import { useEffect, useState } from "preact/hooks";
+import { snapshot } from "./snapshot";
 
 type Listener = (id: string | null) => void;
 
@@ -18,7 +19,7 @@ function setLive(now: boolean): void {
 }
 
 function start(): void {
-  if (started) return;
+  if (started || snapshot !== null) return;
   started = true;
   connect();
   setInterval(() => {

@@ -6,6 +6,7 @@ import { useLive } from "../lib/live";
 import { numbers } from "../lib/metrics";
 import { compareLink, runLink } from "../lib/routes";
 import { at, overSeeds, smoothed } from "../lib/seeds";
+import { snapshot } from "../lib/snapshot";
 import { COMPARED, stageLabel } from "../lib/words";
 import { Choice, Loading, Marked, Notice, Section } from "../parts/basic";
 import { Curves, type Series } from "../parts/chart";
@@ -28,7 +29,7 @@ export function CompareView({ ids }: { ids: string[] }) {
         {ids.map((id) => (
           <li key={id}>
             <a href={runLink(id)}>{names[id]}</a>
-            <a class="remove" href={compareLink(ids.filter((other) => other !== id))} aria-label={`Leave out ${names[id]}`}>×</a>
+            {snapshot === null && <a class="remove" href={compareLink(ids.filter((other) => other !== id))} aria-label={`Leave out ${names[id]}`}>×</a>}
           </li>
         ))}
       </ul>
@@ -112,7 +113,7 @@ function Paired({ pairs, notes, names }: { pairs: Pair[]; notes: string[]; names
             <thead>
               <tr>
                 <th>Run</th><th>Metric</th><th class="n">{names[first.a]}</th><th class="n">This run</th>
-                <th class="n">Difference</th><th class="n">95 % interval</th><th class="n">p</th><th class="n" title="Problems with a higher and with a lower rate">better / worse</th><th class="n">Problems</th>
+                <PairHeads />
               </tr>
             </thead>
             <tbody>
@@ -121,10 +122,7 @@ function Paired({ pairs, notes, names }: { pairs: Pair[]; notes: string[]; names
                 return (
                   <tr key={`${row.b} ${row.metric}`} class={isFirst ? "first" : "more"}>
                     <td class="name">{isFirst && <a href={runLink(row.b)} title={`${stageLabel(row.stage_b ?? "")} against ${stageLabel(row.stage_a ?? "")}`}>{names[row.b]}</a>}</td>
-                    <td>{row.metric}</td><td class="n">{percent(row.value_a)}</td><td class="n">{percent(row.value_b)}</td>
-                    <td class={`n big ${isNumber(row.low) && row.low > 0 ? "up" : isNumber(row.high) && row.high < 0 ? "down" : ""}`}>{points(row.difference)}</td>
-                    <td class="n">{points(row.low)} to {points(row.high)}</td><td class="n">{row.p_value !== null && row.p_value < 0.001 ? "< 0.001" : fixed(row.p_value, 3)}</td>
-                    <td class="n">{count(row.better)} / {count(row.worse)}</td><td class="n">{count(row.problems)}</td>
+                    <PairCells row={row} />
                   </tr>
                 );
               })}
@@ -133,6 +131,26 @@ function Paired({ pairs, notes, names }: { pairs: Pair[]; notes: string[]; names
         </div>
       )}
       {notes.map((note) => <p key={note} class="dim"><Marked text={note} /></p>)}
+    </>
+  );
+}
+
+export function PairHeads() {
+  return (
+    <>
+      <th class="n">Difference</th><th class="n">95 % interval</th><th class="n">p</th>
+      <th class="n" title="Problems with a higher and with a lower rate">better / worse</th><th class="n">Problems</th>
+    </>
+  );
+}
+
+export function PairCells({ row }: { row: Pair }) {
+  return (
+    <>
+      <td>{row.metric}</td><td class="n">{percent(row.value_a)}</td><td class="n">{percent(row.value_b)}</td>
+      <td class={`n big ${isNumber(row.low) && row.low > 0 ? "up" : isNumber(row.high) && row.high < 0 ? "down" : ""}`}>{points(row.difference)}</td>
+      <td class="n">{points(row.low)} to {points(row.high)}</td><td class="n">{row.p_value !== null && row.p_value < 0.001 ? "< 0.001" : fixed(row.p_value, 3)}</td>
+      <td class="n">{count(row.better)} / {count(row.worse)}</td><td class="n">{count(row.problems)}</td>
     </>
   );
 }

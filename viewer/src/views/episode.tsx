@@ -5,6 +5,7 @@ import { go, useKeys, useLoad, useTitle } from "../lib/hooks";
 import { type Quantity } from "../lib/heat";
 import { plainMarks } from "../lib/marks";
 import { episodeLink, queryParameters, rolloutsLink, type Query } from "../lib/routes";
+import { snapshot } from "../lib/snapshot";
 import { stageLabel, STOPS } from "../lib/words";
 import { Badge, Choice, CopyLink, Loading, Marked, Notice } from "../parts/basic";
 import { Heat } from "../parts/heat";
@@ -54,7 +55,7 @@ export function EpisodeView({ id, stage, row, query, at }: Props) {
           <p class="dim">{facts(data, stage).join(" · ")}</p>
         </div>
         <div class="tools">
-          <CopyLink />
+          {snapshot === null && <CopyLink />}
           <Step link={previous} label="‹ Previous" title="Previous episode of the list (k)" />
           <Step link={next} label="Next ›" title="Next episode of the list (j)" />
         </div>
@@ -67,7 +68,7 @@ export function EpisodeView({ id, stage, row, query, at }: Props) {
           </div>
           <Statement episode={data} link={{ id, stage, row }} />
           {data.turns.map((turn, i) => (
-            <TurnCard key={i} turn={turn} place={i} before={data.turns[i - 1] ?? null} mode={mode} quantity={quantity} link={{ id, stage, row }}
+            <TurnCard key={i} turn={turn} place={i} before={data.turns[i - 1] ?? null} mode={mode} quantity={quantity} link={{ id, stage, row }} unknown={data.tests_unknown ?? null}
               onQuantity={(value) => { lastQuantity = value; setQuantity(value); }} />
           ))}
           <End episode={data} />
@@ -189,8 +190,8 @@ function Statement({ episode, link }: { episode: Episode; link: Where }) {
   );
 }
 
-function TurnCard({ turn, place, before, mode, quantity, onQuantity, link }: {
-  turn: Turn; place: number; before: Turn | null; mode: Mode; quantity: Quantity; onQuantity: (quantity: Quantity) => void; link: Where;
+function TurnCard({ turn, place, before, mode, quantity, onQuantity, link, unknown }: {
+  unknown: string | null; turn: Turn; place: number; before: Turn | null; mode: Mode; quantity: Quantity; onQuantity: (quantity: Quantity) => void; link: Where;
 }) {
   const told = turn.prompt !== null && place > 0 && turn.prompt !== before?.feedback ? turn.prompt : null;
   const tokens = turn.tokens ?? [];
@@ -213,7 +214,7 @@ function TurnCard({ turn, place, before, mode, quantity, onQuantity, link }: {
           ? <Heat tokens={tokens} quantity={quantity} onQuantity={onQuantity} />
           : <><p class="dim">No token is stored for this turn.</p><Answer text={turn.response} /></>)}
         <Cut left={turn.cut?.["response"]} link={link} turn={place + 1} field="response" />
-        <Tests turn={turn} />
+        <Tests turn={turn} unknown={unknown} />
       </section>
       {turn.feedback !== null && (
         <section class="card judge" aria-label={`Feedback after turn ${place + 1}`}>
@@ -234,20 +235,26 @@ function Body({ turn, before, mode, place }: { turn: Turn; before: Turn | null; 
   return <Diff before={before.program} after={turn.program} />;
 }
 
-function Tests({ turn }: { turn: Turn }) {
+function Tests({ turn, unknown }: { turn: Turn; unknown: string | null }) {
   const tests = turn.public_tests ?? [];
   const failed = tests.filter((test) => test.verdict !== "AC").length;
   if (tests.length === 0) {
     return turn.public_verdicts.length === 0
       ? <p class="dim tests-line">No public test was run.</p>
-      : <p class="tests-line"><span class="dim">Public tests</span> {turn.public_verdicts.map((verdict, i) => <Badge key={i} outcome={verdict} small />)}</p>;
+      : <><p class="tests-line"><span class="dim">Public tests</span> {turn.public_verdicts.map((verdict, i) => <Badge key={i} outcome={verdict} small />)}</p><Unknown why={unknown} /></>;
   }
   return (
     <details class="tests" open={failed > 0}>
       <summary>Public tests: {tests.length - failed} of {tests.length} passed {tests.map((test, i) => <Badge key={i} outcome={test.verdict} small />)}</summary>
       {tests.map((test, i) => <TestCard key={i} test={test} place={i} />)}
+      <Unknown why={unknown} />
     </details>
   );
+}
+
+/** One line on why a test has no input and no expected output. */
+function Unknown({ why }: { why: string | null }) {
+  return why === null ? null : <p class="dim tests-line">Inputs and expected outputs are known from feedback alone: <Marked text={why} />.</p>;
 }
 
 function TestCard({ test, place }: { test: PublicTest; place: number }) {
@@ -284,6 +291,7 @@ function Cut({ left, link, turn, field }: { left: number | null | undefined; lin
   const [text, setText] = useState<string | null>(null);
   const [error, setError] = useState<string | null>(null);
   if (!left) return null;
+  if (snapshot !== null) return <p class="dim cut">{count(left)} characters in the middle are left out.</p>;
   const show = () => {
     api.text(link.id, link.stage, link.row, turn, field).then(
       (answer) => setText(answer.text),

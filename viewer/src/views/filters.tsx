@@ -36,8 +36,8 @@ export function Filters({ run, query, onChange }: { run: Run; query: Query; onCh
           const dropped = value === "train" ? {} : { min_reward: undefined, max_reward: undefined, from: undefined, to: undefined, status: undefined };
           onChange(clean({ ...rest, ...dropped, stage: value, changed_from: query.changed_from === value ? undefined : query.changed_from }));
         }} />
-        <Typed label="Text" id="filter-text" placeholder="in answers and feedback  /" value={query.text ?? ""} onChange={field("text")} wide />
-        <Typed label="Problem" placeholder="name" value={query.problem ?? ""} onChange={field("problem")} />
+        <Typed label="Text" id="filter-text" placeholder="in answers and feedback, any case  /" value={query.text ?? ""} onChange={field("text")} wide />
+        <Typed label="Problem" placeholder="name, any case" value={query.problem ?? ""} onChange={field("problem")} />
         <Select label="Verdict" value={query.verdict ?? ""} options={[["", "any"], ...inOutcomeOrder([...VERDICTS, ...(query.verdict ? [query.verdict] : [])]).map((one) => [one, outcomeLabel(one)] as const)]} onChange={field("verdict")} />
         <Select label="at turn" value={query.turn ?? ""} options={[["", "any"], ...Array.from({ length: turns }, (_, i) => [String(i + 1), String(i + 1)] as const)]} onChange={field("turn")} />
         <Select label="Result" value={result} options={[["", "any"], ["solved", "solved"], ["first", "solved at turn 1"], ["repaired", "solved only with feedback"], ["failed", "not solved"]]} onChange={(value) => set(results[value] ?? {})} />

@@ -6,6 +6,7 @@ import { useLive } from "../lib/live";
 import { plainMarks } from "../lib/marks";
 import { usePages } from "../lib/pages";
 import { episodeLink, queryParameters, rolloutsLink, type Query } from "../lib/routes";
+import { LEFT_OUT, listOf, snapshot } from "../lib/snapshot";
 import { STOPS } from "../lib/words";
 import { Badge, Loading, Marked, Notice } from "../parts/basic";
 import { useVirtual } from "../parts/virtual";
@@ -20,10 +21,12 @@ const places = new Map<string, number>();
 
 export function RolloutsView({ id, query: asked }: { id: string; query: Query }) {
   const tick = useLive(id, 2000);
-  const { data: run, error } = useLoad(id, tick, (signal) => api.run(id, signal));
+  const { data: whole, error } = useLoad(id, tick, (signal) => api.run(id, signal));
+  const run = whole !== null && snapshot !== null ? { ...whole, stages: whole.stages.filter((one) => listOf(snapshot!, id, one.name) !== null) } : whole;
   useTitle(run === null ? "Rollouts" : `Rollouts of ${run.name}`);
   if (run === null) return error === null ? <Loading what="Reading the run" /> : <Notice kind="error">{error}</Notice>;
   if (run.stages.length === 0) return <Notice>This run holds no episodes{run.state === "running" ? " yet; they appear here as it writes them" : ""}.</Notice>;
+  if (asked.stage !== undefined && !run.stages.some((one) => one.name === asked.stage) && snapshot !== null) return <Notice>{LEFT_OUT}</Notice>;
   const stage = asked.stage ?? preferredStage(run);
   const query = { ...asked, stage };
   return (
@@ -84,7 +87,7 @@ function List({ id, query, stage, tick, isTraining }: { id: string; query: Query
   return (
     <>
       <p class="count" role="status">
-        {pages.error !== null ? null : pages.total === null ? "Searching…" : <><b>{count(total)}</b> {total === 1 ? "episode" : "episodes"}{pages.loading && " · searching…"}</>}
+        {pages.error !== null ? null : pages.total === null ? "Searching…" : <><b>{count(total)}</b> {total === 1 ? "episode" : "episodes"}{pages.loading && " · searching…"}<Held id={id} stage={stage} /></>}
       </p>
       {pages.error !== null && <Notice kind="error">{pages.error}</Notice>}
       {pages.error === null && pages.total === 0 && !pages.loading && <Notice>No episode matches these filters.</Notice>}
@@ -111,6 +114,13 @@ function List({ id, query, stage, tick, isTraining }: { id: string; query: Query
       </div>
     </>
   );
+}
+
+/** Which episodes a page without a server has. */
+function Held({ id, stage }: { id: string; stage: string }) {
+  const list = snapshot === null ? null : listOf(snapshot, id, stage);
+  if (list === null) return null;
+  return <> · this page holds {count(list.rows.length)} of {count(list.of)}: repaired, failed and solved at once in turn, so no fair sample</>;
 }
 
 function Row({ row, isCurrent, isTraining, style, place, href, onOpen }: {

@@ -2,15 +2,15 @@ import { useState } from "preact/hooks";
 import { plural, setting } from "../lib/format";
 import { Marked, Section } from "../parts/basic";
 
-export function Settings({ config, title = "Settings", about }: { config: Record<string, unknown>; title?: string; about?: string }) {
+export function Settings({ config, title = "Settings", about, id = "settings" }: { config: Record<string, unknown>; title?: string; about?: string; id?: string }) {
   const [search, setSearch] = useState("");
   const all = Object.entries(config);
   const rows = all.filter(([key, value]) => `${key} ${setting(value)}`.toLowerCase().includes(search.toLowerCase()));
   if (all.length === 0) return null;
   return (
-    <Section id="settings" title={title} about={about}
+    <Section id={id} title={title} about={about}
       tools={
-        <label class="field"><span class="hidden">Search settings</span>
+        <label class="field"><span class="hidden">Search {title.toLowerCase()}</span>
           <input type="search" placeholder="Search" value={search} onInput={(event) => setSearch(event.currentTarget.value)} />
         </label>
       }>

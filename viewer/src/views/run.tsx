@@ -7,10 +7,12 @@ import { rolloutsLink } from "../lib/routes";
 import { stageLabel } from "../lib/words";
 import { Loading, Marked, Notice, Section, ShareBar, Tile } from "../parts/basic";
 import { State } from "./runs";
+import { Changes } from "./run-changes";
 import { Critic } from "./run-critic";
 import { MetricCurves } from "./run-curves";
 import { Problems } from "./run-problems";
 import { Settings } from "./run-settings";
+import { AboutPage, Measured, Summary, Times, trust } from "./run-summary";
 import { Turns } from "./run-turns";
 import { Study } from "./study";
 
@@ -33,11 +35,13 @@ export function RunView({ id }: { id: string }) {
 
 function OneRun({ run, tick }: { run: Run; tick: number }) {
   const metrics = useMetrics(run.id, useLive(run.id));
+  const { summary } = run;
   const stages = run.stages.filter((stage) => stage.episodes > 0);
   const sections: [string, string][] = [
     ...(metrics.length > 0 ? [["curves", "Curves"] as [string, string]] : []),
     ...(run.stages.length > 0 ? [["results", "Results"], ["turns", "Turns"], ["problems", "Problems"]] as [string, string][] : []),
     ...("calibration" in metrics.columns ? [["critic", "Critic"] as [string, string]] : []),
+    ...(summary !== null ? [["summary", "Summary"] as [string, string]] : []),
     ["settings", "Settings"],
   ];
   return (
@@ -66,12 +70,17 @@ function OneRun({ run, tick }: { run: Run; tick: number }) {
       {run.stages.length > 0 && (
         <>
           <Results run={run} />
+          <Measured run={run} />
+          {run.kind === "training" && <Changes run={run} tick={tick} />}
           <Turns run={run} tick={tick} />
           <Problems run={run} tick={tick} />
         </>
       )}
       <Critic metrics={metrics} />
+      {summary !== null && <Times summary={summary} />}
+      {summary !== null && <Summary summary={summary} />}
       <Settings config={run.config} />
+      <AboutPage />
     </>
   );
 }
@@ -168,6 +177,7 @@ function Results({ run }: { run: Run }) {
           </tbody>
         </table>
       </div>
+      {run.summary !== null && trust(run.summary).map((line) => <p key={line} class="dim">{line}</p>)}
     </Section>
   );
 }

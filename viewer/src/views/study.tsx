@@ -2,9 +2,11 @@ import { useMemo } from "preact/hooks";
 import { api, type Run, type RunRow } from "../lib/api";
 import { DASH, isNumber, percent, plural, points, withInterval } from "../lib/format";
 import { useLoad } from "../lib/hooks";
+import { flatten, isRecord } from "../lib/records";
 import { compareLink, runLink } from "../lib/routes";
 import { Loading, Marked, Notice, Section } from "../parts/basic";
 import { Settings } from "./run-settings";
+import { AboutPage } from "./run-summary";
 import { mainNumber, State } from "./runs";
 
 interface Rate {
@@ -33,7 +35,7 @@ interface Claim {
 export function Study({ run }: { run: Run }) {
   const { data } = useLoad("runs", 0, (signal) => api.runs(signal));
   const inside = useMemo(
-    () => (data?.runs ?? []).filter((one) => (run.runs ?? []).includes(one.id)).sort((a, b) => a.id.localeCompare(b.id)),
+    () => (run.runs ?? []).flatMap((id) => data?.runs.find((one) => one.id === id) ?? []),
     [data, run],
   );
   const trainings = inside.filter((one) => one.kind === "training").map((one) => one.id);
@@ -50,7 +52,7 @@ export function Study({ run }: { run: Run }) {
           {trainings.length > 1 && <a class="button main" href={compareLink(trainings)}>Compare its trainings</a>}
         </div>
       </div>
-      {run.note && <Notice kind="warning">{run.note}</Notice>}
+      {run.note && <Notice kind="warning"><Marked text={run.note} /></Notice>}
       <Arms arms={arms} />
       <Claims claims={claims} />
       <Section title="Runs">
@@ -63,6 +65,7 @@ export function Study({ run }: { run: Run }) {
         </div>
       </Section>
       {Object.keys(numbers).length > 0 && <Settings config={numbers} title="All numbers" about="As study.json has them; study.html in the folder is the page with figures." />}
+      <AboutPage />
     </>
   );
 }
@@ -131,17 +134,4 @@ function Row({ run, study }: { run: RunRow; study: string }) {
 
 function interval(rate: Rate | undefined): string {
   return rate !== undefined && isNumber(rate.estimate) ? withInterval(rate.estimate, rate.low, rate.high) : DASH;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
-}
-
-function flatten(value: unknown, path = "", found: Record<string, unknown> = {}): Record<string, unknown> {
-  if (isRecord(value)) {
-    for (const [key, inner] of Object.entries(value)) flatten(inner, path === "" ? key : `${path}.${key}`, found);
-  } else if (path !== "" && value !== undefined) {
-    found[path] = value;
-  }
-  return found;
 }
