@@ -97,7 +97,7 @@ def refused() -> Iterator[tuple[list[str], str]]:
     """Commands, and the extra that they need."""
     for words in (
         *(["train", "mini"], ["eval", "mini", "--data", "mini:test"], ["plan", "mini"]),
-        *(["export", "mini", "whole"], ["study"], ["warmstart", "made"]),
+        *(["export", "mini", "--to", "whole"], ["study"], ["warmstart", "made"]),
         *(["bench", "train"], ["bench", "scale"]),
     ):
         yield words, "train"
@@ -121,6 +121,7 @@ def make_training(asked: Path, path: Path) -> None:
         "recipe": "mini", "seed": 0, "updates": 4, "wall_s": 1.0, "parameters": 1,
         "turn_limit": 3, "test_problems": 2, "samples_per_problem": 1, "masked_infra": 0,
         "before": stage, "after": stage, "gain": RATE,
+        "temperature": 0.2, "top_p": 0.95, "also": None,
     })  # fmt: skip
 
 
