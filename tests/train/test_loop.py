@@ -24,6 +24,7 @@ from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
 from rlef.train import progress
 from rlef.train.cluster import _make_learner
+from rlef.train.evaluations import Evaluations
 from rlef.train.longer import lengthen
 from rlef.train.loop import Trainer, train
 from rlef.train.recipe import TrainConfig
@@ -154,20 +155,60 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
+class Terminated(Silent):
+    """Sends SIGTERM to this process at a stage."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when = when
+
+    def stage(self, name: str, *_: object) -> None:
+        if name == self.when:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def update(self, metrics: Mapping[str, object]) -> None:
+        self.stage("a line is written")
+
+
+@pytest.mark.parametrize("when", ["learning", "a line is written"])
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(
-    whole: RunFolder, tmp_path: Path
+    whole: RunFolder, tmp_path: Path, when: str
 ) -> None:
     config, run = start(tmp_path / "stopped")
-    display = Silent()
-    display.update = lambda _: os.kill(os.getpid(), signal.SIGTERM)  # type: ignore[method-assign]
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
-        train(config, run, display)
+        train(config, run, Terminated(when))
     last = run.latest_checkpoint()
     assert last is not None and last.update == 2  # checkpoint_every is 4
     assert signal.getsignal(signal.SIGTERM) is before
     train(config, run, Silent())
     assert without_times(run.read_metrics()) == without_times(whole.read_metrics())
+
+
+@pytest.mark.parametrize("during", ["learning", "validation"])
+def test_sigterm_before_the_validation_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    words = ["eval.every=2", "data.valid=mini:valid"]
+    (config, run), (_, other) = (start(tmp_path / name, *words) for name in ("whole", "stopped"))
+    display = Terminated(during)
+
+    def on_valid(self: Evaluations, name: str) -> float:
+        if self._parts.run is other:
+            display.stage("validation")
+        return int(name[-1]) / 10
+
+    monkeypatch.setattr(Evaluations, "on_valid", on_valid)
+    train(config, run, Silent())
+    with pytest.raises(KeyboardInterrupt):
+        train(config, other, display)
+    last = other.latest_checkpoint()
+    assert last is not None and last.update == 2
+    assert "valid_solve_rate" not in other.read_metrics()[-1]
+    display.when = "never"
+    train(config, other, Silent())
+    lines, whole = without_times(other.read_metrics()), without_times(run.read_metrics())
+    assert lines == whole and all("valid_solve_rate" in line for line in lines)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def open_engine(
 
         sent = _sent_to_server(chat_settings)
         return OpenAIEngine(model, base_url=base_url, concurrency=concurrency, **sent), None
-    check_packages(kind)
+    check_packages("hf")  # what reading a model's config takes
 
     from rlef.engines.context import check_context, context_limit
     from rlef.engines.load import load_chat, load_config
@@ -70,6 +70,7 @@ def open_engine(
     config = load_config(model)
     check_context(config, max_context or context_limit(config), model, "max_context")
     chat = load_chat(model, chat_settings)
+    check_packages(kind)
     if kind == "vllm":
         from rlef.engines.vllm import VLLMEngine
 

@@ -229,6 +229,11 @@ class RunFolder:
         if len(kept) < len(lines):
             replace_file(self.metrics_path, dump_lines(kept))
 
+    def complete_metrics(self, found: Mapping[str, object]) -> None:
+        """Adds to the last line what was not known when it was written."""
+        *lines, last = self.read_metrics()
+        replace_file(self.metrics_path, dump_lines([*lines, {**last, **found}]))
+
     # --- rollouts ---
 
     def write_rollouts(self, name: str, records: Iterable[Mapping[str, object]]) -> None:

@@ -135,6 +135,8 @@ class Trainer:
         self.stopping = Stopping()
         self._written: int | None = None
         """The learner's version of the last line of metrics."""
+        self._unwritten: dict[str, Any] | None = None
+        """The line of a batch that is learnt from, while the policy is looked at for it."""
         parts.describe()
         self._survive(self.checkpoints.try_saving)
 
@@ -147,13 +149,22 @@ class Trainer:
         """Goes on from the last checkpoint, if there is one, to the end of the recipe."""
         self._go_on()
         try:
+            self._survive(self._validate_late)
             while not self.is_done:
                 self._survive(self.train_on_one_batch)
         except KeyboardInterrupt:
-            if self.stopping.asked and self._written == self.learner.version:
-                self.parts.display.stage("saving")
-                self.checkpoints.save_last()
+            if self.stopping.asked:
+                self._save_what_is_learnt()
             raise
+
+    def _save_what_is_learnt(self) -> None:
+        """Writes a checkpoint of the last batch that was learnt from to its end."""
+        if self._unwritten is not None:
+            self.parts.run.append_metrics(self._unwritten)
+            self._written = self.learner.version
+        if self._written == self.learner.version:
+            self.parts.display.stage("saving")
+            self.checkpoints.save_last()
 
     def evaluate(
         self, name: str, *, best: bool = False, random_feedback: bool = False
@@ -177,6 +188,7 @@ class Trainer:
 
     def _go_on(self) -> None:
         """Brings the learner to the last checkpoint, and the sampler to the learner's weights."""
+        self._unwritten = None
         while True:
             with suppress(LearnerLost):
                 if self.checkpoints.restore():
@@ -202,28 +214,28 @@ class Trainer:
         with self.stopping.held():
             metrics = self._learn_from(taken, rollouts)
             self._hand_on_weights(metrics)
-        self._warn_of_gap(metrics)
-        ended = time.perf_counter()
-        timing = self._timing(rollout_s=sampled - started, update_s=ended - sampled)
-        line = {
-            "update": self.learner.version,
-            **solve_metrics(taken.rollouts, self.config.rollout.turn_limit),
-            **verdict_metrics(taken.rollouts),
-            **metrics,
-            **self.batches.staleness_metrics(taken),
-            **self._validate(),
-            "masked_infra": left_out.infra,
-            "masked_no_room": left_out.no_room,
-            **timing,
-            **rate_metrics(taken.rollouts, timing),
-        }
+            self._warn_of_gap(metrics)
+            ended = time.perf_counter()
+            timing = self._timing(rollout_s=sampled - started, update_s=ended - sampled)
+            line = self._unwritten = {
+                "update": self.learner.version,
+                **solve_metrics(taken.rollouts, self.config.rollout.turn_limit),
+                **verdict_metrics(taken.rollouts),
+                **metrics,
+                **self.batches.staleness_metrics(taken),
+                "masked_infra": left_out.infra,
+                "masked_no_room": left_out.no_room,
+                **timing,
+                **rate_metrics(taken.rollouts, timing),
+            }
+        line = line | self._validate()  # takes long, so it may be stopped
         with self.stopping.held():
             self._write(line, left_out)
 
     def _write(self, line: dict[str, Any], left_out: LeftOut) -> None:
         """Writes what a batch came to, and a checkpoint where it is time to."""
         self.parts.run.append_metrics(line)
-        self._written = self.learner.version
+        self._written, self._unwritten = self.learner.version, None
         self.parts.display.update(line)
         why = self._watch.see(
             self.learner.version, left_out, policy_moved=self.learner.policy_moved
@@ -288,6 +300,12 @@ class Trainer:
         if all(rate > other for other in rates if other is not None):
             self.checkpoints.save_best()
         return {"valid_solve_rate": rate}
+
+    def _validate_late(self) -> None:
+        """Looks at the validation problems where the run was stopped before it had done so."""
+        lines = self.parts.run.read_metrics()
+        if lines and "valid_solve_rate" not in lines[-1] and (found := self._validate()):
+            self.parts.run.complete_metrics(found)
 
     def _take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""
