@@ -38,5 +38,6 @@ def test_hf_and_vllm_agree(name: str) -> None:
 
 @pytest.mark.skipif(not NO_VLLM, reason="vllm is installed here")
 def test_without_vllm_one_line_says_what_to_do() -> None:
-    with pytest.raises(ModelError, match=r'not installed; .*pip install "rlef\[vllm\]".*engines.md'):
+    line = r'not installed; .*pip install "rlef\[vllm\]".*engines.md'
+    with pytest.raises(ModelError, match=line):
         open_engine("vllm", "mini")
