@@ -39,6 +39,8 @@ _EXTRAS = {
     "study": "`[train]`",
     "warmstart": "`[train]`",
     "view": "`[view]`",
+    "serve": "`[serve]`",
+    "bench serve": "`[serve]`",
     "bench train": "`[train]`",
     "bench scale": "`[train]`",
 }

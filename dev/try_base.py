@@ -102,6 +102,8 @@ def refused() -> Iterator[tuple[list[str], str]]:
     ):
         yield words, "train"
     yield ["view", "runs"], "view"
+    yield ["serve"], "serve"
+    yield ["bench", "serve"], "serve"
 
 
 def make_training(asked: Path, path: Path) -> None:

@@ -46,7 +46,7 @@ def test_extras_bring_what_they_are_said_to() -> None:
     optional = project["optional-dependencies"]
     for extra, modules in extras.NEEDS.items():
         named = {re.split(r"[<>=\[ ]", one)[0] for one in optional[extra]}
-        assert named >= set(modules), extra  # uvloop, say, is for speed only
+        assert named - {"rlef"} == set(modules), extra
     needed = {re.split(r"[<>=\[ ]", one)[0] for one in project["dependencies"]}
     assert not needed & {name for names in extras.NEEDS.values() for name in names}
 

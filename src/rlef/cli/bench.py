@@ -90,12 +90,15 @@ def serve(
     """Measure the judge over HTTP; exit status 0 only if every target is met."""
     from dataclasses import asdict
 
+    from rlef import extras
     from rlef.bench.names import SERVE
+
+    names = _chosen(only, SERVE)
+    extras.require("serve", "rlef bench serve")
     from rlef.bench.sandbox import facts
     from rlef.bench.serve import measure
     from rlef.bench.speed import Setting
 
-    names = _chosen(only, SERVE)
     setting = Setting(workers=workers or len(os.sched_getaffinity(0)), quick=quick)
     machine = facts()
     rows = _take(names, measure(names, setting))

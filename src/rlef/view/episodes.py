@@ -146,7 +146,7 @@ def _plain_clauses(words: Mapping[str, str]) -> list[_Clause]:
     if turn and integer(words, "turn", 1) < 1:
         raise ViewError(400, f"turn is {turn}; allowed: 1 or more")
     if verdict and turn:
-        clauses.append(_Clause("verdicts[?::INT] = ?", (integer(words, "turn", 1), verdict)))
+        clauses.append(_Clause("verdicts[?::BIGINT] = ?", (integer(words, "turn", 1), verdict)))
     elif verdict:
         clauses.append(_Clause("list_contains(verdicts, ?)", (verdict,)))
     elif turn:
