@@ -148,7 +148,7 @@ def test_looking_at_a_run_changes_nothing_in_it(rlef: Any, runs: Path) -> None:
         (runs / "runs" / name / "checkpoints").rmdir()
     before = {path: path.stat().st_mtime_ns for path in [runs, *runs.rglob("*")]}
     for words in (["runs"], ["show", "runs/b"], ["show", "runs/b", "--solved"],
-                  ["report", "runs/e"], ["compare", "runs/a/seed-0", "runs/b", "runs/e"],
+                  ["compare", "runs/a/seed-0", "runs/b", "runs/e"],
                   ["eval", "--compare", "runs/e", "runs/e"]):  # fmt: skip
         assert rlef(*words).code in (0, 2)
     assert {path: path.stat().st_mtime_ns for path in [runs, *runs.rglob("*")]} == before
