@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,6 +39,17 @@ def stdout_named() -> Iterator[None]:
         raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, error.filename or "standard output") from None
+
+
+JudgeUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
+        show_default=False,
+    ),
+]
+"""The option of commands that judge."""
 
 
 def examples(*parts: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from rlef.cli.common import (
     INTERRUPTED,
+    JudgeUrl,
     check_judge_url,
     examples,
     json_text,
@@ -97,14 +98,7 @@ def check(
             metavar="FILE", help="Write JSON with everything, a new file.", show_default=False
         ),
     ] = None,
-    judge_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
-            show_default=False,
-        ),
-    ] = None,
+    judge_url: JudgeUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print that JSON.")] = False,
 ) -> None:
     """Check problems; exit status 1 if there are errors (with --fix: errors that are left)."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import check_judge_url, examples, print_json
+from rlef.cli.common import JudgeUrl, check_judge_url, examples, print_json
 from rlef.cli.display import Loudness, Quiet, Verbose
 from rlef.cli.evaluate_model import ModelWords, evaluate_model
 from rlef.cli.evaluate_samples import judge_file
@@ -182,14 +182,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    judge_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
-            show_default=False,
-        ),
-    ] = None,
+    judge_url: JudgeUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlef.cli.common import (
+    JudgeUrl,
     check_judge_url,
     examples,
     find_problem,
@@ -69,14 +70,7 @@ def judge(
             show_default=False,
         ),
     ] = None,
-    judge_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Judge at this rlef serve; its token: RLEF_JUDGE_TOKEN. Default: judge here.",
-            show_default=False,
-        ),
-    ] = None,
+    judge_url: JudgeUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge a program; exit status 0 only if it passes every test."""
