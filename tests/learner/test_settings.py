@@ -40,6 +40,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"importance": "none", "kl": "loss_k2"},
     {"entropy_bonus": 0.1},
     {"target_kl": 1e-4},
+    {"epochs": 2},
+    {"critic_epochs": 3},
     {"critic_warmup_updates": 1},
     {"critic_warmup_updates": 3},
     {"lora": {"rank": 2}},

@@ -95,6 +95,12 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
         (["rollout.max_staleness=-1"], "rollout.max_staleness: must be greater than or equal to 0"),
         (["learner.advantage=grpo"], "but rollout.per_problem is 1; allowed: 2 or more"),
         (["rollout.per_problem=3"], "rollout.per_problem 3; allowed: a multiple"),
+        (["learner.epochs=2", "learner.critic_epochs=1"], "epochs is 2; allowed: 2 or more, or"),
+        (["learner.advantage=rloo", "learner.critic_epochs=2"], "has no critic; allowed: null"),
+        (
+            ["learner.epochs=3"],
+            "of the 12 updates on each batch (rollout.batch / learner.minibatch",
+        ),
         (["learner.critic_warmup_updates=200"], "allowed: less than the 200 updates"),
         (["learner.advantage=ppo"], "learner.advantage: must be 'turn_critic', 'token_critic',"),
         (["learner.target_kl=0"], "learner.target_kl: must be greater than 0"),

@@ -43,6 +43,7 @@ SWITCHES = [
     ["learner.importance=decoupled", "learner.importance_cap=1"],
     ["learner.importance=none", "learner.entropy_bonus=0.01"],
     ["learner.target_kl=1e-6", "learner.minibatch=2", "updates=4", "checkpoint_every=2"],
+    ["learner.epochs=2", "learner.critic_epochs=3", "updates=4", "checkpoint_every=2"],
     ["learner.critic_warmup_updates=1"],
     [
         "learner.advantage=token_critic",

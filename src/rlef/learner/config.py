@@ -100,6 +100,14 @@ class LearnerConfig(BaseModel):
     as in the paper."""
     minibatch: int = Field(256, ge=1)
     """Rollouts per optimizer step."""
+    epochs: int = Field(1, ge=1)
+    """Passes over each batch, every one in an order of its own (the paper's: 1). Old
+    log-probabilities, old values and advantages are those of the first one's start."""
+    critic_epochs: int | None = Field(None, ge=1)
+    """Passes of the critic, ``epochs`` or more; those beyond it come first, are no updates, and the
+    policy has no part in them. Advantages stay those of the values before: a critic that has seen
+    a rollout's return would hide it from the policy. Values move by about ``value_clip`` in all.
+    ``null``: ``epochs``."""
     grad_clip: float = Field(1.0, gt=0)
     """Largest gradient norm, of policy and critic each (open in the paper)."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
@@ -129,6 +137,11 @@ class LearnerConfig(BaseModel):
         return self.advantage in ("turn_critic", "token_critic")
 
     @property
+    def extra_critic_epochs(self) -> int:
+        """Passes over a batch in which only the critic learns."""
+        return (self.critic_epochs or self.epochs) - self.epochs
+
+    @property
     def compares_groups(self) -> bool:
         """Whether advantages come from several rollouts of one problem."""
         return self.advantage in ("grpo", "dr_grpo", "rloo")
@@ -155,6 +168,11 @@ class LearnerConfig(BaseModel):
                 f"ratio is turn, but advantage {self.advantage} with kl {self.kl} gives each token "
                 "its own; allowed: ratio=token, or one advantage per turn"
             )
+        if self.extra_critic_epochs < 0:
+            raise ValueError(
+                f"critic_epochs is {self.critic_epochs}, but epochs is {self.epochs}; allowed: "
+                f"{self.epochs} or more, or null"
+            )
         if self.frozen_dtype == "bfloat16" and self.precision == "float32":
             raise ValueError(
                 "frozen_dtype is bfloat16, but precision is float32, in which nothing multiplies "
@@ -165,6 +183,7 @@ class LearnerConfig(BaseModel):
                 ("lam", self.lam, 1),
                 ("critic_warmup_updates", self.critic_warmup_updates, 0),
                 ("critic_lora", self.critic_lora, None),
+                ("critic_epochs", self.critic_epochs, None),
             )
             for key, value, neutral in neutrals:
                 if value != neutral:
