@@ -36,6 +36,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"ratio": "turn"},
     {"ratio": "turn", "importance": "decoupled"},
     {"ratio": "turn", "importance": "none"},
+    {"ratio": "turn_mean", "clip": 3e-4, "clip_high": 4e-4},
+    {"ratio": "cispo", "clip": 1.0, "clip_high": 4.0},
     {"importance": "decoupled", "importance_cap": 1.0},
     {"importance": "none", "kl": "loss_k2"},
     {"entropy_bonus": 0.1},

@@ -73,6 +73,9 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
         (["learner.kl=reward_token"], "kl is reward_token, but advantage turn_critic knows no"),
         (["learner.advantage=rloo", "learner.kl=reward_token"], "advantage rloo knows no rewards"),
         (["learner.advantage=token_critic", "learner.ratio=turn"], "allowed: ratio=token, or"),
+        (["learner.advantage=token_critic", "learner.ratio=turn_mean"], "ratio is turn_mean, but"),
+        (["learner.ratio=cispo", "learner.dual_clip=3"], "but ratio is cispo, where clip_high"),
+        (["learner.clip_high=4", "learner.dual_clip=3"], "clipped to 5; allowed: more than that"),
         (["learner.advantage=grpo", "learner.lam=0.9"], "lam is 0.9, but advantage grpo has no"),
         (
             ["learner.advantage=rloo", "learner.critic_warmup_updates=4"],

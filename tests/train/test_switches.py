@@ -40,6 +40,8 @@ SWITCHES = [
     ["learner.advantage=reinforce++", "learner.normalize=tokens", "learner.kl=loss_k2"],
     ["learner.ratio=turn", "learner.importance=decoupled"],
     ["learner.ratio=turn"],
+    ["learner.ratio=turn_mean", "learner.clip=3e-4", "learner.clip_high=4e-4"],
+    ["learner.ratio=cispo", "learner.clip=1", "learner.clip_high=4"],
     ["learner.importance=decoupled", "learner.importance_cap=1"],
     ["learner.importance=none", "learner.entropy_bonus=0.01"],
     ["learner.target_kl=1e-6", "learner.minibatch=2", "updates=4", "checkpoint_every=2"],

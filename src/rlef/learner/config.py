@@ -44,9 +44,11 @@ class LearnerConfig(BaseModel):
     reference."""
     beta: float = Field(0.05, ge=0)
     """Weight of the KL penalty."""
-    ratio: Literal["token", "turn"] = "token"
+    ratio: Literal["token", "turn", "turn_mean", "cispo"] = "token"
     """What the clipped policy ratio is of: a token (the paper's), or a turn, as the product over
-    its tokens."""
+    its tokens (``turn``) or its geometric mean (``turn_mean``, GSPO's, for which ``clip`` is far
+    smaller). ``cispo``: the clipped ratio of a token weights its log-probability, so that every
+    token has a gradient."""
     importance: Literal["whole", "decoupled", "none"] = "whole"
     """How stale rollouts are corrected for: by a truncated weight π/π_b within the clipped ratio
     (``whole``, the paper's), by a truncated weight π_old/π_b outside it (``decoupled``), or not at
@@ -57,8 +59,10 @@ class LearnerConfig(BaseModel):
     """Discount of rewards, per turn or per token, as the critic."""
     lam: float = Field(1.0, ge=0, le=1)
     """Lambda of generalised advantage estimation, per turn or per token, as the critic."""
-    clip: float = Field(0.2, gt=0, lt=1)
-    """The policy ratio is clipped to 1 - clip and 1 + clip."""
+    clip: float = Field(0.2, gt=0, le=1)
+    """The policy ratio is clipped to 1 - clip and 1 + clip. 1: there is no lower bound."""
+    clip_high: float | None = Field(None, gt=0)
+    """The upper bound is 1 + clip_high instead. ``null``: as ``clip``."""
     dual_clip: float | None = Field(None, ge=2)
     """Largest ratio that still has a gradient where the advantage is negative. The paper has no
     such bound; set 3 where rollouts are stale. ``null``: none."""
@@ -163,10 +167,20 @@ class LearnerConfig(BaseModel):
                 f"kl is reward_token, but advantage {self.advantage} knows no rewards of tokens; "
                 "allowed: kl=reward_turn_mean, or advantage token_critic or reinforce++"
             )
-        if self.ratio == "turn" and self.per_token:
+        if self.ratio in ("turn", "turn_mean") and self.per_token:
             raise ValueError(
-                f"ratio is turn, but advantage {self.advantage} with kl {self.kl} gives each token "
-                "its own; allowed: ratio=token, or one advantage per turn"
+                f"ratio is {self.ratio}, but advantage {self.advantage} with kl {self.kl} gives "
+                "each token its own; allowed: ratio=token, or one advantage per turn"
+            )
+        if self.dual_clip is not None and self.ratio == "cispo":
+            raise ValueError(
+                f"dual_clip is {self.dual_clip:g}, but ratio is cispo, where clip_high bounds all "
+                "ratios; allowed: null"
+            )
+        if self.dual_clip is not None and self.dual_clip <= 1 + (self.clip_high or self.clip):
+            raise ValueError(
+                f"dual_clip is {self.dual_clip:g}, but ratios are clipped to "
+                f"{1 + (self.clip_high or self.clip):g}; allowed: more than that, or null"
             )
         if self.extra_critic_epochs < 0:
             raise ValueError(
