@@ -274,6 +274,16 @@ def test_value_loss_by_hand(
     assert (loss.item(), slope.item()) == pytest.approx((expected, gradient), abs=1e-7)
 
 
+def test_value_loss_without_a_clip_by_hand() -> None:
+    batch = tuple(torch.tensor([x]) for x in ([0.9, 0.0], [0.5, 0.5], [1.0, 1.0]))
+    values = batch[0].requires_grad_()
+    loss = turn_value_loss(*batch, torch.tensor([[True, True]]), clip=None)
+    loss.backward()
+    assert loss.item() == pytest.approx((0.01 + 1.0) / 4)
+    assert values.grad is not None
+    torch.testing.assert_close(values.grad, torch.tensor([[-0.05, -0.5]]))
+
+
 def test_value_loss_against_loop() -> None:
     values, old, returns, mask = value_batch()
     errors = []

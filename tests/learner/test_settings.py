@@ -43,7 +43,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"entropy_bonus": 0.1},
     {"target_kl": 1e-4},
     {"epochs": 2},
-    {"critic_epochs": 3},
+    {"critic_epochs": 3, "value_clip": None},
+    {"critic_head_lr": 0.1},
+    {"critic_head_lr": 0.1, "lora": {"rank": 2}},
     {"critic_warmup_updates": 1},
     {"critic_warmup_updates": 3},
     {"lora": {"rank": 2}},
@@ -130,6 +132,19 @@ def test_a_critic_of_tokens_learns_its_returns() -> None:
     found = [learner.update(make_batch(), steps=1) for _ in range(40)]
     assert found[-1]["explained_variance"] > 0.9 > found[0]["explained_variance"]
     assert found[-1]["explained_variance/turn_1"] > 0.9
+
+
+def test_the_head_of_a_critic_has_a_rate_of_its_own() -> None:
+    """The first step of Adam is as long as the rate, whatever the gradient."""
+    config = settings(critic_lr=1e-3, critic_head_lr=0.05, weight_decay=0, warmup_updates=2)
+    learner = LocalLearner(make_model(), config, seed=0)
+    before = copy.deepcopy(learner.critic)
+    learner.update(make_batch(), steps=1)
+    assert before is not None and learner.critic is not None
+    for parts, rate in ((lambda c: c.head, 0.05), (lambda c: c.backbone.layers, 1e-3)):
+        pairs = zip(parts(before).parameters(), parts(learner.critic).parameters(), strict=True)
+        longest = max(float((a - b).abs().max().detach()) for a, b in pairs)
+        assert longest == pytest.approx(rate / 2, rel=1e-3)
 
 
 def test_only_the_critic_learns_in_its_warm_up() -> None:

@@ -300,7 +300,7 @@ def turn_value_loss(
     old_values: Tensor,
     returns: Tensor,
     turn_mask: Tensor,
-    clip: float = 0.2,
+    clip: float | None = 0.2,
     denominator: Tensor | float | None = None,
 ) -> Tensor:
     """Clipped value loss on the reward to go (RLEF, appendix A.1).
@@ -313,7 +313,7 @@ def turn_value_loss(
         returns: (B, U), rewards to go, KL penalty subtracted.
         turn_mask: (B, U), True = the turn exists. (A token-level critic gives (B, L) and the
             action mask.)
-        clip: The paper's alpha.
+        clip: The paper's alpha; ``None``: the mean of 1/2 * (V - R)**2.
         denominator: What to divide the sum by; by default the number of turns that exist.
 
     Returns:
@@ -326,8 +326,10 @@ def turn_value_loss(
     values = keep(values, turn_mask)
     old_values = keep(old_values.detach(), turn_mask)
     returns = keep(returns.detach(), turn_mask)
-    clipped = torch.clamp(values, old_values - clip, old_values + clip)
-    errors = torch.maximum((values - returns).square(), (clipped - returns).square())
+    errors = (values - returns).square()
+    if clip is not None:
+        clipped = torch.clamp(values, old_values - clip, old_values + clip)
+        errors = torch.maximum(errors, (clipped - returns).square())
     return masked_mean(0.5 * errors, turn_mask, denominator)
 
 

@@ -66,8 +66,9 @@ class LearnerConfig(BaseModel):
     dual_clip: float | None = Field(None, ge=2)
     """Largest ratio that still has a gradient where the advantage is negative. The paper has no
     such bound; set 3 where rollouts are stale. ``null``: none."""
-    value_clip: float = Field(0.2, gt=0)
-    """How far from its old value a value is moved at most, on one batch."""
+    value_clip: float | None = Field(0.2, gt=0)
+    """How far from its old value a value is moved at most, on one batch. ``null``: no limit, the
+    loss is half the squared error."""
     normalize: Literal["turns", "tokens"] = "turns"
     """What advantages are whitened over (open in the paper): turns of the batch, each counted once
     (``turns``) or by its tokens (``tokens``). Advantages of groups (``grpo``, ``dr_grpo``,
@@ -95,6 +96,9 @@ class LearnerConfig(BaseModel):
     """Learning rate of the policy after the warm-up."""
     critic_lr: float | None = Field(None, gt=0, le=1)
     """Learning rate of the critic; ``null``: as ``lr``."""
+    critic_head_lr: float | None = Field(None, gt=0, le=1)
+    """Learning rate of the critic's head, which begins at random. It warms up and falls as the
+    others do; ``null``: as the critic."""
     weight_decay: float = Field(0.1, ge=0)
     """Weight decay of AdamW, on all parameters."""
     warmup_updates: int = Field(50, ge=0)
@@ -198,6 +202,7 @@ class LearnerConfig(BaseModel):
                 ("critic_warmup_updates", self.critic_warmup_updates, 0),
                 ("critic_lora", self.critic_lora, None),
                 ("critic_epochs", self.critic_epochs, None),
+                ("critic_head_lr", self.critic_head_lr, None),
             )
             for key, value, neutral in neutrals:
                 if value != neutral:

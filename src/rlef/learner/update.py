@@ -102,7 +102,9 @@ class LocalLearner:
         self.policy_descent = descent("policy", self.policy, lr=config.lr, begins_at=begins_at)
         self.critic_descent: Descent | None = None
         if self.critic is not None:
-            self.critic_descent = descent("critic", self.critic, lr=critic_lr)
+            self.critic_descent = descent(
+                "critic", self.critic, lr=critic_lr, head_lr=config.critic_head_lr
+            )
         self.version = 0
         self.policy_moved = False
         self._critic_is_new = config.critic_bias == "mean_return"
