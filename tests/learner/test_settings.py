@@ -31,7 +31,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"advantage": "grpo", "kl": "loss_k3"},
     {"advantage": "dr_grpo", "kl": "none"},
     {"advantage": "rloo"},
-    {"advantage": "reinforce++"},
+    {"advantage": "reinforce++", "normalize": "turn_index"},
+    {"normalize": "none"},
     {"advantage": "reinforce++", "kl": "reward_token"},
     {"ratio": "turn"},
     {"ratio": "turn", "importance": "decoupled"},
@@ -254,6 +255,31 @@ def test_whitening_of_tokens_counts_turns_or_tokens(normalize: str, per_turn: bo
     assert float((weights * advantages).sum()) == pytest.approx(0, abs=1e-4)
     variance = (weights * advantages.square()).sum() / weights.sum()
     assert float(variance) == pytest.approx(1, abs=1e-4)
+
+
+def test_without_whitening_advantages_are_returns_less_values() -> None:
+    batch, old, ref = credit_inputs()
+    values = 0.1 * torch.arange(15.0).view(5, 3) * batch.turn_mask
+    advantages, returns = assign_credit(settings(normalize="none"), batch, values, old, ref)
+    assert returns is not None
+    torch.testing.assert_close(at_turn_starts(advantages, batch), returns - values)
+    assert (advantages[~batch.action_mask] == 0).all()
+
+
+@pytest.mark.parametrize("advantage", ["turn_critic", "token_critic", "reinforce++"])
+def test_turns_are_whitened_among_those_of_their_index(advantage: str) -> None:
+    batch, old, ref = credit_inputs()
+    config = settings(advantage=advantage, normalize="turn_index")
+    shape = old if config.values_per_token else batch.rewards
+    values = torch.rand(shape.shape, generator=torch.Generator().manual_seed(3))
+    found, _ = assign_credit(config, batch, values, old, ref)
+    for turn in (0, 1):
+        of_turns = [found[row][batch.turn_ids[row] == turn].double() for row in range(5)]
+        of_turns = [one for one in of_turns if len(one)]
+        mean = sum(float(one.mean()) for one in of_turns) / len(of_turns)
+        assert mean == pytest.approx(0, abs=1e-5)
+        square = sum(float(one.square().mean()) for one in of_turns) / len(of_turns)
+        assert square == pytest.approx(1, abs=1e-5)
 
 
 @given(st.sampled_from(["turn_critic", "token_critic", "reinforce++", "grpo"]))

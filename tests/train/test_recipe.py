@@ -81,7 +81,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
             ["learner.advantage=rloo", "learner.critic_warmup_updates=4"],
             "critic_warmup_updates is 4, but advantage rloo has no critic; allowed: 0",
         ),
-        (["learner.normalize=none"], "learner.normalize: must be 'turns' or 'tokens'"),
+        (["learner.normalize=all"], "must be 'turns', 'tokens', 'turn_index' or 'none'"),
+        (["learner.normalize=none", "learner.advantage=reinforce++"], "is nothing but whitening"),
         (["learner.importance=token"], "learner.importance: must be 'whole', 'decoupled' or"),
         (
             ["rollout.vllm.sleep=true", "rollout.max_staleness=1"],

@@ -34,6 +34,8 @@ SWITCHES = [
     ["model.turns=per_turn"],
     ["learner.advantage=token_critic", "learner.kl=reward_token", "learner.lam=0.95"],
     ["learner.advantage=token_critic", "learner.normalize=tokens"],
+    ["learner.normalize=turn_index"],
+    ["learner.normalize=none"],
     ["learner.advantage=dr_grpo", GROUPS, "learner.kl=loss_k3"],
     ["learner.advantage=rloo", "rollout.per_problem=2", "learner.kl=loss_k2"],
     ["learner.advantage=reinforce++", "learner.kl=reward_token"],

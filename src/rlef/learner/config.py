@@ -69,10 +69,11 @@ class LearnerConfig(BaseModel):
     value_clip: float | None = Field(0.2, gt=0)
     """How far from its old value a value is moved at most, on one batch. ``null``: no limit, the
     loss is half the squared error."""
-    normalize: Literal["turns", "tokens"] = "turns"
+    normalize: Literal["turns", "tokens", "turn_index", "none"] = "turns"
     """What advantages are whitened over (open in the paper): turns of the batch, each counted once
-    (``turns``) or by its tokens (``tokens``). Advantages of groups (``grpo``, ``dr_grpo``,
-    ``rloo``) stay as they are."""
+    (``turns``) or by its tokens (``tokens``); or first turns among first ones, second turns among
+    second ones and so on, each counted once (``turn_index``). ``none``: not at all. Advantages of
+    groups (``grpo``, ``dr_grpo``, ``rloo``) stay as they are."""
     entropy_bonus: float = Field(0.0, ge=0)
     """Weight of the tokens' mean entropy, which the loss rewards."""
     target_kl: float | None = Field(None, gt=0)
@@ -175,6 +176,11 @@ class LearnerConfig(BaseModel):
             raise ValueError(
                 f"ratio is {self.ratio}, but advantage {self.advantage} with kl {self.kl} gives "
                 "each token its own; allowed: ratio=token, or one advantage per turn"
+            )
+        if self.normalize == "none" and self.advantage == "reinforce++":
+            raise ValueError(
+                "normalize is none, but advantage reinforce++ is nothing but whitening; allowed: "
+                "turns, tokens, turn_index"
             )
         if self.dual_clip is not None and self.ratio == "cispo":
             raise ValueError(
