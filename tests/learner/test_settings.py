@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hand_batch import make_batch, make_model, slow_logprobs
+from hand_batch import make_batch, make_model, make_rollout, make_rollouts, slow_logprobs
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rlef.algorithms import turn_kl_penalty, turn_sums
 from rlef.learner.advantages import ADVANTAGES, Scored, at_turn_starts, rewards_less_penalty
+from rlef.learner.attention import enable_packing
 from rlef.learner.config import LearnerConfig
 from rlef.learner.models import Critic, Policy
 from rlef.learner.update import LocalLearner
@@ -133,6 +134,39 @@ def test_a_critic_of_tokens_learns_its_returns() -> None:
     found = [learner.update(make_batch(), steps=1) for _ in range(40)]
     assert found[-1]["explained_variance"] > 0.9 > found[0]["explained_variance"]
     assert found[-1]["explained_variance/turn_1"] > 0.9
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_critic_that_sees_more_reads_it_in_front_and_the_policy_does_not(
+    packs: bool,
+) -> None:
+    model, rollouts = make_model(), make_rollouts()
+    assert not packs or enable_packing(model, "float32")
+    private = [[5, 6, 7], [8], [], [9, 10], [11]]
+    batch = RolloutBatch.from_rollouts(rollouts, 3, private)
+    critic = Critic(copy.deepcopy(model), seed=0)
+    values = critic(batch)
+    for row, tokens in enumerate(private):
+        for turn in range(int(batch.turn_mask[row].sum())):
+            prompt = batch.token_ids[row, : int(batch.prompt_ends[row, turn]) + 1].tolist()
+            states = model.base_model(input_ids=torch.tensor([tokens + prompt]))
+            wanted = critic.head(states.last_hidden_state[0, -1])[0]
+            torch.testing.assert_close(values[row, turn], wanted)
+    assert (values[~batch.turn_mask] == 0).all()
+    policy = Policy(model)
+    for ours, theirs in zip(policy(batch), policy(make_batch()), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_what_only_the_critic_sees_explains_what_nothing_else_can() -> None:
+    """Rollouts of equal tokens and other ends: other problems with the same statement."""
+    rollouts = [make_rollout([(3, 2), (4, 3)], seed=1, solved=solved) for solved in (True, False)]
+    found = []
+    for private in (None, [[5], [7, 7]]):
+        batch = RolloutBatch.from_rollouts(rollouts, 2, private)
+        learner = LocalLearner(make_model(), settings(beta=0, micro_batch_tokens=1), seed=0)
+        found.append([learner.update(batch, steps=2)["explained_variance"] for _ in range(30)][-1])
+    assert found[0] < 0.01 and found[1] > 0.9
 
 
 def test_the_head_of_a_critic_has_a_rate_of_its_own() -> None:

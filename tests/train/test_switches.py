@@ -49,6 +49,8 @@ SWITCHES = [
     ["learner.target_kl=1e-6", "learner.minibatch=2", "updates=4", "checkpoint_every=2"],
     ["learner.epochs=2", "learner.critic_epochs=3", "updates=4", "checkpoint_every=2"],
     ["learner.critic_warmup_updates=1"],
+    ["learner.critic_sees=reference"],
+    ["learner.critic_sees=reference", "model.turns=per_turn"],
     ["learner.value_clip=null", "learner.critic_head_lr=1e-2"],
     [
         "learner.advantage=token_critic",

@@ -140,7 +140,7 @@ def normalize_advantages(
     if kinds is not None:
         check_same_shape(advantages=advantages, kinds=kinds)
         found = torch.zeros_like(keep(advantages, turn_mask))
-        for kind in kinds[turn_mask.bool()].unique():
+        for kind in torch.unique(kinds[turn_mask.bool()]).tolist():
             here = turn_mask.bool() & (kinds == kind)
             found = found + normalize_advantages(advantages, here, weights, eps)
         return found

@@ -84,6 +84,11 @@ class LearnerConfig(BaseModel):
     mean return of the first batch. A random head adds a constant that says nothing, as large as the
     last hidden states are (up to 9 for Qwen2.5-Coder-0.5B, with returns from -1 to 1), and a batch
     moves values by little more than ``value_clip``."""
+    critic_sees: Literal["nothing", "reference"] = "nothing"
+    """What the critic sees that the policy does not. ``reference``: a reference program of the
+    problem, in front of all that it reads. A baseline may know anything but the answer that it
+    judges, so advantages stay unbiased; after training there is no critic. Needs ``turn_critic``,
+    and a model that takes ``rollout.max_new_tokens`` tokens beyond ``rollout.max_context``."""
     critic_warmup_updates: int = Field(0, ge=0)
     """Optimizer steps at the beginning in which only the critic learns."""
     lora: LoraSettings | None = None
@@ -182,6 +187,11 @@ class LearnerConfig(BaseModel):
                 "normalize is none, but advantage reinforce++ is nothing but whitening; allowed: "
                 "turns, tokens, turn_index"
             )
+        if self.critic_sees != "nothing" and self.values_per_token:
+            raise ValueError(
+                f"critic_sees is {self.critic_sees}, but advantage is token_critic; allowed: "
+                "nothing, or advantage turn_critic"
+            )
         if self.dual_clip is not None and self.ratio == "cispo":
             raise ValueError(
                 f"dual_clip is {self.dual_clip:g}, but ratio is cispo, where clip_high bounds all "
@@ -209,6 +219,7 @@ class LearnerConfig(BaseModel):
                 ("critic_lora", self.critic_lora, None),
                 ("critic_epochs", self.critic_epochs, None),
                 ("critic_head_lr", self.critic_head_lr, None),
+                ("critic_sees", self.critic_sees, "nothing"),
             )
             for key, value, neutral in neutrals:
                 if value != neutral:
