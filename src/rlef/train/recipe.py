@@ -157,8 +157,8 @@ class TrainConfig(BaseModel):
     device: str = Field("auto", json_schema_extra={"allowed": "auto, cpu, cuda, cuda:1, ..."})
     """Where the models are. ``auto``: a GPU if there is one, else the CPU."""
     updates: int = Field(12_000, ge=1)
-    """Optimizer steps in all. Each batch of rollouts gives ``rollout.batch / learner.minibatch``,
-    and this is a multiple of that."""
+    """Optimizer steps in all. Each batch of rollouts gives ``rollout.batch / learner.minibatch``
+    times ``learner.epochs``, and this is a multiple of that."""
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     judge: JudgeSection = JudgeSection()
@@ -183,7 +183,7 @@ class TrainConfig(BaseModel):
     @property
     def updates_per_batch(self) -> int:
         """Optimizer steps on each batch of rollouts."""
-        return self.rollout.batch // self.learner.minibatch
+        return self.rollout.batch // self.learner.minibatch * self.learner.epochs
 
     @property
     def eval_turn_limit(self) -> int:
@@ -209,9 +209,10 @@ class TrainConfig(BaseModel):
             ("eval.every", self.eval.every),
         ):
             if value is not None and value % self.updates_per_batch:
+                times = " x learner.epochs" if self.learner.epochs > 1 else ""
                 raise ValueError(
                     f"{key} is {value}; allowed: a multiple of the {self.updates_per_batch} "
-                    "updates on each batch (rollout.batch / learner.minibatch)"
+                    f"updates on each batch (rollout.batch / learner.minibatch{times})"
                 )
         per_problem, learner = self.rollout.per_problem, self.learner
         if batch % per_problem:
