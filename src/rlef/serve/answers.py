@@ -81,6 +81,10 @@ class Desk:
                     response = await work(request, parse_json(await self._body(request, hold)))
                 except Exception as error:  # the outermost frame
                     return failed(error, manners)
+                except asyncio.CancelledError:
+                    if not self.service.stopping:
+                        raise
+                    return failed(StoppingError("the service has stopped"), manners)
                 if isinstance(response, StreamingResponse):  # its work has only begun
                     return _sent_within(response, until_done.pop_all())
                 return response
