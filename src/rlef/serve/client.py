@@ -119,8 +119,9 @@ class RemoteJudge:
         """Judges many programs, see ``Sandbox.judge_many``.
 
         Raises:
-            ValueError: A job is not valid, or the service does not take it.
-            SandboxError: The service cannot judge a program, refuses, or gives no answers.
+            ValueError: A job is not valid.
+            SandboxError: The service cannot judge a program, refuses, or gives no answers; or a
+                job asks for more than the service's limits.
             RuntimeError: The judge is closed.
         """
         for job in jobs:

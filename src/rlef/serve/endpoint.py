@@ -137,7 +137,7 @@ class Endpoint:
         """Asks for something.
 
         Raises:
-            AgainError, ValueError, SandboxError: See ``post``.
+            AgainError, SandboxError: See ``post``.
         """
         return self._exchange("GET", path, None)
 
@@ -146,8 +146,7 @@ class Endpoint:
 
         Raises:
             AgainError: It may be sent again.
-            ValueError: The request is wrong.
-            SandboxError: The service refuses, or cannot do it.
+            SandboxError: The service refuses, cannot do it, or takes less than is asked for.
         """
         return self._exchange("POST", path, body)
 
@@ -155,7 +154,7 @@ class Endpoint:
         """Sends a request and yields the JSON of each line of its answer as it comes.
 
         Raises:
-            AgainError, ValueError, SandboxError: See ``post``; lines may have come by then.
+            AgainError, SandboxError: See ``post``; lines may have come by then.
         """
         connection, response = self._begin("POST", path, body)
         whole = False
@@ -255,7 +254,7 @@ class Endpoint:
         why = value.get("error") if isinstance(value, dict) else None
         why = str(why or data[:_SHOWN].decode("utf-8", "replace") or response.reason)
         if status in _REFUSED:
-            raise ValueError(f"the judge at {self.name} does not take the job: {why}")
+            raise SandboxError(f"the judge at {self.name} does not take the job: {why}")
         if status == 501:
             raise SandboxError(why)
         if status in (401, 403):
