@@ -201,6 +201,13 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptur
     assert record.message.startswith("the judge at http://127.0.0.1:9 has given no answer for 0 s")
 
 
+def test_a_stream_of_none_ahead_is_refused() -> None:
+    with RemoteJudge("http://127.0.0.1:9") as judge:
+        with pytest.raises(ValueError, match="ahead is 0; allowed: 1 or more"):
+            list(judge.judge_stream([one()], ahead=0))
+        assert list(judge.judge_stream([], ahead=None)) == []
+
+
 def test_a_service_that_is_down_is_left_out_for_a_while() -> None:
     jobs = [one(f"{i}") for i in range(20)]
     with Scripted(FINE) as alive, RemoteJudge(f"http://127.0.0.1:9,{alive.url}") as judge:

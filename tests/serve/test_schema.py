@@ -11,9 +11,18 @@ from serving import job
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, JudgeReport, Limits, TestReport, Verdict
 from rlef.serve.answers import parse_json
-from rlef.serve.errors import RefusedError, json_bytes
+from rlef.serve.errors import RefusedError
 from rlef.serve.openapi import openapi
-from rlef.serve.schema import Job, JudgeRequest, from_json, judged, parsed, to_job, to_json
+from rlef.serve.schema import (
+    Job,
+    JudgeRequest,
+    from_json,
+    json_bytes,
+    judged,
+    parsed,
+    to_job,
+    to_json,
+)
 from rlef.serve.settings import ServeSettings
 
 SETTINGS = ServeSettings()

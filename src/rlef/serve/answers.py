@@ -18,12 +18,12 @@ from rlef.serve.errors import (
     NotJudgedError,
     RefusedError,
     StoppingError,
-    json_bytes,
 )
+from rlef.serve.schema import json_bytes
 from rlef.serve.service import JudgeService
 from rlef.serve.settings import ServeSettings
 
-STOPPING_RETRY_S = 5
+_RETRY_S = 5
 _MOST_SHOWN = 1000
 _GONE = 499
 """What nobody reads: the status of requests whose caller has gone away, as nginx counts them."""
@@ -134,7 +134,7 @@ class _Hold:
     def add(self, count: int) -> None:
         """Takes more; raises BusyError if there is none."""
         if self._desk.held + count > self._desk.settings.max_held:
-            raise BusyError(STOPPING_RETRY_S)
+            raise BusyError(_RETRY_S)
         self._desk.held += count
         self._bytes += count
 
@@ -187,7 +187,7 @@ def failed(error: Exception, manners: Manners) -> Response:
             wait = {"Retry-After": str(error.retry_after_s)}
             return answered(manners.error(str(error)), manners.busy, wait)
         case StoppingError():
-            wait = {"Retry-After": str(STOPPING_RETRY_S), "Connection": "close"}
+            wait = {"Retry-After": str(_RETRY_S), "Connection": "close"}
             return answered(manners.error(str(error)), manners.stopping, wait)
         case NotJudgedError():
             return answered(manners.error(f"not judged: {error}"), manners.late)

@@ -18,9 +18,8 @@ from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, SandboxError, Verdict
 from rlef.sandbox.validation import validate
 from rlef.sandbox.verdicts import same_for_all
 from rlef.serve.endpoint import AgainError, Endpoint, check_urls
-from rlef.serve.errors import json_bytes
 from rlef.serve.pace import Pace
-from rlef.serve.schema import from_json, to_json
+from rlef.serve.schema import from_json, json_bytes, to_json
 from rlef.serve.settings import TOKEN_VARIABLE
 
 _log = logging.getLogger("rlef.serve")
@@ -141,7 +140,7 @@ class RemoteJudge:
         return [found[i] for i in range(len(whole))]
 
     def judge_stream(
-        self, jobs: Iterable[JudgeJob], *, ahead: int = _THREADS
+        self, jobs: Iterable[JudgeJob], *, ahead: int | None = None
     ) -> Iterator[tuple[int, JudgeReport]]:
         """Judges programs and yields each report as it comes, see ``Sandbox.judge_stream``.
 
@@ -152,10 +151,13 @@ class RemoteJudge:
         """
         todo = enumerate(jobs)
         self._begin_after_fork()
+        most = _THREADS if ahead is None else ahead
+        if most < 1:
+            raise ValueError(f"ahead is {ahead}; allowed: 1 or more")
         call = uuid.uuid4().hex
         running: dict[Future[JudgeReport], int] = {}
         while True:
-            for place, job in islice(todo, ahead - len(running)):
+            for place, job in islice(todo, most - len(running)):
                 validate(job)
                 asked = _Asked(place, job, f"{call}-{place}")
                 running[self._pool().submit(self._one, asked)] = place

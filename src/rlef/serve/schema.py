@@ -1,5 +1,6 @@
 """The service's own words: jobs and reports as JSON, to and from the judge's types."""
 
+import json
 import reprlib
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -275,6 +276,11 @@ def infrastructure(report: JudgeReport) -> str | None:
     if report.verdict is not Verdict.IE:
         return None
     return next(test.message for test in report.tests if test.verdict is Verdict.IE)
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON in ASCII: half a surrogate pair, which a program may print, has no bytes in UTF-8."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def from_json(value: Mapping[str, Any]) -> JudgeReport:
