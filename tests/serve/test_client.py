@@ -148,6 +148,13 @@ def test_only_what_is_missing_is_asked_again() -> None:
     assert all(len(found) == 1 for found in keys.values())
 
 
+def test_what_is_too_long_together_is_asked_for_in_parts() -> None:
+    long = says(413, {"error": "long"})
+    with Scripted(long, breaks_off_after(99)) as service, RemoteJudge(service.url) as judge:
+        assert all(report.passed for report in judge.judge_many([one("1"), one("2"), one("3")]))
+    assert [len(body["jobs"]) for body in service.bodies] == [3, 1, 2]
+
+
 def test_what_is_never_judged_is_the_infrastructures() -> None:
     late = says(504, {"not_judged": "too late"})
     with Scripted(late) as service, RemoteJudge(service.url) as judge:

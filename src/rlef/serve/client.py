@@ -17,7 +17,7 @@ from rlef import __version__
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, SandboxError, Verdict
 from rlef.sandbox.validation import validate
 from rlef.sandbox.verdicts import same_for_all
-from rlef.serve.endpoint import AgainError, Endpoint, check_urls
+from rlef.serve.endpoint import AgainError, Endpoint, TooLongError, check_urls
 from rlef.serve.pace import Pace
 from rlef.serve.schema import from_json, json_bytes, to_json
 from rlef.serve.settings import TOKEN_VARIABLE
@@ -253,6 +253,11 @@ class RemoteJudge:
                         report = _not_judged(one.job, line)
                     if report is not None:
                         found[one.place] = report
+            except TooLongError:
+                if len(missing) == 1:
+                    raise
+                half = len(missing) // 2
+                return found | self._chunk(missing[:half]) | self._chunk(missing[half:])
             except AgainError as error:
                 broken = error
             except (KeyError, IndexError, TypeError) as error:

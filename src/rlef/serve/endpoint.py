@@ -44,6 +44,10 @@ class AgainError(Exception):
         self.at_once = at_once
 
 
+class TooLongError(SandboxError):
+    """The service takes no request so long."""
+
+
 def check_urls(urls: str) -> list[str]:
     """Returns the addresses in a text that has commas between them.
 
@@ -254,7 +258,8 @@ class Endpoint:
         why = value.get("error") if isinstance(value, dict) else None
         why = str(why or data[:_SHOWN].decode("utf-8", "replace") or response.reason)
         if status in _REFUSED:
-            raise SandboxError(f"the judge at {self.name} does not take the job: {why}")
+            kind = TooLongError if status == 413 else SandboxError
+            raise kind(f"the judge at {self.name} does not take the job: {why}")
         if status == 501:
             raise SandboxError(why)
         if status in (401, 403):
