@@ -1,6 +1,7 @@
 """What a recipe may set: the model, the problems, the rollouts, the update, the evaluation."""
 
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
@@ -11,6 +12,7 @@ from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.serve.endpoint import check_urls
+from rlef.serve.settings import TOKEN_VARIABLE
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _SPEC: dict[str, JsonValue] = {"allowed": "``SET:PLACE[:SPLIT][?OPTIONS]``"}
@@ -94,8 +96,11 @@ class JudgeSection(BaseModel):
     @field_validator("url")
     @classmethod
     def _check(cls, url: str | None) -> str | None:
-        if url is not None:
-            check_urls(url)
+        if url is not None and any(urlsplit(one).password for one in check_urls(url)):
+            raise ValueError(
+                "a password in it would stand in the run's folder; allowed: the address alone, and "
+                f"the token in {TOKEN_VARIABLE}"
+            )
         return url
 
 
