@@ -22,14 +22,17 @@ from rlef.evaluation import (
 )
 from rlef.evaluation.bootstrap import DRAWS, PERCENTILES, ratio_interval
 from rlef.evaluation.budget import CostPoint
-from rlef.evaluation.compare import Difference
+from rlef.evaluation.certainty import Values, mean_rate, pooled, same_for
+from rlef.evaluation.compare import Difference, difference_over_seeds
 from rlef.evaluation.episodes import read_episodes
+from rlef.evaluation.sample_ratio import SampleRatio, independent_curves, sample_ratio
 from rlef.evaluation.specs import values_by_problem
 from rlef.evaluation.statistics import mean, repairs_by_problem, share
 from rlef.run import RunFolder, json_value
 from rlef.stored import read_metrics
 from rlef.study.arms import (
     ARMS,
+    BASE,
     CLAIMS,
     RLEF,
     TRAINED_TURNS,
@@ -39,7 +42,6 @@ from rlef.study.arms import (
     Part,
     Side,
 )
-from rlef.study.certainty import difference_over_seeds, mean_rate, pooled
 from rlef.study.run import exam_name
 
 _LEAST_TURNS = 20
@@ -98,15 +100,15 @@ class ClaimResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``holds`` or ``reversed`` where the interval and every seed are on one side of 0.
+        """``holds`` or ``reversed`` where the interval is on one side of 0.
 
         With one seed always ``open``: how another training would end is not known.
         """
         if len(self.by_seed) < 2:
             return "open"
-        if self.difference.low > 0 and min(self.by_seed) > 0:
+        if self.difference.low > 0:
             return "holds"
-        return "reversed" if self.difference.high < 0 and max(self.by_seed) < 0 else "open"
+        return "reversed" if self.difference.high < 0 else "open"
 
 
 def load_results(out: Path, parts: Sequence[Part]) -> Results:
@@ -191,27 +193,39 @@ def claim_results(results: Results) -> list[ClaimResult]:
     """The claims that can be looked at."""
     found = []
     for claim in CLAIMS:
-        lower, higher = _values(results, claim.lower), _values(results, claim.higher)
-        seeds = sorted(lower.keys() & higher.keys())
-        if not seeds:
+        both = _paired(results, claim.lower, claim.higher)
+        if both is None:
             continue
-        difference, by_seed = difference_over_seeds(
-            claim.text, {s: lower[s] for s in seeds}, {s: higher[s] for s in seeds}
-        )
+        difference, by_seed = difference_over_seeds(claim.text, *both)
         found.append(ClaimResult(claim=claim, difference=difference, by_seed=by_seed))
     return found
 
 
 def against(results: Results, arm: str, reference: str) -> Difference | None:
     """1@3 of an arm less that of another, on the seeds that both have; interval over both."""
-    ours, theirs = (_values(results, Side(arm=name)) for name in (arm, reference))
-    seeds = sorted(ours.keys() & theirs.keys())
-    if arm == reference or not seeds:
+    both = _paired(results, Side(arm=reference), Side(arm=arm))
+    return None if arm == reference or both is None else difference_over_seeds("1@3", *both)[0]
+
+
+def untrained_answers(
+    results: Results, arm: str, submissions: int | None = None
+) -> SampleRatio | None:
+    """Independent answers of the untrained model that solve as much as 1@3 of an arm.
+
+    Args:
+        results: Of the study.
+        arm: Which.
+        submissions: ``None``: any right answer counts, pass@k. Else n of n@k.
+
+    Returns:
+        ``None`` where there is no exam of such answers.
+    """
+    records = results.of(BASE, "independent")
+    trained = _values(results, Side(arm=arm))
+    if not records or not trained:
         return None
-    difference, _ = difference_over_seeds(
-        "1@3", {s: theirs[s] for s in seeds}, {s: ours[s] for s in seeds}
-    )
-    return difference
+    curves = independent_curves(records, submissions)
+    return sample_ratio(trained, TRAINED_TURNS, curves, f"{submissions or 'pass'}@k")
 
 
 def rates_by_turn(results: Results, arm: str, exam: ExamName = "feedback") -> list[Rate]:
@@ -290,6 +304,14 @@ def to_json(results: Results) -> dict[str, object]:
             "trained_tokens": trained_tokens(results, arm.name),
             "calibration": [each._asdict() for each in calibration_points(results, arm.name)],
             "repair_rate": repair_rate(results, arm.name)._asdict(),
+            "untrained_answers": {
+                name: ratio.to_json()
+                for name, ratio in (
+                    ("any_right", untrained_answers(results, arm.name)),
+                    ("one_submitted", untrained_answers(results, arm.name, 1)),
+                )
+                if ratio is not None
+            },
             "behaviour": behaviour(results, arm.name).to_json(),
         }
     claims = [
@@ -312,6 +334,24 @@ def to_json(results: Results) -> dict[str, object]:
 
 def _limit(arm: str, exam: ExamName = "feedback") -> int:
     return ARMS[arm].exam(exam).turn_limit
+
+
+def _paired(
+    results: Results, lower: Side, higher: Side
+) -> tuple[dict[int, Values], dict[int, Values]] | None:
+    """Both sides by the seeds that they share; ``None`` without any.
+
+    An arm that is the same with every seed is laid beside all seeds of the other.
+    """
+    sides: list[dict[int, Values]] = [dict(_values(results, side)) for side in (lower, higher)]
+    if not all(sides):
+        return None
+    for i, side in enumerate((lower, higher)):
+        if ARMS[side.arm].is_fixed:
+            sides[i] = same_for(sides[1 - i], sides[i])
+    seeds = sorted(sides[0].keys() & sides[1].keys())
+    first, second = ({seed: side[seed] for seed in seeds} for side in sides)
+    return (first, second) if seeds else None
 
 
 def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:

@@ -71,6 +71,11 @@ class Arm:
     imitates: bool = False
     frozen: bool = False
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is the same policy with every seed."""
+        return not self.is_trained and not self.examples
+
     def exam(self, name: ExamName) -> Exam:
         """The exam as this arm takes it: only the main arms are asked beyond the trained turns."""
         exam = EXAMS[name]

@@ -107,11 +107,11 @@ def _claims(results: Results) -> Iterator[Block]:
         "Paper: 1@3 on CodeContests valid / test of Llama 3.1 8B. Here: solve rates in %, "
         "difference in points with its 95 % interval over problems and seeds, p of a paired "
         "permutation test over problems (these policies, other problems), seeds whose own "
-        "difference has the claimed sign. A claim holds, or is reversed, where the interval and "
-        "every seed are on one side of 0; else it is open: this study cannot tell. With one seed "
-        "the interval is over problems only, and every claim is open: of other trainings nothing "
-        "is known. Of arms that are alike at most 2.5 % seem better, and as many worse. There is "
-        "no correction for the number of claims."
+        "difference has the claimed sign. A claim holds, or is reversed, where the interval is on "
+        "one side of 0; else it is open: this study cannot tell. With one seed the interval is "
+        "over problems only, and every claim is open: of other trainings nothing is known. Of arms "
+        "that are alike about 2.5 % seem better at most, and as many worse. There is no correction "
+        "for the number of claims."
     )
 
 
