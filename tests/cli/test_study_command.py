@@ -33,8 +33,9 @@ def test_a_study_is_run_once(rlef: Any, tmp_path: Path) -> None:
     assert "[3/3] sft, seed 0: exam feedback: " in err
     run = RunFolder.open(tmp_path / "s" / "rlef" / "seed-0")
     files = {name: run.rollout_path(name).read_bytes() for name in run.rollout_names()}
-    assert {"exam-feedback", "exam-random", "exam-independent", "exam-private"} <= files.keys()
-    assert len(run.read_rollouts("exam-independent")) == 20
+    assert {"exam-feedback", "exam-random", "exam-long", "exam-private"} == files.keys()
+    untrained = RunFolder.open(tmp_path / "s" / "untrained" / "seed-0")
+    assert len(untrained.read_rollouts("exam-independent")) == 40
     path = run.rollout_path("exam-private")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1][:9])  # as a kill leaves it

@@ -33,6 +33,8 @@ EXAMPLES = examples(
     ),
 )
 _SEEDS = {"quick": 1, "full": 3}
+_UNCLAIMED_SEEDS = 1
+"""Of arms that no claim is about, unless ``--seeds`` says more."""
 _MAX_JOBS = 8
 _NO_PART = "holds no finished part of this study; allowed: to run it first"
 _RECIPE = "mini-study"
@@ -54,12 +56,14 @@ def study(
     budget: Annotated[
         str,
         typer.Option(
-            metavar="quick|full", help="quick: the main arms, one seed; full: all arms, three."
+            metavar="quick|full",
+            help="quick: the main arms, one seed; full: all arms, three seeds where a claim of the "
+            "paper needs them, else one.",
         ),
     ] = "quick",
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Seeds of each arm. Default: 1; of full 3."),
+        typer.Option(min=1, metavar="N", help="Seeds of each arm. Default: as the budget says."),
     ] = None,
     arms: Annotated[
         str | None,
@@ -94,7 +98,8 @@ def study(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     config = load_config(TrainConfig, recipe, words)
-    todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
+    others = None if seeds else _UNCLAIMED_SEEDS
+    todo = parts(wanted, config.seed, seeds or _SEEDS[budget], others)
     if only_page and not _is_begun(out):
         raise RunError(f"{out} {_NO_PART}")
     if not only_page:

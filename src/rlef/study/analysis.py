@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rlef.algorithms import CalibrationBin
+from rlef.config import load_config
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation import (
     Behaviour,
@@ -28,12 +29,14 @@ from rlef.evaluation.episodes import read_episodes
 from rlef.evaluation.sample_ratio import SampleRatio, independent_curves, sample_ratio
 from rlef.evaluation.specs import values_by_problem
 from rlef.evaluation.statistics import mean, repairs_by_problem, share
+from rlef.report.tables import setting_name
 from rlef.run import RunFolder, json_value
 from rlef.stored import read_metrics
 from rlef.study.arms import (
     ARMS,
     BASE,
     CLAIMS,
+    EXAMS,
     RLEF,
     TRAINED_TURNS,
     Arm,
@@ -43,6 +46,7 @@ from rlef.study.arms import (
     Side,
 )
 from rlef.study.run import exam_name
+from rlef.train.recipe import TrainConfig
 
 _LEAST_TURNS = 20
 Verdict = Literal["holds", "reversed", "open"]
@@ -55,10 +59,12 @@ class Results:
     Attributes:
         records: Episodes by arm, seed and exam.
         metrics: Lines of ``metrics.jsonl`` by arm and seed.
+        settings: How exams sampled, such as "temperature 1"; the second is that of ``also``.
     """
 
     records: Mapping[tuple[str, int, ExamName], Sequence[EpisodeRecord]]
     metrics: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
+    settings: tuple[str, ...] = ()
 
     @property
     def arms(self) -> list[Arm]:
@@ -115,20 +121,24 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
     """Reads what the parts have on disk.
 
     Raises:
-        RunDamagedError: A file cannot be read.
+        ConfigError, RunDamagedError: A file cannot be read.
     """
+    settings: tuple[str, ...] = ()
     records: dict[tuple[str, int, ExamName], Sequence[EpisodeRecord]] = {}
     metrics: dict[tuple[str, int], Sequence[Mapping[str, Any]]] = {}
     for part in parts:
         run = RunFolder(part.folder(out))
         if not run.is_run():
             continue
+        if not settings:
+            config = load_config(TrainConfig, run.config_path, [])
+            settings = tuple(setting_name(each.model_dump()) for each in config.eval.samplings)
         metrics[part.arm.name, part.seed] = read_metrics(run)
-        for exam in map(part.arm.exam, part.arm.exams):
+        for exam in EXAMS.values():
             if run.has_rollouts(exam_name(exam)):
                 found = [record for record, _ in read_episodes(run, exam_name(exam))]
                 records[part.arm.name, part.seed, exam.name] = found
-    return Results(records=records, metrics=metrics)
+    return Results(records=records, metrics=metrics, settings=settings)
 
 
 def solve_rate(results: Results, side: Side) -> Rate | None:
@@ -180,7 +190,7 @@ def trained_tokens(results: Results, arm: str) -> float:
 def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
     """By cause: the share of all episodes that failed so at turn 1, 2, 3."""
     records = results.of(arm)
-    turns = episode_statistics(records, _limit(arm)).error_types_by_turn
+    turns = episode_statistics(records, TRAINED_TURNS).error_types_by_turn
     causes = dict.fromkeys(cause for each in turns[:TRAINED_TURNS] for cause in each)
     counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
     return {
@@ -189,11 +199,19 @@ def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
     }
 
 
-def claim_results(results: Results) -> list[ClaimResult]:
-    """The claims that can be looked at."""
+def claim_results(results: Results, *, also: bool = False) -> list[ClaimResult]:
+    """The claims that can be looked at.
+
+    Args:
+        results: Of the study.
+        also: At the second setting of evaluations: claims about other exams are left out.
+    """
     found = []
     for claim in CLAIMS:
-        both = _paired(results, claim.lower, claim.higher)
+        sides = [claim.lower, claim.higher]
+        if also:
+            sides = [replace(side, exam="also") for side in sides if side.exam == "feedback"]
+        both = _paired(results, *sides) if len(sides) == 2 else None
         if both is None:
             continue
         difference, by_seed = difference_over_seeds(claim.text, *both)
@@ -228,16 +246,21 @@ def untrained_answers(
     return sample_ratio(trained, TRAINED_TURNS, curves, f"{submissions or 'pass'}@k")
 
 
+def long_exam(results: Results, arm: str) -> ExamName:
+    """The exam that tells most of an arm's turns."""
+    return "long" if results.seeds(arm, "long") else "feedback"
+
+
 def rates_by_turn(results: Results, arm: str, exam: ExamName = "feedback") -> list[Rate]:
     """Solve rate with at most 1, 2, ... turns."""
-    turns = range(1, _limit(arm, exam) + 1)
+    turns = range(1, EXAMS[exam].turn_limit + 1)
     found = (solve_rate(results, Side(arm=arm, turns=turn, exam=exam)) for turn in turns)
     return [rate for rate in found if rate is not None]
 
 
 def behaviour(results: Results, arm: str, exam: ExamName = "feedback") -> Behaviour:
     """What happens from turn to turn, over all seeds."""
-    return episode_behaviour(results.of(arm, exam), _limit(arm, exam))
+    return episode_behaviour(results.of(arm, exam), EXAMS[exam].turn_limit)
 
 
 def repair_rate(results: Results, arm: str) -> Interval:
@@ -248,7 +271,7 @@ def repair_rate(results: Results, arm: str) -> Interval:
 def costs(results: Results, arm: str, exam: ExamName) -> tuple[CostPoint, ...]:
     """Solve rate against answers per problem."""
     records = results.of(arm, exam)
-    return cost_curve(records, _limit(arm, exam)) if records else ()
+    return cost_curve(records, EXAMS[exam].turn_limit) if records else ()
 
 
 def curve(results: Results, arm: str, key: str) -> list[tuple[float, float]]:
@@ -314,26 +337,26 @@ def to_json(results: Results) -> dict[str, object]:
             },
             "behaviour": behaviour(results, arm.name).to_json(),
         }
-    claims = [
-        {
-            "claim": each.claim.text,
-            "paper": each.claim.paper,
-            "verdict": each.verdict,
-            **asdict(each.difference),
-            "by_seed": each.by_seed,
-        }
-        for each in claim_results(results)
-    ]
+    claims = [_claim_json(each) for each in claim_results(results)]
+    at_second = [_claim_json(each) for each in claim_results(results, also=True)]
     lost = lost_gain(results)
     return {
         "arms": json_value(arms),
+        "settings": list(results.settings),
         "claims": json_value(claims),
+        "claims_at_second_setting": json_value(at_second),
         "gain_lost_with_random_feedback": json_value(lost._asdict()) if lost else None,
     }
 
 
-def _limit(arm: str, exam: ExamName = "feedback") -> int:
-    return ARMS[arm].exam(exam).turn_limit
+def _claim_json(each: ClaimResult) -> dict[str, object]:
+    return {
+        "claim": each.claim.text,
+        "paper": each.claim.paper,
+        "verdict": each.verdict,
+        **asdict(each.difference),
+        "by_seed": each.by_seed,
+    }
 
 
 def _paired(
@@ -359,7 +382,7 @@ def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
     (spec,) = parse_metrics(f"1@{side.turns}")
     found = {
         seed: values_by_problem(
-            results.records[side.arm, seed, side.exam], spec, _limit(side.arm, side.exam)
+            results.records[side.arm, seed, side.exam], spec, EXAMS[side.exam].turn_limit
         )
         for seed in results.seeds(side.arm, side.exam)
     }
