@@ -348,6 +348,27 @@ def test_how_many_answers_of_the_untrained_model_do_the_same(rlef: Any, runs: Pa
     assert (found["one_submitted"]["answers"], found["one_submitted"]["most"]) == (None, 4)
 
 
+def test_evaluations_of_checkpoints_go_by_the_seeds_of_their_trainings(
+    rlef: Any, runs: Path
+) -> None:
+    for seed, episodes in ((0, AFTER), (1, BEFORE)):
+        model = f"runs/a/seed-{seed}/checkpoints/update-000004"
+        run = RunFolder.create(
+            f"runs/eval-{seed}", f"model: {model}\ndata: mini:test\nturns: 3\nsamples: 1\nseed: 9\n"
+        )
+        run.append_rollouts("eval", episodes)
+    words = ["compare", "runs/b", "runs/eval-0", "runs/eval-1", "--json"]
+    code, out, _ = rlef(*words)
+    found = json.loads(out)
+    assert code == 0 and [len(side["runs"]) for side in found["sides"]] == [1, 2]
+    assert found["comparisons"][0]["seeds"] == 2
+    RunFolder.open("runs/eval-1").config_path.write_text(
+        "model: mini\ndata: mini:test\nturns: 3\nsamples: 1\n"
+    )
+    _, out, _ = rlef(*words)  # another model, of no training
+    assert [len(side["runs"]) for side in json.loads(out)["sides"]] == [1, 1, 1]
+
+
 def test_an_evaluation_of_trainings_is_chosen_by_its_name(rlef: Any, runs: Path) -> None:
     RunFolder.open("runs/b").append_rollouts("eval-after-also", AFTER)
     code, out, _ = rlef("compare", "runs/e", "runs/b", "--stage", "eval-after-also")

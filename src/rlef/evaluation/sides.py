@@ -26,12 +26,30 @@ class Member:
         stage: its evaluation.
         compared: the episodes of that.
         settings: all of them, by their keys with dots.
+        training: of an evaluation of a trained policy the settings of its training, where that
+            run is still there; of a training its own.
     """
 
     path: Path
     stage: str
     compared: ComparedRun
     settings: Mapping[str, object]
+    training: Mapping[str, object] | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """Of the training."""
+        seed = self.training.get(_SEED) if self.training else None
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def likeness(self) -> str:
+        """Equal for members that differ by the seed of their training or evaluation only."""
+        own = {key: value for key, value in self.settings.items() if key != _SEED}
+        training = {k: v for k, v in (self.training or {}).items() if k != _SEED}
+        if self.training and is_evaluation(self.settings):
+            own["model"] = Path(str(own["model"])).name  # of the checkpoint
+        return json.dumps([self.stage, own, training], sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +88,27 @@ def read_member(path: Path, stage: str | None = None) -> Member:
     """
     stage, compared = last_evaluation(path, stage)
     settings = flat_values(read_options(RunFolder(path)))
-    return Member(path=path, stage=stage, compared=compared, settings=settings)
+    training = _training_of(path, settings) if is_evaluation(settings) else settings
+    return Member(path=path, stage=stage, compared=compared, settings=settings, training=training)
+
+
+def _training_of(path: Path, settings: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Settings of the training whose checkpoint was evaluated.
+
+    A relative name of the model is looked for here and in the folders above the evaluation.
+    """
+    model = settings.get("model")
+    if not isinstance(model, str) or "checkpoints" not in Path(model).parts:
+        return None
+    for base in (Path(), *path.resolve().parents):
+        place = base / model
+        for folder in place.parents:
+            if folder.name and (folder / "checkpoints") in place.parents:
+                run = RunFolder(folder)
+                options = read_options(run) if run.is_run() else {}
+                if options and not is_evaluation(options):
+                    return flat_values(options)
+    return None
 
 
 def sides_of(members: Sequence[Member], *, split: bool = True) -> list[Side]:
@@ -82,9 +120,7 @@ def sides_of(members: Sequence[Member], *, split: bool = True) -> list[Side]:
     """
     groups: dict[str, list[Member]] = {}
     for member in members:
-        rest = {key: value for key, value in member.settings.items() if key != _SEED}
-        key = json.dumps([member.stage, rest], sort_keys=True, default=str)
-        groups.setdefault(key, []).append(member)
+        groups.setdefault(member.likeness, []).append(member)
     found = list(groups.values())
     if split and len(found) == 1:
         found = [[member] for member in members]
@@ -129,13 +165,13 @@ def _joined(group: Sequence[Member], name: str) -> ComparedRun:
 
 def _by_seed(group: Sequence[Member]) -> dict[int, Sequence[EpisodeRecord]]:
     """The episodes of several trainings; nothing for one, or for evaluations of one model."""
-    if len(group) < 2 or is_evaluation(group[0].settings):
+    if len(group) < 2 or not all(member.training for member in group):
         return {}
-    seeds = [member.settings.get(_SEED) for member in group]
-    keys = [seed for seed in seeds if isinstance(seed, int)]
-    if len(set(keys)) < len(group):  # runs of one seed twice
-        keys = list(range(len(group)))
-    return {key: member.compared.records for key, member in zip(keys, group, strict=True)}
+    found: dict[int, list[EpisodeRecord]] = {}
+    for place, member in enumerate(group):
+        seed = place if member.seed is None else member.seed
+        found.setdefault(seed, []).extend(member.compared.records)
+    return found if len(found) > 1 else {}
 
 
 def _labels(groups: Sequence[Sequence[Member]]) -> list[str]:
