@@ -167,10 +167,10 @@ def _by_seed(group: Sequence[Member]) -> dict[int, Sequence[EpisodeRecord]]:
     """The episodes of several trainings; nothing for one, or for evaluations of one model."""
     if len(group) < 2 or not all(member.training for member in group):
         return {}
-    found: dict[int, list[EpisodeRecord]] = {}
+    found: dict[int, Sequence[EpisodeRecord]] = {}
     for place, member in enumerate(group):
         seed = place if member.seed is None else member.seed
-        found.setdefault(seed, []).extend(member.compared.records)
+        found[seed] = [*found.get(seed, ()), *member.compared.records]
     return found if len(found) > 1 else {}
 
 
