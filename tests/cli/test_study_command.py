@@ -81,10 +81,12 @@ def test_a_part_that_fails_does_not_cost_the_others(
     assert "no KL penalty" in (tmp_path / "study.md").read_text()
     assert "rlef: sft, seed 0 failed: the gradient norm is nan\ntry these again with: rlef" in err
     turns = {}
-    for arm in ("untrained", "no-kl"):
-        records = RunFolder.open(tmp_path / arm / "seed-0").read_rollouts("exam-feedback")
-        turns[arm] = max(len(record["turns"]) for record in records)
-    assert turns["untrained"] > turns["no-kl"] == 3
+    for arm, exam in (("untrained", "long"), ("untrained", "feedback"), ("no-kl", "feedback")):
+        run = RunFolder.open(tmp_path / arm / "seed-0")
+        records = run.read_rollouts(f"exam-{exam}")
+        turns[arm, exam] = max(len(record["turns"]) for record in records)
+    assert turns["untrained", "long"] > turns["untrained", "feedback"] == 3
+    assert turns["no-kl", "feedback"] == 3
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:

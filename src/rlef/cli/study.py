@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     ("the main arms with one seed; the same words again go on where it stopped", "rlef study"),
-    ("all arms with three seeds", "rlef study --budget full --seeds 3"),
+    ("all arms in one table, three seeds where a claim needs them", "rlef study --budget full"),
+    (
+        "at two temperatures, on the problems that things are chosen by",
+        "rlef study data.test=mini:valid eval.also.temperature=0.2 eval.also.top_p=0.95",
+    ),
     (
         "some arms of a recipe of your own",
         "rlef study my.yaml updates=400 --arms untrained,rlef,sft --out runs/mine",
