@@ -6,7 +6,6 @@ Page: docs/integrations/inspect.md.
 """
 
 import dataclasses
-from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -16,7 +15,6 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from rlef.environment import (
     Episode,
-    EpisodeRecord,
     JudgedEpisode,
     NotJudgedError,
     episode_metrics,
@@ -27,7 +25,7 @@ from rlef.environment import (
 from rlef.serve import shared_judge
 
 KEY = "rlef"
-"""Where the store of a sample has the record of its episode."""
+"""Where the store of a sample has the record of its episode, and its metrics."""
 
 
 @task
@@ -50,15 +48,18 @@ def episode(turns: int = 3) -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         played = _start(state, turns)
-        while True:
-            state = await generate(state)
-            played.answer(state.output.completion)
-            await settle_soon(played, shared_judge())
-            if played.message is None:
-                break
-            state.messages.append(ChatMessageUser(content=played.message))
-        _keep(state, played, turns)
-        return state
+        try:
+            while True:
+                state = await generate(state)
+                played.answer(state.output.completion)
+                await settle_soon(played, shared_judge())
+                if played.message is None:
+                    return state
+                state.messages.append(ChatMessageUser(content=played.message))
+        finally:  # a limit of inspect's (messages, tokens, time) may have cut it off
+            if played.message is not None:
+                played.stop_for_context_limit()
+            _keep(state, played, turns)
 
     return solve
 
@@ -73,14 +74,15 @@ def tests() -> Scorer:
             single.answer(state.output.completion)
             await settle_soon(single, shared_judge())
             _keep(state, single, 1)
-        kept: dict[str, Any] = state.store.get(KEY)
-        turn = kept["record"]["turns"][-1]
-        said = {"answer": turn["program"] or turn["response"], "metadata": {"rlef": kept["record"]}}
-        if kept["metrics"] is None:
+        record, metrics = state.store.get(KEY)
+        turn = record["turns"][-1] if record and record["turns"] else None
+        answer = turn and (turn["program"] or turn["response"])
+        said = {"answer": answer, "metadata": {"rlef": record}}
+        if metrics is None:
             why = "the judge could not do its work"
             return Score.unscored(reason="scoring_failed", explanation=why, **said)
-        verdict = kept["record"]["final_verdict"] or ", ".join(turn["public_verdicts"])
-        return Score(value=kept["metrics"], explanation=verdict or "no program", **said)
+        verdict = record["final_verdict"] or (turn and ", ".join(turn["public_verdicts"]))
+        return Score(value=metrics, explanation=verdict or "no program", **said)
 
     return score
 
@@ -91,10 +93,10 @@ def _start(state: TaskState, turns: int) -> JudgedEpisode:
 
 
 def _keep(state: TaskState, played: JudgedEpisode, turns: int) -> None:
-    record: EpisodeRecord | None = played.record
-    assert record is not None  # it has no message left
+    """Keeps record and metrics: no record if it ended while it was judged, then no metrics."""
+    record = played.record and dataclasses.asdict(played.record)
     try:
-        metrics = episode_metrics(judged_record(played), turns)
+        metrics = episode_metrics(judged_record(played), turns) if record else None
     except NotJudgedError:
         metrics = None
-    state.store.set(KEY, {"record": dataclasses.asdict(record), "metrics": metrics})
+    state.store.set(KEY, (record, metrics))

@@ -15,7 +15,7 @@ SECONDS = 10.0
 
 @sandboxenv(name="rlef")
 class Jail(SandboxEnvironment):
-    """Runs ``python FILE`` and ``python -c CODE`` in a jail; a program sees no file but itself."""
+    """Runs ``python FILE``, ``-c CODE`` and ``-`` in a jail; a program sees no file but itself."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,15 +39,17 @@ class Jail(SandboxEnvironment):
             TimeoutError: It took longer than ``timeout`` CPU seconds.
             SandboxUnavailableError: The judge could not do its work.
         """
+        given = input.decode() if isinstance(input, bytes) else input or ""
         match cmd:
             case ["python" | "python3", "-c", source]:
                 pass
+            case ["python" | "python3", "-"] | ["bash", "--login", "-c", "python3 -"]:
+                source, given = given, ""  # so inspect's own tool python() says it
             case ["python" | "python3", str(file)]:
                 source = await self.read_file(file)
             case _:
-                allowed = "allowed: python FILE, python -c CODE"
+                allowed = "allowed: python FILE, python -c CODE, python - < CODE"
                 return ExecResult(False, 127, "", f"{' '.join(cmd)}: {allowed}")
-        given = input.decode() if isinstance(input, bytes) else input or ""
         limits = Limits(cpu_s=float(words.get("timeout") or SECONDS))
         job = JudgeJob(source=source, tests=(Test(given, ""),), limits=limits, checker="any")
         [report] = (await shared_judge()(job)).tests

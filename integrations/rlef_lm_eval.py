@@ -19,8 +19,17 @@ from rlef.environment import (
 from rlef.serve import shared_judge
 
 
-def rows(data: str = "mini:dev", **_: Any) -> dict[str, Dataset]:
-    """Returns problems as lm_eval takes them; a row names its problem, and has no test."""
+def rows(data: str = "", **_: Any) -> dict[str, Dataset]:
+    """Returns problems as lm_eval takes them; a row names its problem, and has no test.
+
+    Args:
+        data: Their specification, of ``--metadata``, in which lm_eval puts words of its own too.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not data:
+        raise ValueError('no problems are named; --metadata \'{"data": "mini:dev"}\' names some')
     problems = problems_by_name(data)
     prompts = [Episode(problem.public).first_message for problem in problems.values()]
     columns = {"prompt": prompts, "problem": list(problems), "data": [data] * len(prompts)}

