@@ -9,7 +9,8 @@ from pathlib import Path
 from rlef.report.figures import PLOT_STYLE
 from rlef.run.files import replace_file
 from rlef.study.analysis import Results, to_json
-from rlef.study.sections import Block, Figure, Heading, Table, Text, study_blocks
+from rlef.study.blocks import Block, Figure, Heading, Table, Text
+from rlef.study.sections import study_blocks
 
 _STYLE = """
 :root { color-scheme: light; --ink: #20262d; --dim: #66707a; --line: #dde2e7; }

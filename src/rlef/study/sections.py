@@ -1,8 +1,7 @@
-"""The page of a study as blocks: text, tables and figures, for HTML and Markdown alike."""
+"""What the page of a study says, part by part."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rlef.evaluation import Interval
@@ -27,6 +26,7 @@ from rlef.study.analysis import (
     trained_tokens,
 )
 from rlef.study.arms import ARMS, BASE, RLEF, TRAINED_TURNS, Arm, ExamName, Side
+from rlef.study.blocks import Block, Figure, Heading, Table, Text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,41 +42,6 @@ _COLOURS = {
 _OTHER_COLOURS = ("#56b4e9", "#f0c808", "#000000", "#0b7a75", "#7b2d26", "#8e7dbe", "#6b8f23")
 _LAST_FIFTH = 0.8
 _CAUSES = ("WA", "RE", "TLE", "MLE", "OLE", "CE", "invalid", "private", "unjudged")
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A heading of the second level."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A paragraph."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Headings and rows; the first column is text, the others numbers unless ``is_text``."""
-
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    is_text: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """Axes side by side, each drawn by a function."""
-
-    name: str
-    alt: str
-    draw: "Sequence[Callable[[Axes], None]]"
-
-
-Block = Heading | Text | Table | Figure
 
 
 def study_blocks(results: Results) -> list[Block]:
@@ -215,10 +180,10 @@ def _by_turn(results: Results) -> Iterator[Block]:
         rows.append([arm.title, *(_rate(known.get(turn)) for turn in turns)])
     yield Table(["arm", *(f"{turn} turns" if turn > 1 else "1 turn" for turn in turns)], rows)
     yield Text(
-        f"Trained with {TRAINED_TURNS} turns (dotted line); main arms are evaluated with more, the "
-        "others not (-). An episode also ends where the model's context is full. Paper, up to 10 "
-        "turns: with random feedback the solve rate falls, the more so the more turns there are "
-        "(figure)."
+        f"Training has {TRAINED_TURNS} turns (dotted line), that of single-turn RL one. Main arms "
+        "are evaluated with more, the others not (-). Dashed: random feedback. An episode also "
+        "ends where the model's context is full. Paper, up to 10 turns: with random feedback the "
+        "solve rate falls, the more so the more turns there are (figure)."
     )
 
 
@@ -254,7 +219,9 @@ def _errors(results: Results) -> Iterator[Block]:
     yield Text(
         "WA wrong answer, RE run-time error, TLE time, MLE memory, OLE output, CE does not "
         "compile, invalid: no program, private: public tests passed and others not (the episode "
-        "ends). Second table: of all episodes. Paper: the same in a figure, without numbers."
+        "ends), unjudged: public tests passed and others not run, since the arm is told nothing "
+        "and goes on. First table: of the episodes with that error. Second table: of all episodes. "
+        "Paper: the same in a figure, without numbers."
     )
 
 
@@ -352,7 +319,8 @@ def _curves(results: Results) -> Iterator[Block]:
     )
     yield Text(
         "Mean over seeds, running mean. Single-turn training has one turn only; rollouts of the "
-        "untrained model tell nothing of the policy and are left out."
+        "untrained model tell nothing of the policy, and their solve rate is left out. KL: mean of "
+        "the penalty over turns, of arms that pay one; fine-tuning does not."
     )
 
 
