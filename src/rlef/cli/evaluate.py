@@ -192,10 +192,9 @@ def evaluate(
         _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
         _refuse(turns=turns, samples=samples, temperature=temperature, top_p=top_p)
         _refuse(base_url=base_url, kv_memory_gb=kv_memory_gb, max_context=max_context)
-        words = {"turns_as": turns_as, "prompts": prompts, "engine": engine}
-        defaults = ("auto", "default", "hf")
-        for (name, value), default in zip(words.items(), defaults, strict=True):
-            _refuse(**{name: None if value == default else value})
+        _refuse(turns_as=None if turns_as == "auto" else turns_as)
+        _refuse(prompts=None if prompts == "default" else prompts)
+        _refuse(engine=None if engine == "hf" else engine)
     check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
