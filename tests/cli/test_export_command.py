@@ -18,6 +18,7 @@ from rlef.config import load_config
 from rlef.engines.load import load_model, load_tokenizer
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.learner.checkpoint import save_policy
+from rlef.report.runs import find_runs
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunFolder
 from rlef.sandbox import Verdict
@@ -113,8 +114,9 @@ def test_a_finished_run_has_a_card_that_the_hub_reads(
     rights = {path.stat().st_mode for path in out.iterdir() if path.is_file()}
     assert len(rights) == 1  # the weights are no more secret than the card
     assert load_tokenizer(str(out)).chat_template == load_tokenizer("mini").chat_template
-    config = load_config(TrainConfig, out / "rlef" / "config.yaml", [])
+    config = load_config(TrainConfig, out / "rlef" / "recipe.yaml", [])
     assert config == load_config(TrainConfig, run.config_path, [])
+    assert not find_runs(out)
     card = ModelCard.load(out / "README.md")
     results = {(r.dataset_name, r.metric_type): r for r in card.data.eval_results or ()}
     test = "jsonl:held-out.jsonl (temperature 0.2, top-p 0.95)"
@@ -263,7 +265,7 @@ def test_a_repository_of_the_hub(
     assert found.code == 0 and f"{hub.url}/me/one: 2,115,264 parameters" in found.out
     files = hub.repositories["me/one"]
     assert hub.visibility["me/one"] == "private"
-    assert {"README.md", "config.json", "model.safetensors", "rlef/config.yaml"} <= files.keys()
+    assert {"README.md", "config.json", "model.safetensors", "rlef/recipe.yaml"} <= files.keys()
     local = tmp_path / "copy"
     local.mkdir()
     for name in ("config.json", "model.safetensors"):

@@ -104,7 +104,7 @@ def export(
         where = to
         if repository is not None:
             where = _upload(draft, repository, policy, public=public)
-    what = "adapters" if adapters else "parameters"
+    what = "parameters of adapters" if adapters else "parameters"
     show(f"{where}: {parameters:,} {what} in {kind}, of {policy.name}")
     if isinstance(policy.run, RunFolder) and policy.update is not None:
         say(f"after {policy.update} updates" + ("" if policy.is_final else "; not the run's end"))
@@ -232,7 +232,7 @@ def _write_about(
     adapters: bool,
 ) -> None:
     """Writes the card, and the files of the run that say how the policy came to be."""
-    from rlef.report.card import SETTINGS_FOLDER, CardFacts, model_card
+    from rlef.report.card import SETTINGS, CardFacts, model_card
     from rlef.run import writing
     from rlef.stored import read_options, read_summary
 
@@ -252,13 +252,13 @@ def _write_about(
             wall_s=None if summary is None else float(summary["wall_s"]),
         )
     )
-    folder = out / SETTINGS_FOLDER
+    settings = out / SETTINGS
     with writing(out):
         (out / "README.md").write_text(card, encoding="utf-8")
-        folder.mkdir()
-        shutil.copyfile(run.config_path, folder / run.config_path.name)
+        settings.parent.mkdir()
+        shutil.copyfile(run.config_path, settings)
         if summary is not None:
-            shutil.copyfile(run.summary_path, folder / run.summary_path.name)
+            shutil.copyfile(run.summary_path, settings.with_name(run.summary_path.name))
 
 
 def _upload(draft: Path, repository: str, policy: Policy, *, public: bool) -> str:
