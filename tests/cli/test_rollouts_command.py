@@ -231,6 +231,10 @@ def test_an_evaluation_is_written_only_where_it_is_asked_for(
     found = rlef("rollouts", run.path, tmp_path / "a.jsonl")
     assert found.code == 2 and "no rollouts 'train'; allowed: eval-after (--of)" in found.err
     assert rlef("rollouts", run.path, tmp_path / "a.jsonl", "--of", "eval-after").code == 0
+    run.training_path.mkdir()
+    (run.training_path / "pending.bin").touch()
+    found = rlef("rollouts", run.path, tmp_path / "b.jsonl")
+    assert found.code == 2 and "no episode of these has ended yet" in found.err
 
 
 def test_samples_of_a_file_had_no_prompts(tmp_path: Path, problems: str, rlef: Rlef) -> None:

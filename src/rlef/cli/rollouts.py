@@ -129,6 +129,8 @@ def _at_least_one(rows: "Iterator[dict[str, Any]]", counts: Any) -> "Iterator[di
     from rlef.run import RunError
 
     yield from rows
+    if not counts.seen:
+        raise RunError("no episode of these has ended yet, so there is nothing to write")
     if not counts.written:
         raise RunError(
             f"none of the {counts.seen} rollouts is asked for, so there is nothing to write; "
