@@ -3,14 +3,14 @@
 usage: python benchmarks/compare_seeds.py RUN ... --with RUN ...
 
 Finished runs of ``rlef train``, the same seeds in the same order on both sides. Intervals are over
-problems and seeds (``rlef.study.certainty``); learning curves show each batch's solve rate.
+problems and seeds, as those of ``rlef compare``; learning curves show each batch's solve rate.
 """
 
 import sys
 from statistics import fmean, stdev
 
+from rlef.evaluation.compare import difference_over_seeds
 from rlef.run import RunFolder
-from rlef.study.certainty import difference_over_seeds
 
 STAGES = ("eval-before", "eval-before-also", "eval-after", "eval-after-also")
 PARTS = 5

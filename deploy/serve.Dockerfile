@@ -14,5 +14,5 @@ EXPOSE 8410
 HEALTHCHECK --interval=10s --start-period=20s CMD \
   ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8410/ready')"]
 STOPSIGNAL SIGTERM
-# the token comes as RLEF_JUDGE_TOKEN: without one nothing but this container is served
+# the token comes as RLEF_JUDGE_TOKEN: without one it does not start
 ENTRYPOINT ["rlef", "serve", "--host", "0.0.0.0"]

@@ -201,3 +201,16 @@ def test_whitening_undoes_scale_and_shift(xs: list[int], scale: int, shift: int)
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+def test_kinds_are_whitened_apart_by_hand() -> None:
+    advantages = torch.tensor([[1.0, 5.0, 9.0], [3.0, 7.0, NAN], [2.0, NAN, NAN]])
+    mask = torch.tensor([[True, True, True], [True, True, False], [True, False, False]])
+    found = normalize_advantages(advantages, mask, kinds=torch.arange(3).expand(3, 3))
+    root = math.sqrt(1.5)  # 1 over the deviation of 1, 2, 3
+    wanted = torch.tensor([[-root, -1.0, 0.0], [root, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(found, wanted)
+    weights = torch.tensor([[3.0, 1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+    found = normalize_advantages(advantages, mask, weights, kinds=torch.arange(3).expand(3, 3))
+    # mean 1.5, variance (3 / 4 + 9 / 4) / 4
+    torch.testing.assert_close(found[:, 0], torch.tensor([-0.5, 1.5, 0.5]) / math.sqrt(0.75))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlef.algorithms import (
     Importance,
+    cispo_policy_loss,
     ppo_policy_loss,
     sft_loss,
     token_entropy,
@@ -273,6 +274,16 @@ def test_value_loss_by_hand(
     assert (loss.item(), slope.item()) == pytest.approx((expected, gradient), abs=1e-7)
 
 
+def test_value_loss_without_a_clip_by_hand() -> None:
+    batch = tuple(torch.tensor([x]) for x in ([0.9, 0.0], [0.5, 0.5], [1.0, 1.0]))
+    values = batch[0].requires_grad_()
+    loss = turn_value_loss(*batch, torch.tensor([[True, True]]), clip=None)
+    loss.backward()
+    assert loss.item() == pytest.approx((0.01 + 1.0) / 4)
+    assert values.grad is not None
+    torch.testing.assert_close(values.grad, torch.tensor([[-0.05, -0.5]]))
+
+
 def test_value_loss_against_loop() -> None:
     values, old, returns, mask = value_batch()
     errors = []
@@ -419,6 +430,98 @@ def test_dual_clip_by_hand(
         assert (stats.loss.item(), now.grad.item()) == pytest.approx((loss, gradient))
 
 
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "clip_high", "loss", "gradient", "clipfrac"),
+    [
+        (1.5, 1.0, None, -1.2, 0.0, 1.0),
+        (1.5, 1.0, 0.4, -1.4, 0.0, 1.0),
+        (1.3, 1.0, 0.4, -1.3, -1.3, 0.0),  # a good token may go farther up
+        (1.3, -1.0, 0.4, 1.3, 1.3, 0.0),
+        (0.7, -1.0, 0.4, 0.8, 0.0, 1.0),  # the lower bound stays
+        (1.15, 1.0, 0.1, -1.1, 0.0, 1.0),
+    ],
+)
+def test_an_upper_bound_of_its_own_by_hand(
+    ratio: float,
+    advantage: float,
+    clip_high: float | None,
+    loss: float,
+    gradient: float,
+    clipfrac: float,
+) -> None:
+    for turns in (False, True):
+        now = torch.tensor([[-1.0]], dtype=torch.float64, requires_grad=True)
+        old = now.detach() - math.log(ratio)
+        one, mask = torch.tensor([[advantage]]), torch.tensor([[True]])
+        where = (torch.tensor([[0]]), mask) if turns else (mask,)
+        policy = turn_policy_loss if turns else ppo_policy_loss
+        stats = policy(now, old, old, one, *where, importance="none", clip_high=clip_high)
+        stats.loss.backward()
+        assert now.grad is not None
+        assert (stats.loss.item(), now.grad.item()) == pytest.approx((loss, gradient))
+        assert stats.clipfrac.item() == clipfrac
+
+
+@pytest.mark.parametrize(
+    ("importance", "ratio", "to_behavior", "advantage", "bounds", "weight"),
+    [
+        # pi / pi_old; pi / pi_behavior; the weight of log pi
+        ("none", 1.0, 9.0, 1.0, (0.2, None), 1.0),
+        ("none", 1.5, 9.0, 1.0, (0.2, None), 1.2),  # beyond the bound, and still pulled
+        ("none", 1.5, 9.0, -1.0, (0.2, None), 1.2),
+        ("none", 0.5, 9.0, -1.0, (0.2, None), 0.8),
+        ("none", 0.5, 9.0, -2.0, (1.0, 4.0), 0.5),  # MiniMax-M1: no lower bound
+        ("none", 3.0, 9.0, 1.0, (1.0, 4.0), 3.0),
+        ("none", 9.0, 9.0, 1.0, (1.0, 4.0), 5.0),
+        ("whole", 2.0, 0.5, 1.0, (0.2, None), 1.0),  # 2 * 0.5
+        ("whole", 2.0, 3.0, 1.0, (1.0, 4.0), 2.0),  # truncated at 1
+        ("decoupled", 2.0, 1.0, 1.0, (0.2, None), 0.6),  # 1.2 * 0.5
+    ],
+)
+def test_cispo_by_hand(
+    importance: Importance,
+    ratio: float,
+    to_behavior: float,
+    advantage: float,
+    bounds: tuple[float, float | None],
+    weight: float,
+) -> None:
+    now = torch.tensor([[-3.0, NAN]], dtype=torch.float64, requires_grad=True)
+    old, behavior = now.detach() - math.log(ratio), now.detach() - math.log(to_behavior)
+    advantages, mask = torch.full((1, 2), advantage), torch.tensor([[True, False]])
+    stats = cispo_policy_loss(
+        now, old, behavior, advantages, mask, bounds[0], importance=importance, clip_high=bounds[1]
+    )
+    stats.loss.backward()
+    assert stats.loss.item() == pytest.approx(3.0 * advantage * weight)
+    assert now.grad is not None
+    assert now.grad.tolist() == [[pytest.approx(-advantage * weight), 0.0]]
+    assert not any(stat.requires_grad for stat in stats[1:])
+
+
+def test_geometric_means_of_turns_by_hand() -> None:
+    now, ones = NOW.clone().requires_grad_(), torch.tensor([[1.0, 1.0]])
+    stats = turn_policy_loss(
+        now, OLD, BEHAVIOR, ones, TURNS, BOTH, 0.4, importance="none", mean=True
+    )
+    stats.loss.backward()
+    first = math.sqrt(1.32)
+    assert stats.loss.item() == pytest.approx(-(first + 0.7) / 2)
+    assert stats.ratio.item() == pytest.approx((first + 0.7) / 2)
+    assert now.grad is not None
+    # GSPO, equation 10: the ratio, shared out among the turn's tokens
+    pull = -torch.tensor([[first / 4, first / 4, 0.0, 0.35]], dtype=torch.float64)
+    torch.testing.assert_close(now.grad, pull)
+    clipped = turn_policy_loss(
+        NOW, OLD, BEHAVIOR, ones, TURNS, BOTH, 3e-4, importance="none", mean=True, clip_high=4e-4
+    )
+    assert clipped.loss.item() == pytest.approx(-(1.0004 + 0.7) / 2)
+    # pi / pi_behavior: the root of 0.4, and 1.5
+    whole = turn_policy_loss(NOW, OLD, BEHAVIOR, ones, TURNS, BOTH, 0.9, mean=True)
+    assert whole.loss.item() == pytest.approx(-(first * math.sqrt(0.4) + 0.7) / 2)
+    assert whole.importance_weight.item() == pytest.approx((math.sqrt(0.4) + 1) / 2)
+
+
 def test_without_correction_the_sampler_does_not_matter() -> None:
     advantages, mask = torch.ones(1, 4), TURNS >= 0
     for behavior in (BEHAVIOR, OLD):
@@ -428,9 +531,14 @@ def test_without_correction_the_sampler_does_not_matter() -> None:
         assert stats.importance_weight.item() == 1
 
 
-@given(policy_rows, st.floats(0.05, 0.5), st.sampled_from(["whole", "decoupled", "none"]))
+@given(
+    policy_rows,
+    st.floats(0.05, 0.5),
+    st.sampled_from(["whole", "decoupled", "none"]),
+    st.booleans(),
+)
 def test_turns_of_one_token_are_tokens(
-    rows: list[tuple[float, float, float, float]], clip: float, importance: Importance
+    rows: list[tuple[float, float, float, float]], clip: float, importance: Importance, mean: bool
 ) -> None:
     columns = torch.tensor(rows, dtype=torch.float64).T[:, None]
     now, old, behavior, advantages = (column.clone() for column in columns)
@@ -441,8 +549,9 @@ def test_turns_of_one_token_are_tokens(
         leaf = now.clone().requires_grad_()
         if per_turn:
             stats = turn_policy_loss(
-                leaf, old, behavior, advantages, turn_ids, mask, clip, importance=importance
-            )
+                leaf, old, behavior, advantages, turn_ids, mask, clip, importance=importance,
+                mean=mean,
+            )  # fmt: skip
         else:
             stats = ppo_policy_loss(
                 leaf, old, behavior, advantages, mask, clip, importance=importance

@@ -283,6 +283,9 @@ def as_rollout(data: dict[str, Any]) -> Rollout:
         (["compare", "runs/b", "runs/other"], "share no problem"),
         (["compare", "runs/b", "runs/e", "--metrics", "pass"], "pass"),
         (["compare", "runs/b", "runs/e", "--metrics", "1@30"], "1@30"),
+        (["compare", "runs/b", "--untrained", "runs/other"], "share no problem"),
+        (["compare", "runs/b", "--untrained", "runs/no"], "runs/no does not exist"),
+        (["compare", "runs/b", "--untrained", "runs/e", "--metrics", "1@3"], "leave it out"),
     ],
 )
 def test_wrong_words_are_one_line_and_2(
@@ -313,6 +316,74 @@ def test_runs_that_differ_by_their_seed_are_one_side(rlef: Any, runs: Path) -> N
     assert found["sides"][1]["over_seeds"]["1@3"]["mean"] == pytest.approx(0.55)
     assert found["sides"][1]["over_seeds"]["1@3"]["sd"] == pytest.approx(0.15 * 2**0.5)
     assert list(found["settings"]) == ["learner.lr"]
+
+
+def test_intervals_of_several_trainings_are_over_seeds_too(rlef: Any, runs: Path) -> None:
+    _, out, _ = rlef("compare", "runs/b", "runs/a/seed-0", "runs/a/seed-1", "--json")
+    (comparison,) = json.loads(out)["comparisons"]
+    last = comparison["metrics"][-1]
+    assert (comparison["seeds"], last["a"], last["b"]) == (2, 0.0, 0.55)
+    # 7 and 4 of 10: half of 0.3 from the mean, 12.706 times that for one degree of freedom
+    assert last["high"] - last["difference"] >= 12.7 * 0.15
+    _, out, _ = rlef("compare", "runs/b", "runs/a/seed-0", "runs/a/seed-1")
+    assert "95 % interval: over problems and 2 seeds" in " ".join(out.split())
+
+
+def test_how_many_answers_of_the_untrained_model_do_the_same(rlef: Any, runs: Path) -> None:
+    words = "model: mini\ndata: mini:test\nturns: 1\nsamples: 4\ntemperature: 1.0\ntop_p: 0.95\n"
+    answers = RunFolder.create("runs/four", words)
+    for n in range(10):  # p0 to p7: one of four is right, one passes the public tests only
+        some = [episode(f"p{n}", "AC", solved=True), episode(f"p{n}", "AC")]
+        none = [episode(f"p{n}", "WA")] * 2
+        answers.append_rollouts("eval", [*some, *none] if n < 8 else [*none, *none])
+    code, out, _ = rlef("compare", "runs/a/seed-0", "runs/a/seed-1", "--untrained", "runs/four")
+    assert code == 0
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    # 7 and 4 of 10 solved, 55 %. Any right: 20, 40, 60, 80 %, so 2.75 answers. One submitted:
+    # 20, 33.3, 40, 40 %.
+    (row,) = (row for row in rows if row.startswith("a (2 seeds)"))
+    assert row.startswith("a (2 seeds) 2 55.0 four (T 1, top-p 0.95) 2.7 (")
+    assert "> 4 (" in row and "> 1.33 (" in row and row.endswith(" -")
+    assert any("four: 4 answers, any right 80.0 %, one submitted 40.0 %" in row for row in rows)
+    code, out, _ = rlef("compare", "runs/a/seed-0", "--untrained", "runs/four", "--json")
+    (found,) = json.loads(out)["ratios"]
+    assert (found["stage"], found["10@100"]) == ("eval-after", None)
+    assert found["any_right"]["answers"] == pytest.approx(3.5)
+    assert found["any_right"]["ratio"]["answers"] == pytest.approx(3.5 / 3)
+    assert (found["one_submitted"]["answers"], found["one_submitted"]["most"]) == (None, 4)
+
+
+def test_evaluations_of_checkpoints_go_by_the_seeds_of_their_trainings(
+    rlef: Any, runs: Path
+) -> None:
+    for seed, episodes in ((0, AFTER), (1, BEFORE)):
+        model = f"runs/a/seed-{seed}/checkpoints/update-000004"
+        run = RunFolder.create(
+            f"runs/eval-{seed}", f"model: {model}\ndata: mini:test\nturns: 3\nsamples: 1\nseed: 9\n"
+        )
+        run.append_rollouts("eval", episodes)
+    words = ["compare", "runs/b", "runs/eval-0", "runs/eval-1", "--json"]
+    code, out, _ = rlef(*words)
+    found = json.loads(out)
+    assert code == 0 and [len(side["runs"]) for side in found["sides"]] == [1, 2]
+    assert found["comparisons"][0]["seeds"] == 2
+    RunFolder.open("runs/eval-1").config_path.write_text(
+        "model: mini\ndata: mini:test\nturns: 3\nsamples: 1\n"
+    )
+    _, out, _ = rlef(*words)  # another model, of no training
+    assert [len(side["runs"]) for side in json.loads(out)["sides"]] == [1, 1, 1]
+
+
+def test_an_evaluation_of_trainings_is_chosen_by_its_name(rlef: Any, runs: Path) -> None:
+    RunFolder.open("runs/b").append_rollouts("eval-after-also", AFTER)
+    code, out, _ = rlef("compare", "runs/e", "runs/b", "--stage", "eval-after-also")
+    rows = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0 and any(row.startswith("b eval-after-also 10 ") for row in rows)
+    assert any(row.startswith("1@3 70.0 70.0 +0.0") for row in rows)
+    code, _, err = rlef("compare", "runs/e", "runs/b", "--stage", "eval-later")
+    allowed = "eval-after, eval-after-also, eval-before"
+    assert code == 2
+    assert err == f"rlef: runs/b holds no evaluation 'eval-later'; allowed: {allowed}\n"
 
 
 def test_dates_among_settings_are_texts(rlef: Any, runs: Path) -> None:

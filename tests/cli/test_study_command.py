@@ -33,8 +33,9 @@ def test_a_study_is_run_once(rlef: Any, tmp_path: Path) -> None:
     assert "[3/3] sft, seed 0: exam feedback: " in err
     run = RunFolder.open(tmp_path / "s" / "rlef" / "seed-0")
     files = {name: run.rollout_path(name).read_bytes() for name in run.rollout_names()}
-    assert {"exam-feedback", "exam-random", "exam-independent", "exam-private"} <= files.keys()
-    assert len(run.read_rollouts("exam-independent")) == 20
+    assert {"exam-feedback", "exam-random", "exam-long", "exam-private"} == files.keys()
+    untrained = RunFolder.open(tmp_path / "s" / "untrained" / "seed-0")
+    assert len(untrained.read_rollouts("exam-independent")) == 40
     path = run.rollout_path("exam-private")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1][:9])  # as a kill leaves it
@@ -80,10 +81,12 @@ def test_a_part_that_fails_does_not_cost_the_others(
     assert "no KL penalty" in (tmp_path / "study.md").read_text()
     assert "rlef: sft, seed 0 failed: the gradient norm is nan\ntry these again with: rlef" in err
     turns = {}
-    for arm in ("untrained", "no-kl"):
-        records = RunFolder.open(tmp_path / arm / "seed-0").read_rollouts("exam-feedback")
-        turns[arm] = max(len(record["turns"]) for record in records)
-    assert turns["untrained"] > turns["no-kl"] == 3
+    for arm, exam in (("untrained", "long"), ("untrained", "feedback"), ("no-kl", "feedback")):
+        run = RunFolder.open(tmp_path / arm / "seed-0")
+        records = run.read_rollouts(f"exam-{exam}")
+        turns[arm, exam] = max(len(record["turns"]) for record in records)
+    assert turns["untrained", "long"] > turns["untrained", "feedback"] == 3
+    assert turns["no-kl", "feedback"] == 3
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hand_batch import make_batch, make_model, slow_logprobs
+from hand_batch import make_batch, make_model, make_rollout, make_rollouts, slow_logprobs
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from rlef.algorithms import turn_kl_penalty, turn_sums
 from rlef.learner.advantages import ADVANTAGES, Scored, at_turn_starts, rewards_less_penalty
+from rlef.learner.attention import enable_packing
 from rlef.learner.config import LearnerConfig
 from rlef.learner.models import Critic, Policy
 from rlef.learner.update import LocalLearner
@@ -31,15 +32,22 @@ SETTINGS: list[dict[str, Any]] = [
     {"advantage": "grpo", "kl": "loss_k3"},
     {"advantage": "dr_grpo", "kl": "none"},
     {"advantage": "rloo"},
-    {"advantage": "reinforce++"},
+    {"advantage": "reinforce++", "normalize": "turn_index"},
+    {"normalize": "none"},
     {"advantage": "reinforce++", "kl": "reward_token"},
     {"ratio": "turn"},
     {"ratio": "turn", "importance": "decoupled"},
     {"ratio": "turn", "importance": "none"},
+    {"ratio": "turn_mean", "clip": 3e-4, "clip_high": 4e-4},
+    {"ratio": "cispo", "clip": 1.0, "clip_high": 4.0},
     {"importance": "decoupled", "importance_cap": 1.0},
     {"importance": "none", "kl": "loss_k2"},
     {"entropy_bonus": 0.1},
     {"target_kl": 1e-4},
+    {"epochs": 2},
+    {"critic_epochs": 3, "value_clip": None},
+    {"critic_head_lr": 0.1},
+    {"critic_head_lr": 0.1, "lora": {"rank": 2}},
     {"critic_warmup_updates": 1},
     {"critic_warmup_updates": 3},
     {"lora": {"rank": 2}},
@@ -126,6 +134,52 @@ def test_a_critic_of_tokens_learns_its_returns() -> None:
     found = [learner.update(make_batch(), steps=1) for _ in range(40)]
     assert found[-1]["explained_variance"] > 0.9 > found[0]["explained_variance"]
     assert found[-1]["explained_variance/turn_1"] > 0.9
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_critic_that_sees_more_reads_it_in_front_and_the_policy_does_not(
+    packs: bool,
+) -> None:
+    model, rollouts = make_model(), make_rollouts()
+    assert not packs or enable_packing(model, "float32")
+    private = [[5, 6, 7], [8], [], [9, 10], [11]]
+    batch = RolloutBatch.from_rollouts(rollouts, 3, private)
+    critic = Critic(copy.deepcopy(model), seed=0)
+    values = critic(batch)
+    for row, tokens in enumerate(private):
+        for turn in range(int(batch.turn_mask[row].sum())):
+            prompt = batch.token_ids[row, : int(batch.prompt_ends[row, turn]) + 1].tolist()
+            states = model.base_model(input_ids=torch.tensor([tokens + prompt]))
+            wanted = critic.head(states.last_hidden_state[0, -1])[0]
+            torch.testing.assert_close(values[row, turn], wanted)
+    assert (values[~batch.turn_mask] == 0).all()
+    policy = Policy(model)
+    for ours, theirs in zip(policy(batch), policy(make_batch()), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_what_only_the_critic_sees_explains_what_nothing_else_can() -> None:
+    """Rollouts of equal tokens and other ends: other problems with the same statement."""
+    rollouts = [make_rollout([(3, 2), (4, 3)], seed=1, solved=solved) for solved in (True, False)]
+    found = []
+    for private in (None, [[5], [7, 7]]):
+        batch = RolloutBatch.from_rollouts(rollouts, 2, private)
+        learner = LocalLearner(make_model(), settings(beta=0, micro_batch_tokens=1), seed=0)
+        found.append([learner.update(batch, steps=2)["explained_variance"] for _ in range(30)][-1])
+    assert found[0] < 0.01 and found[1] > 0.9
+
+
+def test_the_head_of_a_critic_has_a_rate_of_its_own() -> None:
+    """The first step of Adam is as long as the rate, whatever the gradient."""
+    config = settings(critic_lr=1e-3, critic_head_lr=0.05, weight_decay=0, warmup_updates=2)
+    learner = LocalLearner(make_model(), config, seed=0)
+    before = copy.deepcopy(learner.critic)
+    learner.update(make_batch(), steps=1)
+    assert before is not None and learner.critic is not None
+    for parts, rate in ((lambda c: c.head, 0.05), (lambda c: c.backbone.layers, 1e-3)):
+        pairs = zip(parts(before).parameters(), parts(learner.critic).parameters(), strict=True)
+        longest = max(float((a - b).abs().max().detach()) for a, b in pairs)
+        assert longest == pytest.approx(rate / 2, rel=1e-3)
 
 
 def test_only_the_critic_learns_in_its_warm_up() -> None:
@@ -235,6 +289,31 @@ def test_whitening_of_tokens_counts_turns_or_tokens(normalize: str, per_turn: bo
     assert float((weights * advantages).sum()) == pytest.approx(0, abs=1e-4)
     variance = (weights * advantages.square()).sum() / weights.sum()
     assert float(variance) == pytest.approx(1, abs=1e-4)
+
+
+def test_without_whitening_advantages_are_returns_less_values() -> None:
+    batch, old, ref = credit_inputs()
+    values = 0.1 * torch.arange(15.0).view(5, 3) * batch.turn_mask
+    advantages, returns = assign_credit(settings(normalize="none"), batch, values, old, ref)
+    assert returns is not None
+    torch.testing.assert_close(at_turn_starts(advantages, batch), returns - values)
+    assert (advantages[~batch.action_mask] == 0).all()
+
+
+@pytest.mark.parametrize("advantage", ["turn_critic", "token_critic", "reinforce++"])
+def test_turns_are_whitened_among_those_of_their_index(advantage: str) -> None:
+    batch, old, ref = credit_inputs()
+    config = settings(advantage=advantage, normalize="turn_index")
+    shape = old if config.values_per_token else batch.rewards
+    values = torch.rand(shape.shape, generator=torch.Generator().manual_seed(3))
+    found, _ = assign_credit(config, batch, values, old, ref)
+    for turn in (0, 1):
+        of_turns = [found[row][batch.turn_ids[row] == turn].double() for row in range(5)]
+        of_turns = [one for one in of_turns if len(one)]
+        mean = sum(float(one.mean()) for one in of_turns) / len(of_turns)
+        assert mean == pytest.approx(0, abs=1e-5)
+        square = sum(float(one.square().mean()) for one in of_turns) / len(of_turns)
+        assert square == pytest.approx(1, abs=1e-5)
 
 
 @given(st.sampled_from(["turn_critic", "token_critic", "reinforce++", "grpo"]))

@@ -181,6 +181,39 @@ def slow_update(
     return clips
 
 
+def beside_a_slow_one(
+    config: LearnerConfig,
+) -> tuple[LocalLearner, tuple[Any, Any, Any, list[SlowAdamW]], RolloutBatch]:
+    """A learner, the same as ``slow_update`` takes it, and a batch of about its own samples."""
+    policy = make_model()
+    learner = LocalLearner(policy, config, seed=3)
+    slow_policy, slow_critic = copy.deepcopy(policy), copy.deepcopy(learner.critic)
+    optimizers = [
+        SlowAdamW(list(slow_policy.parameters()), config.lr, config),
+        SlowAdamW(list(slow_critic.parameters()), config.critic_lr or config.lr, config),
+    ]
+    batch = make_batch()
+    # but for noise: so weights are on both sides of 1
+    noise = 0.3 * torch.randn(
+        batch.behavior_logprobs.shape, generator=torch.Generator().manual_seed(0)
+    )
+    own = slow_logprobs(policy, batch, 1.0).detach()
+    batch = replace(batch, behavior_logprobs=(own + noise).clamp(max=0) * batch.action_mask)
+    return learner, (slow_policy, copy.deepcopy(policy), slow_critic, optimizers), batch
+
+
+def drawn(version: int) -> list[int]:
+    """The order of the pass that begins there."""
+    generator = torch.Generator().manual_seed(derive_seed(3, "minibatches", version))
+    return torch.randperm(5, generator=generator).tolist()
+
+
+def equal(learner: LocalLearner, slow: tuple[Any, ...]) -> None:
+    for ours, theirs in ((learner.policy.model, slow[0]), (learner.critic, slow[2])):
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+
+
 @pytest.mark.parametrize("importance", ["whole", "decoupled"])
 @pytest.mark.parametrize("micro_batch_tokens", [24, 10_000])
 def test_three_steps_and_three_more_equal_a_slow_reference(
@@ -194,33 +227,48 @@ def test_three_steps_and_three_more_equal_a_slow_reference(
             **{"importance": importance, "importance_cap": 1.2},
         }
     )
-    policy = make_model()
-    learner = LocalLearner(policy, config, seed=3)
-    slow_policy, slow_critic = copy.deepcopy(policy), copy.deepcopy(learner.critic)
-    reference = copy.deepcopy(policy)
-    optimizers = [
-        SlowAdamW(list(slow_policy.parameters()), config.lr, config),
-        SlowAdamW(list(slow_critic.parameters()), 0.003, config),
-    ]
-    batch = make_batch()
-    # samples of the policy as it is, but for noise: so weights are on both sides of 1
-    noise = 0.3 * torch.randn(
-        batch.behavior_logprobs.shape, generator=torch.Generator().manual_seed(0)
-    )
-    own = slow_logprobs(policy, batch, 1.0).detach()
-    batch = replace(batch, behavior_logprobs=(own + noise).clamp(max=0) * batch.action_mask)
+    learner, slow, batch = beside_a_slow_one(config)
     for first in (0, 3):
-        generator = torch.Generator().manual_seed(derive_seed(3, "minibatches", first))
-        order = torch.randperm(5, generator=generator).tolist()
-        clips = slow_update(
-            slow_policy, reference, slow_critic, optimizers, config, batch,
-            [order[:2], order[2:4], order[4:]],
-        )  # fmt: skip
+        order = drawn(first)
+        clips = slow_update(*slow, config, batch, [order[:2], order[2:4], order[4:]])
         assert clips == {"ratio", "value", "weight"}
         learner.update(batch, steps=3)
-        for ours, theirs in ((policy, slow_policy), (learner.critic, slow_critic)):
-            for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-                torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+        equal(learner, slow)
+
+
+def test_two_passes_equal_a_slow_reference() -> None:
+    """What is old, and the advantages, stay those of the first pass; the order does not."""
+    config = CONFIG.model_copy(update={"epochs": 2, "critic_lr": 0.003, "value_clip": 0.02})
+    learner, slow, batch = beside_a_slow_one(config)
+    for first in (0, 4):
+        one, other = drawn(first), drawn(first + 2)
+        assert one != other
+        slow_update(*slow, config, batch, [one[:3], one[3:], other[:3], other[3:]])
+        metrics = learner.update(batch, steps=4)
+        assert metrics["policy_steps"] == 4 and learner.version == first + 4
+        equal(learner, slow)
+    with pytest.raises(ValueError, match="steps is 3; allowed: a multiple of 2 epochs"):
+        learner.update(batch, steps=3)
+
+
+def test_passes_of_the_critic_alone_leave_the_policy_and_the_clock() -> None:
+    """A step on all rollouts does not depend on their order."""
+    found = {}
+    for name, changes, steps in (
+        ("plain", {}, 1),
+        ("both", {"epochs": 3}, 3),
+        ("critic", {"critic_epochs": 3}, 1),
+    ):
+        config = CONFIG.model_copy(update={"value_clip": 10.0, **changes})
+        found[name], _, batch = beside_a_slow_one(config)
+        metrics = found[name].update(batch, steps)
+        assert found[name].version == metrics["policy_steps"] == steps
+    plain, both, critic = found.values()
+    for a, b in zip(critic.policy.parameters(), plain.policy.parameters(), strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(critic.critic.parameters(), both.critic.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+    assert not torch.equal(critic.critic.head.weight, plain.critic.head.weight)
 
 
 def test_micro_batches_do_not_change_an_update() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -73,3 +75,23 @@ def test_rollouts_of_one_problem_are_a_group() -> None:
     batch = RolloutBatch.from_rollouts(rollouts, num_turns=1)
     assert batch.groups.tolist() == [0, 1, 0, 2, 1]
     assert batch.select(torch.tensor([4, 1])).groups.tolist() == [1, 1]
+
+
+def test_private_tokens_stand_in_front_of_each_sequence_for_the_critic_alone() -> None:
+    two = replace(make_rollout(2), sequence_starts=np.array([0, 5], np.int32))
+    one = make_rollout(1, first=30)
+    told = two.behind([7, 8])
+    assert told.token_ids.tolist() == [7, 8, *range(10, 15), 7, 8, *range(15, 20)]
+    assert told.turn_ids.tolist() == [*[-1] * 5, 0, 0, *[-1] * 5, 1, 1]
+    assert told.prompt_ends.tolist() == [4, 11] and told.sequence_starts.tolist() == [0, 7]
+    assert told.logprobs.sum() == two.logprobs.sum() and told.token_ids.dtype == np.int32
+    batch = RolloutBatch.from_rollouts([two, one], 3, [[7, 8], []])
+    assert batch.token_ids.tolist()[0] == list(range(10, 20))
+    assert batch.critic is not None
+    assert batch.critic.token_ids.tolist()[1] == [*range(30, 35), *[0] * 9]
+    assert batch.critic.prompt_ends.tolist() == [[4, 11, 0], [2, 0, 0]]
+    assert batch.critic.sequence_ids.tolist()[0] == [0] * 7 + [1] * 7
+    part = batch.select(torch.tensor([1])).to("cpu").without_actions()
+    assert part.critic is not None and part.critic.token_ids.shape == (1, 5)
+    assert not part.critic.turn_mask.any()
+    assert RolloutBatch.from_rollouts([one], 3).select(torch.tensor([0])).critic is None

@@ -23,6 +23,8 @@ READ = {
     "stream": "let s = '';\nprocess.stdin.on('data', d => s += d).on('end', () => show(s));",
     "device-stream": "let s = '';\nrequire('fs').createReadStream('/dev/stdin')"
     ".on('data', d => s += d).on('end', () => show(s));",
+    "device-callback": "require('fs').readFile('/dev/stdin', 'utf8', (e, s) => show(s));",
+    "device-promise": "require('fs/promises').readFile('/dev/stdin').then(show);",
     "lines": "const r = require('readline').createInterface({input: process.stdin});\nlet s = '';\n"
     "r.on('line', l => s += l + ' ').on('close', () => show(s));",
     "await": "(async () => {\n    let s = '';\n    for await (const l of require('readline')"

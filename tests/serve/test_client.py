@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from serving import ScriptedSandbox, scripted, until
@@ -147,6 +148,13 @@ def test_only_what_is_missing_is_asked_again() -> None:
     assert all(len(found) == 1 for found in keys.values())
 
 
+def test_what_is_too_long_together_is_asked_for_in_parts() -> None:
+    long = says(413, {"error": "long"})
+    with Scripted(long, breaks_off_after(99)) as service, RemoteJudge(service.url) as judge:
+        assert all(report.passed for report in judge.judge_many([one("1"), one("2"), one("3")]))
+    assert [len(body["jobs"]) for body in service.bodies] == [3, 1, 2]
+
+
 def test_what_is_never_judged_is_the_infrastructures() -> None:
     late = says(504, {"not_judged": "too late"})
     with Scripted(late) as service, RemoteJudge(service.url) as judge:
@@ -156,28 +164,77 @@ def test_what_is_never_judged_is_the_infrastructures() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind", "words"),
+    ("reply", "words"),
     [
-        (says(422, {"error": "field 'x'"}), ValueError, "does not take the job: field 'x'"),
-        (says(413, {"error": "long"}), ValueError, "does not take the job: long"),
-        (says(401, {"error": "no"}), SandboxError, "refuses: no; the token can stand in RLEF_JUD"),
-        (says(501, {"error": "no g++"}), SandboxError, "no g++"),
-        (says(404, b"nginx"), SandboxError, "there is no rlef serve at http://127.0.0.1"),
-        (says(200, b"hello"), SandboxError, "there is no rlef serve at http://127.0.0.1"),
+        (says(422, {"error": "field 'x'"}), "does not take the job: field 'x'"),
+        (says(413, {"error": "long"}), "does not take the job: long"),
+        (says(401, {"error": "no"}), "refuses: no; the token can stand in RLEF_JUD"),
+        (says(501, {"error": "no g++"}), "no g++"),
+        (says(405, b"nginx"), "there is no rlef serve at http://127.0.0.1"),
+        (says(301, b""), "there is no rlef serve at http://127.0.0.1"),
+        (says(200, {"report": {"verdict": "?"}}), "gives no report of a judge: KeyE"),
+        (says(404, b"nginx"), "there is no rlef serve at http://127.0.0.1"),
+        (says(200, b"hello"), "there is no rlef serve at http://127.0.0.1"),
     ],
 )
-def test_what_cannot_work_is_said_at_once(reply: Reply, kind: Any, words: str) -> None:
+def test_what_cannot_work_is_said_at_once(reply: Reply, words: str) -> None:
     with Scripted(reply) as service, RemoteJudge(service.url) as judge:
-        told = pytest.raises(kind, match=words.replace("+", r"\+"))
+        told = pytest.raises(SandboxError, match=words.replace("+", r"\+"))
         with told:
             judge.judge_many([one()])
     assert len(service.bodies) == 1
 
 
-def test_patience_ends() -> None:
+def test_what_is_never_judged_among_many_is_the_infrastructures() -> None:
+    """Also where that took longer than the patience: the service did answer."""
+
+    def late(handler: BaseHTTPRequestHandler, body: Any) -> None:
+        lines = [{"place": i, "not_judged": "too late"} for i in range(len(body["jobs"]))]
+        says(200, "\n".join(map(json.dumps, lines)).encode())(handler, body)
+
+    with Scripted(late) as service, RemoteJudge(service.url, patience_s=0.0) as judge:
+        reports = judge.judge_many([one("1"), one("2")])
+    assert [report.tests[0].message for report in reports] == ["too late"] * 2
+    assert len(service.bodies) == 3
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """And it is said before, once, what is waited for."""
+    monkeypatch.setattr("rlef.serve.pace._SILENT_S", 0.0)
     told = pytest.raises(SandboxError, match=r"at http://127\.0\.0\.1:9 has given no answer for")
-    with RemoteJudge("http://127.0.0.1:9", patience_s=0.2) as judge, told:
+    with RemoteJudge("http://127.0.0.1:9", patience_s=0.3) as judge, told:
         judge.judge_many([one()])
+    [record] = caplog.records
+    assert record.message.startswith("the judge at http://127.0.0.1:9 has given no answer for 0 s")
+
+
+def test_a_stream_of_none_ahead_is_refused() -> None:
+    with RemoteJudge("http://127.0.0.1:9") as judge:
+        with pytest.raises(ValueError, match="ahead is 0; allowed: 1 or more"):
+            list(judge.judge_stream([one()], ahead=0))
+        assert list(judge.judge_stream([], ahead=None)) == []
+
+
+def test_a_service_that_is_down_is_left_out_for_a_while() -> None:
+    jobs = [one(f"{i}") for i in range(20)]
+    with Scripted(FINE) as alive, RemoteJudge(f"http://127.0.0.1:9,{alive.url}") as judge:
+        start = time.monotonic()
+        assert all(report.passed for _, report in judge.judge_stream(jobs, ahead=1))
+        assert [endpoint.is_down for endpoint in judge._endpoints] == [True, False]
+        assert time.monotonic() - start < 5  # a wait for one program, not for each
+
+
+def test_processes_do_not_share_connections() -> None:
+    """A child of a fork that took a kept one would read the answers of its parent."""
+    with Scripted(FINE) as service, RemoteJudge(service.url) as judge:
+        judge.judge_many([one()])
+        [endpoint] = judge._endpoints
+        assert len(endpoint._idle) == 1
+        kept = endpoint._idle[0].sock
+        judge._owner = -1  # as after a fork
+        judge.judge_many([one()])
+        assert len(endpoint._idle) == 1 and endpoint._idle[0].sock is not kept
+        kept.close()
 
 
 def test_several_services_share_programs_and_stand_in_for_each_other() -> None:
@@ -220,10 +277,26 @@ def test_an_invalid_job_is_told_before_any_runs() -> None:
     assert service.bodies == []
 
 
-@pytest.mark.parametrize("url", ["", "judge:8410", "ftp://a", "http://", "http://a:99999", "a,b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "",
+            "judge:8410",
+            "ftp://a",
+            "http://",
+            "http://a:99999",
+            "a,b",
+            "http://a..b",
+            "http://a b",
+        ),
+        *("http://a?x=1", "http://a/#b", "http://a/\xe9", "http://u:secret@a:99999"),
+    ],
+)
 def test_a_url_that_is_none(url: str) -> None:
-    with pytest.raises(ValueError, match="allowed: such as http://HOST:8410"):
+    with pytest.raises(ValueError, match="allowed: such as http://HOST:8410") as caught:
         RemoteJudge(url)
+    assert "secret" not in str(caught.value)
     done = CliRunner().invoke(
         app, ["judge", "x.py", "--judge-url", url or "http://", "--data", "mini:test"]
     )
@@ -231,6 +304,18 @@ def test_a_url_that_is_none(url: str) -> None:
     if url:
         with pytest.raises(ConfigError, match="allowed: such as http://HOST:8410"):
             load_config(TrainConfig, "mini", [f"judge.url={url}"])
+
+
+def test_no_token_gets_into_the_folder_of_a_run() -> None:
+    with pytest.raises(ConfigError, match="and the token in RLEF_JUDGE_TOKEN"):
+        load_config(TrainConfig, "mini", ["judge.url=http://a:1,http://rlef:token@b:1"])
+
+
+@pytest.mark.parametrize("token", ["\u20ac", "a\nb", "\xe9"])
+def test_a_token_that_no_header_can_carry(token: str) -> None:
+    for url, given in ((f"http://u:{quote(token)}@a", None), ("http://a", token)):
+        with pytest.raises(ValueError, match="the token is not of printable ASCII"):
+            RemoteJudge(url, token=given)
 
 
 def test_nobody_there_is_told_within_a_second() -> None:
@@ -280,6 +365,8 @@ def test_the_command_says_the_limits_that_hold() -> None:
         (["--host", "0.0.0.0"], "--host is 0.0.0.0, beyond this machine, and there is no token"),
         (["--token-file", "{tmp}/none"], "No such file"),
         (["--token-file", "{tmp}/empty"], "empty: its first line is empty"),
+        (["--token-file", "{tmp}/odd"], "odd: the token is not of printable ASCII"),
+        (["--host", "a..b", "--token-file", "{tmp}/token"], "cannot listen at a..b port 0 ("),
         (["--workers", "0"], "'--workers'"),
     ],
 )
@@ -288,6 +375,8 @@ def test_words_of_serve(
 ) -> None:
     monkeypatch.delenv("RLEF_JUDGE_TOKEN", raising=False)
     (tmp_path / "empty").touch()
+    (tmp_path / "odd").write_text("\u20ac")
+    (tmp_path / "token").write_text("\ufefftoken\r\nmore")
     given = [word.replace("{tmp}", str(tmp_path)) for word in words]
     done = CliRunner().invoke(app, ["serve", "--port", "0", *given])
     assert done.exit_code != 0

@@ -13,6 +13,7 @@ from rlef.sandbox import TestReport, Verdict
 from rlef.serve.errors import NotJudgedError, RefusedError
 from rlef.serve.protocols import codeforces, open_instruct, piston, sandbox_fusion
 from rlef.serve.protocols.fusion_compare import same_stdout
+from rlef.serve.schema import MOST_TESTS
 from rlef.serve.settings import ServeSettings
 
 SETTINGS = ServeSettings()
@@ -102,6 +103,7 @@ def test_submit(where: str) -> None:
     every = submission(answer, tests, extra={"run_all_cases": True})
     assert [t["passed"] for t in ask(where, "/submit", every)[1]["tests"]] == [True, False, True]
     assert ask(where, "/submit", submission(answer, tests[:1]))[1]["accepted"]
+    assert ask(where, "/submit", submission(answer, [0] * (MOST_TESTS + 1)))[0] == 422
     for wrong in ({"dataset_type": "HumanEvalDataset"}, {"provided_data": None}):
         assert ask(where, "/submit", submission(answer, tests, **wrong))[0] == 400
 
@@ -126,15 +128,21 @@ def test_the_comparison_of_submit(expected: str, actual: str, same: bool) -> Non
 # --- open-instruct ---
 
 
-def packed(tests: Any) -> str:
+def packed(tests: Any, protocol: int | None = None) -> str:
     """As ``encode_tests`` there."""
-    return base64.b64encode(zlib.compress(pickle.dumps(tests))).decode()
+    return packed_bytes(pickle.dumps(tests, protocol))
+
+
+def packed_bytes(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data)).decode()
 
 
 ASSERTS = ["assert add(1, 2) == 3", "assert add(0, 0) == 1", "x = add(1, 1)\nassert x == 2"]
 
 
-@pytest.mark.parametrize("tests", [ASSERTS, json.dumps(ASSERTS), packed(ASSERTS)])
+@pytest.mark.parametrize(
+    "tests", [ASSERTS, json.dumps(ASSERTS), packed(ASSERTS), packed(ASSERTS, 2), packed(ASSERTS, 5)]
+)
 def test_asserts(where: str, tests: Any) -> None:
     asked = {"program": "def add(a, b): return a + b", "tests": tests, "max_execution_time": 1.0}
     status, value, _ = ask(where, "/test_program", asked)
@@ -173,6 +181,8 @@ class Hostile:
     "tests",
     [
         packed([Hostile()]),
+        packed_bytes(b"\x80\x04]r\xff\xff\xff\xff."),  # a place in the memory far away
+        packed_bytes(b"\x80\x05\x96" + b"\0\0\0\0\0\x01\0\0."),  # a terabyte
         packed({"a": 1}),
         base64.b64encode(b"no zlib").decode(),
         "no base64 \N{SNOWMAN}",
@@ -187,9 +197,17 @@ def test_tests_that_are_none_are_refused(tests: Any, capsys: pytest.CaptureFixtu
     assert caught.value.status == 422 and capsys.readouterr().out == ""
 
 
-def test_tests_that_grow_when_unpacked_are_refused() -> None:
+LONG = "x" * (1 << 16)
+
+
+@pytest.mark.parametrize(
+    "tests", [["x" * (4 << 20)], [LONG] * 100, [{"input": [LONG] * 100, "output": ""}]]
+)
+def test_tests_that_grow_when_unpacked_are_refused(tests: Any) -> None:
+    """A pickle has a text that comes again only once."""
+    assert len(packed(tests)) < 10_000
     with pytest.raises(RefusedError) as caught:
-        open_instruct.decoded(packed(["x" * (4 << 20)]), 1 << 20)
+        open_instruct.decoded(packed(tests), 1 << 20)
     assert caught.value.status == 413
 
 
@@ -207,6 +225,11 @@ def execute(where: str, program: str, language: str = "python", **fields: Any) -
     [
         ("print(input())", {"stdin": "hi"}, {"stdout": "hi\n", "code": 0, "signal": None}),
         ("exit(2)", {}, {"code": 2, "status": "RE"}),
+        (
+            "print(repr(input()))",
+            dict.fromkeys(("stdin", "args", "run_timeout", "run_memory_limit")),
+            {"stdout": "''\n"},
+        ),
         ("import os; os.abort()", {}, {"code": None, "signal": "SIGABRT", "status": "SG"}),
         (
             "while 1: pass",
@@ -302,6 +325,8 @@ def test_a_contest_in_files_is_not_served(where: str) -> None:
     assert status == 400 and value["message"].startswith("INPUT_MODE=file is not served")
     status, value = execute(where, "1", "cf_python3", **contest("1", TIME_LIMIT="soon"))
     assert status == 400 and value["message"] == "grader_config: TIME_LIMIT is no number"
+    status, value = execute(where, "1", "cf_python3", **contest("1", MEMORY_LIMIT="-inf"))
+    assert (status, value["message"][:37]) == (400, "grader_config: MEMORY_LIMIT is -inf; ")
 
 
 def test_the_comparison_of_contests() -> None:

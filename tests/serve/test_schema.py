@@ -11,9 +11,18 @@ from serving import job
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, JudgeReport, Limits, TestReport, Verdict
 from rlef.serve.answers import parse_json
-from rlef.serve.errors import RefusedError, json_bytes
+from rlef.serve.errors import RefusedError
 from rlef.serve.openapi import openapi
-from rlef.serve.schema import Job, JudgeRequest, from_json, judged, parsed, to_job, to_json
+from rlef.serve.schema import (
+    Job,
+    JudgeRequest,
+    from_json,
+    json_bytes,
+    judged,
+    parsed,
+    to_job,
+    to_json,
+)
 from rlef.serve.settings import ServeSettings
 
 SETTINGS = ServeSettings()
@@ -77,6 +86,11 @@ def test_a_report_comes_back_as_it_was(report: JudgeReport) -> None:
         ({"limits": {"cpu_s": "1"}}, "field 'limits.cpu_s' is '1': input should be a valid"),
         ({"limits": {"cpu_s": 61}}, "field 'limits.cpu_s' is 61; allowed here: up to 60"),
         ({"limits": {"memory_mb": 9000}}, "field 'limits.memory_mb' is 9000; allowed here: up"),
+        ({"limits": {"memory_mb": 10**400}}, "field 'limits.memory_mb' is more; allowed here: up"),
+        (
+            {str(i): i for i in range(200)},
+            "the body is {'0': 0, '1': 1, '10': 10, '100': 100, ...}",
+        ),
         ({"limits": {"wall_s": 1e5}}, "field 'limits.wall_s' is 100000; allowed here: up to 610"),
         ({"language": "go"}, "language 'go' cannot be judged; allowed: python"),
         ({"checker": "fuzzy"}, "unknown checker 'fuzzy'; allowed: tokens"),

@@ -114,6 +114,8 @@ def test_what_it_is(where: str) -> None:
         ("/v1/judge", b"[]", {}, 422),
         ("/v1/judge", b'{"source": "' + b"x" * (3 << 20) + b'"}', {}, 413),
         ("/v1/judge", b"{}", {"Content_Type": "text/plain"}, 415),
+        ("/v1/judge", b"\x1f\x8b\x08", {"Content_Encoding": "gzip"}, 415),
+        ("/v1/judge", b'{"%s": 1}' % (b"z" * 100_000), {}, 422),
         ("/v1/judge", b"{}", {"Host": "evil.example"}, 403),
         ("/v1/judge", None, {}, 405),
         ("/nothing", b"{}", {}, 404),
@@ -128,7 +130,7 @@ def test_wrong_requests_get_one_line(
     with scripted(ServeSettings(max_body_mb=2.0)) as where:
         found, value, _ = ask(where, path, body, **headers)
     words = value.get("error") or value.get("detail") or value.get("message")
-    assert found == status and words and "\n" not in words
+    assert found == status and words and "\n" not in words and len(words) < 1100
 
 
 def test_only_who_knows_the_token_is_served() -> None:
@@ -244,6 +246,32 @@ def test_requests_that_hold_too_much_memory_wait(monkeypatch: pytest.MonkeyPatch
         assert first.result()[0] == 200
         box.report = AC_REPORT
         assert ask(where, "/v1/judge", job("#" * 2000 + "3"))[0] == 200
+
+
+def test_requests_that_have_not_arrived_hold_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServeSettings, "max_held", property(lambda self: 3000))
+    with scripted(ServeSettings()) as where:
+        half = raw(where, HEAD + b"Content-Length: 2500\r\n\r\n" + b" " * 2400)
+        until(lambda: ask(where, "/v1/judge", job("#" * 1000))[0] == 429)
+        half.close()
+        until(lambda: ask(where, "/v1/judge", job("#" * 1000))[0] == 200)
+
+
+def test_requests_of_many_programs_hold_memory_to_the_last_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ServeSettings, "max_held", property(lambda self: 3000))
+    box = ScriptedSandbox(None)
+    with scripted(ServeSettings(), box) as where, ThreadPoolExecutor(1) as threads:
+        many = {"jobs": [job("#" * 2000), job("2")]}
+        first = threads.submit(ask, where, "/v1/judge_many", many)
+        until(lambda: len(box.futures) == 2)
+        box.futures[0].set_result(AC_REPORT)
+        assert ask(where, "/v1/judge", job("#" * 1000))[0] == 429
+        box.futures[1].set_result(AC_REPORT)
+        assert len(first.result()[1].splitlines()) == 2
+        box.report = AC_REPORT
+        until(lambda: ask(where, "/v1/judge", job("#" * 1000))[0] == 200)
 
 
 @pytest.fixture(scope="module")

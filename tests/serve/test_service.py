@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from serving import AC, ScriptedSandbox
+from starlette.requests import Request
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, JudgeReport, SandboxError, TestReport, Verdict
+from rlef.serve.answers import Desk
 from rlef.serve.errors import BusyError, NotJudgedError, RefusedError, StoppingError
+from rlef.serve.protocols import sandbox_fusion
 from rlef.serve.service import AHEAD, SLICE, JudgeService
 from rlef.serve.settings import ServeSettings
 
@@ -142,6 +145,28 @@ def test_a_service_that_stops_ends_what_it_has() -> None:
             await judge.judge(one("late"))
         box.futures[0].set_result(AC)
         assert await task == AC and judge.idle
+
+    run(work)
+
+
+def test_what_the_end_of_the_grace_interrupts_is_told_to_ask_again() -> None:
+    """In the words of its protocol: to verl any status but 504 is a program that failed."""
+
+    async def work() -> None:
+        judge = service(ScriptedSandbox(None))
+        body = b'{"code": "1"}'
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        headers = [(b"content-type", b"application/json")]
+        request = Request({"type": "http", "headers": headers}, receive)
+        [run_code, _] = sandbox_fusion.routes(Desk(judge, ServeSettings()))
+        task = asyncio.create_task(run_code.endpoint(request))
+        await settle()
+        judge.stop()
+        task.cancel()
+        assert (await task).status_code == 504
 
     run(work)
 

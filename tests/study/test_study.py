@@ -23,8 +23,9 @@ from rlef.study.analysis import (
     repair_rate,
     solve_rate,
     trained_tokens,
+    untrained_answers,
 )
-from rlef.study.arms import ARMS, CLAIMS, Arm
+from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm
 from rlef.study.config import first_policy
 from rlef.study.page import write_study
 from rlef.train.loop import policy_path
@@ -66,14 +67,14 @@ def put(out: Path, part: Part, exam: str, solved_at: list[int | None], turns: in
 def study(tmp_path: Path) -> Path:
     """Two seeds, four problems: untrained solves 1 of 4 by turn 3, RLEF 3 and 2 of 4."""
     for seed in (0, 1):
-        put(tmp_path, Part(UNTRAINED, seed), "feedback", [1, None, 5, None])
+        put(tmp_path, Part(UNTRAINED, seed), "feedback", [1, None, None, None], 3)
         put(tmp_path, Part(UNTRAINED, seed), "random", [1, None, None, None], 3)
         put(tmp_path, Part(UNTRAINED, seed), "independent", [1, None, None, None], 1)
-    put(tmp_path, Part(RLEF, 0), "feedback", [1, 2, 3, None])
-    put(tmp_path, Part(RLEF, 1), "feedback", [2, 3, 7, None])
+    put(tmp_path, Part(RLEF, 0), "feedback", [1, 2, 3, None], 3)
+    put(tmp_path, Part(RLEF, 1), "feedback", [2, 3, None, None], 3)
+    put(tmp_path, Part(RLEF, 0), "long", [2, 3, 7, None])
     for seed in (0, 1):
         put(tmp_path, Part(RLEF, seed), "random", [1, None, None, None], 3)
-        put(tmp_path, Part(RLEF, seed), "independent", [1, None, None, None], 1)
         put(tmp_path, Part(RLEF, seed), "private", [1, 2, 3, None], 3)
         run = RunFolder.open(Part(RLEF, seed).folder(tmp_path))
         for update in (4, 8):
@@ -99,7 +100,9 @@ def test_rates_are_means_over_seeds_cut_at_the_turn(study: Path) -> None:
     assert rate.by_seed == (0.75, 0.5) and rate.interval.estimate == 0.625
     assert rate.spread == pytest.approx(0.25 / math.sqrt(2))
     by_turn = [each.interval.estimate for each in rates_by_turn(results, "rlef")]
-    assert by_turn == [0.125, 0.375, 0.625, 0.625, 0.625, 0.625, 0.75, 0.75, 0.75, 0.75]
+    assert by_turn == [0.125, 0.375, 0.625]
+    by_turn = [each.interval.estimate for each in rates_by_turn(results, "rlef", "long")]
+    assert by_turn == [0, 0.25, 0.5, 0.5, 0.5, 0.5, 0.75, 0.75, 0.75, 0.75]
     assert solve_rate(results, Side(arm="sft")) is None
     # Turns 2: 3 and 4 reached, 1 and 1 solved; turns 3: 2 and 3 reached, 1 and 1 solved.
     assert repair_rate(results, "rlef").estimate == pytest.approx(4 / 12)
@@ -120,15 +123,15 @@ def test_claims_compare_what_both_sides_have(study: Path) -> None:
     ("low", "high", "by_seed", "verdict"),
     [
         (0.1, 0.2, (0.1, 0.2), "holds"),
-        (0.1, 0.2, (0.4, -0.1), "open"),
+        (0.1, 0.2, (0.4, -0.1), "holds"),  # the interval knows of seeds
         (-0.2, -0.1, (-0.1, -0.2), "reversed"),
         (0.1, 0.2, (0.1,), "open"),  # of other seeds nothing is known
         (-0.2, -0.1, (-0.1,), "open"),
-        (-0.2, -0.1, (-0.4, 0.0), "open"),
+        (-0.2, -0.1, (-0.4, 0.0), "reversed"),
         (-1, 1, (0.1,), "open"),
     ],
 )
-def test_a_claim_holds_where_its_interval_and_every_seed_are_above_0(
+def test_a_claim_holds_where_its_interval_is_above_0(
     low: float, high: float, by_seed: tuple[float, ...], verdict: str
 ) -> None:
     from dataclasses import replace
@@ -139,6 +142,29 @@ def test_a_claim_holds_where_its_interval_and_every_seed_are_above_0(
     difference = replace(paired_difference("m", {"a": [0.0]}, {"a": [1.0]}), low=low, high=high)
     result = ClaimResult(claim=CLAIMS[0], difference=difference, by_seed=by_seed)
     assert result.verdict == verdict
+
+
+def test_an_untrained_arm_stands_beside_every_seed(study: Path) -> None:
+    (seed_0,) = (part for part in ALL if part.arm is UNTRAINED and part.seed == 0)
+    trained = [part for part in ALL if part.arm is RLEF]
+    results = load_results(study, [seed_0, *trained])
+    found = {each.claim.text: each for each in claim_results(results)}
+    first = found["RLEF solves more than the untrained model"]
+    assert (first.difference.a, first.difference.b, first.by_seed) == (0.25, 0.625, (0.5, 0.25))
+    assert not ARMS["few-shot"].is_fixed and UNTRAINED.is_fixed  # examples depend on the seed
+
+
+def test_answers_of_the_untrained_model_by_hand(study: Path) -> None:
+    """RLEF solves 5 of 8, untrained answers 1 of 4 however many there are: two, of two seeds."""
+    found = untrained_answers(load_results(study, ALL), "rlef")
+    assert found is not None
+    assert (found.trained, found.independent, found.most) == (0.625, 0.25, 2)
+    assert found.text().startswith("> 2 (")
+    put(study, Part(UNTRAINED, 9), "independent", [None, 1, 1, None], 1)
+    more = untrained_answers(load_results(study, [*ALL, Part(UNTRAINED, 9)]), "rlef")
+    assert more is not None  # any of 1, 2, 3 answers: 1/4 + 2/4 of 1/3, 2/3, 1
+    assert more.answers == pytest.approx(1 + (0.625 - 5 / 12) / (1 / 6))
+    assert untrained_answers(load_results(study, [Part(RLEF, 0)]), "rlef") is None
 
 
 def test_the_page_has_all_of_it(study: Path) -> None:
@@ -172,10 +198,8 @@ def test_the_gain_that_random_feedback_takes_by_hand(study: Path) -> None:
     # Of four problems a resample may hold none that later turns solve: no share, so no interval.
     assert lost_gain(load_results(study, ALL)) is None
     many = [1, 2, 3, None] * 25
-    put(study, Part(RLEF, 7), "feedback", many)
+    put(study, Part(RLEF, 7), "feedback", many, 3)
     put(study, Part(RLEF, 7), "random", [1, 2, None, None] * 25, 3)
-    for exam, turns in (("independent", 1), ("private", 3)):
-        put(study, Part(RLEF, 7), exam, [1, None, None, None] * 25, turns)
     found = lost_gain(load_results(study, [Part(RLEF, 7)]))
     assert found is not None
     assert found.estimate == 0.5
@@ -192,10 +216,17 @@ def test_a_half_taken_exam_is_not_finished(study: Path) -> None:
     for part in ALL:
         config = load_config(TrainConfig, "mini-study", words)
         RunFolder.open(part.folder(study)).write_config(dump_config(config))
-    assert finished(study, [Part(RLEF, 0), Part(RLEF, 9)]) == []  # 4 of 40 independent answers
-    put(study, Part(RLEF, 0), "independent", [None] * 36, 1)
-    RunFolder.open(Part(RLEF, 0).folder(study)).write_config(dump_config(config))
+    first = Part(UNTRAINED, 0, True)
+    put(study, first, "long", [None] * 4)
+    RunFolder.open(first.folder(study)).write_config(dump_config(config))
+    assert finished(study, [first, Part(RLEF, 9)]) == []  # 4 of 80 independent answers
     assert finished(study, [Part(RLEF, 0)]) == [Part(RLEF, 0)]
+    put(study, first, "independent", [None] * 76, 1)
+    RunFolder.open(first.folder(study)).write_config(dump_config(config))
+    assert finished(study, [first]) == [first]
+    also = load_config(TrainConfig, "mini-study", [*words, "eval.also.temperature=0.2"])
+    RunFolder.open(Part(RLEF, 0).folder(study)).write_config(dump_config(also))
+    assert finished(study, [Part(RLEF, 0)]) == []  # nothing at the second setting
 
 
 def test_a_page_needs_the_words_of_its_runs(study: Path) -> None:
@@ -224,7 +255,7 @@ def test_a_repair_model_follows_the_policy_that_is_examined(tmp_path: Path) -> N
 
 
 def test_a_study_of_one_untrained_arm_has_a_page(tmp_path: Path) -> None:
-    put(tmp_path, Part(UNTRAINED, 0), "feedback", [None, None])
+    put(tmp_path, Part(UNTRAINED, 0), "feedback", [None, None], 3)
     results = load_results(tmp_path, [Part(UNTRAINED, 0), Part(RLEF, 0)])
     assert claim_results(results) == []
     assert "untrained" in write_study(results, tmp_path, title="t", notes=[]).read_text()
@@ -242,7 +273,7 @@ def test_claims_name_arms_and_exams_that_there_are() -> None:
     for claim in CLAIMS:
         for side in (claim.lower, claim.higher):
             assert side.exam in ARMS[side.arm].exams
-            assert side.turns <= ARMS[side.arm].exam(side.exam).turn_limit
+            assert side.turns <= EXAMS[side.exam].turn_limit
 
 
 @pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
@@ -252,11 +283,15 @@ def test_a_recipe_may_set_what_only_critics_have(arm: Arm) -> None:
     assert config.learner.lam == (0.95 if config.learner.has_critic else 1)
 
 
-def test_only_main_arms_are_asked_beyond_the_trained_turns(tmp_path: Path) -> None:
-    limits = {name: arm.exam("feedback").turn_limit for name, arm in ARMS.items()}
-    assert limits["rlef"] == limits["sft"] == 10 and limits["grpo"] == limits["few-shot"] == 3
+def test_exams_that_no_claim_needs_are_taken_once(tmp_path: Path) -> None:
+    names = [exam.name for exam in Part(RLEF, 0, True).exams()]
+    assert names == ["feedback", "random", "private", "long"]
+    assert [exam.name for exam in Part(RLEF, 1).exams(also=True)][-1] == "also"
+    assert [exam.name for exam in Part(RLEF, 1).exams()] == ["feedback", "random", "private"]
+    assert [exam.name for exam in Part(ARMS["grpo"], 0, True).exams()] == ["feedback"]
     put(tmp_path, Part(ARMS["grpo"], 0), "feedback", [1, 3, None, None], 3)
-    put(tmp_path, Part(RLEF, 0), "feedback", [1, 3, 5, None])
+    put(tmp_path, Part(RLEF, 0), "feedback", [1, 3, None, None], 3)
+    put(tmp_path, Part(RLEF, 0), "long", [1, 3, 5, None])
     for arm in (ARMS["grpo"], RLEF):
         line = {"update": 4, "solve_rate": 0.1, "kl": 0.0, "entropy": 1.0}
         RunFolder.open(Part(arm, 0).folder(tmp_path)).append_metrics(line)
@@ -266,6 +301,26 @@ def test_only_main_arms_are_asked_beyond_the_trained_turns(tmp_path: Path) -> No
     write_study(results, tmp_path, title="t", notes=[])
     text = (tmp_path / "study.md").read_text()
     assert re.search(r"\| GRPO, 4 per problem (\| [0-9.]+ ±[0-9.]+ ){3}\| - \| - \|", text)
+    assert re.search(r"\| RLEF (\| [0-9.]+ ±[0-9.]+ ){3}\| 75.0 ±[0-9.]+ \| 75.0 ±", text)
+    assert re.search(r"\| \+0.0 \(\+0.0 to \+0.0\)\* \| - \|", text)  # one seed
+
+
+def test_claims_are_looked_at_at_both_settings(study: Path) -> None:
+    assert claim_results(load_results(study, ALL), also=True) == []
+    for part in ALL:
+        put(study, part, "also", [1, None, None, None], 3)
+        words = [f"seed={part.seed}", "eval.also.temperature=0.2", "eval.also.top_p=0.95"]
+        config = load_config(TrainConfig, "mini-study", words)
+        RunFolder.open(part.folder(study)).write_config(dump_config(config))
+    results = load_results(study, ALL)
+    assert results.settings == ("temperature 1", "temperature 0.2, top-p 0.95")
+    (found,) = claim_results(results, also=True)  # the others are about other exams
+    assert (found.difference.a, found.difference.b) == (0.25, 0.25)
+    write_study(results, study, title="t", notes=[])
+    text = (study / "study.md").read_text()
+    assert "That was at temperature 1. At temperature 0.2, top-p 0.95:" in text
+    assert "| 1@3, temperature 0.2, top-p 0.95 |" in text
+    assert len(json.loads((study / "study.json").read_text())["claims_at_second_setting"]) == 1
 
 
 def test_arms_are_chosen_by_name_or_budget() -> None:
@@ -273,10 +328,13 @@ def test_arms_are_chosen_by_name_or_budget() -> None:
     assert len(chosen_arms(None, full=True)) == len(ARMS) > len(chosen_arms(None, full=False)) > 3
     with pytest.raises(ValueError, match="no arm 'nonsense'; allowed: untrained, few-shot"):
         chosen_arms("rlef,nonsense", full=False)
-    two = parts([UNTRAINED, RLEF], 5, 2)
-    assert [(part.arm.name, part.seed) for part in two] == [
-        ("untrained", 5),
-        ("rlef", 5),
-        ("untrained", 6),
-        ("rlef", 6),
+    two = parts([UNTRAINED, RLEF, ARMS["grpo"]], 5, 2, 1)
+    assert [(part.arm.name, part.seed, part.is_first) for part in two] == [
+        ("untrained", 5, True),
+        ("rlef", 5, True),
+        ("grpo", 5, True),
+        ("rlef", 6, False),
     ]
+    assert len(parts([UNTRAINED, RLEF, ARMS["grpo"]], 5, 2)) == 5
+    assert len(parts(chosen_arms(None, full=True), 0, 3, 1)) == 40
+    assert len(parts([UNTRAINED], 0, 3)) == 1

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from rlef.run import RunFolder
 from rlef.run.state import held_locks
 from rlef.view import lines as line_files
 from rlef.view import training as training_files
+from rlef.view.episodes import updates_per_batch
 
 WORDS = {"id": "shown/one", "stage": "train", "limit": 1000}
 
@@ -295,3 +297,12 @@ def test_changes_are_told(shown: Path, tmp_path: Path) -> None:
 
     news = asyncio.run(first_news())
     assert news == {"id": "shown/one", "changed": run.metrics_path.stat().st_mtime}
+
+
+@pytest.mark.parametrize(
+    ("learner", "steps"),
+    [({"minibatch": 32}, 4), ({"minibatch": 32, "epochs": 2}, 8), ({}, None), (None, None)],
+)
+def test_steps_on_a_batch_count_its_passes(learner: object, steps: int | None) -> None:
+    run: Any = SimpleNamespace(options=lambda: {"rollout": {"batch": 128}, "learner": learner})
+    assert updates_per_batch(run) == steps

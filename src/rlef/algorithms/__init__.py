@@ -22,6 +22,7 @@ from rlef.algorithms.kl import KLEstimator, approx_kl, kl_estimates, turn_kl_pen
 from rlef.algorithms.losses import (
     Importance,
     PolicyLoss,
+    cispo_policy_loss,
     ppo_policy_loss,
     sft_loss,
     token_entropy,
@@ -38,6 +39,7 @@ __all__ = [
     "PolicyLoss",
     "approx_kl",
     "calibration",
+    "cispo_policy_loss",
     "episode_returns",
     "explained_variance",
     "grpo_advantages",

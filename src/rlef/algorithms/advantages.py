@@ -107,7 +107,12 @@ def rewards_to_tokens(rewards: Tensor, turn_ids: Tensor) -> Tensor:
 
 @torch.no_grad()
 def normalize_advantages(
-    advantages: Tensor, turn_mask: Tensor, weights: Tensor | None = None, eps: float = 1e-6
+    advantages: Tensor,
+    turn_mask: Tensor,
+    weights: Tensor | None = None,
+    eps: float = 1e-6,
+    *,
+    kinds: Tensor | None = None,
 ) -> Tensor:
     """Whiten over the batch: mean 0 and (population) standard deviation 1 over existing turns.
 
@@ -121,6 +126,8 @@ def normalize_advantages(
         turn_mask: Same shape, True = the turn exists.
         weights: Same shape, not negative: how often a turn counts; by default once.
         eps: Standard deviations up to ``eps * (1 + |mean|)`` are rounding noise, not signal.
+        kinds: Same shape, integers: turns of each kind are whitened among themselves, the index of
+            the turn for instance; ``None``: all together.
 
     Returns:
         Same shape, float32 or wider, 0 where the mask is not True; all 0 where there is nothing
@@ -130,6 +137,13 @@ def normalize_advantages(
         ValueError: Shapes differ.
     """
     check_same_shape(advantages=advantages, turn_mask=turn_mask)
+    if kinds is not None:
+        check_same_shape(advantages=advantages, kinds=kinds)
+        found = torch.zeros_like(keep(advantages, turn_mask))
+        for kind in torch.unique(kinds[turn_mask.bool()]).tolist():
+            here = turn_mask.bool() & (kinds == kind)
+            found = found + normalize_advantages(advantages, here, weights, eps)
+        return found
     kept = keep(advantages, turn_mask)
     if weights is None:
         weights = torch.ones_like(kept)

@@ -102,7 +102,12 @@ def rloo_advantages(returns: Tensor, groups: Tensor) -> Tensor:
 
 @torch.no_grad()
 def reinforce_pp_advantages(
-    rewards: Tensor, mask: Tensor, gamma: float = 1.0, weights: Tensor | None = None
+    rewards: Tensor,
+    mask: Tensor,
+    gamma: float = 1.0,
+    weights: Tensor | None = None,
+    *,
+    kinds: Tensor | None = None,
 ) -> Tensor:
     """Reward to go, normalised over the whole batch.
 
@@ -114,6 +119,7 @@ def reinforce_pp_advantages(
         mask: Same shape, True = the turn exists or the token was sampled.
         gamma: Discount per turn or per token.
         weights: As in ``normalize_advantages``.
+        kinds: Likewise.
 
     Returns:
         Same shape, float32 or wider, 0 where the mask is not True.
@@ -122,4 +128,4 @@ def reinforce_pp_advantages(
         ValueError: Shapes differ, or are not two-dimensional.
     """
     to_go = turn_level_advantages(rewards, torch.zeros_like(rewards), mask, gamma).returns
-    return normalize_advantages(to_go, mask, weights)
+    return normalize_advantages(to_go, mask, weights, kinds=kinds)

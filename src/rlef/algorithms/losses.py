@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from rlef.algorithms.kl import MAX_LOG_RATIO, approx_kl
-from rlef.algorithms.masked import check_same_shape, keep, masked_mean, turn_sums, widen
+from rlef.algorithms.masked import (
+    check_same_shape,
+    keep,
+    masked_mean,
+    turn_counts,
+    turn_sums,
+    widen,
+)
 
 Importance = Literal["whole", "decoupled", "none"]
 """How rollouts of an older policy are corrected for; see ``ppo_policy_loss``."""
@@ -24,7 +31,7 @@ class PolicyLoss(NamedTuple):
     loss: Tensor
     """To be minimised; the only field with a gradient."""
     clipfrac: Tensor
-    """Share of tokens whose clipped ratio lies outside [1 - clip, 1 + clip]."""
+    """Share of tokens whose clipped ratio lies outside [1 - clip, 1 + clip_high]."""
     approx_kl: Tensor
     """KL(old || now) in nats per token, estimator k3."""
     ratio: Tensor
@@ -45,6 +52,7 @@ def ppo_policy_loss(
     importance: Importance = "whole",
     cap: float = 2.0,
     dual_clip: float | None = None,
+    clip_high: float | None = None,
 ) -> PolicyLoss:
     """Clipped surrogate with a truncated importance weight (RLEF, appendix A.1).
 
@@ -80,7 +88,9 @@ def ppo_policy_loss(
         importance: Which of the three.
         cap: Where the weight of ``decoupled`` is truncated.
         dual_clip: Largest ratio that counts where the advantage is negative, more than
-            ``1 + clip``; ``None``: no bound (RLEF).
+            ``1 + clip_high``; ``None``: no bound (RLEF).
+        clip_high: Epsilon of the upper bound (DAPO, arXiv 2503.14476, equation 10); ``None``:
+            ``clip``, as of the lower one.
 
     Returns:
         Scalars, float32 or wider.
@@ -95,20 +105,30 @@ def ppo_policy_loss(
         advantages=advantages,
         loss_mask=loss_mask,
     )
+    bounds = _Bounds(clip, clip_high, denominator, importance, cap, dual_clip)
     loss, clipfrac, ratio, weight = _surrogate(
-        logprobs,
-        old_logprobs,
-        behavior_logprobs,
-        advantages,
-        loss_mask,
-        (clip, denominator, importance, cap, dual_clip),
+        logprobs, old_logprobs, behavior_logprobs, advantages, loss_mask, bounds
     )
     moved = approx_kl(logprobs.detach(), old_logprobs, loss_mask, denominator)
     return PolicyLoss(loss, clipfrac, moved, ratio, weight)
 
 
-_Bounds = tuple[float, Tensor | float | None, Importance, float, float | None]
-"""Clip, denominator, importance, cap and dual clip."""
+class _Bounds(NamedTuple):
+    clip: float
+    clip_high: float | None
+    denominator: Tensor | float | None
+    importance: Importance
+    cap: float
+    dual_clip: float | None
+    weighs: bool = False
+    """Whether the clipped ratio is a constant weight of the log-probability (CISPO)."""
+
+    def clamp(self, ratio: Tensor) -> Tensor:
+        return ratio.clamp(1 - self.clip, 1 + self.high)
+
+    @property
+    def high(self) -> float:
+        return self.clip if self.clip_high is None else self.clip_high
 
 
 def _surrogate(
@@ -120,7 +140,6 @@ def _surrogate(
     bounds: _Bounds,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss, share of clipped ones, mean ratio and mean weight, of tokens or of turns."""
-    clip, denominator, importance, cap, dual_clip = bounds
     logprobs = keep(logprobs, loss_mask)
     old_logprobs = keep(old_logprobs.detach(), loss_mask)
     behavior_logprobs = keep(behavior_logprobs.detach(), loss_mask)
@@ -128,24 +147,77 @@ def _surrogate(
 
     ratio = (logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
     weight = torch.ones_like(old_logprobs)
-    if importance == "whole":
+    if bounds.importance == "whole":
         weight = (logprobs.detach() - behavior_logprobs).clamp(max=0).exp()
         ratio = ratio * weight
-    elif importance == "decoupled":
-        weight = (old_logprobs - behavior_logprobs).clamp(max=math.log(cap)).exp()
+    elif bounds.importance == "decoupled":
+        weight = (old_logprobs - behavior_logprobs).clamp(max=math.log(bounds.cap)).exp()
         advantages = advantages * weight  # not negative, so it may as well stand outside the min
-    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
-    if dual_clip is not None:
-        bounded = torch.maximum(surrogate, dual_clip * advantages)
+    if bounds.weighs:
+        surrogate = bounds.clamp(ratio.detach()) * advantages * logprobs
+    else:
+        surrogate = torch.minimum(ratio * advantages, bounds.clamp(ratio) * advantages)
+    if bounds.dual_clip is not None:
+        bounded = torch.maximum(surrogate, bounds.dual_clip * advantages)
         surrogate = torch.where(advantages < 0, bounded, surrogate)
 
     ratio = ratio.detach()
+    is_outside = (ratio - 1 > bounds.high) | (1 - ratio > bounds.clip)
     return (
-        masked_mean(-surrogate, loss_mask, denominator),
-        masked_mean((ratio - 1).abs() > clip, loss_mask, denominator),
-        masked_mean(ratio, loss_mask, denominator),
-        masked_mean(weight, loss_mask, denominator),
+        masked_mean(-surrogate, loss_mask, bounds.denominator),
+        masked_mean(is_outside, loss_mask, bounds.denominator),
+        masked_mean(ratio, loss_mask, bounds.denominator),
+        masked_mean(weight, loss_mask, bounds.denominator),
     )
+
+
+def cispo_policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    behavior_logprobs: Tensor,
+    advantages: Tensor,
+    loss_mask: Tensor,
+    clip: float = 0.2,
+    denominator: Tensor | float | None = None,
+    *,
+    importance: Importance = "whole",
+    cap: float = 2.0,
+    clip_high: float | None = None,
+) -> PolicyLoss:
+    """Log-probabilities with a clipped weight: no token is without a gradient (CISPO).
+
+        loss = -mean(outer * stop_grad(clamp(ratio, 1 - clip, 1 + clip_high)) * A * log pi)
+
+    MiniMax-M1 (arXiv 2506.13585, equations 4 and 5), which has no lower bound (``clip`` 1) and
+    where old and behaviour policy are the same; ratio and outer are those of ``ppo_policy_loss``.
+    The loss itself says nothing, its gradient is what counts.
+
+    Args:
+        logprobs: As of ``ppo_policy_loss``, like all others.
+        old_logprobs: Likewise.
+        behavior_logprobs: Likewise.
+        advantages: Likewise.
+        loss_mask: Likewise.
+        clip: The lower bound is 1 less this.
+        denominator: What to divide sums by; by default the number of tokens that count.
+        importance: As in ``ppo_policy_loss``.
+        cap: Likewise.
+        clip_high: The upper bound is 1 and this; ``None``: ``clip``.
+
+    Returns:
+        Scalars, float32 or wider.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    check_same_shape(logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
+    check_same_shape(logprobs=logprobs, behavior_logprobs=behavior_logprobs, loss_mask=loss_mask)
+    bounds = _Bounds(clip, clip_high, denominator, importance, cap, None, weighs=True)
+    loss, clipfrac, ratio, weight = _surrogate(
+        logprobs, old_logprobs, behavior_logprobs, advantages, loss_mask, bounds
+    )
+    moved = approx_kl(logprobs.detach(), old_logprobs, loss_mask, denominator)
+    return PolicyLoss(loss, clipfrac, moved, ratio, weight)
 
 
 def turn_policy_loss(
@@ -161,16 +233,20 @@ def turn_policy_loss(
     importance: Importance = "whole",
     cap: float = 2.0,
     dual_clip: float | None = None,
+    clip_high: float | None = None,
     tokens: Tensor | float | None = None,
+    mean: bool = False,
 ) -> PolicyLoss:
     """Clipped surrogate of whole turns: the response is the action.
 
-        pi(turn) = product of pi over the turn's tokens
+        pi(turn) = product of pi over the turn's tokens, or with ``mean`` its geometric mean
 
     RLEF, section 2.2, writes the policy as pi(a_t | c_t) of a response a_t and optimises tokens;
-    this is the formula of appendix A.1 with that ratio (GSPO, arXiv 2507.18071, takes the product's
-    geometric mean). The sum of log ratios is cut at ``MAX_LOG_RATIO``, where it is long clipped.
-    With one token per turn it is ``ppo_policy_loss``.
+    this is the formula of appendix A.1 with that ratio. With ``mean`` it is that of GSPO (arXiv
+    2507.18071, equations 5 and 7), with a turn in place of its whole response: a token's gradient
+    is divided by its turn's tokens, and ratios of turns stay as near to 1 as the mean token's does,
+    so bounds are narrower (3e-4 and 4e-4 there). The sum of log ratios is cut at
+    ``MAX_LOG_RATIO``, where it is long clipped. With one token per turn it is ``ppo_policy_loss``.
 
     Args:
         logprobs: (B, L) of the tokens under the policy now; the only input with a gradient.
@@ -184,7 +260,9 @@ def turn_policy_loss(
         importance: As in ``ppo_policy_loss``.
         cap: Likewise.
         dual_clip: Likewise.
+        clip_high: Likewise.
         tokens: Denominator of ``approx_kl``; by default the number of action tokens.
+        mean: Take the geometric mean over a turn's tokens.
 
     Returns:
         Scalars, float32 or wider; means are over turns, ``approx_kl`` over tokens.
@@ -195,11 +273,12 @@ def turn_policy_loss(
     check_same_shape(logprobs=logprobs, old_logprobs=old_logprobs, turn_ids=turn_ids)
     check_same_shape(logprobs=logprobs, behavior_logprobs=behavior_logprobs)
     check_same_shape(advantages=advantages, turn_mask=turn_mask)
-    is_action, old = turn_ids >= 0, old_logprobs.detach()
+    is_action, old, turns = turn_ids >= 0, old_logprobs.detach(), turn_mask.shape[1]
 
     def log_ratio_to_old(of: Tensor) -> Tensor:
         difference = keep(of, is_action) - keep(old, is_action)
-        return turn_sums(difference, turn_ids, turn_mask.shape[1])
+        sums = turn_sums(difference, turn_ids, turns)
+        return sums / turn_counts(turn_ids, turns).clamp(min=1) if mean else sums
 
     now = log_ratio_to_old(logprobs)
     behavior = log_ratio_to_old(behavior_logprobs.detach())
@@ -210,7 +289,7 @@ def turn_policy_loss(
         behavior,
         advantages,
         turn_mask,
-        (clip, denominator, importance, cap, dual_clip),
+        _Bounds(clip, clip_high, denominator, importance, cap, dual_clip),
     )
     moved = approx_kl(logprobs.detach(), old, is_action, tokens)
     return PolicyLoss(loss, clipfrac, moved, ratio, weight)
@@ -221,7 +300,7 @@ def turn_value_loss(
     old_values: Tensor,
     returns: Tensor,
     turn_mask: Tensor,
-    clip: float = 0.2,
+    clip: float | None = 0.2,
     denominator: Tensor | float | None = None,
 ) -> Tensor:
     """Clipped value loss on the reward to go (RLEF, appendix A.1).
@@ -234,7 +313,7 @@ def turn_value_loss(
         returns: (B, U), rewards to go, KL penalty subtracted.
         turn_mask: (B, U), True = the turn exists. (A token-level critic gives (B, L) and the
             action mask.)
-        clip: The paper's alpha.
+        clip: The paper's alpha; ``None``: the mean of 1/2 * (V - R)**2.
         denominator: What to divide the sum by; by default the number of turns that exist.
 
     Returns:
@@ -247,8 +326,10 @@ def turn_value_loss(
     values = keep(values, turn_mask)
     old_values = keep(old_values.detach(), turn_mask)
     returns = keep(returns.detach(), turn_mask)
-    clipped = torch.clamp(values, old_values - clip, old_values + clip)
-    errors = torch.maximum((values - returns).square(), (clipped - returns).square())
+    errors = (values - returns).square()
+    if clip is not None:
+        clipped = torch.clamp(values, old_values - clip, old_values + clip)
+        errors = torch.maximum(errors, (clipped - returns).square())
     return masked_mean(0.5 * errors, turn_mask, denominator)
 
 

@@ -20,8 +20,7 @@ from rlef.bench.rows import Row
 from rlef.bench.speed import Setting, judged_rate, warm_sandbox
 from rlef.sandbox import JudgeJob, JudgeReport
 from rlef.serve.client import RemoteJudge
-from rlef.serve.errors import json_bytes
-from rlef.serve.schema import to_json
+from rlef.serve.schema import json_bytes, to_json
 
 CLIENTS = 64
 JUDGEMENTS_PER_S = 500

@@ -17,6 +17,10 @@ EXAMPLES = examples(
     ("two runs", "rlef compare runs/a runs/b"),
     ("seeds of two recipes, pooled", "rlef compare runs/a/seed-* runs/b/seed-*"),
     (
+        "how many answers of the untrained model solve as much as three of the trained one",
+        "rlef compare runs/a/seed-* --untrained runs/hundred",
+    ),
+    (
         "a training with an evaluation, for a program to read",
         "rlef compare runs/one runs/eval-7b --metrics 1@3 --json",
     ),
@@ -36,9 +40,28 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Evaluation of trainings, such as eval-after-also. Default: eval-after.",
+            show_default=False,
+        ),
+    ] = None,
+    untrained: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Many answers of the untrained model: how many solve as much? Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare runs on the problems that they share; those with other seeds only count as one."""
+    if untrained:
+        compare_with_untrained(runs, untrained, stage, metrics, as_json=as_json)
+        return
     if len(runs) < 2:
         raise typer.BadParameter("give two runs or more")
     check_runs(runs)
@@ -48,7 +71,7 @@ def compare(
     from rlef.evaluation.sides import read_member, sides_of
     from rlef.run import RunError
 
-    sides = sides_of([read_member(path) for path in runs])
+    sides = sides_of([read_member(path, stage) for path in runs])
     try:
         specs = shared_metrics([side.compared for side in sides], metrics)
         first, *others = (side.compared for side in sides)
@@ -67,6 +90,41 @@ def compare(
     else:
         _print_differences(comparisons)
     _print_settings(sides)
+
+
+def compare_with_untrained(
+    runs: Sequence[Path],
+    untrained: Sequence[Path],
+    stage: str | None,
+    metrics: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Prints how many independent answers of untrained models solve as much as runs do."""
+    if metrics:
+        raise typer.BadParameter("--metrics has no meaning with --untrained; leave it out")
+    check_runs([*runs, *untrained])
+
+    from rlef.evaluation.sides import read_member, sides_of
+    from rlef.evaluation.untrained import RatioTable
+    from rlef.run import RunError
+
+    sides = sides_of([read_member(path, stage) for path in runs], split=False)
+    before = "eval-before-also" if (stage or "").endswith("-also") else "eval-before"
+    try:
+        table = RatioTable.of(sides, [read_member(path, before) for path in untrained])
+    except RunError:
+        raise
+    except ValueError as error:
+        raise RunError(str(error)) from None
+    if as_json:
+        print_json(table.to_json())
+        return
+    from rlef.report.fitted import FittedTable
+
+    print_rich(FittedTable(headings=table.headings(), rows=table.rows()))
+    for note in table.notes():
+        _say_below(note)
 
 
 def check_runs(paths: Sequence[Path]) -> None:
@@ -134,9 +192,8 @@ def _print_differences(comparisons: "Sequence[Comparison]") -> None:
         rows.append(row)
     show("")
     print_rich(FittedTable(headings=headings, rows=rows))
-    for comparison in comparisons:
-        for note in comparison.notes()[1:]:
-            _say_below(note)
+    for note in dict.fromkeys(note for one in comparisons for note in one.notes()[1:]):
+        _say_below(note)
 
 
 def _say_below(text: str) -> None:

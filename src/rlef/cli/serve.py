@@ -39,7 +39,11 @@ def serve(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Jails; one per core by default.", show_default=False
+            min=1,
+            max=1024,
+            metavar="N",
+            help="Jails; one per core by default.",
+            show_default=False,
         ),
     ] = None,
     max_queue: Annotated[
@@ -75,6 +79,7 @@ def serve(
     from rlef.serve.server import serve as serve_until_stopped
     from rlef.serve.settings import ServeSettings
 
+    host = host.removeprefix("[").removesuffix("]")  # as URLs have an IPv6 address
     token = _token(token_file)
     if token is None and not is_loopback(host):
         raise typer.BadParameter(
@@ -92,9 +97,9 @@ def serve(
     )
     try:
         listening = listen(host, port, 1024)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: no name of a host
         raise typer.BadParameter(
-            f"cannot listen at {host} port {port} ({error.strerror or error}); "
+            f"cannot listen at {host} port {port} ({getattr(error, 'strerror', None) or error}); "
             "allowed: a port that is free, --port 0 finds one, and an address of this machine"
         ) from None
     name = f"[{host}]" if ":" in host else host
@@ -112,12 +117,20 @@ def serve(
 
 def _token(path: Path | None) -> str | None:
     """The token of a file, or of the environment."""
+    from rlef.serve.settings import check_token
+
     if path is None:
-        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+        where, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "").strip()
+        if not token:
+            return None
+    else:
+        try:
+            where, token = str(path), path.read_text(encoding="utf-8-sig").split("\n")[0].strip()
+        except UnicodeDecodeError:
+            raise typer.BadParameter(f"{path} is not UTF-8; allowed: a file with a token") from None
+        if not token:
+            raise typer.BadParameter(f"{path}: its first line is empty; allowed: a token there")
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError:
-        raise typer.BadParameter(f"{path} is not UTF-8; allowed: a file with a token") from None
-    if not lines[0].strip():
-        raise typer.BadParameter(f"{path}: its first line is empty; allowed: a token there")
-    return lines[0].strip()
+        return check_token(token)
+    except ValueError as error:
+        raise typer.BadParameter(f"{where}: {error}") from None

@@ -26,13 +26,19 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     ("the main arms with one seed; the same words again go on where it stopped", "rlef study"),
-    ("all arms with three seeds", "rlef study --budget full --seeds 3"),
+    ("all arms in one table, three seeds where a claim needs them", "rlef study --budget full"),
+    (
+        "at two temperatures, on the problems that things are chosen by",
+        "rlef study data.test=mini:valid eval.also.temperature=0.2 eval.also.top_p=0.95",
+    ),
     (
         "some arms of a recipe of your own",
         "rlef study my.yaml updates=400 --arms untrained,rlef,sft --out runs/mine",
     ),
 )
 _SEEDS = {"quick": 1, "full": 3}
+_UNCLAIMED_SEEDS = 1
+"""Of arms that no claim is about, unless ``--seeds`` says more."""
 _MAX_JOBS = 8
 _NO_PART = "holds no finished part of this study; allowed: to run it first"
 _RECIPE = "mini-study"
@@ -54,12 +60,14 @@ def study(
     budget: Annotated[
         str,
         typer.Option(
-            metavar="quick|full", help="quick: the main arms, one seed; full: all arms, three."
+            metavar="quick|full",
+            help="quick: the main arms, one seed; full: all arms, three seeds where a claim of the "
+            "paper needs them, else one.",
         ),
     ] = "quick",
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Seeds of each arm. Default: 1; of full 3."),
+        typer.Option(min=1, metavar="N", help="Seeds of each arm. Default: as the budget says."),
     ] = None,
     arms: Annotated[
         str | None,
@@ -94,7 +102,8 @@ def study(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     config = load_config(TrainConfig, recipe, words)
-    todo = parts(wanted, config.seed, seeds or _SEEDS[budget])
+    others = None if seeds else _UNCLAIMED_SEEDS
+    todo = parts(wanted, config.seed, seeds or _SEEDS[budget], others)
     if only_page and not _is_begun(out):
         raise RunError(f"{out} {_NO_PART}")
     if not only_page:

@@ -6,11 +6,12 @@ in favour of the second run.
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rlef.environment.types import EpisodeRecord
 from rlef.evaluation.bootstrap import DRAWS, paired_difference_interval
@@ -21,6 +22,7 @@ from rlef.evaluation.budget import (
     known_units,
     largest_budget,
 )
+from rlef.evaluation.certainty import Values, change_table, half_width, mean_rate, pooled, same_for
 from rlef.evaluation.specs import MetricSpec, values_by_problem
 from rlef.run import json_value
 
@@ -28,8 +30,6 @@ _EXACT_UP_TO = 16
 """Problems with a difference, up to which all assignments of signs are tried."""
 _FLIPS, _CHUNK = 10_000, 1000
 _ROUNDING = 1e-9
-
-_Values = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,9 @@ class ComparedRun:
     hashes: Mapping[str, str] = field(default_factory=dict)
     """Problem name to a hash of the problem, where known: equal names with different hashes are
     different problems."""
+    by_seed: Mapping[int, Sequence[EpisodeRecord]] = field(default_factory=dict)
+    """Where the records are of several trainings that differ by their seed: seed to records. Empty:
+    they are of one policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,8 @@ class Difference:
     """``b - a``."""
     low: float
     high: float
-    """95 % interval: a bootstrap over problems, each with both of its results."""
+    """95 % interval: a bootstrap over problems, each with both of its results. Of several trainings
+    over seeds too, see ``difference_over_seeds``."""
     p_value: float
     """See ``sign_flip_p_value``."""
     problems: int
@@ -82,6 +86,8 @@ class Comparison:
     only_b: tuple[str, ...]
     changed: tuple[str, ...]
     """Names that stand for different problems in the two runs."""
+    seeds: int = 1
+    """Seeds that the intervals are over, beside problems; 1: over problems only."""
 
     def to_json(self) -> dict[str, object]:
         """All fields as JSON values, with null for NaN."""
@@ -102,6 +108,11 @@ class Comparison:
             f"{self.problems} problem{'s' * (self.problems != 1)} in both, rates in %; "
             f"difference: {self.b} less {self.a}, in points; better / worse: problems"
         ]
+        if self.seeds > 1:
+            lines.append(
+                f"95 % interval: over problems and {self.seeds} seeds; p: these policies, other "
+                "problems"
+            )
         for names, where in (
             (self.only_a, f"only in {self.a}"),
             (self.only_b, f"only in {self.b}"),
@@ -136,34 +147,28 @@ def compare_runs(
     Raises:
         ValueError: The runs share no problem, or one has too few episodes for a metric.
     """
-    names_a, names_b = ({record.problem for record in run.records} for run in (a, b))
-    changed = {name for name in names_a & names_b if _are_different(name, a, b)}
-    shared = (names_a & names_b) - changed
-    if not shared:
-        raise ValueError(
-            f"{a.label} and {b.label} share no problem; allowed: runs on the same data"
-        )
-    a, b = (
-        dataclasses.replace(run, records=[r for r in run.records if r.problem in shared])
-        for run in (a, b)
-    )
+    names_a, names_b = (problem_names(run) for run in (a, b))
+    shared = shared_problems(a, b)
+    changed = (names_a & names_b) - shared
+    a, b = (on_problems(run, shared) for run in (a, b))
     return Comparison(
         a=a.label,
         b=b.label,
         problems=len(shared),
         metrics=tuple(
-            paired_difference(spec.name, _results(a, spec), _results(b, spec), draws, seed)
+            _difference(spec.name, results_by_seed(a, spec), results_by_seed(b, spec), draws, seed)
             for spec in metrics
         ),
         equal_cost=_at_equal_cost(a, b, draws, seed),
         only_a=tuple(sorted(names_a - names_b)),
         only_b=tuple(sorted(names_b - names_a)),
         changed=tuple(sorted(changed)),
+        seeds=max(1, len(_seeds(_policies(a), _policies(b)))),
     )
 
 
 def paired_difference(
-    metric: str, a: _Values, b: _Values, draws: int = DRAWS, seed: int = 0
+    metric: str, a: Values, b: Values, draws: int = DRAWS, seed: int = 0
 ) -> Difference:
     """The difference of any number that two runs have per problem.
 
@@ -192,6 +197,41 @@ def paired_difference(
         better=sum(change > 0 for change in changes),
         worse=sum(change < 0 for change in changes),
     )
+
+
+def difference_over_seeds(
+    metric: str,
+    lower: Mapping[int, Values],
+    higher: Mapping[int, Values],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[Difference, tuple[float, ...]]:
+    """The difference of two ways to train, with its interval over problems and seeds.
+
+    All policies are examined on the same problems, and those of a seed are compared with each
+    other. The interval is the difference ± ``certainty.half_width``. With one seed nothing is known
+    of others: it is over problems, a bootstrap.
+
+    Args:
+        metric: What is compared.
+        lower: Seed to problem to results; at least one seed. Of a policy that no training has made
+            ``certainty.same_for`` makes one.
+        higher: Likewise, of the same seeds.
+        draws: Resamples of the bootstrap.
+        seed: Of all draws.
+
+    Returns:
+        The difference, and that of each seed.
+    """
+    seeds = sorted(lower)
+    before, after = ([side[each] for each in seeds] for side in (lower, higher))
+    difference = paired_difference(metric, pooled(before), pooled(after), draws, seed)
+    by_seed = tuple(mean_rate(b) - mean_rate(a) for a, b in zip(before, after, strict=True))
+    if len(seeds) > 1:
+        half, middle = half_width(change_table(before, after)), difference.difference
+        difference = dataclasses.replace(difference, low=middle - half, high=middle + half)
+    return difference, by_seed
 
 
 def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0) -> float:
@@ -228,15 +268,80 @@ def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0) -> float:
     return hits / (_FLIPS + 1)
 
 
+def problem_names(run: ComparedRun) -> set[str]:
+    """Names of its problems."""
+    return {record.problem for record in run.records}
+
+
+def shared_problems(a: ComparedRun, b: ComparedRun) -> set[str]:
+    """Names of the problems that both runs have, without those that are others under one name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    both = problem_names(a) & problem_names(b)
+    shared = {name for name in both if not _are_different(name, a, b)}
+    if not shared:
+        raise ValueError(
+            f"{a.label} and {b.label} share no problem; allowed: runs on the same data"
+        )
+    return shared
+
+
+def on_problems(run: ComparedRun, problems: Set[str]) -> ComparedRun:
+    """The run on some of its problems."""
+
+    def only(records: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+        return [record for record in records if record.problem in problems]
+
+    by_seed = {seed: only(records) for seed, records in run.by_seed.items()}
+    return dataclasses.replace(run, records=only(run.records), by_seed=by_seed)
+
+
+def results_by_seed(run: ComparedRun, spec: MetricSpec) -> dict[int, Values]:
+    """What each policy of a run has per problem: seed to problem to results; one policy: seed 0.
+
+    Raises:
+        ValueError: A problem has fewer episodes than the metric draws.
+    """
+    try:
+        return {
+            seed: values_by_problem(records, spec, run.turn_limit)
+            for seed, records in _policies(run).items()
+        }
+    except ValueError as error:
+        raise ValueError(f"{run.label}: {error}") from None
+
+
 def _are_different(name: str, a: ComparedRun, b: ComparedRun) -> bool:
     return name in a.hashes and name in b.hashes and a.hashes[name] != b.hashes[name]
 
 
-def _results(run: ComparedRun, spec: MetricSpec) -> _Values:
-    try:
-        return values_by_problem(run.records, spec, run.turn_limit)
-    except ValueError as error:
-        raise ValueError(f"{run.label}: {error}") from None
+def _policies(run: ComparedRun) -> Mapping[int, Sequence[EpisodeRecord]]:
+    return run.by_seed or {0: run.records}
+
+
+def _seeds(a: Collection[int], b: Collection[int]) -> list[int]:
+    """The seeds that a comparison is over: of two ways to train those of both.
+
+    A side of one policy is compared with all policies of the other.
+    """
+    if min(len(a), len(b)) > 1:
+        return sorted(set(a) & set(b))
+    return sorted(a if len(a) > len(b) else b)
+
+
+def _difference(
+    metric: str, a: Mapping[int, Values], b: Mapping[int, Values], draws: int, seed: int
+) -> Difference:
+    """The difference of what the policies of two runs have per problem."""
+    seeds = _seeds(a, b)
+    if len(seeds) < 2:
+        before, after = (pooled(list(side.values())) for side in (a, b))
+        return paired_difference(metric, before, after, draws, seed)
+    sides = (side if len(side) > 1 else same_for(seeds, side) for side in (a, b))
+    lower, higher = ({each: side[each] for each in seeds} for side in sides)
+    return difference_over_seeds(metric, lower, higher, draws=draws, seed=seed)[0]
 
 
 def _at_equal_cost(
@@ -244,25 +349,42 @@ def _at_equal_cost(
 ) -> dict[Unit, tuple[Difference, ...]]:
     rows: dict[Unit, tuple[Difference, ...]] = {}
     for unit in known_units([*a.records, *b.records]):
-        top = min(largest_budget(run.records, run.turn_limit, unit) for run in (a, b))
-        budgets = budget_steps(top, unit)
-        before, after = (
-            chances_by_problem(run.records, run.turn_limit, budgets, unit, seed=seed)
+        top = min(
+            largest_budget(records, run.turn_limit, unit)
             for run in (a, b)
+            for records in _policies(run).values()
         )
+        budgets = budget_steps(top, unit)
+        before, after = (_curves(run, budgets, unit, seed) for run in (a, b))
         rows[unit] = tuple(
-            paired_difference(
-                f"within {budget} {unit.replace('_', ' ')}".removesuffix(
-                    "s" if budget == 1 else ""
-                ),
-                {name: [float(curve[i])] for name, curve in before.items()},
-                {name: [float(curve[i])] for name, curve in after.items()},
-                draws,
-                seed,
-            )
+            _difference(_within(budget, unit), _at(before, i), _at(after, i), draws, seed)
             for i, budget in enumerate(budgets)
         )
     return rows
+
+
+_Curves = Mapping[int, Mapping[str, NDArray[np.float64]]]
+"""Seed to problem to a number for each budget."""
+
+
+def _curves(run: ComparedRun, budgets: Sequence[int], unit: Unit, seed: int) -> _Curves:
+    return {
+        each: chances_by_problem(records, run.turn_limit, budgets, unit, seed=seed)
+        for each, records in _policies(run).items()
+    }
+
+
+def _at(curves: _Curves, place: int) -> dict[int, Values]:
+    """One point of each curve."""
+    return {
+        seed: {name: [float(curve[place])] for name, curve in by_problem.items()}
+        for seed, by_problem in curves.items()
+    }
+
+
+def _within(budget: int, unit: Unit) -> str:
+    """Such as "within 3 turns"."""
+    return f"within {budget} {unit.replace('_', ' ')}".removesuffix("s" if budget == 1 else "")
 
 
 def _cells(each: Difference) -> list[str]:

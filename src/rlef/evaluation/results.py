@@ -88,11 +88,16 @@ def compared_run(path: Path) -> ComparedRun:
     return compared
 
 
-def last_evaluation(path: Path) -> tuple[str, ComparedRun]:
+def last_evaluation(path: Path, stage: str | None = None) -> tuple[str, ComparedRun]:
     """The evaluation that says most of what a run came to, and its name.
 
     Of a training that is the one after it, else the last one of the validation problems, else the
     one before it.
+
+    Args:
+        path: The run folder.
+        stage: Another evaluation of a training, such as ``eval-after-also`` (after it, at the
+            second setting) or ``eval-before``; evaluations have one only.
 
     Raises:
         RunError: There is none.
@@ -103,12 +108,15 @@ def last_evaluation(path: Path) -> tuple[str, ComparedRun]:
     if is_evaluation(options):
         return EPISODES, compared_run(path)
     limit = turn_limit(options, of_training=False)
-    names = run.rollout_names()
+    names = [name for name in run.rollout_names() if name.startswith(("eval-", "valid-"))]
     valid = [name for name in names if name.startswith("valid-")]
-    for name in ("eval-after", *valid[-1:], "eval-before"):
+    wanted = ("eval-after", *valid[-1:], "eval-before") if stage is None else (stage,)
+    for name in wanted:
         compared = _compared(run, name, limit) if name in names else None
         if compared is not None:
             return name, compared
+    if stage is not None and names:
+        raise RunError(f"{path} holds no evaluation {stage!r}; allowed: {', '.join(sorted(names))}")
     raise RunError(f"{path} holds no evaluation yet; allowed: a run that has one")
 
 

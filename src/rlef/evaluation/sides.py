@@ -7,11 +7,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from rlef.config import flat_values
+from rlef.environment.types import EpisodeRecord
 from rlef.evaluation.compare import ComparedRun
 from rlef.evaluation.results import last_evaluation
 from rlef.evaluation.specs import Measured, MetricSpec, measure
 from rlef.run import RunFolder
-from rlef.stored import read_options
+from rlef.stored import is_evaluation, read_options
 
 _SEED = "seed"
 
@@ -25,12 +26,30 @@ class Member:
         stage: its evaluation.
         compared: the episodes of that.
         settings: all of them, by their keys with dots.
+        training: of an evaluation of a trained policy the settings of its training, where that
+            run is still there; of a training its own.
     """
 
     path: Path
     stage: str
     compared: ComparedRun
     settings: Mapping[str, object]
+    training: Mapping[str, object] | None = None
+
+    @property
+    def seed(self) -> int | None:
+        """Of the training."""
+        seed = self.training.get(_SEED) if self.training else None
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def likeness(self) -> str:
+        """Equal for members that differ by the seed of their training or evaluation only."""
+        own = {key: value for key, value in self.settings.items() if key != _SEED}
+        training = {k: v for k, v in (self.training or {}).items() if k != _SEED}
+        if self.training and is_evaluation(self.settings):
+            own["model"] = Path(str(own["model"])).name  # of the checkpoint
+        return json.dumps([self.stage, own, training], sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +58,7 @@ class Side:
 
     members: tuple[Member, ...]
     compared: ComparedRun
-    """The episodes of all of them: more episodes of the same problems."""
+    """The episodes of all of them; of trainings by seed too."""
 
     def measured(self, spec: MetricSpec) -> Measured:
         """A metric over all episodes."""
@@ -56,36 +75,70 @@ class Side:
         return fmean(rates), stdev(rates)
 
 
-def read_member(path: Path) -> Member:
+def read_member(path: Path, stage: str | None = None) -> Member:
     """A run on disk.
+
+    Args:
+        path: Its folder.
+        stage: Which evaluation of a training, see ``last_evaluation``.
 
     Raises:
         RunError: There is no run, or no evaluation in it.
         RunDamagedError: It cannot be read.
     """
-    stage, compared = last_evaluation(path)
+    stage, compared = last_evaluation(path, stage)
     settings = flat_values(read_options(RunFolder(path)))
-    return Member(path=path, stage=stage, compared=compared, settings=settings)
+    training = _training_of(path, settings) if is_evaluation(settings) else settings
+    return Member(path=path, stage=stage, compared=compared, settings=settings, training=training)
 
 
-def sides_of(members: Sequence[Member]) -> list[Side]:
+def _training_of(path: Path, settings: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Settings of the training whose checkpoint was evaluated.
+
+    A relative name of the model is looked for here and in the folders above the evaluation.
+    """
+    model = settings.get("model")
+    if not isinstance(model, str) or "checkpoints" not in Path(model).parts:
+        return None
+    for base in (Path(), *path.resolve().parents):
+        place = base / model
+        for folder in place.parents:
+            if folder.name and (folder / "checkpoints") in place.parents:
+                run = RunFolder(folder)
+                options = read_options(run) if run.is_run() else {}
+                if options and not is_evaluation(options):
+                    return flat_values(options)
+    return None
+
+
+def sides_of(members: Sequence[Member], *, split: bool = True) -> list[Side]:
     """Runs whose settings are equal but for the seed as one side each, in order.
 
-    Where all would be one side each run is one.
+    Args:
+        members: The runs.
+        split: Whether each run is a side where all would be one.
     """
     groups: dict[str, list[Member]] = {}
     for member in members:
-        rest = {key: value for key, value in member.settings.items() if key != _SEED}
-        key = json.dumps([member.stage, rest], sort_keys=True, default=str)
-        groups.setdefault(key, []).append(member)
+        groups.setdefault(member.likeness, []).append(member)
     found = list(groups.values())
-    if len(found) == 1:
+    if split and len(found) == 1:
         found = [[member] for member in members]
     names = _labels(found)
     return [
         Side(members=tuple(group), compared=_joined(group, name))
         for group, name in zip(found, names, strict=True)
     ]
+
+
+def sampling_of(member: Member) -> str:
+    """How its evaluation sampled, such as "T 0.2, top-p 0.95"; "" where that is not known."""
+    section = "" if is_evaluation(member.settings) else "eval."
+    section += "also." * member.stage.endswith("-also")
+    temperature, top_p = (member.settings.get(section + key) for key in ("temperature", "top_p"))
+    if not isinstance(temperature, int | float):
+        return ""
+    return f"T {temperature:g}" + (f", top-p {top_p:g}" if top_p not in (None, 1, 1.0) else "")
 
 
 def differing_settings(sides: Sequence[Side]) -> dict[str, list[object]]:
@@ -107,7 +160,18 @@ def _joined(group: Sequence[Member], name: str) -> ComparedRun:
     runs = [member.compared for member in group]
     hashes = {problem: known for run in runs for problem, known in run.hashes.items()}
     records = [record for run in runs for record in run.records]
-    return replace(runs[0], label=name, records=records, hashes=hashes)
+    return replace(runs[0], label=name, records=records, hashes=hashes, by_seed=_by_seed(group))
+
+
+def _by_seed(group: Sequence[Member]) -> dict[int, Sequence[EpisodeRecord]]:
+    """The episodes of several trainings; nothing for one, or for evaluations of one model."""
+    if len(group) < 2 or not all(member.training for member in group):
+        return {}
+    found: dict[int, Sequence[EpisodeRecord]] = {}
+    for place, member in enumerate(group):
+        seed = place if member.seed is None else member.seed
+        found[seed] = [*found.get(seed, ()), *member.compared.records]
+    return found if len(found) > 1 else {}
 
 
 def _labels(groups: Sequence[Sequence[Member]]) -> list[str]:

@@ -257,7 +257,7 @@ def _within_problems(
             shares = same[start : start + _AT_ONCE] / total
             drawn = rng.multinomial(total, shares, size=(draws, len(shares)))
             good, false = drawn[..., 0], drawn[..., 1]
-            sums += _n_at_k_of_counts(good, good + false, int(total), n, episodes).sum(axis=1)
+            sums += n_at_k_of_counts(good, good + false, int(total), n, episodes).sum(axis=1)
     low, high = np.percentile(sums / len(groups), PERCENTILES)
     return float(low), float(high)
 
@@ -269,7 +269,7 @@ def _counts(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
     return solved, public - solved, len(outcomes) - public
 
 
-def _n_at_k_of_counts(
+def n_at_k_of_counts(
     solved: NDArray[np.int64], public: NDArray[np.int64], total: int, n: int, k: int
 ) -> NDArray[np.float64]:
     """``n_at_k`` of many problems at once.

@@ -19,13 +19,16 @@ main.filename = "/solution.js";
 process.mainModule = main;
 process.argv.length = 1;
 process.argv.push("solution.js");
-for (const name of ["readFileSync", "openSync", "createReadStream"]) {
+for (const name of ["readFileSync", "readFile", "openSync", "createReadStream"]) {
     const real = fs[name];
     fs[name] = name == "createReadStream"
         ? (path, ...rest) => path === "/dev/stdin" ? process.stdin : real(path, ...rest)
         : (path, ...rest) => path !== "/dev/stdin" ? real(path, ...rest)
             : name == "openSync" ? 0 : real(0, ...rest);
 }
+const later = fs.promises.readFile;
+fs.promises.readFile = (path, ...rest) => path !== "/dev/stdin" ? later(path, ...rest)
+    : new Promise((yes, no) => fs.readFile(0, ...rest, (e, data) => e ? no(e) : yes(data)));
 main._compile(source, "solution.js");
 """
 """Compiles the program, says so, runs it. ``/dev/stdin``, which would need ``/proc``, is read."""

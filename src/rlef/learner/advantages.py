@@ -99,16 +99,19 @@ def _critic(config: LearnerConfig, batch: RolloutBatch, rewards: Tensor, scored:
     advantages, returns = (token_level_gae if config.per_token else turn_level_advantages)(
         rewards, scored.old_values, _units(config, batch), config.gamma, config.lam
     )
-    weights = _weights(config, batch)
-    whitened = normalize_advantages(advantages, _units(config, batch), weights)
-    return _of_tokens(config, batch, whitened), returns
+    if config.normalize != "none":
+        weights, kinds = _weights(config, batch), _kinds(config, batch)
+        units = _units(config, batch)
+        advantages = normalize_advantages(advantages, units, weights, kinds=kinds)
+    return _of_tokens(config, batch, advantages), returns
 
 
 def _reinforce_pp(
     config: LearnerConfig, batch: RolloutBatch, rewards: Tensor, scored: Scored
 ) -> Credit:
-    weights = _weights(config, batch)
-    found = reinforce_pp_advantages(rewards, _units(config, batch), config.gamma, weights)
+    weights, kinds = _weights(config, batch), _kinds(config, batch)
+    units = _units(config, batch)
+    found = reinforce_pp_advantages(rewards, units, config.gamma, weights, kinds=kinds)
     return _of_tokens(config, batch, found), None
 
 
@@ -149,8 +152,18 @@ def _weights(config: LearnerConfig, batch: RolloutBatch) -> Tensor | None:
     counts = turn_counts(batch.turn_ids, batch.turn_mask.shape[1]).float()
     if config.per_token:
         share = turns_to_tokens(1 / counts.clamp(min=1), batch.turn_ids)
-        return share if config.normalize == "turns" else None
+        return None if config.normalize == "tokens" else share
     return counts if config.normalize == "tokens" else None
+
+
+def _kinds(config: LearnerConfig, batch: RolloutBatch) -> Tensor | None:
+    """Which turns or tokens are whitened together; ``None``: all."""
+    if config.normalize != "turn_index":
+        return None
+    if config.per_token:
+        return batch.turn_ids
+    turns = torch.arange(batch.turn_mask.shape[1], device=batch.turn_mask.device)
+    return turns.expand_as(batch.turn_mask)
 
 
 def mean_return(config: LearnerConfig, batch: RolloutBatch, rewards: Tensor) -> float:

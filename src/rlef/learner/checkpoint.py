@@ -247,7 +247,7 @@ def _adamw(descent: Descent) -> str:
 
 def _room_for(optimizer: torch.optim.Optimizer, keys: Sequence[str]) -> dict[str, Tensor]:
     """Tensors to read an optimizer's state into; those of sharded parameters are sharded."""
-    parameters = optimizer.param_groups[0]["params"]
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
     found = {}
     for key in keys:
         index, name = key.split(".")

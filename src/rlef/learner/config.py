@@ -44,9 +44,11 @@ class LearnerConfig(BaseModel):
     reference."""
     beta: float = Field(0.05, ge=0)
     """Weight of the KL penalty."""
-    ratio: Literal["token", "turn"] = "token"
+    ratio: Literal["token", "turn", "turn_mean", "cispo"] = "token"
     """What the clipped policy ratio is of: a token (the paper's), or a turn, as the product over
-    its tokens."""
+    its tokens (``turn``) or its geometric mean (``turn_mean``, GSPO's, for which ``clip`` is far
+    smaller). ``cispo``: the clipped ratio of a token weights its log-probability, so that every
+    token has a gradient."""
     importance: Literal["whole", "decoupled", "none"] = "whole"
     """How stale rollouts are corrected for: by a truncated weight π/π_b within the clipped ratio
     (``whole``, the paper's), by a truncated weight π_old/π_b outside it (``decoupled``), or not at
@@ -57,17 +59,21 @@ class LearnerConfig(BaseModel):
     """Discount of rewards, per turn or per token, as the critic."""
     lam: float = Field(1.0, ge=0, le=1)
     """Lambda of generalised advantage estimation, per turn or per token, as the critic."""
-    clip: float = Field(0.2, gt=0, lt=1)
-    """The policy ratio is clipped to 1 - clip and 1 + clip."""
+    clip: float = Field(0.2, gt=0, le=1)
+    """The policy ratio is clipped to 1 - clip and 1 + clip. 1: there is no lower bound."""
+    clip_high: float | None = Field(None, gt=0)
+    """The upper bound is 1 + clip_high instead. ``null``: as ``clip``."""
     dual_clip: float | None = Field(None, ge=2)
     """Largest ratio that still has a gradient where the advantage is negative. The paper has no
     such bound; set 3 where rollouts are stale. ``null``: none."""
-    value_clip: float = Field(0.2, gt=0)
-    """How far from its old value a value is moved at most, on one batch."""
-    normalize: Literal["turns", "tokens"] = "turns"
+    value_clip: float | None = Field(0.2, gt=0)
+    """How far from its old value a value is moved at most, on one batch. ``null``: no limit, the
+    loss is half the squared error."""
+    normalize: Literal["turns", "tokens", "turn_index", "none"] = "turns"
     """What advantages are whitened over (open in the paper): turns of the batch, each counted once
-    (``turns``) or by its tokens (``tokens``). Advantages of groups (``grpo``, ``dr_grpo``,
-    ``rloo``) stay as they are."""
+    (``turns``) or by its tokens (``tokens``); or first turns among first ones, second turns among
+    second ones and so on, each counted once (``turn_index``). ``none``: not at all. Advantages of
+    groups (``grpo``, ``dr_grpo``, ``rloo``) stay as they are."""
     entropy_bonus: float = Field(0.0, ge=0)
     """Weight of the tokens' mean entropy, which the loss rewards."""
     target_kl: float | None = Field(None, gt=0)
@@ -78,6 +84,11 @@ class LearnerConfig(BaseModel):
     mean return of the first batch. A random head adds a constant that says nothing, as large as the
     last hidden states are (up to 9 for Qwen2.5-Coder-0.5B, with returns from -1 to 1), and a batch
     moves values by little more than ``value_clip``."""
+    critic_sees: Literal["nothing", "reference"] = "nothing"
+    """What the critic sees that the policy does not. ``reference``: a reference program of the
+    problem, in front of all that it reads. A baseline may know anything but the answer that it
+    judges, so advantages stay unbiased; after training there is no critic. Needs ``turn_critic``,
+    and a model that takes ``rollout.max_new_tokens`` tokens beyond ``rollout.max_context``."""
     critic_warmup_updates: int = Field(0, ge=0)
     """Optimizer steps at the beginning in which only the critic learns."""
     lora: LoraSettings | None = None
@@ -91,6 +102,9 @@ class LearnerConfig(BaseModel):
     """Learning rate of the policy after the warm-up."""
     critic_lr: float | None = Field(None, gt=0, le=1)
     """Learning rate of the critic; ``null``: as ``lr``."""
+    critic_head_lr: float | None = Field(None, gt=0, le=1)
+    """Learning rate of the critic's head, which begins at random. It warms up and falls as the
+    others do; ``null``: as the critic."""
     weight_decay: float = Field(0.1, ge=0)
     """Weight decay of AdamW, on all parameters."""
     warmup_updates: int = Field(50, ge=0)
@@ -100,6 +114,14 @@ class LearnerConfig(BaseModel):
     as in the paper."""
     minibatch: int = Field(256, ge=1)
     """Rollouts per optimizer step."""
+    epochs: int = Field(1, ge=1)
+    """Passes over each batch, every one in an order of its own (the paper's: 1). Old
+    log-probabilities, old values and advantages are those of the first one's start."""
+    critic_epochs: int | None = Field(None, ge=1)
+    """Passes of the critic, ``epochs`` or more; those beyond it come first, are no updates, and the
+    policy has no part in them. Advantages stay those of the values before: a critic that has seen
+    a rollout's return would hide it from the policy. Values move by about ``value_clip`` in all.
+    ``null``: ``epochs``."""
     grad_clip: float = Field(1.0, gt=0)
     """Largest gradient norm, of policy and critic each (open in the paper)."""
     adam_beta1: float = Field(0.9, ge=0, lt=1)
@@ -129,6 +151,11 @@ class LearnerConfig(BaseModel):
         return self.advantage in ("turn_critic", "token_critic")
 
     @property
+    def extra_critic_epochs(self) -> int:
+        """Passes over a batch in which only the critic learns."""
+        return (self.critic_epochs or self.epochs) - self.epochs
+
+    @property
     def compares_groups(self) -> bool:
         """Whether advantages come from several rollouts of one problem."""
         return self.advantage in ("grpo", "dr_grpo", "rloo")
@@ -150,10 +177,35 @@ class LearnerConfig(BaseModel):
                 f"kl is reward_token, but advantage {self.advantage} knows no rewards of tokens; "
                 "allowed: kl=reward_turn_mean, or advantage token_critic or reinforce++"
             )
-        if self.ratio == "turn" and self.per_token:
+        if self.ratio in ("turn", "turn_mean") and self.per_token:
             raise ValueError(
-                f"ratio is turn, but advantage {self.advantage} with kl {self.kl} gives each token "
-                "its own; allowed: ratio=token, or one advantage per turn"
+                f"ratio is {self.ratio}, but advantage {self.advantage} with kl {self.kl} gives "
+                "each token its own; allowed: ratio=token, or one advantage per turn"
+            )
+        if self.normalize == "none" and self.advantage == "reinforce++":
+            raise ValueError(
+                "normalize is none, but advantage reinforce++ is nothing but whitening; allowed: "
+                "turns, tokens, turn_index"
+            )
+        if self.critic_sees != "nothing" and self.values_per_token:
+            raise ValueError(
+                f"critic_sees is {self.critic_sees}, but advantage is token_critic; allowed: "
+                "nothing, or advantage turn_critic"
+            )
+        if self.dual_clip is not None and self.ratio == "cispo":
+            raise ValueError(
+                f"dual_clip is {self.dual_clip:g}, but ratio is cispo, where clip_high bounds all "
+                "ratios; allowed: null"
+            )
+        if self.dual_clip is not None and self.dual_clip <= 1 + (self.clip_high or self.clip):
+            raise ValueError(
+                f"dual_clip is {self.dual_clip:g}, but ratios are clipped to "
+                f"{1 + (self.clip_high or self.clip):g}; allowed: more than that, or null"
+            )
+        if self.extra_critic_epochs < 0:
+            raise ValueError(
+                f"critic_epochs is {self.critic_epochs}, but epochs is {self.epochs}; allowed: "
+                f"{self.epochs} or more, or null"
             )
         if self.frozen_dtype == "bfloat16" and self.precision == "float32":
             raise ValueError(
@@ -165,6 +217,9 @@ class LearnerConfig(BaseModel):
                 ("lam", self.lam, 1),
                 ("critic_warmup_updates", self.critic_warmup_updates, 0),
                 ("critic_lora", self.critic_lora, None),
+                ("critic_epochs", self.critic_epochs, None),
+                ("critic_head_lr", self.critic_head_lr, None),
+                ("critic_sees", self.critic_sees, "nothing"),
             )
             for key, value, neutral in neutrals:
                 if value != neutral:

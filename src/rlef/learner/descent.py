@@ -1,6 +1,7 @@
 """Gradient descent of one network: AdamW, its learning rate, and gradients that are no numbers."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class Descent:
         network: Its parameters that require a gradient are trained.
         config: The settings.
         lr: The learning rate after warm-up.
+        head_lr: That of its ``head``; ``None``: the same.
         begins_at: The version at which the network begins to learn, and its warm-up.
         total_updates: Optimizer steps of the run, for ``final_lr_share``; ``None``: not known.
 
@@ -35,20 +37,22 @@ class Descent:
         config: LearnerConfig,
         lr: float,
         *,
+        head_lr: float | None = None,
         begins_at: int = 0,
         total_updates: int | None = None,
     ) -> None:
         self.name = name
         self.skipped_in_a_row = 0
         self._config = config
-        self._lr = lr
         self._begins_at = begins_at
         self._total_updates = total_updates
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         betas = (config.adam_beta1, config.adam_beta2)
         device = self._parameters[0].device
+        groups = _groups(network, self._parameters, lr, head_lr)
+        self._rates = [float(group["lr"]) for group in groups]
         self.optimizer = torch.optim.AdamW(
-            self._parameters,
+            groups,
             lr=lr,
             betas=betas,
             weight_decay=config.weight_decay,
@@ -81,8 +85,8 @@ class Descent:
                 )
             return None
         self.skipped_in_a_row = 0
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr * self._share(version)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * self._share(version)
         if self._states is None:
             self.optimizer.step()
         else:
@@ -113,3 +117,14 @@ class Descent:
             return warmup
         progress = min(1.0, version / self._total_updates)
         return warmup * (1 - (1 - self._config.final_lr_share) * progress)
+
+
+def _groups(
+    network: nn.Module, parameters: list[nn.Parameter], lr: float, head_lr: float | None
+) -> list[dict[str, Any]]:
+    """Parameters by learning rate, in the order that they came in."""
+    if head_lr is None:
+        return [{"params": parameters, "lr": lr}]
+    count = len(list(network.get_submodule("head").parameters()))  # a head comes last
+    rest, head = parameters[:-count], parameters[-count:]
+    return [{"params": rest, "lr": lr}, {"params": head, "lr": head_lr}]

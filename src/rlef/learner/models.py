@@ -138,7 +138,8 @@ class Critic(nn.Module):
     def lay_out(self, batch: RolloutBatch) -> Packed:
         """Returns what the backbone has to read of a batch, on the CPU."""
         needed = Packed.before_actions if self.per_token else Packed.at_prompt_ends
-        return needed(batch, packs=can_pack(self.backbone))
+        seen = batch if batch.critic is None else batch.critic
+        return needed(seen, packs=can_pack(self.backbone))
 
     def _values(self, states: Tensor) -> Tensor:
         """(..., H) to (...)."""

@@ -4,11 +4,13 @@ Shapes: B rollouts, L tokens, U turns.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from rlef.algorithms import (
     KLEstimator,
+    cispo_policy_loss,
     kl_estimates,
     masked_mean,
     ppo_policy_loss,
@@ -66,18 +68,15 @@ def policy_loss(
     assert old.advantages is not None
     mask, tokens = part.action_mask, minibatch.tokens
     logprobs = (now.logprobs, old.old_logprobs, part.behavior_logprobs)
-    if config.ratio == "token":
-        surrogate = ppo_policy_loss(
-            *logprobs,
-            old.advantages,
-            mask,
-            config.clip,
-            tokens,
-            importance=config.importance,
-            cap=config.importance_cap,
-            dual_clip=config.dual_clip,
-        )
+    how: dict[str, Any] = {"importance": config.importance, "cap": config.importance_cap}
+    how["clip_high"] = config.clip_high
+    if config.ratio == "cispo":
+        surrogate = cispo_policy_loss(*logprobs, old.advantages, mask, config.clip, tokens, **how)
+    elif config.ratio == "token":
+        how["dual_clip"] = config.dual_clip
+        surrogate = ppo_policy_loss(*logprobs, old.advantages, mask, config.clip, tokens, **how)
     else:
+        how |= {"dual_clip": config.dual_clip, "mean": config.ratio == "turn_mean"}
         surrogate = turn_policy_loss(
             *logprobs,
             at_turn_starts(old.advantages, part),
@@ -85,10 +84,8 @@ def policy_loss(
             part.turn_mask,
             config.clip,
             minibatch.turns,
-            importance=config.importance,
-            cap=config.importance_cap,
-            dual_clip=config.dual_clip,
             tokens=tokens,
+            **how,
         )
     loss, metrics = surrogate.loss, surrogate._asdict()
     metrics["loss/policy"] = metrics.pop("loss")

@@ -50,8 +50,8 @@ class Learner(Protocol):
 
         Args:
             batch: The rollouts.
-            steps: Minibatches of equal size to cut it into; there are no empty ones. So many
-                updates the batch stands for.
+            steps: Minibatches of equal size to cut it into, those of all passes over it together;
+                there are no empty ones. So many updates the batch stands for.
 
         Raises:
             FloatingPointError: Gradients are not finite, step after step.

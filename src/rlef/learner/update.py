@@ -102,7 +102,9 @@ class LocalLearner:
         self.policy_descent = descent("policy", self.policy, lr=config.lr, begins_at=begins_at)
         self.critic_descent: Descent | None = None
         if self.critic is not None:
-            self.critic_descent = descent("critic", self.critic, lr=critic_lr)
+            self.critic_descent = descent(
+                "critic", self.critic, lr=critic_lr, head_lr=config.critic_head_lr
+            )
         self.version = 0
         self.policy_moved = False
         self._critic_is_new = config.critic_bias == "mean_return"
@@ -130,8 +132,13 @@ class LocalLearner:
             (losses, grad_norm/...); ``bfloat16``: 1 where ``precision`` came to that, else 0.
 
         Raises:
-            ValueError: There is no action token: ``pass_over`` is for that.
+            ValueError: There is no action token: ``pass_over`` is for that; or ``steps`` is no
+                multiple of ``config.epochs``.
         """
+        if steps % self.config.epochs:
+            raise ValueError(
+                f"steps is {steps}; allowed: a multiple of {self.config.epochs} epochs"
+            )
         if not batch.action_mask.any():
             raise ValueError("no rollout of the batch has an action token; allowed: one or more")
         started = time.perf_counter()
@@ -147,6 +154,9 @@ class LocalLearner:
         scored = replace(scored, advantages=advantages, returns=returns)
         self.keep_scores(batch, scored)
         minibatches, log = self.minibatches(batch, steps), StepLog(self.ranks)
+        for minibatch in self.critic_minibatches(batch, steps):
+            log.begin()
+            self._teach_critic(batch, scored, minibatch, log)
         end = self.version + steps
         self.policy_moved = self.version + len(minibatches) <= config.critic_warmup_updates
         has_moved_far = False
@@ -166,18 +176,25 @@ class LocalLearner:
                     norm = self.policy_descent.step(self.version)
                     log.took_step("policy", norm)
                     self.policy_moved |= bool(norm)
-            if self.critic is not None and self.critic_descent is not None:
-                for part, old, packed in self.parts(batch, scored, minibatch, self.critic):
-                    with self.autocast():
-                        values = self.critic(part, packed)
-                    loss = value_loss(config, part, old, values, minibatch)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    log.add({"loss/value": loss})
-                log.read()
-                log.took_step("critic", self.critic_descent.step(self.version))
+            self._teach_critic(batch, scored, minibatch, log)
             self.version += 1
         self.version = end
         return metrics | log.means() | {"bfloat16": float(self.precision == "bfloat16")}
+
+    def _teach_critic(
+        self, batch: RolloutBatch, scored: Scored, minibatch: Minibatch, log: "StepLog"
+    ) -> None:
+        """Takes a step of the critic, if there is one."""
+        if self.critic is None or self.critic_descent is None:
+            return
+        for part, old, packed in self.parts(batch, scored, minibatch, self.critic):
+            with self.autocast():
+                values = self.critic(part, packed)
+            loss = value_loss(self.config, part, old, values, minibatch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            log.add({"loss/value": loss})
+        log.read()
+        log.took_step("critic", self.critic_descent.step(self.version))
 
     def scores(self) -> tuple[RolloutScores, ...]:
         """Returns what the last update knew, see ``Learner``; on ranks but the first nothing."""
@@ -289,13 +306,32 @@ class LocalLearner:
         return replace(scored, old_values=torch.where(units, scored.old_values + shift, 0.0))
 
     def minibatches(self, batch: RolloutBatch, steps: int) -> list[Minibatch]:
-        """Cuts a batch, in random order; all that steps count is counted here, on the CPU.
+        """Cuts a batch, once for each pass, in random order.
 
-        So the steps of several ranks agree once these counts do.
+        All that steps count is counted here, on the CPU; so the steps of several ranks agree once
+        these counts do.
+
+        Args:
+            batch: The rollouts.
+            steps: Of all passes.
         """
-        seed = derive_seed(self._seed, "minibatches", self.version)
+        each = steps // self.config.epochs
+        starts = range(self.version, self.version + each * self.config.epochs, each)
+        return [one for start in starts for one in self._cut(batch, each, "minibatches", start)]
+
+    def critic_minibatches(self, batch: RolloutBatch, steps: int) -> list[Minibatch]:
+        """Cuts a batch for the passes that the critic has to itself, see ``minibatches``."""
+        each = steps // self.config.epochs
+        return [
+            one
+            for number in range(self.config.extra_critic_epochs)
+            for one in self._cut(batch, each, "critic minibatches", self.version, number)
+        ]
+
+    def _cut(self, batch: RolloutBatch, count: int, *draw: str | int) -> list[Minibatch]:
+        seed = derive_seed(self._seed, *draw)
         order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
-        pieces = torch.tensor_split(order, min(steps, len(batch)))
+        pieces = torch.tensor_split(order, min(count, len(batch)))
         return [Minibatch.of(batch, rows) for rows in pieces]
 
     def parts(

@@ -34,6 +34,7 @@ class RolloutBatch:
             there is no turn.
         groups: (B,) int64, equal for rollouts of one problem, whatever the number.
         solved: (B,) bool, the last program passes all tests.
+        critic: The same rollouts as the critic reads them, with more tokens; ``None``: as they are.
     """
 
     token_ids: Tensor
@@ -47,6 +48,7 @@ class RolloutBatch:
     versions: Tensor
     groups: Tensor
     solved: Tensor
+    critic: "RolloutBatch | None" = None
 
     @property
     def action_mask(self) -> Tensor:
@@ -67,31 +69,43 @@ class RolloutBatch:
         Args:
             rows: (N,) int64 indices.
         """
-        chosen = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
+        chosen = {name: tensor[rows] for name, tensor in self._tensors().items()}
         length = int(chosen["token_mask"].sum(1).max()) if len(rows) else 0
         for name in ("token_ids", "token_mask", "sequence_ids", "turn_ids", "behavior_logprobs"):
             chosen[name] = chosen[name][:, :length]
-        return RolloutBatch(**chosen)
+        critic = None if self.critic is None else self.critic.select(rows)
+        return RolloutBatch(**chosen, critic=critic)
 
     def without_actions(self) -> "RolloutBatch":
         """Returns the same tokens, none of them sampled: nothing is learnt from them."""
         turn_ids, turn_mask = torch.full_like(self.turn_ids, -1), torch.zeros_like(self.turn_mask)
-        return replace(self, turn_ids=turn_ids, turn_mask=turn_mask)
+        critic = None if self.critic is None else self.critic.without_actions()
+        return replace(self, turn_ids=turn_ids, turn_mask=turn_mask, critic=critic)
 
     def to(self, device: torch.device | str) -> "RolloutBatch":
         """Returns the batch on a device, without waiting for the copies where it is a GPU."""
         to_gpu = torch.device(device).type != "cpu"
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return RolloutBatch(**{n: x.to(device, non_blocking=to_gpu) for n, x in values.items()})
+        moved = {n: x.to(device, non_blocking=to_gpu) for n, x in self._tensors().items()}
+        return RolloutBatch(**moved, critic=None if self.critic is None else self.critic.to(device))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        names = [field.name for field in fields(self) if field.name != "critic"]
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def from_rollouts(cls, rollouts: Sequence[Rollout], num_turns: int) -> "RolloutBatch":
+    def from_rollouts(
+        cls,
+        rollouts: Sequence[Rollout],
+        num_turns: int,
+        private: Sequence[Sequence[int]] | None = None,
+    ) -> "RolloutBatch":
         """Pads rollouts into a batch.
 
         Args:
             rollouts: At least one, all ``trainable``: mask infrastructure errors by leaving
                 them out.
             num_turns: U, at least the longest rollout's turns.
+            private: Tokens for each that the critic alone sees, in front of every sequence.
 
         Raises:
             ValueError: There is none, or one is not trainable or too long.
@@ -105,6 +119,10 @@ class RolloutBatch:
                     f"turns and ended by {rollout.record.stop}; allowed: 1 to {num_turns} turns "
                     "and no infrastructure error"
                 )
+        critic = None
+        if private is not None:
+            pairs = zip(rollouts, private, strict=True)
+            critic = cls.from_rollouts([one.behind(tokens) for one, tokens in pairs], num_turns)
         lengths = torch.tensor([len(rollout.token_ids) for rollout in rollouts])
         counts = torch.tensor([len(rollout.prompt_ends) for rollout in rollouts])
         length = int(lengths.max())
@@ -122,6 +140,7 @@ class RolloutBatch:
             versions=_pad([r.policy_versions for r in rollouts], num_turns, 0, torch.int64),
             groups=torch.tensor([numbers[name] for name in names]),
             solved=torch.tensor([rollout.record.solved for rollout in rollouts]),
+            critic=critic,
         )
 
 

@@ -1,7 +1,7 @@
 """A rollout: one sampled episode with its tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,24 @@ class Rollout:
     def oldest_version(self) -> int | None:
         """The oldest policy version that sampled any token; ``None`` where there is no token."""
         return int(self.policy_versions.min()) if len(self.policy_versions) else None
+
+    def behind(self, tokens: Sequence[int]) -> "Rollout":
+        """Returns the rollout with further tokens in front of each of its sequences.
+
+        Args:
+            tokens: No action tokens.
+        """
+        count, starts = len(tokens), self.sequence_starts
+        places = np.repeat(starts, count)
+        before = count * np.searchsorted(starts, self.prompt_ends, side="right")
+        return replace(
+            self,
+            token_ids=np.insert(self.token_ids, places, np.tile(tokens, len(starts))),
+            sequence_starts=starts + count * np.arange(len(starts), dtype=np.int32),
+            turn_ids=np.insert(self.turn_ids, places, -1),
+            logprobs=np.insert(self.logprobs, places, 0),
+            prompt_ends=self.prompt_ends + before.astype(np.int32),
+        )
 
     @classmethod
     def of(

@@ -16,7 +16,7 @@ from rlef.serve.service import JudgeService
 from rlef.serve.settings import ServeSettings
 
 _SHOWN = 80
-Answer = Callable[[Request], Awaitable[Response]]
+Answer = Callable[[Request], Awaitable[ASGIApp]]
 
 
 def make_app(service: JudgeService, settings: ServeSettings) -> ASGIApp:
@@ -60,7 +60,7 @@ class _Paths:
         request = Request(scope, receive, send)
         methods = self._answers.get(scope["path"])
         if methods is None:
-            response = _failure(f"there is no {scope['path'][:_SHOWN]}", 404)
+            response: ASGIApp = _failure(f"there is no {scope['path'][:_SHOWN]}", 404)
         elif scope["method"] not in methods:
             allowed = {"Allow": ", ".join(sorted(methods))}
             response = _failure(f"allowed here: {allowed['Allow']}", 405, allowed)

@@ -3,7 +3,6 @@
 import logging
 import os
 import platform
-import random
 import threading
 import time
 import uuid
@@ -12,16 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice
-from types import TracebackType
 from typing import Any, Self
 
 from rlef import __version__
 from rlef.sandbox import JudgeJob, JudgeReport, Sandbox, SandboxError, Verdict
 from rlef.sandbox.validation import validate
 from rlef.sandbox.verdicts import same_for_all
-from rlef.serve.endpoint import AgainError, Endpoint, check_urls
-from rlef.serve.errors import json_bytes
-from rlef.serve.schema import from_json, to_json
+from rlef.serve.endpoint import AgainError, Endpoint, TooLongError, check_urls
+from rlef.serve.pace import Pace
+from rlef.serve.schema import from_json, json_bytes, to_json
 from rlef.serve.settings import TOKEN_VARIABLE
 
 _log = logging.getLogger("rlef.serve")
@@ -31,7 +29,7 @@ _CHUNK_BYTES = 4 << 20
 _TRIES = 3
 """Times that a program may come back not judged, before it is IE."""
 _THREADS = 64
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0
+_TOLD_EVERY_S = 60.0
 
 
 class RemoteJudge:
@@ -50,7 +48,7 @@ class RemoteJudge:
         patience_s: Time without any answer after which the judge is given up.
 
     Raises:
-        ValueError: The URL is none.
+        ValueError: The URL is none, or no header can carry the token.
     """
 
     def __init__(
@@ -61,29 +59,27 @@ class RemoteJudge:
         timeout_s: float = 600.0,
         patience_s: float = 600.0,
     ) -> None:
-        token = token or os.environ.get(TOKEN_VARIABLE) or None
+        token = (token or os.environ.get(TOKEN_VARIABLE, "")).strip() or None
         self._endpoints = [Endpoint(one, token, timeout_s + 30.0) for one in check_urls(url)]
         self._timeout_s = timeout_s
         self._patience_s = patience_s
+        self._owner = os.getpid()
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._closed = threading.Event()
+        self._tell_at = 0.0
 
     def __enter__(self) -> Self:
         """Returns itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Closes it."""
         self.close()
 
     def close(self) -> None:
         """Gives up all that is asked for; the service stays."""
+        self._begin_after_fork()
         self._closed.set()
         for endpoint in self._endpoints:
             endpoint.close()
@@ -122,12 +118,14 @@ class RemoteJudge:
         """Judges many programs, see ``Sandbox.judge_many``.
 
         Raises:
-            ValueError: A job is not valid, or the service does not take it.
-            SandboxError: The service cannot judge a program, refuses, or gives no answers.
+            ValueError: A job is not valid.
+            SandboxError: The service cannot judge a program, refuses, or gives no answers; or a
+                job asks for more than the service's limits.
             RuntimeError: The judge is closed.
         """
         for job in jobs:
             validate(job)
+        self._begin_after_fork()
         call = uuid.uuid4().hex
         whole = [_Asked(i, job, f"{call}-{i}") for i, job in enumerate(jobs)]
         if len(whole) == 1:
@@ -142,7 +140,7 @@ class RemoteJudge:
         return [found[i] for i in range(len(whole))]
 
     def judge_stream(
-        self, jobs: Iterable[JudgeJob], *, ahead: int = _THREADS
+        self, jobs: Iterable[JudgeJob], *, ahead: int | None = None
     ) -> Iterator[tuple[int, JudgeReport]]:
         """Judges programs and yields each report as it comes, see ``Sandbox.judge_stream``.
 
@@ -152,10 +150,14 @@ class RemoteJudge:
             RuntimeError: The judge is closed.
         """
         todo = enumerate(jobs)
+        self._begin_after_fork()
+        most = _THREADS if ahead is None else ahead
+        if most < 1:
+            raise ValueError(f"ahead is {ahead}; allowed: 1 or more")
         call = uuid.uuid4().hex
         running: dict[Future[JudgeReport], int] = {}
         while True:
-            for place, job in islice(todo, ahead - len(running)):
+            for place, job in islice(todo, most - len(running)):
                 validate(job)
                 asked = _Asked(place, job, f"{call}-{place}")
                 running[self._pool().submit(self._one, asked)] = place
@@ -164,7 +166,19 @@ class RemoteJudge:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
 
+    def _begin_after_fork(self) -> None:
+        """Leaves threads and connections to the process that this one was forked from.
+
+        Two processes at one connection would take each other's reports.
+        """
+        if self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._lock, self._threads = threading.Lock(), None
+            for endpoint in self._endpoints:
+                endpoint.forget()
+
     def _info(self) -> list[dict[str, Any]]:
+        self._begin_after_fork()
         found = []
         for endpoint in self._endpoints:
             try:
@@ -200,7 +214,7 @@ class RemoteJudge:
 
     def _one(self, asked: "_Asked") -> JudgeReport:
         body = json_bytes(to_json(asked.job, asked.key) | {"deadline_s": self._timeout_s})
-        pace = _Pace(self._patience_s, self._closed)
+        pace = Pace(self._patience_s, self._closed, self._tell)
         tries = 0
         while True:
             self._refuse_closed()
@@ -210,7 +224,8 @@ class RemoteJudge:
             except AgainError as error:
                 pace.wait(endpoint, error)
                 continue
-            report = _report(answer)
+            pace.answered()
+            report = _report(answer, endpoint)
             if report is not None:
                 return report
             tries += 1
@@ -221,40 +236,56 @@ class RemoteJudge:
         """Judges some programs in one request, and in others what is missing then."""
         found: dict[int, JudgeReport] = {}
         tries = dict.fromkeys((one.place for one in chunk), 0)
-        pace = _Pace(self._patience_s, self._closed)
+        pace = Pace(self._patience_s, self._closed, self._tell)
         while missing := [one for one in chunk if one.place not in found]:
             self._refuse_closed()
             endpoint = self._endpoint(missing[0], pace)
-            known = len(found)
             broken = AgainError("no lines came")
             try:
                 for line in endpoint.lines("/v1/judge_many", self._body(missing)):
                     one = missing[line["place"]]
+                    pace.answered()
                     if line.get("error"):
                         raise SandboxError(str(line["error"]))
-                    report = _report(line)
+                    report = _report(line, endpoint)
                     tries[one.place] += 1
                     if report is None and tries[one.place] == _TRIES:
                         report = _not_judged(one.job, line)
                     if report is not None:
                         found[one.place] = report
+            except TooLongError:
+                if len(missing) == 1:
+                    raise
+                half = len(missing) // 2
+                return found | self._chunk(missing[:half]) | self._chunk(missing[half:])
             except AgainError as error:
                 broken = error
             except (KeyError, IndexError, TypeError) as error:
                 broken = AgainError(f"no lines of a judge: {error!r}")
-            if len(found) > known:
-                pace.answered()
             if len(found) < len(chunk):
                 pace.wait(endpoint, broken)
         return found
+
+    def _tell(self, endpoint: Endpoint, error: AgainError, silent_s: float) -> None:
+        """Says what is waited for; not again soon, however many programs wait."""
+        with self._lock:
+            if time.monotonic() < self._tell_at:
+                return
+            self._tell_at = time.monotonic() + _TOLD_EVERY_S
+        _log.warning(
+            "the judge at %s has given no answer for %.0f s (%s); it is asked again for %.0f s",
+            *(endpoint.name, silent_s, error, self._patience_s),
+        )
 
     def _body(self, asked: "Sequence[_Asked]") -> bytes:
         jobs = [to_json(one.job, one.key) for one in asked]
         return json_bytes({"jobs": jobs, "deadline_s": self._timeout_s})
 
-    def _endpoint(self, asked: "_Asked", pace: "_Pace") -> Endpoint:
-        """The service of a program; after failures the next one."""
-        return self._endpoints[(self._place(asked) + pace.failures) % len(self._endpoints)]
+    def _endpoint(self, asked: "_Asked", pace: Pace) -> Endpoint:
+        """The service of a program; after failures, or while that one is down, the next one."""
+        first = (self._place(asked) + pace.failures) % len(self._endpoints)
+        turn = [*self._endpoints[first:], *self._endpoints[:first]]
+        return next((endpoint for endpoint in turn if not endpoint.is_down), turn[0])
 
 
 class _Asked:
@@ -266,44 +297,17 @@ class _Asked:
         self.key = key
 
 
-class _Pace:
-    """How long to wait before it is tried again, and when to give up."""
+def _report(answer: Any, endpoint: Endpoint) -> JudgeReport | None:
+    """The report in an answer, ``None``: not judged.
 
-    def __init__(self, patience_s: float, closed: threading.Event) -> None:
-        self.failures = 0
-        self._patience_s = patience_s
-        self._closed = closed
-        self._since = time.monotonic()
-        self._wait_s = _FIRST_WAIT_S
-
-    def answered(self) -> None:
-        """The service does answer."""
-        self._since = time.monotonic()
-        self._wait_s = _FIRST_WAIT_S
-
-    def wait(self, endpoint: Endpoint, error: AgainError) -> None:
-        """Waits.
-
-        Raises:
-            SandboxError: It has taken too long.
-        """
-        self.failures += 1
-        if time.monotonic() - self._since > self._patience_s:
-            raise SandboxError(
-                f"the judge at {endpoint.name} has given no answer for {self._patience_s:g} s: "
-                f"{error}"
-            ) from None
-        if error.at_once:
-            return
-        seconds = error.retry_after_s or self._wait_s * random.uniform(0.5, 1.0)
-        self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
-        self._closed.wait(min(seconds, _LONGEST_WAIT_S))
-
-
-def _report(answer: Any) -> JudgeReport | None:
-    """The report in an answer, ``None``: not judged."""
+    Raises:
+        SandboxError: It is none, such as of a service of another version.
+    """
     value = answer.get("report")
-    return None if value is None else from_json(value)
+    try:
+        return None if value is None else from_json(value)
+    except ValueError as error:
+        raise SandboxError(f"the judge at {endpoint.name} gives {error}") from None
 
 
 def _not_judged(job: JudgeJob, answer: Any) -> JudgeReport:

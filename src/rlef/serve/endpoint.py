@@ -3,20 +3,31 @@
 import http.client
 import json
 import math
+import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from rlef.sandbox import SandboxError
+from rlef.serve.settings import check_token
 
 _ALLOWED = "allowed: such as http://HOST:8410"
 _REFUSED = (400, 413, 415, 422)
+_NOT_OURS = (200, 301, 302, 303, 307, 308, 404, 405)
+"""With what else than an answer of ours: whatever is there, it is no ``rlef serve``."""
 _SHOWN = 300
 _CONNECT_S = 10.0
+_DOWN_S = 5.0
+_SILENCE = {
+    **{"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3},  # seconds, seconds, times
+    **{"TCP_USER_TIMEOUT": 60_000},  # milliseconds
+}
+"""A machine that is gone without a word is noticed after a minute, not after the longest answer."""
 
 
 class AgainError(Exception):
@@ -33,6 +44,10 @@ class AgainError(Exception):
         self.at_once = at_once
 
 
+class TooLongError(SandboxError):
+    """The service takes no request so long."""
+
+
 def check_urls(urls: str) -> list[str]:
     """Returns the addresses in a text that has commas between them.
 
@@ -43,14 +58,28 @@ def check_urls(urls: str) -> list[str]:
     if not found:
         raise ValueError(f"the judge's URL is empty; {_ALLOWED}")
     for url in found:
-        try:
-            parts = urlsplit(url)
-            has_port = parts.port is None or parts.port > 0
-        except ValueError:
-            has_port = False
-        if not has_port or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"the judge's URL is {url!r}; {_ALLOWED}")
+        if not _is_url(url):
+            shown = re.sub(r"//.*@", "//...@", url)  # may have a password
+            raise ValueError(f"the judge's URL is {shown!r}; {_ALLOWED}")
+        check_token(unquote(urlsplit(url).password or ""))
     return found
+
+
+def _is_url(url: str) -> bool:
+    """Whether it is the address of a service: no query, nothing that a request cannot carry."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return (
+        has_port
+        and parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and parts.path.isascii()
+        and not re.search(r"[\x00-\x20\x7f?#]", url)
+    )
 
 
 class Endpoint:
@@ -63,6 +92,9 @@ class Endpoint:
 
     Attributes:
         name: its address without a password.
+
+    Raises:
+        ValueError: No header can carry the token.
     """
 
     def __init__(self, url: str, token: str | None, timeout_s: float) -> None:
@@ -70,18 +102,28 @@ class Endpoint:
         port, hostname = parts.port, parts.hostname or ""
         host = f"[{hostname}]" if ":" in hostname else hostname
         self.name = f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}".rstrip("/")
-        self._https = parts.scheme == "https"
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._host, self._port = hostname, port
         self._prefix = parts.path.rstrip("/")
         self._timeout_s = timeout_s
         token = unquote(parts.password) if parts.password else token
         self._headers = {"Content-Type": "application/json"}
         if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+            self._headers["Authorization"] = f"Bearer {check_token(token)}"
+        self._closed = False
+        self._down_until = 0.0
+        self.forget()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether no connection could be made a moment ago."""
+        return time.monotonic() < self._down_until
+
+    def forget(self) -> None:
+        """Leaves all connections to the process that this one was forked from."""
         self._lock = threading.Lock()
         self._idle: list[http.client.HTTPConnection] = []
         self._all: set[http.client.HTTPConnection] = set()
-        self._closed = False
 
     def close(self) -> None:
         """Ends all connections; whoever waits for an answer gets an error."""
@@ -99,7 +141,7 @@ class Endpoint:
         """Asks for something.
 
         Raises:
-            AgainError, ValueError, SandboxError: See ``post``.
+            AgainError, SandboxError: See ``post``.
         """
         return self._exchange("GET", path, None)
 
@@ -108,8 +150,7 @@ class Endpoint:
 
         Raises:
             AgainError: It may be sent again.
-            ValueError: The request is wrong.
-            SandboxError: The service refuses, or cannot do it.
+            SandboxError: The service refuses, cannot do it, or takes less than is asked for.
         """
         return self._exchange("POST", path, body)
 
@@ -117,7 +158,7 @@ class Endpoint:
         """Sends a request and yields the JSON of each line of its answer as it comes.
 
         Raises:
-            AgainError, ValueError, SandboxError: See ``post``; lines may have come by then.
+            AgainError, SandboxError: See ``post``; lines may have come by then.
         """
         connection, response = self._begin("POST", path, body)
         whole = False
@@ -157,9 +198,9 @@ class Endpoint:
         """Sends a request, and takes the head of its answer."""
         connection, is_kept = self._connection()
         try:
+            if not is_kept:
+                self._connect(connection)
             connection.request(method, self._prefix + path, body, self._headers)
-            if connection.sock is not None:
-                connection.sock.settimeout(self._timeout_s)
             return connection, connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self._end(connection, keep=False)
@@ -169,6 +210,21 @@ class Endpoint:
             self._end(connection, keep=False)
             raise
 
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            connection.connect()
+        except OSError:
+            self._down_until = time.monotonic() + _DOWN_S
+            raise
+        self._down_until = 0.0
+        connection.sock.settimeout(self._timeout_s)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _SILENCE.items():
+            if hasattr(socket, name):
+                connection.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        if self._closed:
+            raise AgainError("the judge is closed")
+
     def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
         with self._lock:
             if self._closed:
@@ -176,12 +232,9 @@ class Endpoint:
             if self._idle:
                 return self._idle.pop(), True
             made: http.client.HTTPConnection
-            if self._https:
+            if self._tls is not None:
                 made = http.client.HTTPSConnection(
-                    self._host,
-                    self._port,
-                    timeout=_CONNECT_S,
-                    context=ssl.create_default_context(),
+                    self._host, self._port, timeout=_CONNECT_S, context=self._tls
                 )
             else:
                 made = http.client.HTTPConnection(self._host, self._port, timeout=_CONNECT_S)
@@ -205,14 +258,15 @@ class Endpoint:
         why = value.get("error") if isinstance(value, dict) else None
         why = str(why or data[:_SHOWN].decode("utf-8", "replace") or response.reason)
         if status in _REFUSED:
-            raise ValueError(f"the judge at {self.name} does not take the job: {why}")
+            kind = TooLongError if status == 413 else SandboxError
+            raise kind(f"the judge at {self.name} does not take the job: {why}")
         if status == 501:
             raise SandboxError(why)
         if status in (401, 403):
             raise SandboxError(
                 f"the judge at {self.name} refuses: {why}; the token can stand in RLEF_JUDGE_TOKEN"
             )
-        if status == 404 or status == 200:
+        if status in _NOT_OURS:
             raise SandboxError(f"there is no rlef serve at {self.name}: {why}")
         after = response.getheader("Retry-After", "")
         seconds = float(after) if after.isdecimal() else 0.0

@@ -1,8 +1,6 @@
 """Why a program was not judged, or a request not taken."""
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 
 class NotJudgedError(Exception):
@@ -37,8 +35,3 @@ class RefusedError(Exception):
         super().__init__(why)
         self.status = status
         self.headers = dict(headers or {})
-
-
-def json_bytes(value: Any) -> bytes:
-    """JSON in ASCII: half a surrogate pair, which a program may print, has no bytes in UTF-8."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from rlef import __version__
 from rlef.sandbox import JudgeJob, SandboxError
 from rlef.serve.answers import Desk, Manners, answered
-from rlef.serve.errors import NotJudgedError, RefusedError, StoppingError, json_bytes
-from rlef.serve.schema import JudgeManyRequest, JudgeRequest, judged, parsed, to_job
+from rlef.serve.errors import NotJudgedError, RefusedError, StoppingError
+from rlef.serve.schema import JudgeManyRequest, JudgeRequest, json_bytes, judged, parsed, to_job
 from rlef.serve.service import AHEAD
 
 _MANNERS = Manners(error=lambda why: {"error": why})

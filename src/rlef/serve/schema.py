@@ -1,10 +1,11 @@
 """The service's own words: jobs and reports as JSON, to and from the judge's types."""
 
+import json
 import reprlib
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, JudgeReport, Limits, TestReport, Verdict
@@ -15,6 +16,8 @@ from rlef.serve.settings import ServeSettings
 Model = TypeVar("Model", bound=BaseModel)
 MOST_TESTS = 100_000
 MOST_JOBS = 100_000
+_MOST_FIELDS = 100
+"""Of one object; each that is not known is an error of its own until the first is told."""
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
 
@@ -23,6 +26,13 @@ class Strict(BaseModel):
     """A part of a request: no unknown field, no text that stands for a number."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > _MOST_FIELDS:
+            raise ValueError(f"it has {len(value)} fields; allowed: {', '.join(cls.model_fields)}")
+        return value
 
 
 class TestCase(Strict):
@@ -50,7 +60,7 @@ class Job(Strict):
     """A program and its tests; the fields of ``rlef.sandbox.JudgeJob``."""
 
     source: str
-    tests: list[TestCase] = Field(min_length=1, max_length=MOST_TESTS)
+    tests: list[TestCase] = Field(min_length=1, max_length=MOST_TESTS, fail_fast=True)
     prelude: str = Field("", description="Python that runs before the program")
     language: str = Field("python", description="one of those in /v1/info")
     mode: Literal["stdin", "function"] = "stdin"
@@ -76,7 +86,7 @@ class JudgeRequest(Job):
 class JudgeManyRequest(Strict):
     """Body of ``/v1/judge_many``."""
 
-    jobs: list[Job] = Field(min_length=1, max_length=MOST_JOBS)
+    jobs: list[Job] = Field(min_length=1, max_length=MOST_JOBS, fail_fast=True)
     deadline_s: float | None = Field(None, gt=0, description="seconds, of each job")
 
 
@@ -151,7 +161,8 @@ def first_line(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
     given = _SHORT.repr(first["input"])
-    said = first["msg"][:1].lower() + first["msg"][1:]
+    said = first["msg"].removeprefix("Value error, ")
+    said = said[:1].lower() + said[1:]
     if first["type"] == "missing":
         return f"field {where!r} is missing"
     if first["type"] == "extra_forbidden":
@@ -204,8 +215,9 @@ def checked(job: JudgeJob, settings: ServeSettings) -> JudgeJob:
     for name, largest in most.items():
         value = getattr(job.limits, name)
         if value is not None and value > largest:
+            shown = f"{value:g}" if value < 1e100 else "more"  # than a float may hold
             raise RefusedError(
-                422, f"field 'limits.{name}' is {value:g}; allowed here: up to {largest:g}"
+                422, f"field 'limits.{name}' is {shown}; allowed here: up to {largest:g}"
             )
     try:
         validate(job)
@@ -264,6 +276,11 @@ def infrastructure(report: JudgeReport) -> str | None:
     if report.verdict is not Verdict.IE:
         return None
     return next(test.message for test in report.tests if test.verdict is Verdict.IE)
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON in ASCII: half a surrogate pair, which a program may print, has no bytes in UTF-8."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def from_json(value: Mapping[str, Any]) -> JudgeReport:

@@ -7,6 +7,17 @@ TOKEN_VARIABLE = "RLEF_JUDGE_TOKEN"
 URL_VARIABLE = "RLEF_JUDGE_URL"
 
 
+def check_token(token: str) -> str:
+    """Returns a token.
+
+    Raises:
+        ValueError: A header cannot carry it.
+    """
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError("the token is not of printable ASCII, which all that headers carry alike")
+    return token
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
     """The limits of a service."""

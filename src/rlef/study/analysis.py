@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rlef.algorithms import CalibrationBin
+from rlef.config import load_config
 from rlef.environment import EpisodeRecord, StopReason
 from rlef.evaluation import (
     Behaviour,
@@ -22,15 +23,20 @@ from rlef.evaluation import (
 )
 from rlef.evaluation.bootstrap import DRAWS, PERCENTILES, ratio_interval
 from rlef.evaluation.budget import CostPoint
-from rlef.evaluation.compare import Difference
+from rlef.evaluation.certainty import Values, mean_rate, pooled, same_for
+from rlef.evaluation.compare import Difference, difference_over_seeds
 from rlef.evaluation.episodes import read_episodes
+from rlef.evaluation.sample_ratio import SampleRatio, independent_curves, sample_ratio
 from rlef.evaluation.specs import values_by_problem
 from rlef.evaluation.statistics import mean, repairs_by_problem, share
+from rlef.report.tables import setting_name
 from rlef.run import RunFolder, json_value
 from rlef.stored import read_metrics
 from rlef.study.arms import (
     ARMS,
+    BASE,
     CLAIMS,
+    EXAMS,
     RLEF,
     TRAINED_TURNS,
     Arm,
@@ -39,8 +45,8 @@ from rlef.study.arms import (
     Part,
     Side,
 )
-from rlef.study.certainty import difference_over_seeds, mean_rate, pooled
 from rlef.study.run import exam_name
+from rlef.train.recipe import TrainConfig
 
 _LEAST_TURNS = 20
 Verdict = Literal["holds", "reversed", "open"]
@@ -53,10 +59,12 @@ class Results:
     Attributes:
         records: Episodes by arm, seed and exam.
         metrics: Lines of ``metrics.jsonl`` by arm and seed.
+        settings: How exams sampled, such as "temperature 1"; the second is that of ``also``.
     """
 
     records: Mapping[tuple[str, int, ExamName], Sequence[EpisodeRecord]]
     metrics: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
+    settings: tuple[str, ...] = ()
 
     @property
     def arms(self) -> list[Arm]:
@@ -98,35 +106,39 @@ class ClaimResult:
 
     @property
     def verdict(self) -> Verdict:
-        """``holds`` or ``reversed`` where the interval and every seed are on one side of 0.
+        """``holds`` or ``reversed`` where the interval is on one side of 0.
 
         With one seed always ``open``: how another training would end is not known.
         """
         if len(self.by_seed) < 2:
             return "open"
-        if self.difference.low > 0 and min(self.by_seed) > 0:
+        if self.difference.low > 0:
             return "holds"
-        return "reversed" if self.difference.high < 0 and max(self.by_seed) < 0 else "open"
+        return "reversed" if self.difference.high < 0 else "open"
 
 
 def load_results(out: Path, parts: Sequence[Part]) -> Results:
     """Reads what the parts have on disk.
 
     Raises:
-        RunDamagedError: A file cannot be read.
+        ConfigError, RunDamagedError: A file cannot be read.
     """
+    settings: tuple[str, ...] = ()
     records: dict[tuple[str, int, ExamName], Sequence[EpisodeRecord]] = {}
     metrics: dict[tuple[str, int], Sequence[Mapping[str, Any]]] = {}
     for part in parts:
         run = RunFolder(part.folder(out))
         if not run.is_run():
             continue
+        if not settings:
+            config = load_config(TrainConfig, run.config_path, [])
+            settings = tuple(setting_name(each.model_dump()) for each in config.eval.samplings)
         metrics[part.arm.name, part.seed] = read_metrics(run)
-        for exam in map(part.arm.exam, part.arm.exams):
+        for exam in EXAMS.values():
             if run.has_rollouts(exam_name(exam)):
                 found = [record for record, _ in read_episodes(run, exam_name(exam))]
                 records[part.arm.name, part.seed, exam.name] = found
-    return Results(records=records, metrics=metrics)
+    return Results(records=records, metrics=metrics, settings=settings)
 
 
 def solve_rate(results: Results, side: Side) -> Rate | None:
@@ -178,7 +190,7 @@ def trained_tokens(results: Results, arm: str) -> float:
 def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
     """By cause: the share of all episodes that failed so at turn 1, 2, 3."""
     records = results.of(arm)
-    turns = episode_statistics(records, _limit(arm)).error_types_by_turn
+    turns = episode_statistics(records, TRAINED_TURNS).error_types_by_turn
     causes = dict.fromkeys(cause for each in turns[:TRAINED_TURNS] for cause in each)
     counted = [r for r in records if r.stop is not StopReason.INFRA_ERROR]
     return {
@@ -187,43 +199,68 @@ def error_shares(results: Results, arm: str) -> dict[str, list[float]]:
     }
 
 
-def claim_results(results: Results) -> list[ClaimResult]:
-    """The claims that can be looked at."""
+def claim_results(results: Results, *, also: bool = False) -> list[ClaimResult]:
+    """The claims that can be looked at.
+
+    Args:
+        results: Of the study.
+        also: At the second setting of evaluations: claims about other exams are left out.
+    """
     found = []
     for claim in CLAIMS:
-        lower, higher = _values(results, claim.lower), _values(results, claim.higher)
-        seeds = sorted(lower.keys() & higher.keys())
-        if not seeds:
+        sides = [claim.lower, claim.higher]
+        if also:
+            sides = [replace(side, exam="also") for side in sides if side.exam == "feedback"]
+        both = _paired(results, *sides) if len(sides) == 2 else None
+        if both is None:
             continue
-        difference, by_seed = difference_over_seeds(
-            claim.text, {s: lower[s] for s in seeds}, {s: higher[s] for s in seeds}
-        )
+        difference, by_seed = difference_over_seeds(claim.text, *both)
         found.append(ClaimResult(claim=claim, difference=difference, by_seed=by_seed))
     return found
 
 
 def against(results: Results, arm: str, reference: str) -> Difference | None:
     """1@3 of an arm less that of another, on the seeds that both have; interval over both."""
-    ours, theirs = (_values(results, Side(arm=name)) for name in (arm, reference))
-    seeds = sorted(ours.keys() & theirs.keys())
-    if arm == reference or not seeds:
+    both = _paired(results, Side(arm=reference), Side(arm=arm))
+    return None if arm == reference or both is None else difference_over_seeds("1@3", *both)[0]
+
+
+def untrained_answers(
+    results: Results, arm: str, submissions: int | None = None
+) -> SampleRatio | None:
+    """Independent answers of the untrained model that solve as much as 1@3 of an arm.
+
+    Args:
+        results: Of the study.
+        arm: Which.
+        submissions: ``None``: any right answer counts, pass@k. Else n of n@k.
+
+    Returns:
+        ``None`` where there is no exam of such answers.
+    """
+    records = results.of(BASE, "independent")
+    trained = _values(results, Side(arm=arm))
+    if not records or not trained:
         return None
-    difference, _ = difference_over_seeds(
-        "1@3", {s: theirs[s] for s in seeds}, {s: ours[s] for s in seeds}
-    )
-    return difference
+    curves = independent_curves(records, submissions)
+    return sample_ratio(trained, TRAINED_TURNS, curves, f"{submissions or 'pass'}@k")
+
+
+def long_exam(results: Results, arm: str) -> ExamName:
+    """The exam that tells most of an arm's turns."""
+    return "long" if results.seeds(arm, "long") else "feedback"
 
 
 def rates_by_turn(results: Results, arm: str, exam: ExamName = "feedback") -> list[Rate]:
     """Solve rate with at most 1, 2, ... turns."""
-    turns = range(1, _limit(arm, exam) + 1)
+    turns = range(1, EXAMS[exam].turn_limit + 1)
     found = (solve_rate(results, Side(arm=arm, turns=turn, exam=exam)) for turn in turns)
     return [rate for rate in found if rate is not None]
 
 
 def behaviour(results: Results, arm: str, exam: ExamName = "feedback") -> Behaviour:
     """What happens from turn to turn, over all seeds."""
-    return episode_behaviour(results.of(arm, exam), _limit(arm, exam))
+    return episode_behaviour(results.of(arm, exam), EXAMS[exam].turn_limit)
 
 
 def repair_rate(results: Results, arm: str) -> Interval:
@@ -234,7 +271,7 @@ def repair_rate(results: Results, arm: str) -> Interval:
 def costs(results: Results, arm: str, exam: ExamName) -> tuple[CostPoint, ...]:
     """Solve rate against answers per problem."""
     records = results.of(arm, exam)
-    return cost_curve(records, _limit(arm, exam)) if records else ()
+    return cost_curve(records, EXAMS[exam].turn_limit) if records else ()
 
 
 def curve(results: Results, arm: str, key: str) -> list[tuple[float, float]]:
@@ -290,28 +327,54 @@ def to_json(results: Results) -> dict[str, object]:
             "trained_tokens": trained_tokens(results, arm.name),
             "calibration": [each._asdict() for each in calibration_points(results, arm.name)],
             "repair_rate": repair_rate(results, arm.name)._asdict(),
+            "untrained_answers": {
+                name: ratio.to_json()
+                for name, ratio in (
+                    ("any_right", untrained_answers(results, arm.name)),
+                    ("one_submitted", untrained_answers(results, arm.name, 1)),
+                )
+                if ratio is not None
+            },
             "behaviour": behaviour(results, arm.name).to_json(),
         }
-    claims = [
-        {
-            "claim": each.claim.text,
-            "paper": each.claim.paper,
-            "verdict": each.verdict,
-            **asdict(each.difference),
-            "by_seed": each.by_seed,
-        }
-        for each in claim_results(results)
-    ]
+    claims = [_claim_json(each) for each in claim_results(results)]
+    at_second = [_claim_json(each) for each in claim_results(results, also=True)]
     lost = lost_gain(results)
     return {
         "arms": json_value(arms),
+        "settings": list(results.settings),
         "claims": json_value(claims),
+        "claims_at_second_setting": json_value(at_second),
         "gain_lost_with_random_feedback": json_value(lost._asdict()) if lost else None,
     }
 
 
-def _limit(arm: str, exam: ExamName = "feedback") -> int:
-    return ARMS[arm].exam(exam).turn_limit
+def _claim_json(each: ClaimResult) -> dict[str, object]:
+    return {
+        "claim": each.claim.text,
+        "paper": each.claim.paper,
+        "verdict": each.verdict,
+        **asdict(each.difference),
+        "by_seed": each.by_seed,
+    }
+
+
+def _paired(
+    results: Results, lower: Side, higher: Side
+) -> tuple[dict[int, Values], dict[int, Values]] | None:
+    """Both sides by the seeds that they share; ``None`` without any.
+
+    An arm that is the same with every seed is laid beside all seeds of the other.
+    """
+    sides: list[dict[int, Values]] = [dict(_values(results, side)) for side in (lower, higher)]
+    if not all(sides):
+        return None
+    for i, side in enumerate((lower, higher)):
+        if ARMS[side.arm].is_fixed:
+            sides[i] = same_for(sides[1 - i], sides[i])
+    seeds = sorted(sides[0].keys() & sides[1].keys())
+    first, second = ({seed: side[seed] for seed in seeds} for side in sides)
+    return (first, second) if seeds else None
 
 
 def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
@@ -319,7 +382,7 @@ def _values(results: Results, side: Side) -> dict[int, dict[str, list[float]]]:
     (spec,) = parse_metrics(f"1@{side.turns}")
     found = {
         seed: values_by_problem(
-            results.records[side.arm, seed, side.exam], spec, _limit(side.arm, side.exam)
+            results.records[side.arm, seed, side.exam], spec, EXAMS[side.exam].turn_limit
         )
         for seed in results.seeds(side.arm, side.exam)
     }

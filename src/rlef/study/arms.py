@@ -1,7 +1,7 @@
 """What a study compares: arms that differ in one thing each, and the exams that they take."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -9,7 +9,7 @@ BASE, RLEF = "untrained", "rlef"
 TRAINED_TURNS = 3
 """Turns of the main table, as in training."""
 
-ExamName = Literal["feedback", "random", "independent", "private"]
+ExamName = Literal["feedback", "also", "random", "private", "long", "independent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,23 +21,27 @@ class Exam:
             one exam tells the solve rate of every lower limit too.
         samples: Episodes per problem.
         feedback: What is told between turns; ``arm``: what the arm's settings say.
+        also: Whether it samples at the recipe's second setting, ``eval.also``.
     """
 
     name: ExamName
     turn_limit: int
     samples: int = 1
     feedback: Literal["arm", "random", "private"] = "arm"
+    also: bool = False
 
 
 EXAMS: dict[ExamName, Exam] = {
-    "feedback": Exam(name="feedback", turn_limit=10),
+    "feedback": Exam(name="feedback", turn_limit=TRAINED_TURNS),
+    "also": Exam(name="also", turn_limit=TRAINED_TURNS, also=True),
     "random": Exam(name="random", turn_limit=TRAINED_TURNS, feedback="random"),
-    "independent": Exam(name="independent", turn_limit=1, samples=10),
     "private": Exam(name="private", turn_limit=TRAINED_TURNS, feedback="private"),
+    "long": Exam(name="long", turn_limit=10),
+    "independent": Exam(name="independent", turn_limit=1, samples=20),
 }
-"""``feedback``: for 1@1, 1@3 and, of the main arms, far more turns than in training.
-``random``: the control. ``independent``: answers without feedback, for what feedback is worth at
-equal cost. ``private``: feedback from private tests too."""
+"""``feedback``: for 1@1 and 1@3, and ``also`` the same at ``eval.also``, where a recipe has it.
+``random``: the control. ``private``: feedback from private tests too. ``long``: far more turns than
+in training. ``independent``: answers without feedback, for what feedback is worth at equal cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,8 @@ class Arm:
         name: Of its folder.
         title: In tables.
         words: ``key=value`` settings on the study's recipe.
-        exams: What it is asked.
+        exams: What it is asked with every seed: what a claim or the table of arms needs.
+        once: What it is asked with the first seed only: for figures.
         main: Part of the budget ``quick``, and shown in figures.
         rollouts: Rollouts as a multiple of the recipe's, where equal cost is not equal rollouts.
         is_trained: Whether there is anything to train.
@@ -63,6 +68,7 @@ class Arm:
     title: str
     words: tuple[str, ...] = ()
     exams: tuple[ExamName, ...] = ("feedback",)
+    once: tuple[ExamName, ...] = ()
     main: bool = False
     rollouts: int = 1
     is_trained: bool = True
@@ -71,10 +77,15 @@ class Arm:
     imitates: bool = False
     frozen: bool = False
 
-    def exam(self, name: ExamName) -> Exam:
-        """The exam as this arm takes it: only the main arms are asked beyond the trained turns."""
-        exam = EXAMS[name]
-        return exam if self.main else replace(exam, turn_limit=min(exam.turn_limit, TRAINED_TURNS))
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is the same policy with every seed."""
+        return not self.is_trained and not self.examples
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether a claim of the paper is about it."""
+        return any(self.name in (claim.lower.arm, claim.higher.arm) for claim in CLAIMS)
 
 
 _IMITATION = ("learner.kl=none", "learner.critic_warmup_updates=0")
@@ -89,7 +100,7 @@ ARMS: dict[str, Arm] = {
         Arm(
             name=BASE,
             title="untrained",
-            exams=("feedback", "random", "independent"),
+            once=("random", "long", "independent"),
             main=True,
             is_trained=False,
         ),
@@ -97,7 +108,8 @@ ARMS: dict[str, Arm] = {
         Arm(
             name=RLEF,
             title="RLEF",
-            exams=("feedback", "random", "independent", "private"),
+            exams=("feedback", "random", "private"),
+            once=("long",),
             main=True,
         ),
         Arm(
@@ -119,7 +131,6 @@ ARMS: dict[str, Arm] = {
             name="single-turn",
             title="single-turn RL",
             words=("rollout.turn_limit=1",),
-            exams=("feedback", "independent"),
             main=True,
         ),
         Arm(
@@ -311,12 +322,45 @@ class Part(NamedTuple):
 
     arm: Arm
     seed: int
+    is_first: bool = False
+    """Whether it is the arm's first seed, which is asked more."""
+
+    def exams(self, *, also: bool = False) -> list[Exam]:
+        """The exams that it takes.
+
+        Args:
+            also: Whether the recipe has a second setting of evaluations.
+        """
+        names = (*self.arm.exams, *(self.arm.once if self.is_first else ()))
+        return [EXAMS[name] for name in (*names, *(("also",) if also else ()))]
 
     def folder(self, out: Path) -> Path:
         """Its run folder."""
         return out / self.arm.name / f"seed-{self.seed}"
 
 
-def parts(arms: Sequence[Arm], first_seed: int, seeds: int) -> list[Part]:
-    """All parts in the order they run in: every arm with a seed before the next seed."""
-    return [Part(arm, seed) for seed in range(first_seed, first_seed + seeds) for arm in arms]
+def parts(
+    arms: Sequence[Arm], first_seed: int, seeds: int, unclaimed_seeds: int | None = None
+) -> list[Part]:
+    """All parts in the order they run in: every arm with a seed before the next seed.
+
+    An arm that is the same with every seed is one part.
+
+    Args:
+        arms: Which.
+        first_seed: Of all arms.
+        seeds: Seeds of each.
+        unclaimed_seeds: Seeds of arms that no claim is about; ``None``: as many.
+    """
+
+    def count(arm: Arm) -> int:
+        if arm.is_fixed:
+            return 1
+        return seeds if arm.is_claimed or unclaimed_seeds is None else unclaimed_seeds
+
+    return [
+        Part(arm, first_seed + n, n == 0)
+        for n in range(max(map(count, arms)))
+        for arm in arms
+        if n < count(arm)
+    ]

@@ -1,4 +1,4 @@
-"""What the page of a study is made of: text, tables and figures, for HTML and Markdown alike."""
+"""What the page of a study is made of."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

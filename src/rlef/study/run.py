@@ -25,7 +25,7 @@ from rlef.rollout import EpisodeSettings, LocalRollouts
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import JudgePool
 from rlef.serve import open_judge
-from rlef.study.arms import Arm, Exam, Part
+from rlef.study.arms import Exam, Part
 from rlef.study.config import arm_config, check_order, first_policy
 from rlef.study.jobs import Failure, PartTask, run_tasks
 from rlef.study.wrappers import first_turn_engine, variant_of
@@ -33,7 +33,7 @@ from rlef.train.loop import learn
 from rlef.train.parts import limits
 from rlef.train.place import hf_engine
 from rlef.train.progress import Silent
-from rlef.train.recipe import TrainConfig
+from rlef.train.recipe import SamplingSection, TrainConfig
 
 EXAMPLE_PROBLEMS = 256
 """Training problems among which examples are looked for."""
@@ -103,7 +103,7 @@ def run_task(task: PartTask, say: Callable[[str], None]) -> None:
                 lines = _TrainingLines(task.config.updates, tell)
                 variant = variant_of(part.arm, task.first_policy)
                 policy = str(learn(task.config, run, lines, variant))
-            _Examiner(task.config, policy, run, tell, task.first_policy).take_all(part.arm)
+            _Examiner(task.config, policy, run, tell, task.first_policy).take_all(part)
     except Exception:
         tell("failed")
         raise
@@ -181,8 +181,8 @@ class _Examiner:
         problems = load_problems(config.data.test)[: config.eval.problems]
         self._problems = with_public_tests(problems, say, f"data.test ({config.data.test})")
 
-    def take_all(self, arm: Arm) -> None:
-        exams = [arm.exam(name) for name in arm.exams]
+    def take_all(self, part: Part) -> None:
+        arm, exams = part.arm, part.exams(also=self._config.eval.also is not None)
         missing = [exam for exam in exams if not self._is_complete(exam)]
         if not missing:
             return
@@ -207,7 +207,7 @@ class _Examiner:
         problems = load_problems(config.data.train)[:EXAMPLE_PROBLEMS]
         feedback = config.feedback.of_kind("full")
         seed = config.seed + 1  # other draws than those of the exams
-        settings = self._settings(engine, config.rollout.turn_limit, feedback)
+        settings = self._settings(engine, config.rollout.turn_limit, feedback, self._sampling())
         with LocalRollouts(engine, chat, sandbox, settings) as rollouts:
             records = run_episodes(rollouts, problems, 1, seed, self._run, "examples", _silent)
         by_name = {problem.name: problem for problem in problems}
@@ -238,7 +238,8 @@ class _Examiner:
             pool = RandomFeedbackPool.build(
                 problems, sandbox, prompts, feedback, config.seed, limits=limits(config)
             )
-        settings = self._settings(engine, exam.turn_limit, feedback, pool)
+        sampling = self._sampling(also=exam.also)
+        settings = self._settings(engine, exam.turn_limit, feedback, sampling, pool)
         with LocalRollouts(engine, chat, sandbox, settings) as rollouts:
             records = run_episodes(
                 rollouts,
@@ -253,18 +254,26 @@ class _Examiner:
         solved = sum(record.solved for record in counted)
         self._say(f"exam {exam.name}: {solved} of {len(counted)} episodes solved")
 
+    def _sampling(self, *, also: bool = False) -> SamplingSection:
+        """The recipe's setting of evaluations, or its second one."""
+        settings = self._config.eval
+        if also and settings.also is not None:
+            return settings.also
+        return SamplingSection(temperature=settings.temperature, top_p=settings.top_p)
+
     def _settings(
         self,
         engine: Engine,
         turn_limit: int,
         feedback: FeedbackOptions,
+        sampling: SamplingSection,
         pool: RandomFeedbackPool | None = None,
     ) -> EpisodeSettings:
         config = self._config
         return EpisodeSettings(
             sampling=SamplingParams(
-                temperature=config.eval.temperature,
-                top_p=config.eval.top_p,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
                 max_new_tokens=config.rollout.max_new_tokens,
             ),
             max_turns=turn_limit,
@@ -293,17 +302,17 @@ def finished(out: Path, todo: Sequence[Part]) -> list[Part]:
         ConfigError, ProblemError: A part's recipe or its problems cannot be read.
         RunDamagedError: Its episodes cannot be read.
     """
-    return [part for part in todo if _is_finished(RunFolder(part.folder(out)), part.arm)]
+    return [part for part in todo if _is_finished(RunFolder(part.folder(out)), part)]
 
 
-def _is_finished(run: RunFolder, arm: Arm) -> bool:
+def _is_finished(run: RunFolder, part: Part) -> bool:
     if not run.is_run():
         return False
     config = load_config(TrainConfig, run.config_path, [])
     count = _count_problems(config.data.test, config.eval.problems)
     return all(
         len(run.read_rollouts(exam_name(exam))) == count * exam.samples
-        for exam in map(arm.exam, arm.exams)
+        for exam in part.exams(also=config.eval.also is not None)
     )
 
 

@@ -4,29 +4,22 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rlef.evaluation import Interval
 from rlef.evaluation.statistics import mean
 from rlef.report.figures import running_mean
 from rlef.report.tables import percent
 from rlef.study.analysis import (
-    ClaimResult,
-    Rate,
     Results,
-    against,
     behaviour,
     calibration_points,
-    claim_results,
     costs,
     curve,
     error_shares,
-    lost_gain,
+    long_exam,
     rates_by_turn,
-    repair_rate,
-    solve_rate,
-    trained_tokens,
 )
-from rlef.study.arms import ARMS, BASE, RLEF, TRAINED_TURNS, Arm, ExamName, Side
+from rlef.study.arms import ARMS, BASE, EXAMS, RLEF, TRAINED_TURNS, Arm, ExamName
 from rlef.study.blocks import Block, Figure, Heading, Table, Text
+from rlef.study.headline import arms_section, claims_section, rate_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,8 +40,8 @@ _CAUSES = ("WA", "RE", "TLE", "MLE", "OLE", "CE", "invalid", "private", "unjudge
 def study_blocks(results: Results) -> list[Block]:
     """Everything that can be said of what is on disk."""
     parts = (
-        _claims,
-        _main_table,
+        claims_section,
+        arms_section,
         _by_turn,
         _errors,
         _changes,
@@ -57,88 +50,6 @@ def study_blocks(results: Results) -> list[Block]:
         _critic,
     )
     return [block for part in parts for block in part(results)]
-
-
-def _claims(results: Results) -> Iterator[Block]:
-    found = claim_results(results)
-    if not found:
-        return
-    yield Heading("What the paper found, and what is found here")
-    rows = [_claim_row(each) for each in found]
-    yield Table(
-        ["claim", "verdict", "here, 1@3", "difference", "seeds", "p", "paper"], rows, is_text=True
-    )
-    yield Text(
-        "Paper: 1@3 on CodeContests valid / test of Llama 3.1 8B. Here: solve rates in %, "
-        "difference in points with its 95 % interval over problems and seeds, p of a paired "
-        "permutation test over problems (these policies, other problems), seeds whose own "
-        "difference has the claimed sign. A claim holds, or is reversed, where the interval and "
-        "every seed are on one side of 0; else it is open: this study cannot tell. With one seed "
-        "the interval is over problems only, and every claim is open: of other trainings nothing "
-        "is known. Of arms that are alike at most 2.5 % seem better, and as many worse. There is "
-        "no correction for the number of claims."
-    )
-
-
-def _claim_row(each: ClaimResult) -> list[str]:
-    d = each.difference
-    agreeing = sum(value > 0 for value in each.by_seed)
-    return [
-        each.claim.text,
-        each.verdict,
-        f"{100 * d.a:.1f} → {100 * d.b:.1f}",
-        f"{100 * d.difference:+.1f} ({100 * d.low:+.1f} to {100 * d.high:+.1f})",
-        f"{agreeing} of {len(each.by_seed)}",
-        f"{d.p_value:.2g}",
-        each.claim.paper,
-    ]
-
-
-def _main_table(results: Results) -> Iterator[Block]:
-    yield Heading("All arms")
-    rows = []
-    for arm in results.arms:
-        one, three = (solve_rate(results, Side(arm=arm.name, turns=n)) for n in (1, TRAINED_TURNS))
-        difference = against(results, arm.name, RLEF)
-        rows.append(
-            [
-                arm.title,
-                arm.name,
-                str(len(results.seeds(arm.name))),
-                _rate(one),
-                _rate(three),
-                percent(three.spread) if three else "-",
-                _rate_of(repair_rate(results, arm.name)),
-                _thousands(trained_tokens(results, arm.name)),
-                "-"
-                if difference is None
-                else f"{100 * difference.difference:+.1f} "
-                f"({100 * difference.low:+.1f} to {100 * difference.high:+.1f})",
-            ]
-        )
-    headings = ["arm", "in figures", "seeds", "1@1", f"1@{TRAINED_TURNS}", "± seeds", "repair"]
-    yield Table([*headings, "tokens", "less RLEF"], rows)
-    random_rows = [
-        [arm.title, _rate(solve_rate(results, Side(arm=arm.name, exam="random")))]
-        for arm in results.arms
-        if results.seeds(arm.name, "random")
-    ]
-    if random_rows:
-        yield Table(["with random feedback", f"1@{TRAINED_TURNS}"], random_rows)
-    yield Text(
-        f"In %, ± half a 95 % bootstrap interval over problems; ± seeds: standard deviation over "
-        f"seeds; repair: share of turns 2 to {TRAINED_TURNS} that solved their problem; tokens: "
-        "sampled ones that the arm learnt from, in thousands; less RLEF: paired difference in "
-        "points, with its interval over problems and, where there are several, seeds."
-    )
-    lost = lost_gain(results)
-    if lost is not None:
-        yield Text(
-            "Random feedback takes "
-            f"{100 * lost.estimate:.0f} % ({100 * lost.low:.0f} to {100 * lost.high:.0f}) of what "
-            f"turns 2 to {TRAINED_TURNS} add to RLEF's solve rate with true feedback (interval: "
-            "these policies, other problems). Paper: a large part (figure)."
-        )
 
 
 def _shown(results: Results, exam: ExamName = "feedback") -> list[Arm]:
@@ -154,12 +65,13 @@ def _colour(arm: Arm) -> str:
 
 
 def _by_turn(results: Results) -> Iterator[Block]:
-    limit = max(arm.exam("feedback").turn_limit for arm in results.arms)
+    limit = max(EXAMS[long_exam(results, arm.name)].turn_limit for arm in results.arms)
     yield Heading(f"Solve rate by turn, up to {limit}")
 
     def draw(ax: "Axes") -> None:
         for arm in _shown(results):
-            rates = [100 * r.interval.estimate for r in rates_by_turn(results, arm.name)]
+            exam = long_exam(results, arm.name)
+            rates = [100 * r.interval.estimate for r in rates_by_turn(results, arm.name, exam)]
             turns = range(1, len(rates) + 1)
             ax.plot(turns, rates, marker="o", color=_colour(arm), label=arm.name)
         if results.seeds(RLEF, "random"):
@@ -175,15 +87,18 @@ def _by_turn(results: Results) -> Iterator[Block]:
     turns = sorted({turn for turn in (1, 2, 3, 5, limit) if turn <= limit})
     rows = []
     for arm in results.arms:
-        rates = rates_by_turn(results, arm.name)
-        known = dict(enumerate(rates, start=1))
-        rows.append([arm.title, *(_rate(known.get(turn)) for turn in turns)])
+        known = dict(enumerate(rates_by_turn(results, arm.name), start=1))
+        if results.seeds(arm.name, "long"):
+            known |= dict(
+                list(enumerate(rates_by_turn(results, arm.name, "long"), start=1))[TRAINED_TURNS:]
+            )
+        rows.append([arm.title, *(rate_text(known.get(turn)) for turn in turns)])
     yield Table(["arm", *(f"{turn} turns" if turn > 1 else "1 turn" for turn in turns)], rows)
     yield Text(
-        f"Training has {TRAINED_TURNS} turns (dotted line), that of single-turn RL one. Main arms "
-        "are evaluated with more, the others not (-). Dashed: random feedback. An episode also "
-        "ends where the model's context is full. Paper, up to 10 turns: with random feedback the "
-        "solve rate falls, the more so the more turns there are (figure)."
+        f"Training has {TRAINED_TURNS} turns (dotted line), that of single-turn RL one. Some arms "
+        "are evaluated with more, with the first seed only: their curves, and what stands beyond "
+        "three turns, are of it. Dashed: random feedback. An episode also ends where the model's context is full. Paper, up to 10 turns: with "
+        "random feedback the solve rate falls, the more so the more turns there are (figure)."
     )
 
 
@@ -255,21 +170,23 @@ def _changes(results: Results) -> Iterator[Block]:
 
 
 def _budget(results: Results) -> Iterator[Block]:
-    arms = [arm for arm in results.arms if results.seeds(arm.name, "independent")]
-    if not arms:
+    arms = [arm for arm in results.arms if results.seeds(arm.name, "long")]
+    independent = [arm for arm in results.arms if results.seeds(arm.name, "independent")]
+    if not independent:
         return
     yield Heading("Feedback against independent answers at equal cost")
 
     def draw(ax: "Axes") -> None:
         for arm in arms:
-            colour = _colour(arm)
-            rates = [100 * rate.interval.estimate for rate in rates_by_turn(results, arm.name)]
+            rates = [100 * r.interval.estimate for r in rates_by_turn(results, arm.name, "long")]
             turns = range(1, len(rates) + 1)
-            ax.plot(turns, rates, color=colour, marker=".", label=arm.name)
+            ax.plot(turns, rates, color=_colour(arm), marker=".", label=arm.name)
+        for arm in independent:
             points = costs(results, arm.name, "independent")
             xs = [point.budget for point in points]
             ys = [100 * point.estimate for point in points]
-            ax.plot(xs, ys, "--", color=colour, marker=".", label=f"{arm.name}, independent")
+            label = f"{arm.name}, independent"
+            ax.plot(xs, ys, "--", color=_colour(arm), marker=".", label=label)
         ax.set_xlabel("answers per problem")
         ax.set_title("solved by one of the answers, %")
         ax.legend(fontsize=8)
@@ -278,6 +195,7 @@ def _budget(results: Results) -> Iterator[Block]:
     yield Text(
         "Solid: one dialogue with feedback, an answer per turn (fewer where it ends). Dashed: as "
         "many independent answers, solved if any is right (an upper bound: nobody tells which). "
+        "Of the first seed. "
         "Paper, 8B: before training independent answers win at equal cost; of turn limits 5 is "
         "best (figure)."
     )
@@ -369,21 +287,6 @@ def _calibration(results: Results) -> Iterator[Block]:
         "more turns; bins of at least 20. Values count the KL penalty and the -0.2 of an invalid "
         "answer too, which lowers them."
     )
-
-
-def _thousands(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value / 1000:.0f}"
-
-
-def _rate(rate: Rate | None) -> str:
-    if rate is None or math.isnan(rate.interval.estimate):
-        return "-"
-    return _rate_of(rate.interval)
-
-
-def _rate_of(interval: Interval) -> str:
-    half = (interval.high - interval.low) / 2
-    return "-" if math.isnan(half) else f"{100 * interval.estimate:.1f} ±{100 * half:.1f}"
 
 
 def _explained(value: float) -> str:

@@ -155,7 +155,8 @@ class Clock:
         critic = 0.0
         if counted.critic:
             moved = of_critic + width * inside + 4 * counted.critic_trained
-            critic = steps * self._passes(minibatch, micro, ranks, counted.critic, moved)
+            own = batch // minibatch * config.learner.extra_critic_epochs
+            critic = (steps + own) * self._passes(minibatch, micro, ranks, counted.critic, moved)
         return {
             "scoring": scoring,
             "policy": policy,

@@ -253,7 +253,9 @@ class Trainer:
         version = learner.version
         metrics: dict[str, Any] = {}
         if trainable:
-            batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
+            private = self.parts.private
+            seen = None if private is None else private.of(trainable)
+            batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit, seen)
             metrics |= self._update(batch)
             if learner.calibration:
                 metrics["calibration"] = learner.calibration

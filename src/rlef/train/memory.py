@@ -167,7 +167,7 @@ class Planner:
 
     def _learner(self, config: TrainConfig) -> LearnerPlan:
         target: Target = "cpu" if config.device == "cpu" else "cuda"
-        counts = {"micro_batch_tokens", "lr", "critic_lr", "minibatch", "offload"}
+        counts = {"micro_batch_tokens", "lr", "critic_lr", "critic_head_lr", "minibatch", "offload"}
         whole = self._ranks == 1
         key = f"{target} {whole} {config.learner.model_dump_json(exclude=counts)}"
         if key not in self._counted:

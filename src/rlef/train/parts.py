@@ -19,6 +19,7 @@ from rlef.train.controls import Controls, build_controls
 from rlef.train.idle import check_room
 from rlef.train.inputs import keep_inputs
 from rlef.train.place import PAPER, OpenRollouts, Variant, here
+from rlef.train.private import PrivateTokens
 from rlef.train.progress import Progress
 from rlef.train.recipe import TrainConfig
 
@@ -42,6 +43,7 @@ class Parts:
         learner: learns from them.
         parameters: of the policy, without adapters.
         variant: what stands in place of the paper's parts.
+        private: what the critic alone sees, if it does.
     """
 
     config: TrainConfig
@@ -58,6 +60,7 @@ class Parts:
     learner: Learner
     parameters: int
     variant: Variant
+    private: PrivateTokens | None = None
 
     def describe(self) -> None:
         """Says what is about to run."""
@@ -101,6 +104,11 @@ def build_parts(
     name = config.model.name
     check_context(load_config(name), max_context, name, "rollout.max_context")
     chat = load_chat(name, config.model)
+    private = None
+    if config.learner.critic_sees == "reference":
+        both = "learner.critic_sees: rollout.max_context plus rollout.max_new_tokens"
+        check_context(load_config(name), max_context + config.rollout.max_new_tokens, name, both)
+        private = PrivateTokens(config, problems["data.train"], chat, display.message)
     for key, found in problems.items():
         check_room(config, key, found, prompts, chat, display.message)
     where = here(config, run, chat, display.message, variant)
@@ -145,6 +153,7 @@ def build_parts(
                 learner=place.learner,
                 parameters=place.parameters,
                 variant=variant,
+                private=private,
             )
 
 

@@ -1,6 +1,7 @@
 """What a recipe may set: the model, the problems, the rollouts, the update, the evaluation."""
 
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
@@ -11,6 +12,7 @@ from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
 from rlef.serve.endpoint import check_urls
+from rlef.serve.settings import TOKEN_VARIABLE
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _SPEC: dict[str, JsonValue] = {"allowed": "``SET:PLACE[:SPLIT][?OPTIONS]``"}
@@ -94,8 +96,11 @@ class JudgeSection(BaseModel):
     @field_validator("url")
     @classmethod
     def _check(cls, url: str | None) -> str | None:
-        if url is not None:
-            check_urls(url)
+        if url is not None and any(urlsplit(one).password for one in check_urls(url)):
+            raise ValueError(
+                "a password in it would stand in the run's folder; allowed: the address alone, and "
+                f"the token in {TOKEN_VARIABLE}"
+            )
         return url
 
 
@@ -157,8 +162,8 @@ class TrainConfig(BaseModel):
     device: str = Field("auto", json_schema_extra={"allowed": "auto, cpu, cuda, cuda:1, ..."})
     """Where the models are. ``auto``: a GPU if there is one, else the CPU."""
     updates: int = Field(12_000, ge=1)
-    """Optimizer steps in all. Each batch of rollouts gives ``rollout.batch / learner.minibatch``,
-    and this is a multiple of that."""
+    """Optimizer steps in all. Each batch of rollouts gives ``rollout.batch / learner.minibatch``
+    times ``learner.epochs``, and this is a multiple of that."""
     data: DataConfig = DataConfig()
     rollout: RolloutConfig = RolloutConfig()
     judge: JudgeSection = JudgeSection()
@@ -183,7 +188,7 @@ class TrainConfig(BaseModel):
     @property
     def updates_per_batch(self) -> int:
         """Optimizer steps on each batch of rollouts."""
-        return self.rollout.batch // self.learner.minibatch
+        return self.rollout.batch // self.learner.minibatch * self.learner.epochs
 
     @property
     def eval_turn_limit(self) -> int:
@@ -209,9 +214,10 @@ class TrainConfig(BaseModel):
             ("eval.every", self.eval.every),
         ):
             if value is not None and value % self.updates_per_batch:
+                times = " x learner.epochs" if self.learner.epochs > 1 else ""
                 raise ValueError(
                     f"{key} is {value}; allowed: a multiple of the {self.updates_per_batch} "
-                    "updates on each batch (rollout.batch / learner.minibatch)"
+                    f"updates on each batch (rollout.batch / learner.minibatch{times})"
                 )
         per_problem, learner = self.rollout.per_problem, self.learner
         if batch % per_problem:

@@ -188,8 +188,10 @@ def updates_per_batch(run: Run) -> int | None:
     """Optimizer steps on each batch of a training; ``None`` where its config does not say."""
     options = run.options()
     try:
-        return int(options["rollout"]["batch"]) // int(options["learner"]["minibatch"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        learner = options["learner"]
+        passes = int(learner.get("epochs", 1))
+        return int(options["rollout"]["batch"]) // int(learner["minibatch"]) * passes
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
 
 

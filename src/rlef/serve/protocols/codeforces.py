@@ -83,6 +83,8 @@ def job(
             numbers[name] = float(config.get(name, "").strip() or default)
         except ValueError:
             raise RefusedError(400, f"grader_config: {name} is no number") from None
+        if not numbers[name] > 0:
+            raise RefusedError(400, f"grader_config: {name} is {numbers[name]:g}; allowed: above 0")
     grading = Grading(
         given=_unix_lines(files["input.txt"]),
         expected=files.get("correct_output.txt"),

@@ -37,9 +37,9 @@ class File(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = ""
+    name: str | None = None
     content: str
-    encoding: str = Field("utf8", description="utf8")
+    encoding: str | None = Field(None, description="utf8")
 
 
 class Execute(BaseModel):
@@ -50,11 +50,13 @@ class Execute(BaseModel):
     language: str
     version: str = Field(description="* or that of /api/v2/runtimes, or its beginning")
     files: list[File] = Field(min_length=1, description="the program; nothing else")
-    stdin: str = ""
-    args: list[str] = Field([], description="must be empty")
-    run_timeout: float = Field(_RUN_MS, ge=0, description="milliseconds asleep")
-    run_cpu_time: float = Field(0, ge=0, description="milliseconds; 0: as run_timeout")
-    run_memory_limit: float = Field(-1, description="bytes; 0 or less: what the service allows")
+    stdin: str | None = None
+    args: list[str] | None = Field(None, description="must be empty")
+    run_timeout: float | None = Field(_RUN_MS, ge=0, description="milliseconds asleep; 0: 3000")
+    run_cpu_time: float | None = Field(None, ge=0, description="milliseconds; 0: as run_timeout")
+    run_memory_limit: float | None = Field(
+        None, description="bytes; 0 or less: what the service allows"
+    )
 
 
 class Stage(BaseModel):
@@ -171,28 +173,29 @@ def execute_job(
     """
     if asked.args:
         raise RefusedError(400, "args are not served: programs here have none")
-    if any(file.encoding != "utf8" for file in asked.files):
+    if any(file.encoding not in (None, "utf8") for file in asked.files):
         raise RefusedError(400, "an encoding other than utf8 is not served")
     language = _OURS[runtime.language]
-    files = {file.name: file.content for file in asked.files[1:]}
+    files = {file.name or "": file.content for file in asked.files[1:]}
     if codeforces.asks(asked.language, files):
         return codeforces.job(asked.files[0].content, language, files, settings)
     if files:
         raise RefusedError(400, "more than one file is not served: programs have no folder")
-    milliseconds = [ms for ms in (asked.run_timeout, asked.run_cpu_time) if ms > 0] or [_RUN_MS]
+    milliseconds = [ms for ms in (asked.run_timeout, asked.run_cpu_time) if ms] or [_RUN_MS]
     if max(milliseconds) > 1000 * settings.max_seconds:
         raise RefusedError(
             400,
             f"run_timeout cannot exceed the configured limit of {1000 * settings.max_seconds:g}",
         )
-    memory_mb = int(asked.run_memory_limit) >> 20 if asked.run_memory_limit > 0 else 0
+    memory = asked.run_memory_limit or 0
     limits = Limits(
         cpu_s=min(milliseconds) / 1000,
         idle_s=max(milliseconds) / 1000,
-        memory_mb=max(1, memory_mb) if asked.run_memory_limit > 0 else settings.max_memory_mb,
+        memory_mb=max(1, int(memory) >> 20) if memory > 0 else settings.max_memory_mb,
         output_kb=min(_OUTPUT_KB, settings.max_output_kb),
     )
-    given = asked.stdin if asked.stdin.endswith("\n") else f"{asked.stdin}\n"
+    given = asked.stdin or ""
+    given = given if given.endswith("\n") else f"{given}\n"
     job = JudgeJob(
         source=asked.files[0].content,
         language=language,

@@ -21,7 +21,7 @@ from rlef.sandbox import JudgeJob, JudgeReport, Limits, TestReport, Verdict
 from rlef.serve.answers import Desk, Manners, answered
 from rlef.serve.errors import NotJudgedError, RefusedError
 from rlef.serve.protocols.fusion_compare import same_stdout
-from rlef.serve.schema import checked, infrastructure, parsed
+from rlef.serve.schema import MOST_TESTS, checked, infrastructure, parsed
 from rlef.serve.settings import ServeSettings
 
 _NAMES = {"python": "python", "cpp": "cpp", "rust": "rust", "nodejs": "javascript"}
@@ -290,6 +290,8 @@ def _cases(given: Any) -> list[Any]:
             given = None
     if not isinstance(given, list):
         raise RefusedError(422, "config.provided_data.test is no list of tests")
+    if len(given) > MOST_TESTS:
+        raise RefusedError(422, f"there are {len(given)} tests; allowed: {MOST_TESTS}")
     return given
 
 
