@@ -97,8 +97,9 @@ def _by_turn(results: Results) -> Iterator[Block]:
     yield Text(
         f"Training has {TRAINED_TURNS} turns (dotted line), that of single-turn RL one. Some arms "
         "are evaluated with more, with the first seed only: their curves, and what stands beyond "
-        "three turns, are of it. Dashed: random feedback. An episode also ends where the model's context is full. Paper, up to 10 turns: with "
-        "random feedback the solve rate falls, the more so the more turns there are (figure)."
+        "three turns, are of it. Dashed: random feedback. An episode also ends where the model's "
+        "context is full. Paper, up to 10 turns: with random feedback the solve rate falls, the "
+        "more so the more turns there are (figure)."
     )
 
 
