@@ -1,5 +1,6 @@
 """What models, programs and files hold, as text that gives no orders to a terminal."""
 
+import codecs
 import re
 
 _HIDDEN = re.compile(
@@ -7,6 +8,11 @@ _HIDDEN = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of text
     "\u2028\u2029\ufeff\ufff9-\ufffb\ud800-\udfff]"  # ends of lines, marks, half characters
 )
+
+PLAIN = "rlef-plain"
+"""Of a stream that cannot hold every character (``errors``): see ``in_encoding``."""
+_SIGNS = {"·": "-", "±": "+-", "…": "...", "→": "->", "─": "-", "━": "="}
+"""What our own tables and lines use beyond ASCII."""
 
 
 def printable(text: str) -> str:
@@ -20,6 +26,30 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     r"""The same with ``\n`` and ``\t`` for newlines and tabs: a cell of a table, a name."""
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def in_encoding(text: str, encoding: str) -> str:
+    """The text as an encoding can hold it: signs of ours in ASCII, all else as escapes.
+
+    Example:
+        >>> in_encoding("1@3 · 63.5 ±3.0", "ascii")
+        '1@3 - 63.5 +-3.0'
+    """
+    return text.encode(encoding, PLAIN).decode(encoding)
+
+
+def _plainly(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return "".join(_SIGNS.get(sign) or _escaped(sign) for sign in signs), error.end
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("ascii", "backslashreplace").decode("ascii")
+
+
+codecs.register_error(PLAIN, _plainly)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """``rlef export``: a folder or a repository with model, card and settings; nothing overwritten."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from rlef.config import load_config
 from rlef.engines.load import load_model, load_tokenizer
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.learner.checkpoint import save_policy
+from rlef.report.runs import find_runs
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunFolder
 from rlef.sandbox import Verdict
@@ -109,9 +111,12 @@ def test_a_finished_run_has_a_card_that_the_hub_reads(
     assert found.code == 0 and found.err == "after 4 updates\n"
     assert load_model(str(out), "cpu", "auto").dtype is torch.bfloat16  # type: ignore[arg-type]
     assert (out / "generation_config.json").is_file()
+    rights = {path.stat().st_mode for path in out.iterdir() if path.is_file()}
+    assert len(rights) == 1  # the weights are no more secret than the card
     assert load_tokenizer(str(out)).chat_template == load_tokenizer("mini").chat_template
-    config = load_config(TrainConfig, out / "rlef" / "config.yaml", [])
+    config = load_config(TrainConfig, out / "rlef" / "recipe.yaml", [])
     assert config == load_config(TrainConfig, run.config_path, [])
+    assert not find_runs(out)
     card = ModelCard.load(out / "README.md")
     results = {(r.dataset_name, r.metric_type): r for r in card.data.eval_results or ()}
     test = "jsonl:held-out.jsonl (temperature 0.2, top-p 0.95)"
@@ -167,7 +172,9 @@ def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(
         (["--adapters", "--dtype", "float32"], "--dtype has no meaning with --adapters"),
         (["--public"], "--public has no meaning for a folder"),
         (["--to", "hf://me"], "'hf://me' names no repository; allowed: hf://OWNER/NAME"),
+        (["--to", "s3://me/one"], "'s3://me/one' names no repository; allowed: hf://OWNER/NAME"),
         (["--to", "{used}"], "is in use; allowed: a new or an empty folder"),
+        (["--to", "{run}/checkpoints/update-000009"], "among the checkpoints of a run; allowed"),
     ],
 )
 def test_what_is_refused_is_one_line(
@@ -175,12 +182,66 @@ def test_what_is_refused_is_one_line(
 ) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine").write_text("x")
-    words = [word.format(used=tmp_path / "used") for word in words]
+    words = [word.format(used=tmp_path / "used", run=run.path) for word in words]
     to = [] if "--to" in words else ["--to", tmp_path / "out"]
     found = rlef("export", run.path, *to, *words)
     assert found.code == 2 and message in found.err and found.err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "used"]
     assert [path.name for path in (tmp_path / "used").iterdir()] == ["mine"]
+
+
+def test_float32_is_read_where_it_lies_beside_rounded_weights(
+    run: RunFolder, tmp_path: Path, rlef: Rlef
+) -> None:
+    model = load_model("mini", "cpu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 2**-12)  # bfloat16 has eight bits
+    folder = run.new_checkpoint()
+    save_policy(model, load_tokenizer("mini"), folder, "bfloat16")
+    run.commit_checkpoint(folder, 12)
+    words = ["--checkpoint", 12, "--dtype", "float32"]
+    assert rlef("export", run.path, *words, "--to", tmp_path / "out").code == 0
+    exact = model.state_dict()
+    for name, tensor in load_model(str(tmp_path / "out"), "cpu").state_dict().items():
+        assert torch.equal(tensor, exact[name]), name
+    (beside,) = (run.checkpoint_path(12) / "learner").iterdir()
+    beside.write_bytes(beside.read_bytes()[:-9])
+    cut = rlef("export", run.path, *words, "--to", tmp_path / "cut")
+    assert cut.code == 2 and "its weights in float32 cannot be read" in cut.err
+
+
+def test_a_run_of_another_version_is_refused_before_anything_is_written(
+    run: RunFolder, tmp_path: Path, rlef: Rlef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlef.engines.load.load_tokenizer", pytest.fail)
+    run.write_config(run.read_config().replace("rollout:", "rollout:\n  today: x"))
+    found = rlef("export", run.path, "--to", tmp_path / "out")
+    assert found.code == 2 and "unknown key rollout.today" in found.err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_full_disk_is_named_by_the_folder(
+    run: RunFolder, tmp_path: Path, rlef: Rlef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def save_pretrained(self, _: Path) -> None:  # as tokenizers says it
+            raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr("rlef.engines.load.load_tokenizer", lambda _: Full())
+    found = rlef("export", run.path, "--to", tmp_path / "out")
+    assert found.code == 1
+    assert found.err.startswith(f"rlef: {tmp_path / 'out'}: No space left on device; make room")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(
+    run: RunFolder, rlef: Rlef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlef.cli.hub._check_repository", lambda _: threading.Event().wait(5))
+    monkeypatch.setattr("rlef.cli.hub._WAIT_S", 0.05)
+    found = rlef("export", run.path, "--to", "hf://me/one")
+    assert found.code == 1 and "the Hub cannot be asked (no answer in 0.05 s)" in found.err
 
 
 @pytest.fixture
@@ -204,7 +265,7 @@ def test_a_repository_of_the_hub(
     assert found.code == 0 and f"{hub.url}/me/one: 2,115,264 parameters" in found.out
     files = hub.repositories["me/one"]
     assert hub.visibility["me/one"] == "private"
-    assert {"README.md", "config.json", "model.safetensors", "rlef/config.yaml"} <= files.keys()
+    assert {"README.md", "config.json", "model.safetensors", "rlef/recipe.yaml"} <= files.keys()
     local = tmp_path / "copy"
     local.mkdir()
     for name in ("config.json", "model.safetensors"):

@@ -248,6 +248,11 @@ def test_training_rollouts_are_found_by_index_and_by_row(rlef: Any, runs: Path) 
     assert by_row.splitlines()[1:] == out.splitlines()[1:]
     _, out, _ = rlef("show", "runs/b", "--stage", "train")
     assert "3 of 3 episodes" in out
+    _, by_row, _ = rlef("show", "runs/e", "eval/1")
+    code, out, _ = rlef("show", "runs/e", "1")  # an evaluation has one stage only
+    assert code == 0 and out.splitlines()[1:] == by_row.splitlines()[1:] and "problem p1" in out
+    code, _, err = rlef("show", "runs/e", "10")
+    assert code == 2 and "no episode 10; allowed: rows 0 to 9" in err
     code, _, err = rlef("show", "runs/b", "8")
     assert code == 2 and "no training rollout 8" in err and err.count("\n") == 1
 

@@ -74,6 +74,22 @@ def test_a_warm_start_needs_a_folder_of_its_own(tmp_path: Path, what: str) -> No
         warmstart.run_warmstart(WarmstartConfig(), out, print)
 
 
+def test_a_pipe_with_a_name_is_written_to(rlef: Any, problems: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    end = os.open(tmp_path / "pipe.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    assert rlef("data", "write", problems, tmp_path / "pipe.jsonl").code == 0
+    assert len(os.read(end, 65536).splitlines()) == 2
+    os.close(end)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pipe.jsonl", "problems.jsonl"]
+
+
+def test_what_a_library_says_of_a_full_disk_becomes_the_systems_words(tmp_path: Path) -> None:
+    full = pytest.raises(OSError, match=r"No space left on device: '")
+    with full as caught, files.new_file(tmp_path / "a.parquet"):
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space")
+    assert caught.value.strerror == os.strerror(errno.ENOSPC)
+
+
 def test_a_config_by_hand_is_never_replaced(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", "seed: 0\n")
     assert run.is_untouched()

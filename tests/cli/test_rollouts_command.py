@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +181,10 @@ def test_datasets_loads_them(run: RunFolder, tmp_path: Path, rlef: Rlef, name: s
         (["{run}", "a.txt"], "a.txt: allowed: a name that ends with .jsonl or .parquet"),
         (["{run}", "{old}"], "exists; allowed: a new file"),
         (["{run}/x", "a.jsonl"], "does not exist; allowed: the folder of a run"),
+        (["{old}", "a.jsonl"], "old.jsonl is a file; allowed: the folder of a run"),
+        (["{run}", "{run}/rollouts/a.jsonl"], "among the rollouts of a run; allowed: another"),
+        (["{run}", "{run}/rollouts/train/batch-000009.parquet"], "among the rollouts of a run"),
+        (["{run}", "a.jsonl", "--min-reward", "nan"], "--min-reward is nan; allowed: a number"),
         (["{run}", "a.jsonl", "--of", "x"], "no rollouts 'x'; allowed: train, eval-after"),
         (["{run}", "a.jsonl", "--as", "x"], "allowed: messages, prompt-completion, rollouts"),
         (["{run}", "a.jsonl", "--min-reward", "2"], "none of the 7 rollouts is asked for"),
@@ -217,6 +222,19 @@ def test_problems_that_have_changed(
     path.unlink()
     found = rlef("rollouts", run.path, tmp_path / "c.jsonl")
     assert found.code == 2 and "(data.train) is gone when" in found.err
+
+
+def test_an_evaluation_is_written_only_where_it_is_asked_for(
+    run: RunFolder, tmp_path: Path, rlef: Rlef
+) -> None:
+    shutil.rmtree(run.training_path)
+    found = rlef("rollouts", run.path, tmp_path / "a.jsonl")
+    assert found.code == 2 and "no rollouts 'train'; allowed: eval-after (--of)" in found.err
+    assert rlef("rollouts", run.path, tmp_path / "a.jsonl", "--of", "eval-after").code == 0
+    run.training_path.mkdir()
+    (run.training_path / "pending.bin").touch()
+    found = rlef("rollouts", run.path, tmp_path / "b.jsonl")
+    assert found.code == 2 and "no episode of these has ended yet" in found.err
 
 
 def test_samples_of_a_file_had_no_prompts(tmp_path: Path, problems: str, rlef: Rlef) -> None:

@@ -173,6 +173,8 @@ LM = {"doc": {"task_id": "double"}, "filtered_resps": ["print(1)"], "filter": "n
         ("a.json", '{"eval": {"double": [{}]}}', "eval 'double', entry 1: solution is missing"),
         ("a.json", '{"eval": {}, "plan": {}}', "a.json holds no answers"),
         ("a.json", '[{"question_id": "double", "pred_list": []}]', "entry 1: code_list is missing"),
+        ("a.json", [{**LCB, "code_list": []}], "a.json holds no samples; allowed: at least one"),
+        ("a.json", [{**LCB, "code_list": [None]}], "code_list holds more than texts; allowed: a"),
         ("a.jsonl.gz", gzip.compress(b'{"task_id": 1}\n', mtime=0)[:-9], "gz cannot be read"),
         ("a.eval", "PK\x03\x04no", "a.eval is no whole log of inspect"),
     ],
@@ -188,6 +190,24 @@ def test_what_is_wrong_is_one_line(
         read_samples(file, BOTH)
     text = str(caught.value)
     assert message in text and "\n" not in text and str(file) in text
+
+
+def test_what_a_file_is_shows_in_its_bytes_and_not_in_its_name(tmp_path: Path) -> None:
+    row = json.dumps({"task_id": "double", "solution": "print(1)"})
+    for name, content in (
+        ("packed.jsonl", gzip.compress(row.encode())),
+        ("plain.jsonl.gz", row.encode()),
+        ("one.json", row.encode()),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert named(read_sample_file(tmp_path / name, BOTH)) == ["double"]
+
+
+def test_a_program_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "double").mkdir()
+    (tmp_path / "double" / "0.py").write_bytes(b"\xff\xfe")
+    with pytest.raises(SamplesError, match=r"double/0.py cannot be read: 'utf-8' codec"):
+        read_samples(tmp_path, BOTH)
 
 
 def test_a_damaged_member_of_a_log_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Tables at any width: every number stands in the text, whole."""
 
 import re
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from synthetic_run import make_summary
 
 from rlef.report import comparison_table, metrics_table, seeds_table, summary_table
 from rlef.report.fitted import UNLIMITED, FittedTable, output_width, short_names
+from rlef.text import PLAIN
 
 HEADINGS = ["", "eval-20261127-220115", "eval-20261127-221507"]
 HEADINGS += ["difference", "95 % interval", "p", "better / worse"]
@@ -24,6 +25,18 @@ def shown(renderable: Any, width: int) -> str:
     file = StringIO()
     Console(file=file, width=width, color_system=None, markup=False).print(renderable, crop=False)
     return file.getvalue()
+
+
+def test_what_a_terminal_cannot_show_is_ascii_and_stands_in_its_column() -> None:
+    file = TextIOWrapper(BytesIO(), encoding="ascii", errors=PLAIN)
+    table = FittedTable(headings=["run", "1@3", "n"], rows=[["é · a", "5.0 ±1.0", "1"]])
+    Console(file=file, width=40, color_system=None, markup=False).print(table, crop=False)
+    file.flush()
+    lines = file.buffer.getvalue().decode("ascii").splitlines()  # type: ignore[attr-defined]
+    assert lines == ["run             1@3  n", "\\xe9 - a  5.0 +-1.0  1"]
+    file.write("a → \udcff…")
+    file.flush()
+    assert file.buffer.getvalue().endswith(b"a -> \\udcff...")  # type: ignore[attr-defined]
 
 
 def numbers(text: str) -> set[str]:

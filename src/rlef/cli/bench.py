@@ -43,8 +43,6 @@ def sandbox(
     ] = None,
 ) -> None:
     """Measure the judge; exit status 0 only if every target that could be measured is met."""
-    from dataclasses import asdict
-
     from rlef.bench.names import SANDBOX
     from rlef.bench.sandbox import facts, measure
     from rlef.bench.speed import Setting
@@ -53,18 +51,7 @@ def sandbox(
     setting = Setting(workers=workers or len(os.sched_getaffinity(0)), quick=quick)
     machine = facts()
     rows = _take(names, measure(names, setting))
-    if as_json:
-        print_json(
-            {
-                "machine": machine,
-                "workers": setting.workers,
-                "quick": quick,
-                "rows": [asdict(row) for row in rows],
-            }
-        )
-    else:
-        print_table(rows, machine)
-    raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
+    _end(rows, machine, as_json, more={"workers": setting.workers, "quick": quick})
 
 
 @app.command(
@@ -88,8 +75,6 @@ def serve(
     ] = None,
 ) -> None:
     """Measure the judge over HTTP; exit status 0 only if every target is met."""
-    from dataclasses import asdict
-
     from rlef import extras
     from rlef.bench.names import SERVE
 
@@ -102,11 +87,7 @@ def serve(
     setting = Setting(workers=workers or len(os.sched_getaffinity(0)), quick=quick)
     machine = facts()
     rows = _take(names, measure(names, setting))
-    if as_json:
-        print_json({"machine": machine, "rows": [asdict(row) for row in rows]})
-    else:
-        print_table(rows, machine)
-    raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
+    _end(rows, machine, as_json, more={"workers": setting.workers, "quick": quick})
 
 
 @app.command(
@@ -142,8 +123,6 @@ def train(
     ] = None,
 ) -> None:
     """Measure a training step; exit status 0 only if every target that was measured is met."""
-    from dataclasses import asdict
-
     from rlef import extras
     from rlef.bench.names import TRAIN
     from rlef.cli.common import quiet_transformers
@@ -161,11 +140,7 @@ def train(
     setting = Setting(recipe=recipe, words=tuple(words), batches=batches, steps=steps)
     quiet_transformers()
     rows = _take(names, measure(names, setting))
-    if as_json:
-        print_json({"machine": facts(), "recipe": recipe, "rows": [asdict(row) for row in rows]})
-    else:
-        print_table(rows, facts())
-    raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
+    _end(rows, facts(), as_json, more={"recipe": recipe})
 
 
 @app.command(
@@ -220,18 +195,8 @@ def scale(
         found.append(one)
         how = "side by side" if one.beside else "in turns"
         say(f"{one.actors} actors, {how}: {one.rollouts_s:.3g} rollouts/s")
-    lines = rows(found)
-    if as_json:
-        print_json(
-            {
-                "machine": facts(setting),
-                "measured": [asdict(one) for one in found],
-                "rows": [asdict(row) for row in lines],
-            }
-        )
-    else:
-        print_table(lines, facts(setting))
-    raise typer.Exit(1 if any(row.met is False for row in lines) else 0)
+    measured = [asdict(one) for one in found]
+    _end(rows(found), facts(setting), as_json, more={"measured": measured})
 
 
 def _positive(word: str) -> int:
@@ -250,6 +215,23 @@ def _take(names: "Sequence[str]", measures: "Iterable[tuple[str, list[Row]]]") -
         say(f"{name}: done")
         rows += measured
     return rows
+
+
+def _end(
+    rows: "Sequence[Row]",
+    machine: "Mapping[str, object]",
+    as_json: bool,
+    *,
+    more: "Mapping[str, object]",
+) -> None:
+    """Prints measures, as JSON with more beside, and exits: 1 where a target is not met."""
+    from dataclasses import asdict
+
+    if as_json:
+        print_json({"machine": machine, **more, "rows": [asdict(row) for row in rows]})
+    else:
+        print_table(rows, machine)
+    raise typer.Exit(1 if any(row.met is False for row in rows) else 0)
 
 
 def _chosen(only: str | None, allowed: "Sequence[str]") -> list[str]:

@@ -51,6 +51,12 @@ JudgeUrl = Annotated[
 ]
 """The option of commands that judge."""
 
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="SPEC", help="Problems, such as mini:test.", show_default=False),
+]
+"""The option of commands that take problems or something in their place."""
+
 
 def examples(*parts: tuple[str, ...]) -> str:
     """The end of a command's help: what its words may be, each under what they are for.

@@ -1,5 +1,6 @@
 """``rlef data``: look at problems, check and repair them, write them to a file."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,7 +82,8 @@ def write(
         write_problems(problems, draft, form)
     programs = sum(len(p.solutions) + len(p.cpp_solutions) for p in problems)
     tests = sum(len(problem.private_tests) for problem in problems)
-    print_text(f"{file}: {len(problems)} problems, {_size(file)}; load them as jsonl:{file}")
+    where = shlex.quote(f"jsonl:{file}")
+    print_text(f"{file}: {len(problems)} problems, {_size(file)}; load them as {where}")
     say(f"in it: {tests} private tests, {programs} reference programs")
 
 

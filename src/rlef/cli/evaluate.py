@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import JudgeUrl, check_judge_url, examples, print_json
+from rlef.cli.common import Data, JudgeUrl, check_judge_url, examples, print_json
 from rlef.cli.display import Loudness, Quiet, Verbose
 from rlef.cli.evaluate_model import ModelWords, evaluate_model
 from rlef.cli.evaluate_samples import judge_file
@@ -41,10 +41,7 @@ def evaluate(
         str | None,
         typer.Argument(metavar="MODEL", help="A folder or Hub id; a server's name of it; mini."),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="SPEC", help="Problems, such as mini:test.", show_default=False),
-    ] = None,
+    data: Data = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -193,17 +190,21 @@ def evaluate(
         _refuse(missing_failed=missing_failed or None)
     if samples_file is not None or compare is not None:
         _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
+        _refuse(turns=turns, samples=samples, temperature=temperature, top_p=top_p)
+        _refuse(base_url=base_url, kv_memory_gb=kv_memory_gb, max_context=max_context)
         _refuse(turns_as=None if turns_as == "auto" else turns_as)
+        _refuse(prompts=None if prompts == "default" else prompts)
+        _refuse(engine=None if engine == "hf" else engine)
     check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
-        _refuse(judge_url=judge_url)
+        _refuse(judge_url=judge_url, limit=limit, out=out)
         _compare(compare, metrics, as_json)
         return
     if data is None:
         raise typer.BadParameter("give --data SPEC, such as --data mini:test")
     if samples_file is not None:
-        _refuse(model=model, preset=preset, turns=turns, samples=samples)
+        _refuse(model=model, preset=preset)
         kept = (metrics, limit, out, missing_failed, judge_url, as_json, loudness)
         judge_file(samples_file, data, *kept)
         return

@@ -1,6 +1,8 @@
 """``rlef export``: a policy for others, in a folder or on the Hub, with a card and its settings."""
 
+import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ import typer
 
 from rlef import extras
 from rlef.cli.common import examples, quiet_transformers, say, show
+from rlef.cli.files import check_not_a_runs_own
 from rlef.cli.hub import check_repository, hub_name, upload
 from rlef.cli.policies import Policy, find_policy, results_of_policy
 
@@ -24,6 +27,9 @@ EXAMPLES = examples(
     ("adapters as they are", "rlef export runs/one --adapters --to one-adapters"),
 )
 _DTYPES = ("bfloat16", "float32")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_SYSTEM = re.compile(r"\(os error (\d+)\)")
+"""In errors of tokenizers and safetensors, which are none of Python's."""
 _TRIES = 5
 """A run that goes on may replace a checkpoint while it is read."""
 
@@ -77,8 +83,10 @@ def export(
         raise typer.BadParameter("--public has no meaning for a folder; leave it out")
     if repository is None:
         check_free_folder(Path(to))
+        check_not_a_runs_own(Path(to))
     policy = find_policy(model, checkpoint)
     _check_policy(policy, adapters=adapters)
+    _check_run(policy)
     extras.require("train", "rlef export")
     if repository is not None:
         check_repository(repository)
@@ -96,7 +104,7 @@ def export(
         where = to
         if repository is not None:
             where = _upload(draft, repository, policy, public=public)
-    what = "adapters" if adapters else "parameters"
+    what = "parameters of adapters" if adapters else "parameters"
     show(f"{where}: {parameters:,} {what} in {kind}, of {policy.name}")
     if isinstance(policy.run, RunFolder) and policy.update is not None:
         say(f"after {policy.update} updates" + ("" if policy.is_final else "; not the run's end"))
@@ -112,6 +120,19 @@ def _check_policy(policy: Policy, *, adapters: bool) -> None:
         check_model(policy.name)
     if adapters and (in_parts or base_model(policy.name) is None):
         raise RunError(f"{policy.name} is a whole model; allowed: leave out --adapters")
+
+
+def _check_run(policy: Policy) -> None:
+    """Reads what the card is made of, before hours of work: it may be damaged, or too old."""
+    from rlef.config import load_config
+    from rlef.stored import read_options
+    from rlef.train.recipe import TrainConfig
+
+    if policy.run is None:
+        return
+    load_config(TrainConfig, policy.run.config_path, [])
+    results_of_policy(policy, read_options(policy.run))
+    policy.run.read_inputs()
 
 
 def _write_whole(
@@ -160,9 +181,23 @@ def _write_model(policy: Policy, out: Path, dtype: str, adapters: bool) -> tuple
     from rlef.engines.load import load_model
 
     loaded = load_model(policy.name, "cpu", wanted)
+    if wanted is torch.float32:
+        _restore_exact(loaded, Path(policy.name))
     with writing(out):
         loaded.save_pretrained(out)
     return int(loaded.num_parameters()), dtype
+
+
+def _restore_exact(model: Any, folder: Path) -> None:
+    """Takes over weights in float32, where a run has written them beside rounded ones."""
+    from rlef.engines.load import LOADING_ERRORS
+    from rlef.engines.types import ModelError
+    from rlef.learner.checkpoint import restore_exact
+
+    try:
+        restore_exact(model, folder)
+    except LOADING_ERRORS as error:
+        raise ModelError(f"{folder}: its weights in float32 cannot be read: {error}") from None
 
 
 def _copy_adapters(folder: Path, out: Path) -> tuple[int, str]:
@@ -197,7 +232,7 @@ def _write_about(
     adapters: bool,
 ) -> None:
     """Writes the card, and the files of the run that say how the policy came to be."""
-    from rlef.report.card import SETTINGS_FOLDER, CardFacts, model_card
+    from rlef.report.card import SETTINGS, CardFacts, model_card
     from rlef.run import writing
     from rlef.stored import read_options, read_summary
 
@@ -217,13 +252,13 @@ def _write_about(
             wall_s=None if summary is None else float(summary["wall_s"]),
         )
     )
-    folder = out / SETTINGS_FOLDER
+    settings = out / SETTINGS
     with writing(out):
         (out / "README.md").write_text(card, encoding="utf-8")
-        folder.mkdir()
-        shutil.copyfile(run.config_path, folder / run.config_path.name)
+        settings.parent.mkdir()
+        shutil.copyfile(run.config_path, settings)
         if summary is not None:
-            shutil.copyfile(run.summary_path, folder / run.summary_path.name)
+            shutil.copyfile(run.summary_path, settings.with_name(run.summary_path.name))
 
 
 def _upload(draft: Path, repository: str, policy: Policy, *, public: bool) -> str:
@@ -261,14 +296,37 @@ def _draft(out: Path | None) -> Iterator[Path]:
         with writing(out):
             out.absolute().parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=".rlef-", dir=out.absolute().parent))
-            draft.chmod(0o755)
     try:
         yield draft
         if out is not None:
             with writing(out):
+                _open_to_others(draft)
                 _publish(draft, out)
+    except Exception as error:
+        if (number := _number(error)) not in _FULL:
+            raise
+        raise OSError(number, os.strerror(number), str(out or draft)) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _number(error: Exception) -> int:
+    """The system's number of an error, 0 if it has none."""
+    cause = error.__cause__ or error
+    found = _OF_SYSTEM.search(str(error))
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return cause.errno
+    return int(found[1]) if found else 0
+
+
+def _open_to_others(draft: Path) -> None:
+    """Gives files the rights of any new file: safetensors writes them for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    draft.chmod(0o777 & ~mask)
+    for path in draft.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~mask)
 
 
 def _publish(draft: Path, out: Path) -> None:

@@ -30,8 +30,25 @@ def check_new_file(path: Path) -> None:
         raise typer.BadParameter(
             f"{path}: there is no folder {path.parent}; allowed: a file in an existing folder"
         )
+    check_not_a_runs_own(path)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     path.unlink()
+
+
+def check_not_a_runs_own(path: Path) -> None:
+    """Raises BadParameter for a place among a run's checkpoints or rollouts.
+
+    What stands there is of the run: it would go on from a model, or take rows for a batch.
+    """
+    from rlef.run import RunFolder
+
+    there = path.absolute().parent.resolve() / path.name
+    for folder in (there, *there.parents):
+        run = RunFolder(folder.parent)
+        if folder in (run.checkpoints_path, run.rollouts_path) and run.is_run():
+            raise typer.BadParameter(
+                f"{path} would stand among the {folder.name} of a run; allowed: another place"
+            )
 
 
 def check_new_files(*paths: Path | None) -> None:
@@ -57,8 +74,6 @@ def write_new_file(path: Path, text: str) -> None:
         stream = getattr(sys, _STREAMS[str(path)])
         stream.write(text)
         stream.flush()
-    elif _is_device(path):
-        path.write_text(text, encoding="utf-8")
     else:
         with new_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
@@ -72,6 +87,9 @@ def new_file(path: Path) -> Iterator[Path]:
         OSError: It cannot be written; it names the path.
         RuntimeError: Something has come to stand there meanwhile.
     """
+    if _is_device(path):
+        yield path
+        return
     draft = path.with_name(f".rlef-{os.getpid()}.tmp")
     try:
         yield draft
@@ -84,7 +102,8 @@ def new_file(path: Path) -> Iterator[Path]:
         ) from None
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        reason = error.strerror if error.errno is None else os.strerror(error.errno)
+        raise OSError(error.errno, reason, str(path)) from None  # pyarrow says more than that
     except BaseException:
         draft.unlink(missing_ok=True)
         raise

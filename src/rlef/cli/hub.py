@@ -1,11 +1,13 @@
 """A folder as a new repository of the Hugging Face Hub."""
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 SCHEME = "hf://"
+_WAIT_S = 20.0
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -13,11 +15,11 @@ def hub_name(word: str) -> str | None:
     """The repository that ``hf://OWNER/NAME`` names; ``None`` for a folder.
 
     Raises:
-        RunError: Something else follows ``hf://``.
+        RunError: Something else follows ``hf://``, or it is another kind of address.
     """
     from rlef.run import RunError
 
-    if not word.startswith(SCHEME):
+    if not word.startswith(SCHEME) and "://" not in word:
         return None
     name = word.removeprefix(SCHEME).rstrip("/")
     if not _NAME.fullmatch(name):
@@ -30,8 +32,12 @@ def check_repository(name: str) -> None:
 
     Raises:
         RunError: There is one with files in it, or no token of its owner.
-        RuntimeError: The Hub does not answer.
+        RuntimeError: The Hub does not answer, or not in time: its own library waits for ever.
     """
+    _in_time(lambda: _check_repository(name))
+
+
+def _check_repository(name: str) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (
         LocalTokenNotFoundError,
@@ -77,6 +83,25 @@ def upload(folder: Path, name: str, *, public: bool, message: str) -> str:
         address = api.create_repo(name, private=not public, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=message)
     return str(address)
+
+
+def _in_time(work: Callable[[], None]) -> None:
+    """Does it in a thread, which is left alone if it takes too long."""
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(_WAIT_S)
+    if thread.is_alive():
+        raise RuntimeError(f"the Hub cannot be asked (no answer in {_WAIT_S:g} s)")
+    if raised:
+        raise raised[0]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rlef.cli.common import (
+    Data,
     JudgeUrl,
     check_judge_url,
     examples,
@@ -42,10 +43,7 @@ def judge(
     program: Annotated[
         str, typer.Argument(metavar="PROGRAM", help='A file, or "-" for standard input.')
     ],
-    data: Annotated[
-        str | None,
-        typer.Option(metavar="SPEC", help="Problems, such as mini:test.", show_default=False),
-    ] = None,
+    data: Data = None,
     problem: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which one of them.", show_default=False)
     ] = None,

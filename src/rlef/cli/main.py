@@ -36,6 +36,7 @@ from rlef.cli import (
 )
 from rlef.cli.common import INTERRUPTED, examples, say, stdout_named, stopped_by_sigterm
 from rlef.cli.common import show as print_line
+from rlef.text import PLAIN
 
 _UsageError: Any = typer.BadParameter.__mro__[1]
 """The parent of all errors of words; typer does not name it."""
@@ -115,7 +116,7 @@ def _run(words: list[str]) -> int:
     """Runs a command and returns its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # no character may end the work
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=PLAIN)
     try:
         _refuse_empty(words)
         code = typer.main.get_command(app).main(args=words, prog_name="rlef", standalone_mode=False)

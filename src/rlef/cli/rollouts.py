@@ -1,5 +1,6 @@
 """``rlef rollouts``: what a model did in a run, as a file to fine-tune on or to look into."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,9 +98,11 @@ def rollouts(
 
     if form not in FORMS:
         raise typer.BadParameter(f"--as is {form!r}; allowed: {', '.join(FORMS)}")
+    if min_reward is not None and math.isnan(min_reward):
+        raise typer.BadParameter("--min-reward is nan; allowed: a number")
     check_new_file(file)
-    run = RunFolder(run_path)
-    name = check_rollouts(_known(run), name)
+    run = RunFolder.open(run_path)
+    name = check_rollouts(run, name)
     if min_reward is not None and name != TRAINING:
         raise typer.BadParameter(f"{name} has no rewards; allowed: --solved in place of it")
     choice = Choice(
@@ -122,20 +125,12 @@ def rollouts(
         say("these are of an evaluation: what is trained on them can no longer be measured by it")
 
 
-def _known(run: Any) -> Any:
-    """The run, which must exist; ``RunFolder.open`` would make folders in it."""
-    from rlef.run import RunError
-
-    if not run.is_run():
-        what = "has no config.yaml" if run.path.is_dir() else "does not exist"
-        raise RunError(f"{run.path} {what}; allowed: the folder of a run")
-    return run
-
-
 def _at_least_one(rows: "Iterator[dict[str, Any]]", counts: Any) -> "Iterator[dict[str, Any]]":
     from rlef.run import RunError
 
     yield from rows
+    if not counts.seen:
+        raise RunError("no episode of these has ended yet, so there is nothing to write")
     if not counts.written:
         raise RunError(
             f"none of the {counts.seen} rollouts is asked for, so there is nothing to write; "

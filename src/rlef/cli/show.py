@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import examples, print_rich, say, show
+from rlef.cli.common import examples, is_evaluation, print_rich, say, show
 from rlef.text import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def show_run(
         str | None,
         typer.Argument(
             metavar="EPISODE",
-            help="STAGE/ROW, such as eval-after/12, or the index of a training rollout.",
+            help="STAGE/ROW, such as eval-after/12; the index of a training rollout; or the row "
+            "of an episode of rlef eval.",
             show_default=False,
         ),
     ] = None,
@@ -171,14 +172,15 @@ def _check_stage(run: "RunFolder", stage: str, names: list[str]) -> None:
 def _show_episode(run: "RunFolder", word: str) -> None:
     from rlef.report.episode_screen import TRAINING, episode_lines, read_stage, stage_names
     from rlef.run import RunError
+    from rlef.stored import EPISODES
 
     stage, slash, place = word.rpartition("/")
-    is_index = not slash
-    stage = TRAINING if is_index else stage
+    is_index = not slash and not is_evaluation(run)  # an evaluation has one stage only
+    stage = TRAINING if is_index else stage or EPISODES
     if not place.isdecimal():
         raise typer.BadParameter(
-            f"EPISODE is {word!r}; allowed: STAGE/ROW, such as eval-after/12, or the index of a "
-            "training rollout"
+            f"EPISODE is {word!r}; allowed: STAGE/ROW, such as eval-after/12, the index of a "
+            "training rollout, or the row of rlef eval's"
         )
     _check_stage(run, stage, stage_names(run))
     episodes = read_stage(run, stage)

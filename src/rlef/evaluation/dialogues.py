@@ -32,7 +32,7 @@ from rlef.run.training import (
     read_pending,
     unescaped,
 )
-from rlef.stored import is_evaluation, read_options
+from rlef.stored import EPISODES, is_evaluation, read_options
 
 Row = dict[str, Any]
 TRAINING = "train"
@@ -114,10 +114,11 @@ def check_rollouts(run: RunFolder, name: str | None) -> str:
         names.insert(0, TRAINING)
     if not names:
         raise RunError(f"{run.path} has no rollouts yet; allowed: a run that has some")
-    if name is None:
-        return names[0]
+    if name is None:  # of a training never an evaluation that nobody has asked for
+        name = EPISODES if is_evaluation(read_options(run)) else TRAINING
     if name not in names:
-        raise RunError(f"{run.path} has no rollouts {name!r}; allowed: {', '.join(names)}")
+        allowed = ", ".join(names)
+        raise RunError(f"{run.path} has no rollouts {name!r}; allowed: {allowed} (--of)")
     return name
 
 

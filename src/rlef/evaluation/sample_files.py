@@ -100,6 +100,8 @@ def read_sample_file(path: Path, problems: Sequence[Problem]) -> SampleFile:
         else:
             raise _unknown(one, problems)
     if not samples:
+        if not recorded.samples:
+            raise SamplesError(f"{path} holds no samples; allowed: at least one program")
         raise _unknown(recorded.samples[0], problems)
     return SampleFile(
         form=recorded.form,

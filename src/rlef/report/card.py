@@ -1,6 +1,7 @@
 """The card of an exported policy: a README with the Hub's metadata, made of a run's files."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from rlef.problems.load import DATA_SETS
 from rlef.problems.options import Options
 from rlef.report.tables import COLUMNS, Summary, markdown_table, setting_name, stage_rows
 
-SETTINGS_FOLDER = "rlef"
-"""In an exported folder: the files of the run that say how the policy came to be."""
+SETTINGS = "rlef/recipe.yaml"
+"""In an exported folder: the run's config, by a name that makes no run of the folder it is in."""
 _PAPER = "https://arxiv.org/abs/2410.02089"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FOLDERS = re.compile(r"(?<=:)/(?:[^:?]*/)?")
@@ -227,7 +228,7 @@ def _training(facts: CardFacts) -> str:
     return (
         "## Training\n\n| setting | |\n|---|---|\n"
         + "\n".join(lines)
-        + f"\n\nAll settings: `{SETTINGS_FOLDER}/config.yaml`.{took}"
+        + f"\n\nAll settings: `{SETTINGS}`.{took}"
     )
 
 
@@ -254,7 +255,7 @@ def _reproduction(facts: CardFacts) -> str:
     return (
         "## How to reproduce\n\n```bash\n"
         f"pip install rlef=={__version__}\n"
-        f"rlef train {SETTINGS_FOLDER}/config.yaml --out runs/again\n```\n\n"
+        f"rlef train {SETTINGS} --out runs/again\n```\n\n"
         "Paths in that file are those of the machine that trained. The same seed gives the same "
         "run on one kind of CPU only."
     )
@@ -265,7 +266,7 @@ def _use(facts: CardFacts) -> str:
     prompts = prompts if not str(prompts).endswith(".txt") else "PROMPTS.txt"
     turns = setting(facts.config, "rollout.turn_limit") or 3
     tokens = setting(facts.config, "rollout.max_new_tokens")
-    spec = public_spec(setting(facts.config, "data.test"))
+    spec = shlex.quote(public_spec(setting(facts.config, "data.test")))
     length = "" if tokens is None else f" --max-new-tokens {tokens}"
     return (
         "## How to use\n\n```bash\n"

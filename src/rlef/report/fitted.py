@@ -7,12 +7,12 @@ looks like markup in a name is shown.
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from rlef.text import one_line
+from rlef.text import in_encoding, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -60,7 +60,14 @@ class FittedTable:
         """Yields lines."""
         from rich.text import Text
 
-        for line in self.lines(options.max_width):
+        encoding = options.encoding
+        table = replace(  # before columns are measured: a sign may become two
+            self,
+            headings=[in_encoding(text, encoding) for text in self.headings],
+            short=self.short and [in_encoding(text, encoding) for text in self.short],
+            rows=[[in_encoding(cell, encoding) for cell in row] for row in self.rows],
+        )
+        for line in table.lines(options.max_width):
             yield Text(line, no_wrap=True, overflow="ignore")
 
     def lines(self, width: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""The page of a study as blocks: text, tables and figures, for HTML and Markdown alike."""
+"""What the page of a study says, part by part."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -95,10 +95,11 @@ def _by_turn(results: Results) -> Iterator[Block]:
         rows.append([arm.title, *(rate_text(known.get(turn)) for turn in turns)])
     yield Table(["arm", *(f"{turn} turns" if turn > 1 else "1 turn" for turn in turns)], rows)
     yield Text(
-        f"Trained with {TRAINED_TURNS} turns (dotted line). Some arms are evaluated with more, "
-        "with the first seed only: their curves, and what stands beyond three turns, are of it. "
-        "An episode also ends where the model's context is full. Paper, up to 10 turns: with "
-        "random feedback the solve rate falls, the more so the more turns there are (figure)."
+        f"Training has {TRAINED_TURNS} turns (dotted line), that of single-turn RL one. Some arms "
+        "are evaluated with more, with the first seed only: their curves, and what stands beyond "
+        "three turns, are of it. Dashed: random feedback. An episode also ends where the model's "
+        "context is full. Paper, up to 10 turns: with random feedback the solve rate falls, the "
+        "more so the more turns there are (figure)."
     )
 
 
@@ -134,7 +135,9 @@ def _errors(results: Results) -> Iterator[Block]:
     yield Text(
         "WA wrong answer, RE run-time error, TLE time, MLE memory, OLE output, CE does not "
         "compile, invalid: no program, private: public tests passed and others not (the episode "
-        "ends). Second table: of all episodes. Paper: the same in a figure, without numbers."
+        "ends), unjudged: public tests passed and others not run, since the arm is told nothing "
+        "and goes on. First table: of the episodes with that error. Second table: of all episodes. "
+        "Paper: the same in a figure, without numbers."
     )
 
 
@@ -235,7 +238,8 @@ def _curves(results: Results) -> Iterator[Block]:
     )
     yield Text(
         "Mean over seeds, running mean. Single-turn training has one turn only; rollouts of the "
-        "untrained model tell nothing of the policy and are left out."
+        "untrained model tell nothing of the policy, and their solve rate is left out. KL: mean of "
+        "the penalty over turns, of arms that pay one; fine-tuning does not."
     )
 
 

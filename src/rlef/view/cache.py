@@ -65,7 +65,7 @@ class Cache:
             with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, schema) as writer:
                 writer.write_table(table.combine_chunks().cast(schema))
             temporary.replace(path)
-        except (OSError, pa.ArrowException):
+        except (OSError, pa.ArrowException, ValueError):  # or a path that is not UTF-8
             with suppress(OSError):
                 temporary.unlink()
             return table
