@@ -267,7 +267,7 @@ class LocalLearner:
                 if number in measured:
                     scores["entropy"] = ours.entropy
                 if self.reference is not None:
-                    scores["ref_logprobs"] = self.reference(part, packed).logprobs
+                    scores["ref_logprobs"] = self._of_reference(part, packed)
                 if self.critic is not None:
                     there = self.critic.lay_out(part).to(device)
                     scores["old_values"] = self.critic(part, there)
@@ -293,6 +293,17 @@ class LocalLearner:
             old_values=joined.get("old_values"),
             values_per_token=config.values_per_token,
         )
+
+    def _of_reference(self, part: RolloutBatch, packed: Packed) -> Tensor:
+        """(B, L) log-probabilities of action tokens behind the prompts that the reference reads."""
+        assert self.reference is not None
+        if part.restated is None:
+            return self.reference(part, packed).logprobs
+        there = self.policy.lay_out(part.restated).to(self.policy.model.device)
+        read = self.reference(part.restated, there).logprobs
+        found = read.new_zeros(part.token_ids.shape)
+        found[part.action_mask.to(found.device)] = read[part.restated.action_mask.to(found.device)]
+        return found
 
     @torch.no_grad()
     def _with_bias(self, batch: RolloutBatch, rewards: Tensor, scored: Scored) -> Scored:

@@ -9,6 +9,7 @@ what is missing.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from rlef.learner.notices import gap_alarm
 from rlef.learner.service import LearnerLost, Metrics
 from rlef.rollout import Rollout, RolloutBatch
 from rlef.rollout.ledger import Ledger, Taken
+from rlef.rollout.restated import restated_rollout
 from rlef.run import RunFolder
 from rlef.run.scores import scores_path, write_scores
 from rlef.train.batches import Batches
@@ -117,6 +119,7 @@ class Trainer:
         self.parts = parts
         self.config = config = parts.config
         self.learner = parts.learner
+        self._problems = {problem.name: problem for problem in parts.train_problems}
         self.ledger = Ledger(parts.run.training_path)
         self.ledger.forget_unjudged()  # the judge was at fault, and may not be now
         self.batches = Batches(
@@ -254,6 +257,11 @@ class Trainer:
         metrics: dict[str, Any] = {}
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
+            if config.learner.reference == "restated":
+                read = [self._restated(rollout) for rollout in trainable]
+                batch = replace(
+                    batch, restated=RolloutBatch.from_rollouts(read, config.rollout.turn_limit)
+                )
             metrics |= self._update(batch)
             if learner.calibration:
                 metrics["calibration"] = learner.calibration
@@ -265,6 +273,13 @@ class Trainer:
             learner.pass_over(config.updates_per_batch)
         moved = int(learner.policy_moved)
         return metrics | {"trained_rollouts": len(trainable), "policy_moved": moved}
+
+    def _restated(self, rollout: Rollout) -> Rollout:
+        """Returns a rollout as the reference reads it: each turn a sequence, feedback restated."""
+        problem = self._problems[rollout.record.problem]
+        return restated_rollout(
+            rollout, problem, self.parts.chat, self.parts.episodes.prompts, self.config.feedback
+        )
 
     def _store_scores(self, number: int, indices: Sequence[int], version: int) -> None:
         """Writes what the learner knew of a batch's first rollouts before it learnt from them."""
