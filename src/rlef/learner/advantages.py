@@ -53,6 +53,8 @@ class Scored:
     values_per_token: bool
     advantages: Tensor | None = None
     returns: Tensor | None = None
+    teacher_ids: Tensor | None = None
+    teacher_chances: Tensor | None = None
 
     def to(self, device: torch.device) -> "Scored":
         """Returns it on a device, without waiting for the copies."""

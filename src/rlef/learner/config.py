@@ -47,6 +47,10 @@ class LearnerConfig(BaseModel):
     reference: Literal["dialogue", "restated"] = "dialogue"
     """What the reference reads before an answer: what the policy does (``dialogue``, the paper's),
     or the first message with the tests that feedback has told of as examples (``restated``)."""
+    teacher: float = Field(0.0, ge=0)
+    """Weight of the teacher."""
+    teacher_first: bool = False
+    """First turn too."""
     ratio: Literal["token", "turn", "turn_mean", "cispo"] = "token"
     """What the clipped policy ratio is of: a token (the paper's), or a turn, as the product over
     its tokens (``turn``) or its geometric mean (``turn_mean``, GSPO's, for which ``clip`` is far

@@ -37,6 +37,8 @@ class ActionLogprobs(NamedTuple):
     entropy: Tensor
     """(B, L) float32 in nats, of the distribution each action token was drawn from, 0 elsewhere;
     all 0 unless it was asked for."""
+    cross_entropy: Tensor | None = None
+    """(B, L) float32, to a teacher's distribution, where one was given."""
 
 
 class Policy(nn.Module):
@@ -54,7 +56,12 @@ class Policy(nn.Module):
         self.temperature = temperature
 
     def forward(
-        self, batch: RolloutBatch, packed: Packed | None = None, *, with_entropy: bool = False
+        self,
+        batch: RolloutBatch,
+        packed: Packed | None = None,
+        *,
+        with_entropy: bool = False,
+        teacher: tuple[Tensor, Tensor] | None = None,
     ) -> ActionLogprobs:
         """Returns log-probabilities and entropies of a batch's action tokens.
 
@@ -70,7 +77,19 @@ class Policy(nn.Module):
         found = token_logprobs(
             states, packed.targets, head, self.temperature, with_entropy=with_entropy
         )
-        return ActionLogprobs(packed.scatter(found.logprobs), packed.scatter(found.entropy))
+        ce = None
+        if teacher is not None:
+            ids, chances = (x.flatten(0, 1).index_select(0, packed.places) for x in teacher)
+            logprobs = (head.logits(states) / self.temperature).log_softmax(-1)
+            ce = packed.scatter(-(logprobs.gather(1, ids) * chances).sum(1))
+        return ActionLogprobs(packed.scatter(found.logprobs), packed.scatter(found.entropy), ce)
+
+    def top(self, batch: RolloutBatch, packed: Packed, count: int) -> tuple[Tensor, Tensor]:
+        """Returns the likeliest tokens and their chances, (N, K), in the order of action tokens."""
+        states = read(body(self.model), packed).flatten(0, 1).index_select(0, packed.states)
+        logits = OutputHead.of(self.model).logits(states) / self.temperature
+        chances, ids = logits.softmax(-1).topk(count)
+        return ids, chances / chances.sum(1, keepdim=True)
 
     def logits(self, ids: Tensor) -> Tensor:
         """Returns the model's own logits, (B, L, V), of (B, L) token ids."""

@@ -93,6 +93,10 @@ def policy_loss(
         estimates = kl_estimates(now.logprobs, old.ref_logprobs, mask, _ESTIMATORS[config.kl])
         metrics["loss/kl"] = kl = masked_mean(estimates, mask, tokens)
         loss = loss + config.beta * kl
+    if now.cross_entropy is not None and old.teacher_chances is not None:
+        taught = old.teacher_chances.sum(-1) > 0
+        metrics["loss/teacher"] = masked_mean(now.cross_entropy, taught & mask, tokens)
+        loss = loss + config.teacher * metrics["loss/teacher"]
     if config.entropy_bonus:
         metrics["loss/entropy"] = entropy = masked_mean(now.entropy, mask, tokens)
         loss = loss - config.entropy_bonus * entropy

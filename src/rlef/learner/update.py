@@ -46,6 +46,7 @@ from rlef.rollout import RolloutBatch, derive_seed
 ENTROPY_EVERY = 8
 """Micro-batches to one whose entropies are measured at the start of an update."""
 _ALONE = Ranks()
+_TOP = 16
 
 
 class LocalLearner:
@@ -152,6 +153,8 @@ class LocalLearner:
         metrics["score_s"] = time.perf_counter() - started
 
         scored = replace(scored, advantages=advantages, returns=returns)
+        if config.teacher and batch.restated is not None:
+            scored = self._with_teacher(batch, scored)
         self.keep_scores(batch, scored)
         minibatches, log = self.minibatches(batch, steps), StepLog(self.ranks)
         for minibatch in self.critic_minibatches(batch, steps):
@@ -165,7 +168,12 @@ class LocalLearner:
             if self.version >= config.critic_warmup_updates and not has_moved_far:
                 for part, old, packed in self.parts(batch, scored, minibatch, self.policy):
                     with self.autocast():
-                        now = self.policy(part, packed, with_entropy=config.entropy_bonus > 0)
+                        teacher = None
+                        if old.teacher_ids is not None and old.teacher_chances is not None:
+                            teacher = old.teacher_ids, old.teacher_chances
+                        now = self.policy(
+                            part, packed, with_entropy=config.entropy_bonus > 0, teacher=teacher
+                        )
                     loss, found = policy_loss(config, part, old, now, minibatch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     log.add(found)
@@ -294,10 +302,31 @@ class LocalLearner:
             values_per_token=config.values_per_token,
         )
 
+    @torch.no_grad()
+    def _with_teacher(self, batch: RolloutBatch, scored: Scored) -> Scored:
+        """The reference's distributions behind the prompts that it reads, of the likeliest tokens."""
+        assert batch.restated is not None
+        shape = (*batch.token_ids.shape, _TOP)
+        ids, chances = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape)
+        most = 2 * self.config.micro_batch_tokens
+        for places in self.policy.lay_out(batch.restated).groups(most, 1):
+            rows = torch.tensor(places)
+            part, there = batch.select(rows), batch.restated.select(rows)
+            packed = self.policy.lay_out(there).to(self.policy.model.device)
+            with self.autocast():
+                assert isinstance(self.reference, Policy)
+                found = self.reference.top(there, packed, _TOP)
+            mask = part.action_mask & (part.turn_ids >= (0 if self.config.teacher_first else 1))
+            keep = mask[part.action_mask]
+            where = mask.nonzero(as_tuple=True)
+            ids[rows[where[0]], where[1]] = found[0].cpu()[keep]
+            chances[rows[where[0]], where[1]] = found[1].float().cpu()[keep]
+        return replace(scored, teacher_ids=ids, teacher_chances=chances)
+
     def _of_reference(self, part: RolloutBatch, packed: Packed) -> Tensor:
         """(B, L) log-probabilities of action tokens behind the prompts that the reference reads."""
         assert self.reference is not None
-        if part.restated is None:
+        if part.restated is None or self.config.reference == "dialogue":
             return self.reference(part, packed).logprobs
         there = self.policy.lay_out(part.restated).to(self.policy.model.device)
         read = self.reference(part.restated, there).logprobs

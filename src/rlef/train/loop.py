@@ -257,7 +257,7 @@ class Trainer:
         metrics: dict[str, Any] = {}
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
-            if config.learner.reference == "restated":
+            if config.learner.reference == "restated" or config.learner.teacher:
                 read = [self._restated(rollout) for rollout in trainable]
                 batch = replace(
                     batch, restated=RolloutBatch.from_rollouts(read, config.rollout.turn_limit)
