@@ -47,6 +47,7 @@ SWITCHES = [
     ["learner.target_kl=1e-6", "learner.minibatch=2", "updates=4", "checkpoint_every=2"],
     ["learner.epochs=2", "learner.critic_epochs=3", "updates=4", "checkpoint_every=2"],
     ["learner.critic_warmup_updates=1"],
+    ["learner.teacher.weight=30", "learner.advantage=reinforce++", "learner.kl=none"],
     ["learner.value_clip=null", "learner.critic_head_lr=1e-2"],
     [
         "learner.advantage=token_critic",

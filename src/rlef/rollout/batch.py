@@ -34,8 +34,6 @@ class RolloutBatch:
             there is no turn.
         groups: (B,) int64, equal for rollouts of one problem, whatever the number.
         solved: (B,) bool, the last program passes all tests.
-        restated: the same rollouts, with the same action tokens, each turn behind the prompt that
-            the reference reads; ``None``: it reads what the policy does.
     """
 
     token_ids: Tensor
@@ -49,7 +47,6 @@ class RolloutBatch:
     versions: Tensor
     groups: Tensor
     solved: Tensor
-    restated: "RolloutBatch | None" = None
 
     @property
     def action_mask(self) -> Tensor:
@@ -70,16 +67,11 @@ class RolloutBatch:
         Args:
             rows: (N,) int64 indices.
         """
-        values = self._values()
-        chosen: dict[str, Any] = {name: value[rows] for name, value in values.items()}
+        chosen = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
         length = int(chosen["token_mask"].sum(1).max()) if len(rows) else 0
         for name in ("token_ids", "token_mask", "sequence_ids", "turn_ids", "behavior_logprobs"):
             chosen[name] = chosen[name][:, :length]
-        restated = None if self.restated is None else self.restated.select(rows)
-        return RolloutBatch(**chosen, restated=restated)
-
-    def _values(self) -> dict[str, Tensor]:
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "restated"}
+        return RolloutBatch(**chosen)
 
     def without_actions(self) -> "RolloutBatch":
         """Returns the same tokens, none of them sampled: nothing is learnt from them."""
@@ -89,9 +81,8 @@ class RolloutBatch:
     def to(self, device: torch.device | str) -> "RolloutBatch":
         """Returns the batch on a device, without waiting for the copies where it is a GPU."""
         to_gpu = torch.device(device).type != "cpu"
-        moved = {n: x.to(device, non_blocking=to_gpu) for n, x in self._values().items()}
-        restated = None if self.restated is None else self.restated.to(device)
-        return RolloutBatch(**moved, restated=restated)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return RolloutBatch(**{n: x.to(device, non_blocking=to_gpu) for n, x in values.items()})
 
     @classmethod
     def from_rollouts(cls, rollouts: Sequence[Rollout], num_turns: int) -> "RolloutBatch":

@@ -9,7 +9,6 @@ what is missing.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +17,7 @@ from rlef.learner.notices import gap_alarm
 from rlef.learner.service import LearnerLost, Metrics
 from rlef.rollout import Rollout, RolloutBatch
 from rlef.rollout.ledger import Ledger, Taken
-from rlef.rollout.restated import restated_rollout
+from rlef.rollout.teacher import TeacherBatch, teacher_batch
 from rlef.run import RunFolder
 from rlef.run.scores import scores_path, write_scores
 from rlef.train.batches import Batches
@@ -119,7 +118,6 @@ class Trainer:
         self.parts = parts
         self.config = config = parts.config
         self.learner = parts.learner
-        self._problems = {problem.name: problem for problem in parts.train_problems}
         self.ledger = Ledger(parts.run.training_path)
         self.ledger.forget_unjudged()  # the judge was at fault, and may not be now
         self.batches = Batches(
@@ -257,12 +255,7 @@ class Trainer:
         metrics: dict[str, Any] = {}
         if trainable:
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit)
-            if config.learner.reference == "restated" or config.learner.teacher:
-                read = [self._restated(rollout) for rollout in trainable]
-                batch = replace(
-                    batch, restated=RolloutBatch.from_rollouts(read, config.rollout.turn_limit)
-                )
-            metrics |= self._update(batch)
+            metrics |= self._update(batch, self._lessons(trainable))
             if learner.calibration:
                 metrics["calibration"] = learner.calibration
             pairs = zip(taken.indices, rollouts, strict=True)
@@ -274,11 +267,18 @@ class Trainer:
         moved = int(learner.policy_moved)
         return metrics | {"trained_rollouts": len(trainable), "policy_moved": moved}
 
-    def _restated(self, rollout: Rollout) -> Rollout:
-        """Returns a rollout as the reference reads it: each turn a sequence, feedback restated."""
-        problem = self._problems[rollout.record.problem]
-        return restated_rollout(
-            rollout, problem, self.parts.chat, self.parts.episodes.prompts, self.config.feedback
+    def _lessons(self, rollouts: Sequence[Rollout]) -> TeacherBatch | None:
+        """Returns which answers a teacher says something of, and what it reads before them."""
+        config, parts = self.config, self.parts
+        if config.learner.teacher is None:
+            return None
+        return teacher_batch(
+            rollouts,
+            {problem.name: problem for problem in parts.train_problems},
+            chat=parts.chat,
+            prompts=parts.episodes.prompts,
+            feedback=config.feedback,
+            max_context=config.rollout.max_context,
         )
 
     def _store_scores(self, number: int, indices: Sequence[int], version: int) -> None:
@@ -294,15 +294,15 @@ class Trainer:
         if gap is not None:
             metrics["engine_gap"] = gap
 
-    def _update(self, batch: RolloutBatch) -> Metrics:
+    def _update(self, batch: RolloutBatch, lessons: TeacherBatch | None) -> Metrics:
         """Updates the learner: alone, or while rollouts that end meanwhile go to disk."""
         steps, before = self.config.updates_per_batch, self.learner.version
         self.parts.display.stage("learning", steps, lambda: self.learner.version - before)
         if self.config.rollout.max_staleness == 0:
             self.parts.rollouts.sleep()  # the learner may need the memory
-            return self.learner.update(batch, steps)
+            return self.learner.update(batch, steps, lessons)
         with self.batches.collecting():
-            return self.learner.update(batch, steps)
+            return self.learner.update(batch, steps, lessons)
 
     def _validate(self) -> dict[str, float]:
         """Looks at the validation problems where it is time to, and keeps the best policy."""
