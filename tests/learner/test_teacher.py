@@ -111,19 +111,19 @@ def test_any_networks_have_the_first_weights_as_a_teacher(
     away, _ = slow_terms(make_model(), top=4)
     metrics = learner.update(make_batch(), 2, make_lessons())
     assert metrics["policy_steps"] == 2 and metrics["skipped_steps"] == 0
-    # The teacher stays where it is while the policy moves.
-    first, second = (
-        learner.reference.likeliest(packed, 4)[1]
-        for packed in [learner.policy.lay_out(make_lessons().answers)] * 2
-        if learner.reference is not None
-    )
-    assert first.equal(second)
+    lessons = make_lessons()
+    first = LocalLearner(make_model(), LearnerConfig(**BASE), seed=0).reference
+    assert first is not None and learner.reference is not None
+    packed = learner.policy.lay_out(lessons.answers)
+    with learner.autocast():  # it stays where it is while the policy moves
+        probs = learner.reference.likeliest(packed, 4)[1]
+        torch.testing.assert_close(probs, first.likeliest(packed, 4)[1], rtol=near, atol=near)
     again = new_learner(**changes).update(make_batch(), 1, make_lessons())
     assert again["loss/teacher"] == pytest.approx(away.item() / ACTIONS, rel=near)
 
 
 def test_the_policy_comes_nearer_to_the_teacher() -> None:
-    learner = new_learner(**ALONE, lr=3e-3)
+    learner = new_learner(**(ALONE | {"lr": 3e-3}))
     batch, lessons = without_rewards(), make_lessons()
     apart = [learner.update(batch, 1, lessons)["teacher_kl"] for _ in range(25)]
     assert apart[-1] < 0.3 * apart[0]

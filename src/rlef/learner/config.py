@@ -38,9 +38,9 @@ class TeacherSettings(BaseModel):
     model_config = _FROZEN
 
     weight: float = Field(30.0, gt=0)
-    """Of the cross-entropy to the teacher, summed over the taught tokens and divided by all action
-    tokens of the minibatch, as the policy loss is: with 1, a nat at every token counts as much as
-    an advantage of 1, a standard deviation, does."""
+    """Of the cross-entropy to the teacher. It is summed over the taught tokens and divided by all
+    action tokens of the minibatch, as the policy loss is; so at a taught token with weight 1 the
+    teacher pulls at log-probabilities as an advantage of 1 does."""
     top: int = Field(16, ge=1, le=128)
     """Tokens of the teacher's distribution that are kept at each place, the likeliest ones; their
     probabilities are scaled to add up to 1."""
