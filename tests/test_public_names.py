@@ -16,6 +16,7 @@ PUBLIC = {
         "PolicyLoss",
         "approx_kl",
         "calibration",
+        "cispo_policy_loss",
         "episode_returns",
         "explained_variance",
         "grpo_advantages",

@@ -45,7 +45,8 @@ class TeacherTokens:
     @property
     def entropy(self) -> Tensor:
         """(B, L) float32 in nats of the distributions, 0 where there is none."""
-        return -torch.special.xlogy(self.probs, self.probs).sum(1)[self.places]
+        entropies: Tensor = -torch.special.xlogy(self.probs, self.probs).sum(1)
+        return entropies[self.places]
 
     def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (N, K) int64 ids and float32 probabilities at (N,) places of flattened (B, L)."""
