@@ -7,6 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.rollout import Rollout, RolloutBatch
+from rlef.rollout.teacher import TeacherBatch, behind
 
 VOCAB = 40
 
@@ -71,6 +72,21 @@ def make_rollouts() -> list[Rollout]:
 
 def make_batch() -> RolloutBatch:
     return RolloutBatch.from_rollouts(make_rollouts(), num_turns=3)
+
+
+LESSONS = [(0, 1), (0, 2), (2, 1), (3, 1)]
+"""Rollouts and turns that ``make_lessons`` is of: 3, 1, 6 and 2 tokens."""
+
+
+def make_lessons() -> TeacherBatch:
+    """Some answers of ``make_batch`` behind other prompts."""
+    rollouts = make_rollouts()
+    answers = [
+        behind(rollouts[row], turn, [5 + number, 3, 4, 9][: 2 + number % 3])
+        for number, (row, turn) in enumerate(LESSONS)
+    ]
+    rows, turns = torch.tensor(LESSONS).unbind(1)
+    return TeacherBatch(answers=RolloutBatch.from_rollouts(answers, 1), rows=rows, turns=turns)
 
 
 def slow_logprobs(model: torch.nn.Module, batch: RolloutBatch, temperature: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hand_batch import make_batch, make_model, make_rollout
+from hand_batch import make_batch, make_lessons, make_model, make_rollout
 from on_ranks import on_ranks
 from test_checkpoint import chat_tokenizer, qwen3
 from test_reading import gemma3
@@ -28,6 +28,7 @@ from rlef.learner.ranks import Ranks
 from rlef.learner.sharding import load_on_ranks
 from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch
+from rlef.rollout.teacher import TeacherBatch
 
 ONE = Ranks()
 LORA = {"lora": {"rank": 2}, "critic_lora": {"rank": 3}}
@@ -39,6 +40,10 @@ ON_FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "float32": ("rounded", {}),
     "Gemma": ("gemma", {}),
 }
+TAUGHT: list[dict[str, Any]] = [
+    {"teacher": {"top": 5}, "kl": "none", "micro_batch_tokens": 1},
+    {"teacher": {"weight": 2.0}, **LORA},
+]
 ROWS = [[3, 4, 5, 6, 7], [8, 9, 10, 11, 2]]
 
 
@@ -149,6 +154,18 @@ def broken_updates(ranks: Ranks) -> tuple[list[float], str]:
     return skipped, str(caught.value)
 
 
+def taught_updates(ranks: Ranks, changes: dict[str, Any]) -> Any:
+    """With a teacher of more answers than ranks, of fewer, and of none."""
+    learner, lessons = new_learner(ranks, changes), make_lessons()
+    one = TeacherBatch(
+        answers=lessons.answers.select(torch.tensor([2])),
+        rows=lessons.rows[2:3],
+        turns=lessons.turns[2:3],
+    )
+    found = [learner.update(make_batch(), 2, some) for some in (lessons, one, None)]
+    return found, state(learner)
+
+
 def at_two(ranks: Ranks, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"odd": odd_updates(ranks), "broken": broken_updates(ranks)}
     for name, changes in (("whole", {}), ("adapters", LORA)):
@@ -162,6 +179,7 @@ def at_two(ranks: Ranks, folder: Path) -> dict[str, Any]:
         learner.update(make_batch(), steps=2)  # while it is written
         assert learner.saved(wait=True) and learner.saved(wait=False)
         found[f"{name} later"] = state(learner)
+    found["taught"] = [taught_updates(ranks, changes) for changes in TAUGHT]
     for name, (place, changes) in ON_FILES.items():
         config = LearnerConfig(**changes)
         model = load_on_ranks(str(folder / place), config, ranks)
@@ -189,6 +207,14 @@ def test_ranks_take_the_steps_of_one_process(two: list[dict[str, Any]]) -> None:
             assert found[f"{name} logprobs"] == pytest.approx(weights.logprobs(ROWS, 2), abs=1e-4)
             learner.update(make_batch(), steps=2)
             assert_near(found[f"{name} later"], state(learner))
+
+
+def test_ranks_learn_of_a_teacher_as_one_process_does(two: list[dict[str, Any]]) -> None:
+    for number, changes in enumerate(TAUGHT):
+        wanted = taught_updates(ONE, changes)
+        assert [line["taught_tokens"] for line in wanted[0]] == [12.0, 6.0, 0.0]
+        for found in two:
+            assert_alike(found["taught"][number], wanted)
 
 
 def test_a_policy_that_moved_too_far_stops_on_all_ranks(two: list[dict[str, Any]]) -> None:

@@ -105,6 +105,14 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
             ["learner.epochs=3"],
             "of the 12 updates on each batch (rollout.batch / learner.minibatch",
         ),
+        (
+            ["learner.teacher.weight=1", "rollout.turn_limit=1"],
+            "what it teaches are later turns; allowed: rollout.turn_limit 2 or more, or learner.te",
+        ),
+        (
+            ["learner.teacher.weight=1", "feedback.kind=pass_fail"],
+            "feedback.kind is pass_fail, which tells no expected output; allowed: full, no_traceba",
+        ),
         (["learner.critic_warmup_updates=200"], "allowed: less than the 200 updates"),
         (["learner.advantage=ppo"], "learner.advantage: must be 'turn_critic', 'token_critic',"),
         (["learner.target_kl=0"], "learner.target_kl: must be greater than 0"),

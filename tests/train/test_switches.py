@@ -51,6 +51,7 @@ SWITCHES = [
     ["learner.critic_warmup_updates=1"],
     ["learner.critic_sees=reference"],
     ["learner.critic_sees=reference", "model.turns=per_turn"],
+    ["learner.teacher.weight=30", "learner.advantage=reinforce++", "learner.kl=none"],
     ["learner.value_clip=null", "learner.critic_head_lr=1e-2"],
     [
         "learner.advantage=token_critic",

@@ -26,6 +26,7 @@ from rlef.learner.scores import RolloutScores
 from rlef.learner.service import Metrics
 from rlef.problems import Problem
 from rlef.rollout import RolloutBatch
+from rlef.rollout.teacher import TeacherBatch
 from rlef.sandbox import JudgeJob, JudgeReport, TestReport, Verdict
 
 RIGHT_IN_100 = 25
@@ -188,7 +189,9 @@ class ReplayLearner:
         self._update_s = update_s
         self._megabytes = megabytes
 
-    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+    def update(
+        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+    ) -> Metrics:
         """Sleeps."""
         time.sleep(self._update_s)
         self.version += steps

@@ -19,6 +19,7 @@ from rlef.engines.transfer import Dtypes
 from rlef.learner.scores import RolloutScores
 from rlef.learner.service import Learner, LearnerLost, Metrics
 from rlef.rollout import RolloutBatch
+from rlef.rollout.teacher import TeacherBatch
 
 LOSSES = 3
 """Times in a row, without an update in between, that the learner is made anew."""
@@ -126,13 +127,18 @@ class RayLearner:
             if free:
                 self._lock.release()
 
-    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+    def update(
+        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+    ) -> Metrics:
         """Learns from a batch, see ``Learner``.
 
         Raises:
             LearnerLost: A rank is lost.
         """
-        metrics: Metrics = self._call("update", ray.put(batch), steps)
+        given = [ray.put(batch), steps]
+        if lessons is not None:
+            given.append(ray.put(lessons))
+        metrics: Metrics = self._call("update", *given)
         self._losses = 0
         return metrics
 

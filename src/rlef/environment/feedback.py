@@ -261,6 +261,15 @@ def shown_output(problem: PublicProblem, text: str) -> str:
     return repr(value)
 
 
+def shown_test(
+    problem: PublicProblem, test: Test, prompts: Prompts, options: FeedbackOptions
+) -> dict[str, str]:
+    """Returns a test's input and expected output as feedback shows them where it has room."""
+    texts = {"input": shown_input(problem, test), "expected": shown_output(problem, test.output)}
+    empty = prompts.empty.format()
+    return {name: _head(text, options.max_chars) or empty for name, text in texts.items()}
+
+
 def _head(text: str, limit: int) -> str:
     rest = len(text) - limit
     return text if rest <= 0 else f"{text[:limit]}… ({rest} more characters)"

@@ -28,9 +28,15 @@ _ALLOWED = {
     "test_failed": frozenset[str](),
     "try_again": _LANGUAGE,
     "not_shown": frozenset[str](),
+    "example": frozenset({"input", "expected"}),
 }
-_OPTIONAL = {"other_language", "test_failed", "try_again", "not_shown"}
-_NEEDED = {"first_stdin": "statement", "first_function": "statement", "feedback": "failures"}
+_OPTIONAL = {"other_language", "test_failed", "try_again", "not_shown", "example"}
+_NEEDED = {
+    "first_stdin": "statement",
+    "first_function": "statement",
+    "feedback": "failures",
+    "example": "expected",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,9 @@ class Prompts:
     ``{tag}``."""
     not_shown: str = "(not shown)"
     """Stands for errors in feedback of the kind ``no_traceback``."""
+    example: str = "Example\nInput:\n{input}\nExpected output:\n{expected}"
+    """A test as an example in the statement, for a teacher (``learner.teacher``): ``{input}``,
+    ``{expected}``."""
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -108,6 +117,11 @@ class Prompts:
             allowed = ", ".join(names)
             raise ValueError(f"unknown prompts {name!r}; allowed: {allowed}, or the path of a .txt")
         return cls._parse((shipped / f"{name}.txt").read_text(encoding="utf-8"), name)
+
+    @property
+    def tell_outputs(self) -> bool:
+        """Whether ``wrong_answer`` shows a test whole: its input and its expected output."""
+        return {"input", "expected"} <= _names(self.wrong_answer)
 
     @classmethod
     def _parse(cls, text: str, where: str) -> Self:
@@ -161,6 +175,10 @@ def _check(template: str, section: str, where: str) -> None:
     needed = _NEEDED.get(section)
     if needed is not None and needed not in used:
         raise ValueError(f"{place}: lacks {{{needed}}}")
+
+
+def _names(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
 
 
 def _join(names: "frozenset[str] | list[str]") -> str:

@@ -27,6 +27,7 @@ from rlef.algorithms import (
 from rlef.algorithms.critic import CalibrationBin
 from rlef.algorithms.masked import keep
 from rlef.learner.config import LearnerConfig
+from rlef.learner.teacher import TeacherTokens
 from rlef.rollout import RolloutBatch
 
 
@@ -43,6 +44,7 @@ class Scored:
         values_per_token: which of the two these are.
         advantages: (B, L) at every action token; ``None`` before they are known.
         returns: rewards to go, as ``old_values``.
+        teacher: what it says of some action tokens; ``None`` without one.
     """
 
     old_logprobs: Tensor
@@ -53,6 +55,7 @@ class Scored:
     values_per_token: bool
     advantages: Tensor | None = None
     returns: Tensor | None = None
+    teacher: TeacherTokens | None = None
 
     def to(self, device: torch.device) -> "Scored":
         """Returns it on a device, without waiting for the copies."""
@@ -62,7 +65,8 @@ class Scored:
             for name, value in values.items()
             if isinstance(value, Tensor)
         }
-        return Scored(**(values | moved))
+        teacher = None if self.teacher is None else self.teacher.to(device)
+        return Scored(**(values | moved | {"teacher": teacher}))
 
     def select(self, rows: Tensor, length: int) -> "Scored":
         """Returns some rows and the first ``length`` tokens of each."""
@@ -72,7 +76,8 @@ class Scored:
         cut = {
             n: x[rows, : ends.get(n, length)] for n, x in values.items() if isinstance(x, Tensor)
         }
-        return Scored(**(values | cut))
+        teacher = None if self.teacher is None else self.teacher.select(rows, length)
+        return Scored(**(values | cut | {"teacher": teacher}))
 
 
 Credit = tuple[Tensor, Tensor | None]

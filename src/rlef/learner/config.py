@@ -27,6 +27,25 @@ class LoraSettings(BaseModel):
     """Scale of the adapters: each is multiplied by ``alpha / rank``."""
 
 
+class TeacherSettings(BaseModel):
+    """Feedback as a teacher: distillation on the policy's own answers.
+
+    The reference reads the first message with the tests that feedback has shown as examples in the
+    statement. The policy, which read them in the dialogue, learns its next-token distributions at
+    the tokens of the policy's own later answers.
+    """
+
+    model_config = _FROZEN
+
+    weight: float = Field(30.0, gt=0)
+    """Of the cross-entropy to the teacher. It is summed over the taught tokens and divided by all
+    action tokens of the minibatch, as the policy loss is; so at a taught token with weight 1 the
+    teacher pulls at log-probabilities as an advantage of 1 does."""
+    top: int = Field(16, ge=1, le=128)
+    """Tokens of the teacher's distribution that are kept at each place, the likeliest ones; their
+    probabilities are scaled to add up to 1."""
+
+
 class LearnerConfig(BaseModel):
     """Settings of the update. The defaults are the paper's; what it leaves open says so."""
 
@@ -41,9 +60,11 @@ class LearnerConfig(BaseModel):
     """Where the KL penalty goes: into the reward of a turn, as the mean over its tokens
     (``reward_turn_mean``, the paper's); into the reward of each token (``reward_token``); or into
     the loss, by an estimator (``loss_k2``, ``loss_k3``). ``none``: no penalty, and no pass of the
-    reference."""
+    reference but as a ``teacher``."""
     beta: float = Field(0.05, ge=0)
     """Weight of the KL penalty."""
+    teacher: TeacherSettings | None = None
+    """The reference as a teacher of later turns. ``null``: none."""
     ratio: Literal["token", "turn", "turn_mean", "cispo"] = "token"
     """What the clipped policy ratio is of: a token (the paper's), or a turn, as the product over
     its tokens (``turn``) or its geometric mean (``turn_mean``, GSPO's, for which ``clip`` is far
@@ -149,6 +170,11 @@ class LearnerConfig(BaseModel):
     def has_critic(self) -> bool:
         """Whether a value network is trained."""
         return self.advantage in ("turn_critic", "token_critic")
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the policy's first weights are needed: for a KL penalty, or as a teacher."""
+        return self.kl != "none" or self.teacher is not None
 
     @property
     def extra_critic_epochs(self) -> int:

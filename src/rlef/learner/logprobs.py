@@ -1,6 +1,6 @@
 """Log-probabilities of tokens from last hidden states: few logits at a time, sums in float32.
 
-Shapes: N tokens, H hidden size, V vocabulary.
+Shapes: N places, H hidden size, V vocabulary, M tokens that are asked about at a place.
 """
 
 from typing import Any, NamedTuple
@@ -19,11 +19,12 @@ _LEAST = -1e4
 
 
 class TokenLogprobs(NamedTuple):
-    """What a model says of tokens, (N,) float32 each."""
+    """What a model says of tokens, float32."""
 
     logprobs: Tensor
+    """(N,), or (N, M) where several tokens were asked about at each place."""
     entropy: Tensor
-    """In nats, of the distributions the tokens were drawn from; 0 unless it was asked for."""
+    """(N,) in nats, of the distributions the tokens were drawn from; 0 unless it was asked for."""
 
 
 def token_logprobs(
@@ -45,17 +46,60 @@ def token_logprobs(
 
     Args:
         states: (N, H) last hidden states in front of the tokens.
-        tokens: (N,) int64.
+        tokens: (N,) int64, or (N, M).
         head: The model's.
         temperature: What logits are divided by.
         with_entropy: Also compute entropies: about half as much time again.
         most_bytes: Of float32 logits that exist at once; ``None``: ``LOGIT_BYTES``.
     """
+    how = _how(states, head, temperature, most_bytes)._replace(with_entropy=with_entropy)
+    ids = tokens if tokens.ndim == 2 else tokens[:, None]
+    found, entropy = _Logprobs.apply(states, head.weight, head.bias, ids, how)  # type: ignore[no-untyped-call]
+    return TokenLogprobs(found if tokens.ndim == 2 else found[:, 0], entropy)
+
+
+@torch.no_grad()
+def likeliest_tokens(
+    states: Tensor,
+    head: OutputHead,
+    count: int,
+    temperature: float = 1.0,
+    *,
+    most_bytes: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Returns the likeliest next tokens, the likeliest first, and their probabilities.
+
+    Args:
+        states: (N, H) last hidden states.
+        head: The model's.
+        count: M, how many at each place; the whole vocabulary where that is smaller.
+        temperature: What logits are divided by.
+        most_bytes: As for ``token_logprobs``.
+
+    Returns:
+        (N, M) int64 ids, and (N, M) float32 probabilities that add up to 1 over these tokens.
+    """
+    how = _how(states, head, temperature, most_bytes)
+    count = min(count, head.shape[0])
+    found = []
+    with torch.autocast(states.device.type, enabled=False):
+        weight, bias = head.weight.to(how.dtype), _wide(head.bias)
+        for start in range(0, max(1, len(states)), how.rows):
+            part = states[start : start + how.rows].to(how.dtype)
+            values, ids = _logits(part, weight, bias, how).topk(count)
+            found.append((ids, values.softmax(1)))
+    ids, probs = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return ids, probs.float()
+
+
+def _how(states: Tensor, head: OutputHead, temperature: float, most_bytes: int | None) -> "_How":
     most = most_bytes or LOGIT_BYTES.get(states.device.type, LOGIT_BYTES["cuda"])
     rows = max(1, most // (4 * head.shape[0]))
-    how = _How(_dtype_of_products(states), head.scale, head.cap, temperature, with_entropy, rows)
-    found = _Logprobs.apply(states, head.weight, head.bias, tokens, how)  # type: ignore[no-untyped-call]
-    return TokenLogprobs(*found)
+    return _How(_dtype_of_products(states), head.scale, head.cap, temperature, False, rows)
+
+
+def _wide(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.to(torch.promote_types(bias.dtype, torch.float32))
 
 
 def _dtype_of_products(states: Tensor) -> torch.dtype:
@@ -103,22 +147,19 @@ class _Logprobs(torch.autograd.Function):
         ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, tokens: Tensor, how: _How
     ) -> tuple[Tensor, Tensor]:
         with torch.autocast(states.device.type, enabled=False):
-            narrow = weight.to(how.dtype)
-            wide_bias = (
-                None if bias is None else bias.to(torch.promote_types(bias.dtype, torch.float32))
-            )
+            narrow, wide_bias = weight.to(how.dtype), _wide(bias)
             normalizers, logprobs, entropies = [], [], []
             for start in range(0, max(1, len(states)), how.rows):
                 part, chosen = states[start : start + how.rows], tokens[start : start + how.rows]
                 logits = _logits(part.to(how.dtype), narrow, wide_bias, how)
                 normalizer = logits.logsumexp(1)
                 normalizers.append(normalizer)
-                logprobs.append(logits.gather(1, chosen[:, None])[:, 0] - normalizer)
+                logprobs.append(logits.gather(1, chosen) - normalizer[:, None])
                 if how.with_entropy:
                     logits.sub_(normalizer[:, None]).clamp_(min=_LEAST)
                     entropies.append(-torch.linalg.vecdot(logits.exp(), logits))
         found = torch.cat(logprobs)
-        entropy = torch.cat(entropies) if how.with_entropy else torch.zeros_like(found)
+        entropy = torch.cat(entropies) if how.with_entropy else torch.zeros_like(found[:, 0])
         ctx.how = how
         ctx.save_for_backward(states, weight, bias, tokens, torch.cat(normalizers), entropy)
         if not how.with_entropy:
@@ -144,8 +185,8 @@ class _Logprobs(torch.autograd.Function):
             slope = _of_logits(
                 _logits(part, narrow, wide_bias, how),
                 normalizers[piece, None],
-                tokens[piece, None],
-                of_logprobs[piece, None],
+                tokens[piece],
+                of_logprobs[piece],
                 of_entropies,
                 entropy[piece, None],
                 how,
@@ -180,16 +221,19 @@ def _of_logits(
     """Gradient of the product with the output embedding, (n, V); takes the place of the logits.
 
     d logprob / d z_j = [j is the token] - p_j        d entropy / d z_j = -p_j (log p_j + entropy)
+
+    So of any number of tokens at a place no more than a vocabulary of numbers is needed.
     """
+    total = of_logprobs.sum(1, keepdim=True)
     bend = None
     if how.cap is not None:
         bend = (logits * (how.temperature / how.cap)).square_().neg_().add_(1)
     slope = logits.sub_(normalizers)
     if of_entropy is None:
-        slope.exp_().mul_(-of_logprobs)
+        slope.exp_().mul_(-total)
     else:
         chances = slope.clamp_(min=_LEAST).exp()
-        slope.add_(entropy).mul_(of_entropy).add_(of_logprobs).mul_(chances).neg_()
+        slope.add_(entropy).mul_(of_entropy).add_(total).mul_(chances).neg_()
     slope.scatter_add_(1, tokens, of_logprobs.to(slope.dtype))
     if bend is not None:
         slope.mul_(bend)

@@ -15,7 +15,7 @@ from rlef.learner.attention import can_pack, enable_packing, read
 from rlef.learner.config import LearnerConfig
 from rlef.learner.frozen import freeze, frozen_copy, frozen_dtype, frozen_twin
 from rlef.learner.head import OutputHead, body, check_output_head
-from rlef.learner.logprobs import token_logprobs
+from rlef.learner.logprobs import likeliest_tokens, token_logprobs
 from rlef.learner.lora import adapters_off, add_adapters
 from rlef.learner.offload import Resting
 from rlef.learner.packing import Packed
@@ -26,6 +26,7 @@ from rlef.learner.precision import (
     use_float32_attention,
 )
 from rlef.learner.ranks import Ranks
+from rlef.learner.teacher import TeacherTokens, cross_entropy
 from rlef.rollout import RolloutBatch, derive_seed
 
 
@@ -37,6 +38,9 @@ class ActionLogprobs(NamedTuple):
     entropy: Tensor
     """(B, L) float32 in nats, of the distribution each action token was drawn from, 0 elsewhere;
     all 0 unless it was asked for."""
+    cross_entropy: Tensor | None = None
+    """(B, L) float32 in nats, of the teacher's distribution and this one, 0 where a token is not
+    taught; ``None`` without a teacher."""
 
 
 class Policy(nn.Module):
@@ -53,8 +57,18 @@ class Policy(nn.Module):
         self.model = model
         self.temperature = temperature
 
+    @property
+    def device(self) -> torch.device:
+        """Where passes run."""
+        return self.model.device
+
     def forward(
-        self, batch: RolloutBatch, packed: Packed | None = None, *, with_entropy: bool = False
+        self,
+        batch: RolloutBatch,
+        packed: Packed | None = None,
+        *,
+        with_entropy: bool = False,
+        teacher: TeacherTokens | None = None,
     ) -> ActionLogprobs:
         """Returns log-probabilities and entropies of a batch's action tokens.
 
@@ -62,15 +76,32 @@ class Policy(nn.Module):
             batch: The rollouts.
             packed: What ``lay_out`` made of them, on the model's device; ``None``: it is made here.
             with_entropy: Also compute entropies, which costs about half as much as the logits.
+            teacher: Its distributions of the batch's tokens, on the model's device.
         """
         if packed is None:
             packed = self.lay_out(batch).to(self.model.device)
         states = read(body(self.model), packed).flatten(0, 1).index_select(0, packed.states)
-        head = OutputHead.of(self.model)
-        found = token_logprobs(
-            states, packed.targets, head, self.temperature, with_entropy=with_entropy
+        tokens, head = packed.targets[:, None], OutputHead.of(self.model)
+        if teacher is not None:
+            ids, probs = teacher.at(packed.places)
+            tokens = torch.cat([tokens, ids], 1)
+        found = token_logprobs(states, tokens, head, self.temperature, with_entropy=with_entropy)
+        away = None
+        if teacher is not None:
+            away = packed.scatter(cross_entropy(found.logprobs[:, 1:], probs))
+        return ActionLogprobs(
+            packed.scatter(found.logprobs[:, 0]), packed.scatter(found.entropy), away
         )
-        return ActionLogprobs(packed.scatter(found.logprobs), packed.scatter(found.entropy))
+
+    def likeliest(self, packed: Packed, count: int) -> tuple[Tensor, Tensor]:
+        """Returns what ``likeliest_tokens`` does at each action token, in their order.
+
+        Args:
+            packed: What ``lay_out`` made of a batch, on the model's device.
+            count: Tokens at each place.
+        """
+        states = read(body(self.model), packed).flatten(0, 1).index_select(0, packed.states)
+        return likeliest_tokens(states, OutputHead.of(self.model), count, self.temperature)
 
     def logits(self, ids: Tensor) -> Tensor:
         """Returns the model's own logits, (B, L, V), of (B, L) token ids."""
@@ -94,6 +125,20 @@ class WithoutAdapters(nn.Module):
         with adapters_off(self.policy):
             found: ActionLogprobs = self.policy(batch, packed)
         return found
+
+    def likeliest(self, packed: Packed, count: int) -> tuple[Tensor, Tensor]:
+        """As ``Policy.likeliest``."""
+        with adapters_off(self.policy):
+            return self.policy.likeliest(packed, count)
+
+    def lay_out(self, batch: RolloutBatch) -> Packed:
+        """As ``Policy.lay_out``."""
+        return self.policy.lay_out(batch)
+
+    @property
+    def device(self) -> torch.device:
+        """As ``Policy.device``."""
+        return self.policy.device
 
 
 class Critic(nn.Module):
@@ -154,7 +199,7 @@ class Models:
     Attributes:
         policy: What is trained.
         critic: A copy of the policy's first weights with a random head; ``None`` without one.
-        reference: The policy as it was at first; ``None`` without a KL penalty.
+        reference: The policy as it was at first; ``None`` without a KL penalty and a teacher.
         sharded: Whether each rank has a part of them.
     """
 
@@ -243,7 +288,7 @@ def join_models(
         freeze(model, dtype)
         first = model
         reference = WithoutAdapters(policy)
-    elif config.kl != "none" or critic_lora is not None:
+    elif config.has_reference or critic_lora is not None:
         # adapters begin as numbers of the dtype that they stand on
         first = model
         if copies or critic_lora is not None:
@@ -264,4 +309,4 @@ def join_models(
         checkpoint_activations(model)
         if critic is not None:
             checkpoint_activations(critic.backbone)
-    return Models(policy, critic, None if config.kl == "none" else reference)
+    return Models(policy, critic, reference if config.has_reference else None)

@@ -3,7 +3,7 @@
 Shapes: B rollouts, L tokens, U turns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -17,9 +17,11 @@ from rlef.algorithms import (
     turn_policy_loss,
     turn_value_loss,
 )
+from rlef.algorithms.masked import keep
 from rlef.learner.advantages import Scored, at_turn_starts
 from rlef.learner.config import LearnerConfig
 from rlef.learner.models import ActionLogprobs
+from rlef.learner.teacher import TeacherTokens
 from rlef.rollout import RolloutBatch
 
 _ESTIMATORS: dict[str, KLEstimator] = {"loss_k2": "k2", "loss_k3": "k3"}
@@ -33,16 +35,23 @@ class Minibatch:
         rows: (N,) int64, their places in the batch.
         tokens: scalar, their action tokens: the denominator of losses of tokens.
         turns: scalar, their turns.
+        taught: action tokens that a teacher says something of.
     """
 
     rows: Tensor
     tokens: Tensor
     turns: Tensor
+    taught: int = 0
 
     @classmethod
     def of(cls, batch: RolloutBatch, rows: Tensor) -> "Minibatch":
-        """Counts."""
+        """Counts, without a teacher."""
         return cls(rows, batch.action_mask[rows].sum(), batch.turn_mask[rows].sum())
+
+    def with_teacher(self, teacher: TeacherTokens | None) -> "Minibatch":
+        """Returns it with the tokens counted that the teacher says something of."""
+        taught = 0 if teacher is None else int(teacher.mask[self.rows].sum())
+        return replace(self, taught=taught)
 
 
 def policy_loss(
@@ -52,13 +61,14 @@ def policy_loss(
     now: ActionLogprobs,
     minibatch: Minibatch,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Clipped surrogate, plus KL penalty and entropy bonus where these are in the loss.
+    """Clipped surrogate, plus KL penalty, teacher and entropy bonus where these are in the loss.
 
     Args:
         config: The settings.
         part: The micro-batch.
         old: What was found of it at the start of the update.
-        now: Its log-probabilities, and entropies where there is a bonus, with gradient.
+        now: Its log-probabilities, entropies where there is a bonus, and cross-entropies where
+            there is a teacher, with gradient.
         minibatch: Whose counts losses are divided by.
 
     Returns:
@@ -93,6 +103,13 @@ def policy_loss(
         estimates = kl_estimates(now.logprobs, old.ref_logprobs, mask, _ESTIMATORS[config.kl])
         metrics["loss/kl"] = kl = masked_mean(estimates, mask, tokens)
         loss = loss + config.beta * kl
+    if config.teacher is not None and old.teacher is not None and now.cross_entropy is not None:
+        taught = old.teacher.mask & mask
+        metrics["loss/teacher"] = away = masked_mean(now.cross_entropy, taught, tokens)
+        loss = loss + config.teacher.weight * away
+        if minibatch.taught:
+            apart = now.cross_entropy.detach() - old.teacher.entropy
+            metrics["teacher_kl"] = keep(apart, taught).sum() / minibatch.taught
     if config.entropy_bonus:
         metrics["loss/entropy"] = entropy = masked_mean(now.entropy, mask, tokens)
         loss = loss - config.entropy_bonus * entropy

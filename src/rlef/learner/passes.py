@@ -164,7 +164,7 @@ def _passes(
     """Counts passes of a whole, short model, by their tokens."""
     model = shaped_model(config)
     _set_attention(model, target)
-    alone: dict[str, object] = {"kl": "none"}
+    alone: dict[str, object] = {"kl": "none", "teacher": None}
     if network == "policy":
         alone |= {"advantage": "reinforce++", "critic_lora": None}
     layers = _layers(join_models(model, learner.model_copy(update=alone), 0, 1.0), network)

@@ -7,6 +7,7 @@ from rlef.algorithms import CalibrationBin
 from rlef.engines.types import Weights
 from rlef.learner.scores import RolloutScores
 from rlef.rollout import RolloutBatch
+from rlef.rollout.teacher import TeacherBatch
 
 Metrics = dict[str, float]
 """Of an update, by the names of ``docs/metrics.md``; what is undefined is NaN."""
@@ -45,13 +46,17 @@ class Learner(Protocol):
         """
         ...
 
-    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+    def update(
+        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+    ) -> Metrics:
         """Learns from a batch of rollouts.
 
         Args:
             batch: The rollouts.
             steps: Minibatches of equal size to cut it into, those of all passes over it together;
                 there are no empty ones. So many updates the batch stands for.
+            lessons: Answers of the batch that the teacher says something of, where there is one
+                (``learner.teacher``).
 
         Raises:
             FloatingPointError: Gradients are not finite, step after step.

@@ -139,11 +139,13 @@ def sharded_models(
     rests = reference_rests(config) and has_own_memory(device)
     shard(models.policy, None if source is None else source.policy)
     register_fsdp_forward_method(models.policy, "logits")
+    register_fsdp_forward_method(models.policy, "likeliest")
     if models.critic is not None:
         shard(models.critic, None if source is None else source.critic)
     if isinstance(models.reference, Policy):
         offload = CPUOffloadPolicy() if rests else OffloadPolicy()
         shard(models.reference, None if source is None else source.reference, offload)
+        register_fsdp_forward_method(models.reference, "likeliest")
     return Models(models.policy, models.critic, models.reference, sharded=True)
 
 

@@ -41,7 +41,9 @@ from rlef.learner.ranks import Ranks
 from rlef.learner.scores import RolloutScores, first_scores
 from rlef.learner.service import Metrics
 from rlef.learner.store import Store
+from rlef.learner.teacher import TeacherTokens, ask_teacher
 from rlef.rollout import RolloutBatch, derive_seed
+from rlef.rollout.teacher import TeacherBatch
 
 ENTROPY_EVERY = 8
 """Micro-batches to one whose entropies are measured at the start of an update."""
@@ -123,7 +125,9 @@ class LocalLearner:
             ranks=ranks,
         )
 
-    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+    def update(
+        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+    ) -> Metrics:
         """Learns from a batch of rollouts, see ``Learner``.
 
         Returns:
@@ -145,15 +149,19 @@ class LocalLearner:
         config, batch = self.config, batch.to("cpu")  # micro-batches go to the device one by one
         with self._reference.awake():
             scored = self.score(batch)
+            scored = replace(scored, teacher=self._ask_teacher(batch, lessons))
         rewards = rewards_less_penalty(config, batch, scored)
         scored = self._with_bias(batch, rewards, scored)
         advantages, returns = ADVANTAGES[config.advantage](config, batch, rewards, scored)
         metrics, self.calibration = describe(config, batch, scored, rewards, returns, self.version)
+        if config.teacher is not None:
+            metrics["taught_tokens"] = float(scored.teacher.mask.sum() if scored.teacher else 0)
         metrics["score_s"] = time.perf_counter() - started
 
         scored = replace(scored, advantages=advantages, returns=returns)
         self.keep_scores(batch, scored)
-        minibatches, log = self.minibatches(batch, steps), StepLog(self.ranks)
+        log = StepLog(self.ranks)
+        minibatches = [one.with_teacher(scored.teacher) for one in self.minibatches(batch, steps)]
         for minibatch in self.critic_minibatches(batch, steps):
             log.begin()
             self._teach_critic(batch, scored, minibatch, log)
@@ -165,7 +173,12 @@ class LocalLearner:
             if self.version >= config.critic_warmup_updates and not has_moved_far:
                 for part, old, packed in self.parts(batch, scored, minibatch, self.policy):
                     with self.autocast():
-                        now = self.policy(part, packed, with_entropy=config.entropy_bonus > 0)
+                        now = self.policy(
+                            part,
+                            packed,
+                            with_entropy=config.entropy_bonus > 0,
+                            teacher=old.teacher,
+                        )
                     loss, found = policy_loss(config, part, old, now, minibatch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     log.add(found)
@@ -187,6 +200,7 @@ class LocalLearner:
         """Takes a step of the critic, if there is one."""
         if self.critic is None or self.critic_descent is None:
             return
+        scored = replace(scored, teacher=None)
         for part, old, packed in self.parts(batch, scored, minibatch, self.critic):
             with self.autocast():
                 values = self.critic(part, packed)
@@ -266,7 +280,7 @@ class LocalLearner:
                 scores = {"old_logprobs": ours.logprobs}
                 if number in measured:
                     scores["entropy"] = ours.entropy
-                if self.reference is not None:
+                if self.reference is not None and config.kl != "none":
                     scores["ref_logprobs"] = self.reference(part, packed).logprobs
                 if self.critic is not None:
                     there = self.critic.lay_out(part).to(device)
@@ -282,7 +296,7 @@ class LocalLearner:
                 whole = joined.setdefault(name, torch.full_like(like, filler))
                 whole[rows, : scored.shape[1]] = scored.cpu()
         penalty = None
-        if self.reference is not None:
+        if "ref_logprobs" in joined:
             pair = joined["old_logprobs"], joined["ref_logprobs"]
             penalty = turn_kl_penalty(*pair, batch.turn_ids, batch.turn_mask.shape[1])
         return Scored(
@@ -292,6 +306,22 @@ class LocalLearner:
             penalty=penalty,
             old_values=joined.get("old_values"),
             values_per_token=config.values_per_token,
+        )
+
+    def _ask_teacher(
+        self, batch: RolloutBatch, lessons: TeacherBatch | None
+    ) -> TeacherTokens | None:
+        config = self.config
+        if config.teacher is None or lessons is None or self.reference is None:
+            return None
+        return ask_teacher(
+            self.reference,
+            batch,
+            lessons,
+            config.teacher.top,
+            micro_batch_tokens=2 * config.micro_batch_tokens,
+            ranks=self.ranks,
+            autocast=self.autocast,
         )
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from rlef.learner.config import LearnerConfig
 from rlef.learner.service import Metrics
 from rlef.learner.update import LocalLearner, StepLog
 from rlef.rollout import RolloutBatch
+from rlef.rollout.teacher import TeacherBatch
 
 
 class ImitationLearner(LocalLearner):
@@ -29,9 +30,12 @@ class ImitationLearner(LocalLearner):
         self, model: PreTrainedModel, config: LearnerConfig, seed: int, **words: Any
     ) -> None:
         no_other = {"advantage": "reinforce++", "kl": "none", "critic_warmup_updates": 0}
+        no_other["teacher"] = None
         super().__init__(model, config.model_copy(update=no_other), seed, **words)
 
-    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+    def update(
+        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+    ) -> Metrics:
         """Takes a step for each minibatch that holds a solved rollout; metrics as of the base."""
         batch = batch.to("cpu")
         scored = self.score(batch)

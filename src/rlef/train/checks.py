@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlef import extras
 from rlef.config import ConfigError
@@ -68,7 +68,7 @@ def check_training(
             f"{_place('trackers', places)} holds {name}, which is not installed; allowed: "
             f"{extras.how_to_install(name)} first, or a recipe without it"
         )
-    found = {}
+    found: dict[str, Any] = {}
     for key, check, value in checks:
         if value is None or (key.startswith("data.") and not ask_hub):
             continue
@@ -80,6 +80,12 @@ def check_training(
                 f"{_place(key, places)}{' ' if what != str(error) else ': '}{what}"
             ) from None
     check_chat(config.model.name, config.model)
+    if config.learner.teacher is not None and not found["rollout.prompts"].tell_outputs:
+        raise ConfigError(
+            f"{_place('rollout.prompts', places)} is {rollout.prompts}, whose section "
+            "'wrong_answer' does not show both {input} and {expected}, so there is nothing to "
+            "teach (learner.teacher); allowed: prompts that do, or learner.teacher=null"
+        )
     test = found.get("data.test")
     kind = config.eval.feedback or config.feedback.kind
     is_random = config.eval.random_feedback or kind == "random"

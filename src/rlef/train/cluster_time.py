@@ -61,7 +61,10 @@ def count_operations(
     whole, sampled = round(workload.rollout_tokens), round(workload.sampled_tokens)
     again = 1 if learner.gradient_checkpointing else 0
     cost = pass_cost(models.policy.model, [whole], sampled)
-    scoring = cost.forward * (1 if models.reference is None else 2)
+    scoring = cost.forward * (1 if learner.kl == "none" else 2)
+    if learner.teacher is not None:  # at most: not every later answer is taught
+        later = max(0, round(workload.sampled_tokens - workload.answer_tokens))
+        scoring += pass_cost(models.policy.model, [whole], later).forward
     policy = cost.both + again * cost.forward
     critic = 0.0
     critic_weights = critic_trained = 0
@@ -145,6 +148,7 @@ class Clock:
         inside = counted.policy_weights - outside
         gather = width * inside + 4 * outside
         networks = (counted.policy_weights > 0) + (config.learner.kl != "none")
+        networks += config.learner.teacher is not None
         of_critic = (width * inside + 2 * outside) if counted.critic else 0
         scoring = self._passes(
             batch, SCORED_AT_ONCE * micro, ranks, counted.scoring, networks * gather + of_critic

@@ -17,6 +17,7 @@ from rlef.learner.notices import gap_alarm
 from rlef.learner.service import LearnerLost, Metrics
 from rlef.rollout import Rollout, RolloutBatch
 from rlef.rollout.ledger import Ledger, Taken
+from rlef.rollout.teacher import TeacherBatch, teacher_batch
 from rlef.run import RunFolder
 from rlef.run.scores import scores_path, write_scores
 from rlef.train.batches import Batches
@@ -256,7 +257,7 @@ class Trainer:
             private = self.parts.private
             seen = None if private is None else private.of(trainable)
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit, seen)
-            metrics |= self._update(batch)
+            metrics |= self._update(batch, self._lessons(trainable))
             if learner.calibration:
                 metrics["calibration"] = learner.calibration
             pairs = zip(taken.indices, rollouts, strict=True)
@@ -267,6 +268,20 @@ class Trainer:
             learner.pass_over(config.updates_per_batch)
         moved = int(learner.policy_moved)
         return metrics | {"trained_rollouts": len(trainable), "policy_moved": moved}
+
+    def _lessons(self, rollouts: Sequence[Rollout]) -> TeacherBatch | None:
+        """Returns which answers a teacher says something of, and what it reads before them."""
+        config, parts = self.config, self.parts
+        if config.learner.teacher is None:
+            return None
+        return teacher_batch(
+            rollouts,
+            {problem.name: problem for problem in parts.train_problems},
+            chat=parts.chat,
+            prompts=parts.episodes.prompts,
+            feedback=config.feedback,
+            max_context=config.rollout.max_context,
+        )
 
     def _store_scores(self, number: int, indices: Sequence[int], version: int) -> None:
         """Writes what the learner knew of a batch's first rollouts before it learnt from them."""
@@ -281,15 +296,15 @@ class Trainer:
         if gap is not None:
             metrics["engine_gap"] = gap
 
-    def _update(self, batch: RolloutBatch) -> Metrics:
+    def _update(self, batch: RolloutBatch, lessons: TeacherBatch | None) -> Metrics:
         """Updates the learner: alone, or while rollouts that end meanwhile go to disk."""
         steps, before = self.config.updates_per_batch, self.learner.version
         self.parts.display.stage("learning", steps, lambda: self.learner.version - before)
         if self.config.rollout.max_staleness == 0:
             self.parts.rollouts.sleep()  # the learner may need the memory
-            return self.learner.update(batch, steps)
+            return self.learner.update(batch, steps, lessons)
         with self.batches.collecting():
-            return self.learner.update(batch, steps)
+            return self.learner.update(batch, steps, lessons)
 
     def _validate(self) -> dict[str, float]:
         """Looks at the validation problems where it is time to, and keeps the best policy."""

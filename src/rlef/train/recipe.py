@@ -263,6 +263,16 @@ class TrainConfig(BaseModel):
                 f"cluster.colocate is true, but rollout.vllm.tensor_parallel_size is "
                 f"{self.rollout.vllm.tensor_parallel_size}; allowed: 1, or colocate=false"
             )
+        if learner.teacher is not None and self.rollout.turn_limit < 2:
+            raise ValueError(
+                "learner.teacher is set, but rollout.turn_limit is 1, and what it teaches are "
+                "later turns; allowed: rollout.turn_limit 2 or more, or learner.teacher=null"
+            )
+        if learner.teacher is not None and self.feedback.kind not in ("full", "no_traceback"):
+            raise ValueError(
+                f"learner.teacher is set, but feedback.kind is {self.feedback.kind}, which tells "
+                "no expected output; allowed: full, no_traceback, or learner.teacher=null"
+            )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(
                 f"learner.critic_warmup_updates is {learner.critic_warmup_updates}, so the policy "
