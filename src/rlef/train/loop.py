@@ -299,12 +299,13 @@ class Trainer:
     def _update(self, batch: RolloutBatch, lessons: TeacherBatch | None) -> Metrics:
         """Updates the learner: alone, or while rollouts that end meanwhile go to disk."""
         steps, before = self.config.updates_per_batch, self.learner.version
+        more = () if lessons is None else (lessons,)  # a learner of one's own may know no teacher
         self.parts.display.stage("learning", steps, lambda: self.learner.version - before)
         if self.config.rollout.max_staleness == 0:
             self.parts.rollouts.sleep()  # the learner may need the memory
-            return self.learner.update(batch, steps, lessons)
+            return self.learner.update(batch, steps, *more)
         with self.batches.collecting():
-            return self.learner.update(batch, steps, lessons)
+            return self.learner.update(batch, steps, *more)
 
     def _validate(self) -> dict[str, float]:
         """Looks at the validation problems where it is time to, and keeps the best policy."""
