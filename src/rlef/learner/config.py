@@ -41,6 +41,9 @@ class TeacherSettings(BaseModel):
     """Of the cross-entropy to the teacher. It is summed over the taught tokens and divided by all
     action tokens of the minibatch, as the policy loss is; so at a taught token with weight 1 the
     teacher pulls at log-probabilities as an advantage of 1 does."""
+    temperature: float = Field(1.0, gt=0, le=1)
+    """What the teacher's logits are divided by beyond the sampler's own temperature. Below 1 it
+    teaches its likeliest answers rather than its doubts."""
     top: int = Field(16, ge=1, le=128)
     """Tokens of the teacher's distribution that are kept at each place, the likeliest ones; their
     probabilities are scaled to add up to 1."""

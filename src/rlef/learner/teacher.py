@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rlef.learner.config import TeacherSettings
 from rlef.learner.ranks import Ranks
 from rlef.rollout import RolloutBatch
 from rlef.rollout.teacher import TeacherBatch
@@ -78,12 +79,17 @@ def cross_entropy(logprobs: Tensor, probs: Tensor) -> Tensor:
     return -torch.where(probs > 0, probs * logprobs, 0.0).sum(1)
 
 
+def sharpened(probs: Tensor, temperature: float) -> Tensor:
+    """Returns (N, K) distributions as if their logits had been divided by a temperature."""
+    return (probs.log() / temperature).softmax(1)
+
+
 @torch.no_grad()
 def ask_teacher(
     teacher: "Policy | WithoutAdapters",
     batch: RolloutBatch,
     lessons: TeacherBatch,
-    count: int,
+    settings: TeacherSettings,
     *,
     micro_batch_tokens: int,
     ranks: Ranks,
@@ -95,7 +101,7 @@ def ask_teacher(
         teacher: The reference.
         batch: On the CPU.
         lessons: Some of its answers, likewise.
-        count: K.
+        settings: K, and how sharp its distributions are.
         micro_batch_tokens: Of a pass.
         ranks: Over which micro-batches are dealt out; all get all of it.
         autocast: In which passes run.
@@ -114,8 +120,9 @@ def ask_teacher(
         rows = torch.tensor(places)
         packed = teacher.lay_out(answers.select(rows)).to(teacher.device)
         with autocast():
-            ids, probs = teacher.likeliest(packed, count)
+            ids, probs = teacher.likeliest(packed, settings.top)
         if counts:
+            probs = sharpened(probs, settings.temperature)
             found.append((numbers[rows][sampled[rows]], ids.int(), probs))
     parts = ranks.join(found)
     count = parts[0][1].shape[1]

@@ -318,7 +318,7 @@ class LocalLearner:
             self.reference,
             batch,
             lessons,
-            config.teacher.top,
+            config.teacher,
             micro_batch_tokens=2 * config.micro_batch_tokens,
             ranks=self.ranks,
             autocast=self.autocast,
