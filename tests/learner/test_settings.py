@@ -153,6 +153,13 @@ def test_a_critic_that_sees_more_reads_it_in_front_and_the_policy_does_not(
             wanted = critic.head(states.last_hidden_state[0, -1])[0]
             torch.testing.assert_close(values[row, turn], wanted)
     assert (values[~batch.turn_mask] == 0).all()
+    per_token = Critic(copy.deepcopy(model), seed=0, per_token=True)(batch)
+    for row, t in batch.action_mask.nonzero().tolist():
+        before = private[row] + batch.token_ids[row, :t].tolist()
+        states = model.base_model(input_ids=torch.tensor([before]))
+        wanted = critic.head(states.last_hidden_state[0, -1])[0]
+        torch.testing.assert_close(per_token[row, t], wanted)
+    assert (per_token[~batch.action_mask] == 0).all()
     policy = Policy(model)
     ours, theirs = policy(batch), policy(make_batch())
     assert torch.equal(ours.logprobs, theirs.logprobs)

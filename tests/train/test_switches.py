@@ -51,7 +51,8 @@ SWITCHES = [
     ["learner.critic_warmup_updates=1"],
     ["learner.critic_sees=reference"],
     ["learner.critic_sees=reference", "model.turns=per_turn"],
-    ["learner.teacher.weight=30", "learner.advantage=reinforce++", "learner.kl=none"],
+    ["learner.critic_sees=reference", "learner.advantage=token_critic", "learner.lam=0.95"],
+    ["learner.teacher.temperature=0.3", "learner.advantage=reinforce++", "learner.kl=none"],
     ["learner.value_clip=null", "learner.critic_head_lr=1e-2"],
     [
         "learner.advantage=token_critic",

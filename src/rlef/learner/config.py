@@ -111,8 +111,8 @@ class LearnerConfig(BaseModel):
     critic_sees: Literal["nothing", "reference"] = "nothing"
     """What the critic sees that the policy does not. ``reference``: a reference program of the
     problem, in front of all that it reads. A baseline may know anything but the answer that it
-    judges, so advantages stay unbiased; after training there is no critic. Needs ``turn_critic``,
-    and a model that takes ``rollout.max_new_tokens`` tokens beyond ``rollout.max_context``."""
+    judges, so advantages stay unbiased; after training there is no critic. Needs a critic, and a
+    model that takes ``rollout.max_new_tokens`` tokens beyond ``rollout.max_context``."""
     critic_warmup_updates: int = Field(0, ge=0)
     """Optimizer steps at the beginning in which only the critic learns."""
     lora: LoraSettings | None = None
@@ -215,11 +215,6 @@ class LearnerConfig(BaseModel):
             raise ValueError(
                 "normalize is none, but advantage reinforce++ is nothing but whitening; allowed: "
                 "turns, tokens, turn_index"
-            )
-        if self.critic_sees != "nothing" and self.values_per_token:
-            raise ValueError(
-                f"critic_sees is {self.critic_sees}, but advantage is token_critic; allowed: "
-                "nothing, or advantage turn_critic"
             )
         if self.dual_clip is not None and self.ratio == "cispo":
             raise ValueError(

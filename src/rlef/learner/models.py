@@ -184,7 +184,8 @@ class Critic(nn.Module):
         """Returns what the backbone has to read of a batch, on the CPU."""
         needed = Packed.before_actions if self.per_token else Packed.at_prompt_ends
         seen = batch if batch.critic is None else batch.critic
-        return needed(seen, packs=can_pack(self.backbone))
+        found = needed(seen, packs=can_pack(self.backbone))
+        return found.placed_in(batch) if self.per_token else found
 
     def _values(self, states: Tensor) -> Tensor:
         """(..., H) to (...)."""

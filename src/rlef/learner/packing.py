@@ -75,10 +75,7 @@ class Packed:
         """
         batch = batch.to("cpu")
         rows, columns = batch.action_mask.nonzero(as_tuple=True)
-        places = rows * batch.token_ids.shape[1] + columns
-        return _pack(
-            batch, rows, columns - 1, places, (len(batch), batch.token_ids.shape[1]), packs
-        )
+        return _pack(batch, rows, columns - 1, *_action_places(batch), packs)
 
     @classmethod
     def at_prompt_ends(cls, batch: RolloutBatch, *, packs: bool) -> "Packed":
@@ -88,6 +85,15 @@ class Packed:
         places = rows * batch.turn_mask.shape[1] + turns
         columns = batch.prompt_ends[rows, turns]
         return _pack(batch, rows, columns, places, (len(batch), batch.turn_mask.shape[1]), packs)
+
+    def placed_in(self, batch: RolloutBatch) -> "Packed":
+        """Returns it with the places of another batch with the same action tokens in order.
+
+        Args:
+            batch: On the CPU or not; between its action tokens there may be fewer others.
+        """
+        places, shape = _action_places(batch.to("cpu"))
+        return replace(self, places=places, shape=shape)
 
     def to(self, device: torch.device | str) -> "Packed":
         """Returns it on a device, without waiting for the copies."""
@@ -132,6 +138,11 @@ class Packed:
             found = of_like_length(longest.tolist(), counts.tolist(), most)
             sizes = (longest * counts).tolist()
         return [rows[one].tolist() for one in spread(found, sizes, ranks)]
+
+
+def _action_places(batch: RolloutBatch) -> tuple[Tensor, tuple[int, int]]:
+    """Where the action tokens stand in (B, L), flattened, and that shape."""
+    return batch.action_mask.flatten().nonzero()[:, 0], (len(batch), batch.token_ids.shape[1])
 
 
 def _pack(
