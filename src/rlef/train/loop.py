@@ -276,7 +276,7 @@ class Trainer:
             return None
         return teacher_batch(
             rollouts,
-            {problem.name: problem for problem in parts.train_problems},
+            parts.by_name,
             chat=parts.chat,
             prompts=parts.episodes.prompts,
             feedback=config.feedback,

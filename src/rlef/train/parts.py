@@ -1,8 +1,9 @@
 """What a run is made of: problems, model, sampler and learner, put together as the recipe says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from rlef.engines import SamplingParams
 from rlef.engines.context import check_context
@@ -61,6 +62,11 @@ class Parts:
     parameters: int
     variant: Variant
     private: PrivateTokens | None = None
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Problem]:
+        """The training problems by their names."""
+        return {problem.name: problem for problem in self.train_problems}
 
     def describe(self) -> None:
         """Says what is about to run."""
