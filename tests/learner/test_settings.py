@@ -373,9 +373,10 @@ def test_penalty_in_the_loss_against_whole_logits(
         torch.testing.assert_close(a, b + p.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_entropy_bonus_against_whole_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bonus", [0.3, -0.2])
+def test_entropy_bonus_against_whole_logits(bonus: float, monkeypatch: pytest.MonkeyPatch) -> None:
     _, plain = policy_gradient(settings(kl="none"), monkeypatch)
-    learner, ours = policy_gradient(settings(kl="none", entropy_bonus=0.3), monkeypatch)
+    learner, ours = policy_gradient(settings(kl="none", entropy_bonus=bonus), monkeypatch)
     learner.policy.zero_grad()
     batch, entropies = make_batch(), []
     for row, length in enumerate(batch.lengths.tolist()):
@@ -383,19 +384,19 @@ def test_entropy_bonus_against_whole_logits(monkeypatch: pytest.MonkeyPatch) -> 
         logprobs = logits.log_softmax(-1)
         entropy = -(logprobs.exp() * logprobs).sum(-1)
         entropies += [entropy[t - 1] for t in range(1, length) if batch.turn_ids[row, t] >= 0]
-    (-0.3 * torch.stack(entropies).mean()).backward()
+    (-bonus * torch.stack(entropies).mean()).backward()
     for a, b, p in zip(ours, plain, learner.policy.parameters(), strict=True):
         assert p.grad is not None
         torch.testing.assert_close(a, b + p.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_an_entropy_bonus_spreads_the_policy() -> None:
+def test_an_entropy_bonus_spreads_the_policy_and_a_penalty_narrows_it() -> None:
     entropies = []
-    for bonus in (0.0, 10.0):
+    for bonus in (-10.0, 0.0, 10.0):
         learner = LocalLearner(make_model(), settings(entropy_bonus=bonus), seed=0)
         found = [learner.update(make_batch(), steps=1)["entropy"] for _ in range(6)]
         entropies.append(found[-1])
-    assert entropies[1] > entropies[0]
+    assert entropies[0] < entropies[1] < entropies[2]
 
 
 def test_an_early_stop_spares_the_policy_and_not_the_critic() -> None:

@@ -52,7 +52,7 @@ SWITCHES = [
     ["learner.critic_sees=reference"],
     ["learner.critic_sees=reference", "model.turns=per_turn"],
     ["learner.critic_sees=reference", "learner.advantage=token_critic", "learner.lam=0.95"],
-    ["learner.teacher.temperature=0.3", "learner.advantage=reinforce++", "learner.kl=none"],
+    ["learner.teacher.weight=30", "learner.advantage=reinforce++", "learner.kl=none"],
     ["learner.value_clip=null", "learner.critic_head_lr=1e-2"],
     [
         "learner.advantage=token_critic",

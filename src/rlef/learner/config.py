@@ -41,9 +41,6 @@ class TeacherSettings(BaseModel):
     """Of the cross-entropy to the teacher. It is summed over the taught tokens and divided by all
     action tokens of the minibatch, as the policy loss is; so at a taught token with weight 1 the
     teacher pulls at log-probabilities as an advantage of 1 does."""
-    temperature: float = Field(1.0, gt=0, le=1)
-    """What the teacher's logits are divided by beyond the sampler's own temperature. Below 1 it
-    teaches its likeliest answers rather than its doubts."""
     top: int = Field(16, ge=1, le=128)
     """Tokens of the teacher's distribution that are kept at each place, the likeliest ones; their
     probabilities are scaled to add up to 1."""
@@ -98,8 +95,10 @@ class LearnerConfig(BaseModel):
     (``turns``) or by its tokens (``tokens``); or first turns among first ones, second turns among
     second ones and so on, each counted once (``turn_index``). ``none``: not at all. Advantages of
     groups (``grpo``, ``dr_grpo``, ``rloo``) stay as they are."""
-    entropy_bonus: float = Field(0.0, ge=0)
-    """Weight of the tokens' mean entropy, which the loss rewards."""
+    entropy_bonus: float = Field(0.0, ge=-10, le=10)
+    """Weight of the tokens' mean entropy, which the loss rewards. Below 0 it is a penalty: the
+    policy becomes surer of what it does (Agarwal et al., arXiv 2505.15134), which helps where
+    slips of sampling cost more than exploration finds."""
     target_kl: float | None = Field(None, gt=0)
     """Most ``approx_kl``, in nats per token. Once a batch exceeds it the policy takes no more steps
     on that batch; the critic goes on. ``null``: no limit."""

@@ -300,7 +300,7 @@ class LearnerPlan:
             found = self.policy(tokens)
             trained_head = self.learner.lora is None
             forward, backward = head_bytes(
-                self, tokens, entropy=self.learner.entropy_bonus > 0, trained=trained_head
+                self, tokens, entropy=self.learner.entropy_bonus != 0, trained=trained_head
             )
             # The gradient of a tied embedding waits for the other end of the backward pass.
             waits = sizes.embedding if sizes.tied else 0

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rlef.learner.config import TeacherSettings
 from rlef.learner.ranks import Ranks
 from rlef.rollout import RolloutBatch
 from rlef.rollout.teacher import TeacherBatch
@@ -79,17 +78,12 @@ def cross_entropy(logprobs: Tensor, probs: Tensor) -> Tensor:
     return -torch.where(probs > 0, probs * logprobs, 0.0).sum(1)
 
 
-def sharpened(probs: Tensor, temperature: float) -> Tensor:
-    """Returns (N, K) distributions as if their logits had been divided by a temperature."""
-    return (probs.log() / temperature).softmax(1)
-
-
 @torch.no_grad()
 def ask_teacher(
     teacher: "Policy | WithoutAdapters",
     batch: RolloutBatch,
     lessons: TeacherBatch,
-    settings: TeacherSettings,
+    count: int,
     *,
     micro_batch_tokens: int,
     ranks: Ranks,
@@ -101,7 +95,7 @@ def ask_teacher(
         teacher: The reference.
         batch: On the CPU.
         lessons: Some of its answers, likewise.
-        settings: K, and how sharp its distributions are.
+        count: K.
         micro_batch_tokens: Of a pass.
         ranks: Over which micro-batches are dealt out; all get all of it.
         autocast: In which passes run.
@@ -120,9 +114,8 @@ def ask_teacher(
         rows = torch.tensor(places)
         packed = teacher.lay_out(answers.select(rows)).to(teacher.device)
         with autocast():
-            ids, probs = teacher.likeliest(packed, settings.top)
+            ids, probs = teacher.likeliest(packed, count)
         if counts:
-            probs = sharpened(probs, settings.temperature)
             found.append((numbers[rows][sampled[rows]], ids.int(), probs))
     parts = ranks.join(found)
     count = parts[0][1].shape[1]

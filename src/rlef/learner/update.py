@@ -176,7 +176,7 @@ class LocalLearner:
                         now = self.policy(
                             part,
                             packed,
-                            with_entropy=config.entropy_bonus > 0,
+                            with_entropy=config.entropy_bonus != 0,
                             teacher=old.teacher,
                         )
                     loss, found = policy_loss(config, part, old, now, minibatch)
@@ -318,7 +318,7 @@ class LocalLearner:
             self.reference,
             batch,
             lessons,
-            config.teacher,
+            config.teacher.top,
             micro_batch_tokens=2 * config.micro_batch_tokens,
             ranks=self.ranks,
             autocast=self.autocast,
