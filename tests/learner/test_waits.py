@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlef.learner import update
 from rlef.learner.config import LearnerConfig
-from rlef.learner.update import LocalLearner, StepLog
+from rlef.learner.step_log import StepLog
+from rlef.learner.update import LocalLearner
 from rlef.study.imitation import ImitationLearner
 
 CONFIG = LearnerConfig(lr=1e-3, minibatch=5, warmup_updates=0, micro_batch_tokens=24)

@@ -9,7 +9,8 @@ from rlef.algorithms import approx_kl, sft_loss
 from rlef.learner.advantages import describe
 from rlef.learner.config import LearnerConfig
 from rlef.learner.service import Metrics
-from rlef.learner.update import LocalLearner, StepLog
+from rlef.learner.step_log import StepLog
+from rlef.learner.update import LocalLearner
 from rlef.rollout import RolloutBatch
 from rlef.rollout.teacher import TeacherBatch
 
