@@ -183,8 +183,10 @@ class Critic(nn.Module):
     def lay_out(self, batch: RolloutBatch) -> Packed:
         """Returns what the backbone has to read of a batch, on the CPU."""
         needed = Packed.before_actions if self.per_token else Packed.at_prompt_ends
-        seen = batch if batch.critic is None else batch.critic
-        found = needed(seen, packs=can_pack(self.backbone))
+        packs = can_pack(self.backbone)
+        if batch.critic is None:
+            return needed(batch, packs=packs)
+        found = needed(batch.critic, packs=packs)
         return found.placed_in(batch) if self.per_token else found
 
     def _values(self, states: Tensor) -> Tensor:

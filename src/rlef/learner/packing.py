@@ -75,7 +75,10 @@ class Packed:
         """
         batch = batch.to("cpu")
         rows, columns = batch.action_mask.nonzero(as_tuple=True)
-        return _pack(batch, rows, columns - 1, *_action_places(batch), packs)
+        places = rows * batch.token_ids.shape[1] + columns
+        return _pack(
+            batch, rows, columns - 1, places, (len(batch), batch.token_ids.shape[1]), packs
+        )
 
     @classmethod
     def at_prompt_ends(cls, batch: RolloutBatch, *, packs: bool) -> "Packed":
@@ -92,8 +95,8 @@ class Packed:
         Args:
             batch: On the CPU or not; between its action tokens there may be fewer others.
         """
-        places, shape = _action_places(batch.to("cpu"))
-        return replace(self, places=places, shape=shape)
+        places = batch.action_mask.cpu().flatten().nonzero()[:, 0]
+        return replace(self, places=places, shape=(len(batch), batch.token_ids.shape[1]))
 
     def to(self, device: torch.device | str) -> "Packed":
         """Returns it on a device, without waiting for the copies."""
@@ -138,11 +141,6 @@ class Packed:
             found = of_like_length(longest.tolist(), counts.tolist(), most)
             sizes = (longest * counts).tolist()
         return [rows[one].tolist() for one in spread(found, sizes, ranks)]
-
-
-def _action_places(batch: RolloutBatch) -> tuple[Tensor, tuple[int, int]]:
-    """Where the action tokens stand in (B, L), flattened, and that shape."""
-    return batch.action_mask.flatten().nonzero()[:, 0], (len(batch), batch.token_ids.shape[1])
 
 
 def _pack(
