@@ -11,46 +11,59 @@ usage: python benchmarks/critic_ceiling.py RUN [BATCHES]
 
 import sys
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from mini_repair import body
 
+from rlef.problems.mini import Specimen
 from rlef.problems.mini.splits import load_specimens
+from rlef.run.training import batch_paths
+
+Known = tuple[Hashable, ...]
+"""What is known before an answer, as groups of like turns, coarse to fine."""
 
 
-def body(program: str | None) -> tuple[str, ...]:
-    return tuple((program or "").splitlines()[1:-1])
+def known_before(specimen: Specimen, programs: Sequence[str | None]) -> Iterator[Known]:
+    """Yields what is known before each of an episode's answers, of these programs."""
+    known = {body(program) for program in specimen.programs}
+    left_out = specimen.disclosure == "hidden"
+    detail = specimen.problem.hidden_detail if left_out else specimen.disclosure
+    for turn in range(len(programs)):
+        right = body(programs[turn - 1]) in known if turn else None
+        yield (turn,), (turn, left_out), (turn, detail), (turn, detail, right)
 
 
-def turns(run: Path, batches: int) -> Iterator[tuple[tuple[Hashable, ...], float]]:
-    """Yields what is known before each answer, coarse to fine, and the rewards to go."""
+def turns(run: Path, batches: int) -> Iterator[tuple[Known, float]]:
+    """Yields what is known before each answer, and the rewards to go."""
     specimens = {specimen.problem.name: specimen for specimen in load_specimens("train")}
-    for path in sorted((run / "rollouts/train").glob("batch-*.parquet"))[-batches:]:
+    for path in batch_paths(run / "rollouts/train")[-batches:]:
         for episode in pq.read_table(path).to_pylist():
-            specimen = specimens[episode["problem"]]
-            known = {body(program) for program in specimen.programs}
-            left_out = specimen.disclosure == "hidden"
-            detail = specimen.problem.hidden_detail if left_out else specimen.disclosure
-            for turn in range(len(episode["turns"])):
-                before = episode["turns"][turn - 1]["program"] if turn else None
-                right = body(before) in known if turn else None
-                groups = ((turn,), (turn, left_out), (turn, detail), (turn, detail, right))
-                yield groups, float(sum(episode["rewards"][turn:]))
+            programs = [turn["program"] for turn in episode["turns"]]
+            found = known_before(specimens[episode["problem"]], programs)
+            for turn, known in enumerate(found):
+                yield known, float(sum(episode["rewards"][turn:]))
 
 
-def explained(groups: list[Hashable], returns: np.ndarray) -> float:
-    """Returns the share of the variance that leave-one-out means of groups explain."""
+def less_like_turns(groups: Sequence[Hashable], returns: np.ndarray) -> np.ndarray:
+    """Returns what is left of returns without the mean of the others in their groups."""
     places = defaultdict(list)
     for place, group in enumerate(groups):
         places[group].append(place)
-    left = 0.0
+    left = np.zeros(len(returns))
     for group in places.values():
         values, count = returns[group], len(group)
         others = (values.sum() - values) / (count - 1) if count > 1 else returns.mean()
-        left += float(((values - others) ** 2).sum())
-    return 1 - left / float(((returns - returns.mean()) ** 2).sum())
+        left[group] = values - others
+    return left
+
+
+def explained(groups: Sequence[Hashable], returns: np.ndarray) -> float:
+    """Returns the share of the variance that leave-one-out means of groups explain."""
+    left = less_like_turns(groups, returns)
+    return 1 - float((left**2).sum()) / float(((returns - returns.mean()) ** 2).sum())
 
 
 def main() -> None:

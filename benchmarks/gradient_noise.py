@@ -17,17 +17,17 @@ usage: python benchmarks/gradient_noise.py RUN MODEL [ROLLOUTS_OF_A_CHUNK [CHUNK
 
 import sys
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from critic_ceiling import body as body_of
+from critic_ceiling import Known, known_before, less_like_turns
 from torch import Tensor
 
 from rlef.engines.load import load_chat, load_model
-from rlef.environment import FeedbackOptions, Prompts
+from rlef.environment import ChatFormat, FeedbackOptions, Prompts
 from rlef.environment.feedback import first_message
 from rlef.environment.restated import restated_message
 from rlef.learner.attention import read
@@ -37,6 +37,7 @@ from rlef.problems.mini.splits import load_specimens
 from rlef.rollout import Rollout, RolloutBatch
 from rlef.rollout.store import from_rows
 from rlef.rollout.teacher import behind
+from rlef.run.training import batch_paths
 
 SPECIMENS = {one.problem.name: one for one in load_specimens("train")}
 MAX_CONTEXT, MOST = 768, 8.0
@@ -46,7 +47,7 @@ MAX_CONTEXT, MOST = 768, 8.0
 def rollouts_of(run: Path) -> list[Rollout]:
     return [
         row.rollout
-        for path in sorted((run / "rollouts/train").glob("batch-*.parquet"))
+        for path in batch_paths(run / "rollouts/train")
         for rows in pq.read_table(path).to_batches()
         for row in from_rows(rows)
         if row.rollout.trainable
@@ -76,42 +77,25 @@ def spoken(policy: Policy, answers: Sequence[Rollout]) -> list[Tensor]:
 
 def credit(rollouts: Sequence[Rollout]) -> tuple[list[Tensor], list[Tensor]]:
     """Returns advantages of each rollout's turns: by number of the turn, and by like turns."""
-    groups: list[tuple[Hashable, Hashable]] = []
+    known: list[Known] = []
     for rollout in rollouts:
-        one, turns = SPECIMENS[rollout.record.problem], rollout.record.turns
-        known = {body_of(program) for program in one.programs}
-        detail = one.problem.hidden_detail if one.disclosure == "hidden" else one.disclosure
-        for turn in range(len(turns)):
-            right = body_of(turns[turn - 1].program) in known if turn else None
-            groups.append((turn, (turn, detail, right)))
-    returns = np.array(
-        [float(x.rewards[t:].sum()) for x in rollouts for t in range(len(x.rewards))]
-    )
+        programs = [turn.program for turn in rollout.record.turns]
+        known += known_before(SPECIMENS[rollout.record.problem], programs)
+    returns = np.concatenate([rollout.rewards[::-1].cumsum()[::-1] for rollout in rollouts])
     lengths = [len(rollout.record.turns) for rollout in rollouts]
-    found = []
-    for level in range(2):
-        like = defaultdict(list)
-        for place, group in enumerate(groups):
-            like[group[level]].append(place)
-        advantages = np.zeros(len(returns))
-        for places in like.values():
-            values, count = returns[places], len(places)
-            others = (values.sum() - values) / (count - 1) if count > 1 else returns.mean()
-            advantages[places] = values - others
-        found.append(torch.tensor(advantages / advantages.std()).float().split(lengths))
-    return found[0], found[1]
+
+    def by(level: int) -> list[Tensor]:
+        advantages = less_like_turns([groups[level] for groups in known], returns)
+        return list(torch.tensor(advantages / advantages.std()).float().split(lengths))
+
+    return by(0), by(-1)
 
 
-def gradients(
-    policy: Policy,
-    teacher: Policy,
-    rollouts: Sequence[Rollout],
-    plain: list[Tensor],
-    best: list[Tensor],
-) -> dict[str, Tensor]:
-    """Returns what each estimator makes of a chunk, flat."""
-    chat, prompts = load_chat("mini"), Prompts.load("mini")
-    options, parameters = FeedbackOptions(max_chars=200), list(policy.model.parameters())
+def lessons_of(
+    teacher: Policy, rollouts: Sequence[Rollout], chat: ChatFormat, prompts: Prompts
+) -> dict[tuple[int, int], tuple[Tensor, Tensor]]:
+    """Returns the teacher's log-probabilities with and without tests, by rollout and turn."""
+    options = FeedbackOptions(max_chars=200)
     places, told, untold = [], [], []
     for row, rollout in enumerate(rollouts):
         problem = SPECIMENS[rollout.record.problem].problem.public
@@ -126,7 +110,18 @@ def gradients(
                 first = chat.prompt_ids(first_message(problem, prompts))
                 untold.append(behind(rollout, turn, first))
     both = zip(spoken(teacher, told), spoken(teacher, untold), strict=True)
-    lessons = dict(zip(places, both, strict=True))
+    return dict(zip(places, both, strict=True))
+
+
+def gradients(
+    policy: Policy,
+    rollouts: Sequence[Rollout],
+    plain: list[Tensor],
+    best: list[Tensor],
+    lessons: Mapping[tuple[int, int], tuple[Tensor, Tensor]],
+) -> dict[str, Tensor]:
+    """Returns what each estimator makes of a chunk, flat."""
+    parameters = list(policy.model.parameters())
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
     for rows, part, now in logprobs(policy, RolloutBatch.from_rollouts(rollouts, 3)):
         turns, where = part.turn_ids[part.action_mask], part.action_mask.nonzero()[:, 0]
@@ -141,13 +136,13 @@ def gradients(
         )
         for i, row in enumerate(rows.tolist()):
             for turn in (1, 2):
-                if (row, turn) in lessons:
-                    with_test, without = lessons[row, turn]
-                    here = (where == i) & (turns == turn)
-                    evidence = (with_test - without).clamp(-MOST, MOST)
-                    taught[here] = with_test.exp()
-                    guided[here] = (now.detach()[here] + evidence).softmax(-1)
-                    moved[here] = (with_test - without).gather(1, sampled[here])[:, 0].abs()
+                if (row, turn) not in lessons:
+                    continue
+                with_test, without = lessons[row, turn]
+                here, evidence = (where == i) & (turns == turn), with_test - without
+                taught[here] = with_test.exp()
+                guided[here] = (now.detach()[here] + evidence.clamp(-MOST, MOST)).softmax(-1)
+                moved[here] = evidence.gather(1, sampled[here])[:, 0].abs()
         mine = now.gather(1, sampled)[:, 0]
         losses = {
             "rewards": earned[0] * mine,
@@ -177,19 +172,20 @@ def main() -> None:
     if count < 2:
         sys.exit(f"{run}: {len(rollouts)} rollouts; allowed: two chunks of {size} or more")
     policy, teacher = Policy(load_model(name, "cpu")), Policy(load_model("mini", "cpu"))
+    chat, prompts = load_chat("mini"), Prompts.load("mini")
     plain, best = credit(rollouts)
     chunks = []
     for start in range(0, count * size, size):
         part = slice(start, start + size)
-        chunks.append(gradients(policy, teacher, rollouts[part], plain[part], best[part]))
+        lessons = lessons_of(teacher, rollouts[part], chat, prompts)
+        chunks.append(gradients(policy, rollouts[part], plain[part], best[part], lessons))
     scale = torch.stack([chunk["rewards"] for chunk in chunks]).square().mean(0).sqrt()
     used = scale > 0
     of = {key: torch.stack([c[key][used] / scale[used] for c in chunks]) for key in chunks[0]}
     for key, found in of.items():
         signal, whole = product(found, found), float(found.square().sum(1).mean())
-        along = (
-            product(found, of["best"]) / max(signal * product(of["best"], of["best"]), 1e-30) ** 0.5
-        )
+        lengths = max(signal * product(of["best"], of["best"]), 1e-30) ** 0.5
+        along = product(found, of["best"]) / lengths
         print(f"{key} | signal to noise {signal / (whole - signal):.3f} | along {along:.2f}")
 
 
