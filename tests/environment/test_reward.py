@@ -98,6 +98,20 @@ def test_potential_differences_by_hand() -> None:
     assert rewards == pytest.approx((0.125, -0.325, -0.625))
 
 
+def test_a_program_that_failed_before_is_told_apart() -> None:
+    config = RewardConfig(repeated=-0.3)
+    a, b = (replace(tried(1, 4), program=name) for name in "ab")
+    passed = replace(tried(4, 4), program="a")
+    assert turn_rewards(record(a, a, a), config) == (0.0, -0.3, -1.3)
+    assert turn_rewards(record(a, b, a), config) == (0.0, 0.0, -1.3)
+    assert turn_rewards(record(TALK, TALK, a), config) == (-0.2, -0.2, -1.0)
+    assert turn_rewards(record(CODE, CODE, CODE), config) == (0.0, -0.3, -1.3)
+    # told nothing, an episode goes on behind a program that passed, and may well repeat it
+    assert turn_rewards(record(passed, passed, passed, solved=True), config) == (0.0, 0.0, 1.0)
+    lost = record(a, a, stop=StopReason.INFRA_ERROR)
+    assert turn_rewards(lost, config) == (0.0, 0.0)
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=1, max_size=6))
 def test_potential_differences_telescope(counts: list[tuple[int, int]]) -> None:
     turns = [tried(min(passed, of), of) for passed, of in counts]
@@ -108,7 +122,9 @@ def test_potential_differences_telescope(counts: list[tuple[int, int]]) -> None:
     assert sum(shaped) - sum(plain) == pytest.approx(0.3 * shares[-1])
 
 
-@pytest.mark.parametrize("words", [{"discount": 1.5}, {"discount": -0.1}, {"potential": -1.0}])
+@pytest.mark.parametrize(
+    "words", [{"discount": 1.5}, {"discount": -0.1}, {"potential": -1.0}, {"repeated": 0.1}]
+)
 def test_numbers_out_of_range(words: dict[str, float]) -> None:
     with pytest.raises(
         ValueError, match=rf"{next(iter(words))}\n.*(greater|less) than or equal to [01] "

@@ -44,6 +44,10 @@ TAUGHT: list[dict[str, Any]] = [
     {"teacher": {"top": 5}, "kl": "none", "micro_batch_tokens": 1},
     {"teacher": {"weight": 2.0}, **LORA},
 ]
+REPLAYED: list[dict[str, Any]] = [
+    {"replay": {"weight": 2.0}, "micro_batch_tokens": 1},
+    {"replay": {}, "lora": {"rank": 2}},
+]
 ROWS = [[3, 4, 5, 6, 7], [8, 9, 10, 11, 2]]
 
 
@@ -166,6 +170,13 @@ def taught_updates(ranks: Ranks, changes: dict[str, Any]) -> Any:
     return found, state(learner)
 
 
+def replayed_updates(ranks: Ranks, changes: dict[str, Any]) -> Any:
+    """With more answers than ranks, and with one for both steps."""
+    learner, answers = new_learner(ranks, changes), make_batch()
+    pieces = (answers, answers.select(torch.tensor([1])), None)
+    return [learner.update(make_batch(), 2, replay=some) for some in pieces], state(learner)
+
+
 def at_two(ranks: Ranks, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"odd": odd_updates(ranks), "broken": broken_updates(ranks)}
     for name, changes in (("whole", {}), ("adapters", LORA)):
@@ -180,6 +191,7 @@ def at_two(ranks: Ranks, folder: Path) -> dict[str, Any]:
         assert learner.saved(wait=True) and learner.saved(wait=False)
         found[f"{name} later"] = state(learner)
     found["taught"] = [taught_updates(ranks, changes) for changes in TAUGHT]
+    found["replayed"] = [replayed_updates(ranks, changes) for changes in REPLAYED]
     for name, (place, changes) in ON_FILES.items():
         config = LearnerConfig(**changes)
         model = load_on_ranks(str(folder / place), config, ranks)
@@ -215,6 +227,14 @@ def test_ranks_learn_of_a_teacher_as_one_process_does(two: list[dict[str, Any]])
         assert [line["taught_tokens"] for line in wanted[0]] == [12.0, 6.0, 0.0]
         for found in two:
             assert_alike(found["taught"][number], wanted)
+
+
+def test_ranks_replay_answers_as_one_process_does(two: list[dict[str, Any]]) -> None:
+    for number, changes in enumerate(REPLAYED):
+        wanted = replayed_updates(ONE, changes)
+        assert ["loss/replay" in line for line in wanted[0]] == [True, True, False]
+        for found in two:
+            assert_alike(found["replayed"][number], wanted)
 
 
 def test_a_policy_that_moved_too_far_stops_on_all_ranks(two: list[dict[str, Any]]) -> None:

@@ -190,7 +190,11 @@ class ReplayLearner:
         self._megabytes = megabytes
 
     def update(
-        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+        self,
+        batch: RolloutBatch,
+        steps: int,
+        lessons: TeacherBatch | None = None,
+        replay: RolloutBatch | None = None,
     ) -> Metrics:
         """Sleeps."""
         time.sleep(self._update_s)

@@ -128,16 +128,19 @@ class RayLearner:
                 self._lock.release()
 
     def update(
-        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+        self,
+        batch: RolloutBatch,
+        steps: int,
+        lessons: TeacherBatch | None = None,
+        replay: RolloutBatch | None = None,
     ) -> Metrics:
         """Learns from a batch, see ``Learner``.
 
         Raises:
             LearnerLost: A rank is lost.
         """
-        given = [ray.put(batch), steps]
-        if lessons is not None:
-            given.append(ray.put(lessons))
+        more = (None if part is None else ray.put(part) for part in (lessons, replay))
+        given = [ray.put(batch), steps, *more]
         metrics: Metrics = self._call("update", *given)
         self._losses = 0
         return metrics

@@ -1,5 +1,6 @@
 """Outcomes to rewards, one per turn; the KL penalty is the learner's."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +13,7 @@ class RewardConfig(BaseModel):
     """Rewards of turns; the defaults are RLEF's (section 2.2).
 
     With a turn limit of 1 there is no turn before the last, and so no ``invalid``, as in RLEF's
-    single-turn training. The last three fields go past the paper and can be combined.
+    single-turn training. The last four fields go past the paper and can be combined.
 
     Raises:
         ValueError: A number is out of range.
@@ -26,6 +27,9 @@ class RewardConfig(BaseModel):
     """Reward of the last turn where it does not."""
     invalid: float = -0.2
     """Reward of a turn before the last whose answer has no valid code."""
+    repeated: float = Field(0.0, le=0)
+    """Added to the reward of a turn whose program is, word for word, one that failed public tests in
+    a turn before: it fails again. 0: nothing."""
     graded: bool = False
     """Whether the last turn's reward lies between ``failed`` and ``solved``, by the share of all
     tests that its program passes, as in CodeRL (arXiv 2207.01780) and its successors."""
@@ -66,10 +70,25 @@ def turn_rewards(record: EpisodeRecord, config: RewardConfig = _RLEF) -> tuple[f
         last = 0.0
     before = (config.invalid if turn.program is None else 0.0 for turn in record.turns[:-1])
     rewards = (*before, last)
+    if config.repeated and record.stop is not StopReason.INFRA_ERROR:
+        again = repeats(record.turns)
+        rewards = tuple(
+            r + config.repeated * is_one for r, is_one in zip(rewards, again, strict=True)
+        )
     if not config.potential:
         return rewards
     gains = potential_differences([public_share(turn) for turn in record.turns])
     return tuple(r + config.potential * gain for r, gain in zip(rewards, gains, strict=True))
+
+
+def repeats(turns: Sequence[TurnRecord]) -> list[bool]:
+    """Returns whether each turn's program is one that failed public tests in a turn before."""
+    failed, found = set[str](), []
+    for turn in turns:
+        found.append(turn.program in failed)
+        if turn.program is not None and public_share(turn) < 1:
+            failed.add(turn.program)
+    return found
 
 
 def public_share(turn: TurnRecord) -> float:

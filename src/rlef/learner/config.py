@@ -46,6 +46,24 @@ class TeacherSettings(BaseModel):
     probabilities are scaled to add up to 1."""
 
 
+class ReplaySettings(BaseModel):
+    """Self-imitation: answers of the run that solved their problem are learnt once more.
+
+    Beside each minibatch the policy reads answers that followed feedback and passed all tests,
+    behind their own dialogues, drawn from all batches so far (Oh et al., arXiv 1806.05635, with
+    solved in place of better than the value).
+    """
+
+    model_config = _FROZEN
+
+    weight: float = Field(1.0, gt=0)
+    """Of the replayed tokens' mean negative log-probability, which is added to the policy loss."""
+    answers: int = Field(32, ge=1)
+    """Answers per optimizer step; where the run has fewer, some come twice."""
+    newest: int = Field(4096, ge=1)
+    """Solved answers that are kept, the newest ones, in memory."""
+
+
 class LearnerConfig(BaseModel):
     """Settings of the update. The defaults are the paper's; what it leaves open says so."""
 
@@ -65,6 +83,8 @@ class LearnerConfig(BaseModel):
     """Weight of the KL penalty."""
     teacher: TeacherSettings | None = None
     """The reference as a teacher of later turns. ``null``: none."""
+    replay: ReplaySettings | None = None
+    """Solved answers that are learnt once more. ``null``: none."""
     ratio: Literal["token", "turn", "turn_mean", "cispo"] = "token"
     """What the clipped policy ratio is of: a token (the paper's), or a turn, as the product over
     its tokens (``turn``) or its geometric mean (``turn_mean``, GSPO's, for which ``clip`` is far

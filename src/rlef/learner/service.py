@@ -47,7 +47,11 @@ class Learner(Protocol):
         ...
 
     def update(
-        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+        self,
+        batch: RolloutBatch,
+        steps: int,
+        lessons: TeacherBatch | None = None,
+        replay: RolloutBatch | None = None,
     ) -> Metrics:
         """Learns from a batch of rollouts.
 
@@ -57,6 +61,8 @@ class Learner(Protocol):
                 there are no empty ones. So many updates the batch stands for.
             lessons: Answers of the batch that the teacher says something of, where there is one
                 (``learner.teacher``).
+            replay: Solved answers to imitate beside the batch, where there are any
+                (``learner.replay``); they are dealt out to the optimizer steps in order.
 
         Raises:
             FloatingPointError: Gradients are not finite, step after step.

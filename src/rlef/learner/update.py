@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rlef.algorithms import CalibrationBin, masked_mean, turn_kl_penalty
+from rlef.algorithms import CalibrationBin, masked_mean, sft_loss, turn_kl_penalty
 from rlef.engines.types import Weights
 from rlef.engines.weights import ModelWeights
 from rlef.learner.advantages import (
@@ -127,7 +127,11 @@ class LocalLearner:
         )
 
     def update(
-        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+        self,
+        batch: RolloutBatch,
+        steps: int,
+        lessons: TeacherBatch | None = None,
+        replay: RolloutBatch | None = None,
     ) -> Metrics:
         """Learns from a batch of rollouts, see ``Learner``.
 
@@ -163,13 +167,14 @@ class LocalLearner:
         self.keep_scores(batch, scored)
         log = StepLog(self.ranks)
         minibatches = [one.with_teacher(scored.teacher) for one in self.minibatches(batch, steps)]
+        replayed = self._deal_replay(replay, len(minibatches))
         for minibatch in self.critic_minibatches(batch, steps):
             log.begin()
             self._teach_critic(batch, scored, minibatch, log)
         end = self.version + steps
         self.policy_moved = self.version + len(minibatches) <= config.critic_warmup_updates
         has_moved_far = False
-        for minibatch in minibatches:
+        for minibatch, again in zip(minibatches, replayed, strict=True):
             log.begin()
             if self.version >= config.critic_warmup_updates and not has_moved_far:
                 for part, old, packed in self.parts(batch, scored, minibatch, self.policy):
@@ -183,6 +188,7 @@ class LocalLearner:
                     loss, found = policy_loss(config, part, old, now, minibatch)
                     loss.backward()  # type: ignore[no-untyped-call]
                     log.add(found)
+                self._imitate(again, log)
                 has_moved_far = log.read().get("approx_kl", 0.0) > (config.target_kl or math.inf)
                 if has_moved_far:
                     self.policy_descent.clear()
@@ -194,6 +200,29 @@ class LocalLearner:
             self.version += 1
         self.version = end
         return metrics | log.means() | {"bfloat16": float(self.precision == "bfloat16")}
+
+    def _deal_replay(self, replay: RolloutBatch | None, steps: int) -> list[RolloutBatch | None]:
+        """Returns what is replayed in each step."""
+        if self.config.replay is None or replay is None:
+            return [None] * steps
+        pieces = torch.arange(len(replay)).tensor_split(steps)
+        return [replay.select(rows) if len(rows) else None for rows in pieces]
+
+    def _imitate(self, replayed: RolloutBatch | None, log: StepLog) -> None:
+        """Adds the gradient of solved answers to the policy's, see ``ReplaySettings``."""
+        if self.config.replay is None or replayed is None:
+            return
+        policy, tokens = self.policy, replayed.action_mask.sum()
+        groups = policy.lay_out(replayed).groups(self.config.micro_batch_tokens, self.ranks.size)
+        for places, counts in self.ranks.deal(groups):
+            part = replayed.select(torch.tensor(places))
+            packed = policy.lay_out(part).to(policy.device)
+            part = (part if counts else part.without_actions()).to(policy.device)
+            with self.autocast():
+                now = policy(part, packed).logprobs
+            loss = sft_loss(now, part.action_mask, tokens)
+            (self.config.replay.weight * loss).backward()  # type: ignore[no-untyped-call]
+            log.add({"loss/replay": loss})
 
     def _teach_critic(
         self, batch: RolloutBatch, scored: Scored, minibatch: Minibatch, log: "StepLog"

@@ -31,11 +31,15 @@ class ImitationLearner(LocalLearner):
         self, model: PreTrainedModel, config: LearnerConfig, seed: int, **words: Any
     ) -> None:
         no_other = {"advantage": "reinforce++", "kl": "none", "critic_warmup_updates": 0}
-        no_other["teacher"] = None
+        no_other |= {"teacher": None, "replay": None}
         super().__init__(model, config.model_copy(update=no_other), seed, **words)
 
     def update(
-        self, batch: RolloutBatch, steps: int, lessons: TeacherBatch | None = None
+        self,
+        batch: RolloutBatch,
+        steps: int,
+        lessons: TeacherBatch | None = None,
+        replay: RolloutBatch | None = None,
     ) -> Metrics:
         """Takes a step for each minibatch that holds a solved rollout; metrics as of the base."""
         batch = batch.to("cpu")

@@ -17,6 +17,7 @@ from rlef.learner.notices import gap_alarm
 from rlef.learner.service import LearnerLost, Metrics
 from rlef.rollout import Rollout, RolloutBatch
 from rlef.rollout.ledger import Ledger, Taken
+from rlef.rollout.replay import SolvedAnswers
 from rlef.rollout.teacher import TeacherBatch, teacher_batch
 from rlef.run import RunFolder
 from rlef.run.scores import scores_path, write_scores
@@ -132,6 +133,8 @@ class Trainer:
         self.checkpoints = Checkpoints(config, parts.run, parts.learner)
         self.evaluations = Evaluations(parts)
         self._watch = IdleWatch(config, parts.display.message, parts.variant.why_idle)
+        replay = config.learner.replay
+        self._solved = None if replay is None else SolvedAnswers(replay.newest, config.seed)
         self._warned_of_gap = False
         self.stopping = Stopping()
         self._written: int | None = None
@@ -257,7 +260,7 @@ class Trainer:
             private = self.parts.private
             seen = None if private is None else private.of(trainable)
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit, seen)
-            metrics |= self._update(batch, self._lessons(trainable))
+            metrics |= self._update(batch, self._lessons(trainable), self._replay(taken.number))
             if learner.calibration:
                 metrics["calibration"] = learner.calibration
             pairs = zip(taken.indices, rollouts, strict=True)
@@ -283,6 +286,19 @@ class Trainer:
             max_context=config.rollout.max_context,
         )
 
+    def _replay(self, number: int) -> RolloutBatch | None:
+        """Returns solved answers to learn once more, of a batch and those before it."""
+        config = self.config
+        if self._solved is None or config.learner.replay is None:
+            return None
+
+        def rollouts_of(batch: int) -> list[Rollout]:
+            return [self.parts.variant.adjust(one) for one in self.ledger.batch(batch).rollouts]
+
+        self._solved.see(number, rollouts_of)
+        count = config.learner.replay.answers * config.updates_per_batch
+        return self._solved.draw(count, config.rollout.turn_limit)
+
     def _store_scores(self, number: int, indices: Sequence[int], version: int) -> None:
         """Writes what the learner knew of a batch's first rollouts before it learnt from them."""
         scores = self.learner.scores() if self.config.rollout.keep_scores else ()
@@ -296,16 +312,19 @@ class Trainer:
         if gap is not None:
             metrics["engine_gap"] = gap
 
-    def _update(self, batch: RolloutBatch, lessons: TeacherBatch | None) -> Metrics:
+    def _update(
+        self, batch: RolloutBatch, lessons: TeacherBatch | None, replay: RolloutBatch | None
+    ) -> Metrics:
         """Updates the learner: alone, or while rollouts that end meanwhile go to disk."""
         steps, before = self.config.updates_per_batch, self.learner.version
-        more = () if lessons is None else (lessons,)  # a learner of one's own may know no teacher
+        more: dict[str, Any] = {"lessons": lessons, "replay": replay}
+        more = {k: v for k, v in more.items() if v is not None}  # one's own learner may know none
         self.parts.display.stage("learning", steps, lambda: self.learner.version - before)
         if self.config.rollout.max_staleness == 0:
             self.parts.rollouts.sleep()  # the learner may need the memory
-            return self.learner.update(batch, steps, *more)
+            return self.learner.update(batch, steps, **more)
         with self.batches.collecting():
-            return self.learner.update(batch, steps, *more)
+            return self.learner.update(batch, steps, **more)
 
     def _validate(self) -> dict[str, float]:
         """Looks at the validation problems where it is time to, and keeps the best policy."""

@@ -273,6 +273,11 @@ class TrainConfig(BaseModel):
                 f"learner.teacher is set, but feedback.kind is {self.feedback.kind}, which tells "
                 "no expected output; allowed: full, no_traceback, or learner.teacher=null"
             )
+        if learner.replay is not None and self.rollout.turn_limit < 2:
+            raise ValueError(
+                "learner.replay is set, but rollout.turn_limit is 1, and what is replayed are "
+                "later turns; allowed: rollout.turn_limit 2 or more, or learner.replay=null"
+            )
         if learner.critic_warmup_updates >= self.updates:
             raise ValueError(
                 f"learner.critic_warmup_updates is {learner.critic_warmup_updates}, so the policy "
