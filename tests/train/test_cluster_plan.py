@@ -98,6 +98,9 @@ def test_seconds_by_hand() -> None:
     checkpointed = 4 * forward  # once forward, once again, twice backward
     speed = hardware.flops * hardware.train_share
     assert found.update(1)["policy"] == pytest.approx(1024 * checkpointed / speed)
+    again = clock("learner.replay.answers=64").update(1)["policy"] - found.update(1)["policy"]
+    one_answer = 4 * (forward - 2 * 512 * 64 * 50)  # the logits of 50 tokens, in four steps
+    assert again == pytest.approx(4 * 64 * one_answer / speed)
     kv_token = 2 * 4 * 2 * 16 * 2
     read = 2 * PARAMETERS + 3 * kv_token * (100 + 250) / 2
     step = 1e-3 + 4 * hardware.eager_layer_s + read / (3.35e12 * 0.75)

@@ -28,8 +28,8 @@ class RewardConfig(BaseModel):
     invalid: float = -0.2
     """Reward of a turn before the last whose answer has no valid code."""
     repeated: float = Field(0.0, le=0)
-    """Added to the reward of a turn whose program is, word for word, one that failed public tests in
-    a turn before: it fails again. 0: nothing."""
+    """Added to the reward of a turn whose program is, word for word, one that failed public tests
+    in a turn before: it fails again. 0: nothing."""
     graded: bool = False
     """Whether the last turn's reward lies between ``failed`` and ``solved``, by the share of all
     tests that its program passes, as in CodeRL (arXiv 2207.01780) and its successors."""

@@ -28,6 +28,7 @@ class Operations:
     Attributes:
         scoring: the passes of all networks without gradient.
         policy, critic: passes with gradient, what checkpoints compute again included.
+        replayed: the policy's pass over a solved answer that is learnt once more.
         token: one token forward, without attention.
         policy_weights, critic_weights: parameters.
         policy_trained, critic_trained: of these, those that learn.
@@ -38,6 +39,7 @@ class Operations:
     scoring: float
     policy: float
     critic: float
+    replayed: float
     token: float
     policy_weights: int
     critic_weights: int
@@ -66,6 +68,7 @@ def count_operations(
         later = max(0, round(workload.sampled_tokens - workload.answer_tokens))
         scoring += pass_cost(models.policy.model, [whole], later).forward
     policy = cost.both + again * cost.forward
+    answer = pass_cost(models.policy.model, [whole], round(workload.answer_tokens))
     critic = 0.0
     critic_weights = critic_trained = 0
     if models.critic is not None:
@@ -82,6 +85,7 @@ def count_operations(
         scoring=scoring,
         policy=policy,
         critic=critic,
+        replayed=answer.both + again * answer.forward,
         token=pass_cost(models.policy.model, [1], 1).forward,
         policy_weights=sum(p.numel() for p in policies),
         critic_weights=critic_weights,
@@ -156,6 +160,9 @@ class Clock:
         # Gathered forward and backward; gradients are summed in float32.
         moved = gather + width * inside + 4 * counted.policy_trained
         policy = steps * self._passes(minibatch, micro, ranks, counted.policy, moved)
+        if config.learner.replay is not None:
+            answers = config.learner.replay.answers
+            policy += steps * self._passes(answers, micro, ranks, counted.replayed, moved)
         critic = 0.0
         if counted.critic:
             moved = of_critic + width * inside + 4 * counted.critic_trained
