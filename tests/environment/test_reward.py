@@ -105,7 +105,7 @@ def test_a_program_that_failed_before_is_told_apart() -> None:
     assert turn_rewards(record(a, a, a), config) == (0.0, -0.3, -1.3)
     assert turn_rewards(record(a, b, a), config) == (0.0, 0.0, -1.3)
     assert turn_rewards(record(TALK, TALK, a), config) == (-0.2, -0.2, -1.0)
-    assert turn_rewards(record(CODE, CODE, CODE), config) == (0.0, -0.3, -1.3)
+    assert turn_rewards(record(CODE, CODE), config) == (0.0, -1.0)  # no public test failed
     # told nothing, an episode goes on behind a program that passed, and may well repeat it
     assert turn_rewards(record(passed, passed, passed, solved=True), config) == (0.0, 0.0, 1.0)
     lost = record(a, a, stop=StopReason.INFRA_ERROR)

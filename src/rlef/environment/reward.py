@@ -86,9 +86,14 @@ def repeats(turns: Sequence[TurnRecord]) -> list[bool]:
     failed, found = set[str](), []
     for turn in turns:
         found.append(turn.program in failed)
-        if turn.program is not None and public_share(turn) < 1:
+        if turn.program is not None and turn.public_verdicts and not passed_public(turn):
             failed.add(turn.program)
     return found
+
+
+def passed_public(turn: TurnRecord) -> bool:
+    """Whether a turn's program passed public tests, of which there is at least one, and all."""
+    return bool(turn.public_verdicts) and public_share(turn) == 1
 
 
 def public_share(turn: TurnRecord) -> float:

@@ -50,7 +50,7 @@ class ReplaySettings(BaseModel):
     """Self-imitation: answers of the run that solved their problem are learnt once more.
 
     Beside each minibatch the policy reads answers that followed feedback and passed all tests,
-    behind their own dialogues, drawn from all batches so far (Oh et al., arXiv 1806.05635, with
+    behind their own dialogues, drawn from the batches so far (Oh et al., arXiv 1806.05635, with
     solved in place of better than the value).
     """
 

@@ -205,7 +205,8 @@ class LocalLearner:
         """Returns what is replayed in each step."""
         if self.config.replay is None or replay is None:
             return [None] * steps
-        pieces = torch.arange(len(replay)).tensor_split(steps)
+        count = min(len(replay), steps * self.config.replay.answers)
+        pieces = torch.arange(count).tensor_split(steps)
         return [replay.select(rows) if len(rows) else None for rows in pieces]
 
     def _imitate(self, replayed: RolloutBatch | None, log: StepLog) -> None:

@@ -10,6 +10,8 @@ from random import Random
 
 import numpy as np
 
+from rlef.environment import EpisodeRecord
+from rlef.environment.reward import passed_public
 from rlef.rollout.batch import RolloutBatch
 from rlef.rollout.seeds import derive_seed
 from rlef.rollout.types import Rollout
@@ -49,30 +51,46 @@ class SolvedAnswers:
             self._kept.extend(answers)
         self._next = number + 1
 
-    def draw(self, count: int, num_turns: int) -> RolloutBatch | None:
+    def draw(self, count: int) -> RolloutBatch | None:
         """Draws answers, each once before any comes again; the same after the same batch.
 
         Args:
             count: How many.
-            num_turns: U of the result.
 
         Returns:
-            Rollouts of which the last answer alone has action tokens; ``None`` where none is kept.
+            Rollouts of one turn, each an answer behind its dialogue; ``None`` where none is kept.
         """
         if not self._kept:
             return None
         rng, drawn = Random(derive_seed(self._seed, "replay", self._next)), list[Rollout]()
         while len(drawn) < count:
             drawn += rng.sample(self._kept, min(len(self._kept), count - len(drawn)))
-        return RolloutBatch.from_rollouts(drawn, num_turns)
+        return RolloutBatch.from_rollouts(drawn, 1)
 
 
 def solved_answers(rollouts: Sequence[Rollout]) -> list[Rollout]:
-    """Returns rollouts that end solved at turn 2 or later, with no action tokens but the last's."""
-    found = [one for one in rollouts if one.record.solved and len(one.prompt_ends) > 1]
-    return [replace(one, turn_ids=_last_turn(one)) for one in found]
+    """Returns the last answers of solved rollouts in which every program before failed.
+
+    Where nothing is told (``EpisodeRecord.blind``) a program may come again that has passed.
+    """
+    return [_last_answer(one) for one in rollouts if one.trainable and _is_repaired(one.record)]
 
 
-def _last_turn(rollout: Rollout) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    last = len(rollout.prompt_ends) - 1
-    return np.where(rollout.turn_ids == last, last, -1).astype(np.int32)
+def _is_repaired(record: EpisodeRecord) -> bool:
+    before = record.turns[:-1]
+    return record.solved and bool(before) and not any(map(passed_public, before))
+
+
+def _last_answer(rollout: Rollout) -> Rollout:
+    """The last turn alone, behind the tokens of its sequence."""
+    start, last = rollout.sequence_starts[-1], len(rollout.prompt_ends) - 1
+    return replace(
+        rollout,
+        token_ids=rollout.token_ids[start:].copy(),
+        sequence_starts=np.zeros(1, np.int32),
+        turn_ids=np.where(rollout.turn_ids[start:] == last, 0, -1).astype(np.int32),
+        logprobs=rollout.logprobs[start:].copy(),
+        prompt_ends=rollout.prompt_ends[-1:] - start,
+        rewards=rollout.rewards[-1:],
+        policy_versions=rollout.policy_versions[-1:],
+    )

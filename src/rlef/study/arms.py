@@ -91,8 +91,13 @@ class Arm:
 _IMITATION = ("learner.kl=none", "learner.critic_warmup_updates=0")
 _IN_TURNS = "rollout.max_staleness=0"
 """Where another policy samples too, which stays as it was: side by side all would be too old."""
-_NO_CRITIC = ("learner.lam=1", "learner.critic_warmup_updates=0")
+_NO_CRITIC = (
+    *("learner.lam=1", "learner.critic_warmup_updates=0", "learner.critic_sees=nothing"),
+    *("learner.critic_epochs=null", "learner.critic_head_lr=null", "learner.critic_lora=null"),
+)
 """For recipes that set these: they mean nothing without a critic, and are refused there."""
+_ONE_TURN = ("rollout.turn_limit=1", "learner.teacher=null", "learner.replay=null")
+"""Teacher and replay are of later turns, and refused where there are none."""
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
@@ -130,13 +135,13 @@ ARMS: dict[str, Arm] = {
         Arm(
             name="single-turn",
             title="single-turn RL",
-            words=("rollout.turn_limit=1",),
+            words=_ONE_TURN,
             main=True,
         ),
         Arm(
             name="single-turn-tokens",
             title="single-turn RL, three times the rollouts",
-            words=("rollout.turn_limit=1",),
+            words=_ONE_TURN,
             rollouts=3,
         ),
         Arm(

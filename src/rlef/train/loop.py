@@ -260,7 +260,9 @@ class Trainer:
             private = self.parts.private
             seen = None if private is None else private.of(trainable)
             batch = RolloutBatch.from_rollouts(trainable, config.rollout.turn_limit, seen)
-            metrics |= self._update(batch, self._lessons(trainable), self._replay(taken.number))
+            metrics |= self._update(
+                batch, self._lessons(trainable), self._replay(taken.number, rollouts)
+            )
             if learner.calibration:
                 metrics["calibration"] = learner.calibration
             pairs = zip(taken.indices, rollouts, strict=True)
@@ -286,18 +288,20 @@ class Trainer:
             max_context=config.rollout.max_context,
         )
 
-    def _replay(self, number: int) -> RolloutBatch | None:
+    def _replay(self, number: int, rollouts: Sequence[Rollout]) -> RolloutBatch | None:
         """Returns solved answers to learn once more, of a batch and those before it."""
         config = self.config
         if self._solved is None or config.learner.replay is None:
             return None
 
-        def rollouts_of(batch: int) -> list[Rollout]:
+        def rollouts_of(batch: int) -> Sequence[Rollout]:
+            if batch == number:
+                return rollouts
             return [self.parts.variant.adjust(one) for one in self.ledger.batch(batch).rollouts]
 
         self._solved.see(number, rollouts_of)
         count = config.learner.replay.answers * config.updates_per_batch
-        return self._solved.draw(count, config.rollout.turn_limit)
+        return self._solved.draw(count)
 
     def _store_scores(self, number: int, indices: Sequence[int], version: int) -> None:
         """Writes what the learner knew of a batch's first rollouts before it learnt from them."""
