@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rlef.algorithms import CalibrationBin, masked_mean, sft_loss, turn_kl_penalty
+from rlef.algorithms import CalibrationBin, masked_mean, turn_kl_penalty
 from rlef.engines.types import Weights
 from rlef.engines.weights import ModelWeights
 from rlef.learner.advantages import (
@@ -38,6 +38,7 @@ from rlef.learner.objective import Minibatch, policy_loss, value_loss
 from rlef.learner.packing import Packed
 from rlef.learner.precision import autocast, resolve_precision
 from rlef.learner.ranks import Ranks
+from rlef.learner.replay import deal_answers, imitate
 from rlef.learner.scores import RolloutScores, first_scores
 from rlef.learner.service import Metrics
 from rlef.learner.step_log import StepLog
@@ -167,7 +168,8 @@ class LocalLearner:
         self.keep_scores(batch, scored)
         log = StepLog(self.ranks)
         minibatches = [one.with_teacher(scored.teacher) for one in self.minibatches(batch, steps)]
-        replayed = self._deal_replay(replay, len(minibatches))
+        each = config.replay.answers if config.replay is not None else 0
+        replayed = deal_answers(replay, len(minibatches), each)
         for minibatch in self.critic_minibatches(batch, steps):
             log.begin()
             self._teach_critic(batch, scored, minibatch, log)
@@ -201,29 +203,19 @@ class LocalLearner:
         self.version = end
         return metrics | log.means() | {"bfloat16": float(self.precision == "bfloat16")}
 
-    def _deal_replay(self, replay: RolloutBatch | None, steps: int) -> list[RolloutBatch | None]:
-        """Returns what is replayed in each step."""
-        if self.config.replay is None or replay is None:
-            return [None] * steps
-        count = min(len(replay), steps * self.config.replay.answers)
-        pieces = torch.arange(count).tensor_split(steps)
-        return [replay.select(rows) if len(rows) else None for rows in pieces]
-
-    def _imitate(self, replayed: RolloutBatch | None, log: StepLog) -> None:
-        """Adds the gradient of solved answers to the policy's, see ``ReplaySettings``."""
-        if self.config.replay is None or replayed is None:
+    def _imitate(self, answers: RolloutBatch | None, log: StepLog) -> None:
+        """Adds the gradient of solved answers to the policy's."""
+        if self.config.replay is None or answers is None:
             return
-        policy, tokens = self.policy, replayed.action_mask.sum()
-        groups = policy.lay_out(replayed).groups(self.config.micro_batch_tokens, self.ranks.size)
-        for places, counts in self.ranks.deal(groups):
-            part = replayed.select(torch.tensor(places))
-            packed = policy.lay_out(part).to(policy.device)
-            part = (part if counts else part.without_actions()).to(policy.device)
-            with self.autocast():
-                now = policy(part, packed).logprobs
-            loss = sft_loss(now, part.action_mask, tokens)
-            (self.config.replay.weight * loss).backward()  # type: ignore[no-untyped-call]
-            log.add({"loss/replay": loss})
+        imitate(
+            self.policy,
+            answers,
+            self.config.replay.weight,
+            log,
+            micro_batch_tokens=self.config.micro_batch_tokens,
+            ranks=self.ranks,
+            autocast=self.autocast,
+        )
 
     def _teach_critic(
         self, batch: RolloutBatch, scored: Scored, minibatch: Minibatch, log: "StepLog"
