@@ -155,17 +155,6 @@ def test_a_stopped_run_goes_on_to_the_same_end(
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
-def test_a_stopped_run_learns_the_same_answers_once_more(tmp_path: Path) -> None:
-    words = ["learner.replay.answers=3", "eval.random_feedback=false"]
-    whole, stopped = (start(tmp_path / name, *words) for name in ("whole", "stopped"))
-    train(*whole, Silent())
-    with pytest.raises(KeyboardInterrupt):
-        train(*stopped, Silent(2))
-    train(*stopped, Silent())
-    lines = [without_times(run.read_metrics()) for _, run in (whole, stopped)]
-    assert lines[0] == lines[1] and "loss/replay" in lines[0][-1]
-
-
 class Terminated(Silent):
     """Sends SIGTERM to this process at a stage."""
 

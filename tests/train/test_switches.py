@@ -30,6 +30,8 @@ FAST = [
     ["learner.advantage=grpo", GROUPS, "learner.kl=none"],
     ["learner.lora.rank=4"],
 ]
+MANY = ["rollout.batch=24", "rollout.group=8", "learner.minibatch=24"]
+"""Rollouts, so that feedback leads some to a solved answer."""
 SWITCHES = [
     ["model.turns=per_turn"],
     ["learner.advantage=token_critic", "learner.kl=reward_token", "learner.lam=0.95"],
@@ -53,6 +55,8 @@ SWITCHES = [
     ["learner.critic_sees=reference", "model.turns=per_turn"],
     ["learner.critic_sees=reference", "learner.advantage=token_critic", "learner.lam=0.95"],
     ["learner.teacher.weight=30", "learner.advantage=reinforce++", "learner.kl=none"],
+    ["learner.replay.answers=3", "reward.repeated=-0.3", *MANY],
+    ["learner.replay.newest=2", "model.turns=per_turn", *MANY],
     ["learner.value_clip=null", "learner.critic_head_lr=1e-2"],
     [
         "learner.advantage=token_critic",
@@ -113,6 +117,7 @@ def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -
         for key, value in line.items():
             is_undefined = key.startswith(tuple(undefined))
             assert is_undefined or key == "calibration" or math.isfinite(value), key
+    assert ("loss/replay" in lines[-1]) == (config.learner.replay is not None)
     summary = whole.read_summary()
     assert summary is not None and summary["turn_limit"] == config.eval_turn_limit
 
