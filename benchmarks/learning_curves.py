@@ -7,17 +7,16 @@ batches. Prints how many rollouts each name took to the rates below, or that it 
 """
 
 import sys
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from statistics import fmean
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from rlef.report.figures import PLOT_STYLE
+from rlef.report.figures import PLOT_STYLE, running_mean
 from rlef.run import RunFolder
 
-SMOOTHED = 3
 RATES = (50, 60, 70)
 COLORS = ("#7f8c8d", "#56b4e9", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 
@@ -25,17 +24,9 @@ COLORS = ("#7f8c8d", "#56b4e9", "#0072b2", "#d55e00", "#009e73", "#cc79a7")
 def curve(path: str) -> tuple[list[float], list[float]]:
     """Rollouts so far, and the solve rate in %, in the middle of each three batches."""
     lines = list(RunFolder.open(path).read_metrics())
-    ends, total = [], 0.0
-    for line in lines:
-        total += line["trained_rollouts"]
-        ends.append(total)
-    middles = range(SMOOTHED // 2, len(lines) - SMOOTHED // 2)
-    rates = [line["solve_rate"] for line in lines]
-    width = SMOOTHED // 2
-    return (
-        [ends[i] for i in middles],
-        [100 * fmean(rates[i - width : i + width + 1]) for i in middles],
-    )
+    ends = list(accumulate(line["trained_rollouts"] for line in lines))
+    rates = running_mean([100 * line["solve_rate"] for line in lines], 1)
+    return ends[1:-1], rates[1:-1]
 
 
 def reached(rollouts: list[float], rates: list[float], wanted: float) -> str:

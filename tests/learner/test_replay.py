@@ -27,7 +27,7 @@ def without_rewards() -> RolloutBatch:
 
 
 def make_replay() -> RolloutBatch:
-    """Answers of 6, 6, 3 and 2 tokens."""
+    """Answers of 6, 6, 2 and 1 tokens."""
     rollouts = make_rollouts()
     everything = [replace(one, record=replace(one.record, solved=True)) for one in rollouts]
     return RolloutBatch.from_rollouts(

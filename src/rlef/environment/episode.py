@@ -11,6 +11,7 @@ from rlef.environment.feedback import (
     first_message,
     write_feedback,
 )
+from rlef.environment.reward import passed_public
 from rlef.environment.templates import Prompts, default_prompts, language_words
 from rlef.environment.types import EpisodeRecord, StopReason, TurnRecord
 from rlef.problems import PublicProblem
@@ -186,8 +187,7 @@ class Episode:
         if self._message is None:
             raise RuntimeError(f"no answer is due: {self._state()}")
         # Only where there is no feedback can an episode go on after its public tests have passed.
-        verdicts = self._turns[-1].public_verdicts if self._turns else ()
-        passed = bool(verdicts) and all(verdict is Verdict.AC for verdict in verdicts)
+        passed = bool(self._turns) and passed_public(self._turns[-1])
         self._stop = StopReason.PUBLIC_PASSED if passed else StopReason.CONTEXT_LIMIT
         self._message = None
         if self._turns:

@@ -83,17 +83,17 @@ def turn_rewards(record: EpisodeRecord, config: RewardConfig = _RLEF) -> tuple[f
 
 def repeats(turns: Sequence[TurnRecord]) -> list[bool]:
     """Returns whether each turn's program is one that failed public tests in a turn before."""
-    failed, found = set[str](), []
+    failed, found = set[str | None](), []
     for turn in turns:
         found.append(turn.program in failed)
-        if turn.program is not None and turn.public_verdicts and not passed_public(turn):
+        if turn.public_verdicts and not passed_public(turn):
             failed.add(turn.program)
     return found
 
 
 def passed_public(turn: TurnRecord) -> bool:
     """Whether a turn's program passed public tests, of which there is at least one, and all."""
-    return bool(turn.public_verdicts) and public_share(turn) == 1
+    return public_share(turn) == 1
 
 
 def public_share(turn: TurnRecord) -> float:

@@ -5,15 +5,13 @@ All of it follows from the rollouts as they are stored, so a run that goes on fi
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from random import Random
-
-import numpy as np
 
 from rlef.environment import EpisodeRecord
 from rlef.environment.reward import passed_public
 from rlef.rollout.batch import RolloutBatch
 from rlef.rollout.seeds import derive_seed
+from rlef.rollout.teacher import behind
 from rlef.rollout.types import Rollout
 
 
@@ -83,14 +81,5 @@ def _is_repaired(record: EpisodeRecord) -> bool:
 
 def _last_answer(rollout: Rollout) -> Rollout:
     """The last turn alone, behind the tokens of its sequence."""
-    start, last = rollout.sequence_starts[-1], len(rollout.prompt_ends) - 1
-    return replace(
-        rollout,
-        token_ids=rollout.token_ids[start:].copy(),
-        sequence_starts=np.zeros(1, np.int32),
-        turn_ids=np.where(rollout.turn_ids[start:] == last, 0, -1).astype(np.int32),
-        logprobs=rollout.logprobs[start:].copy(),
-        prompt_ends=rollout.prompt_ends[-1:] - start,
-        rewards=rollout.rewards[-1:],
-        policy_versions=rollout.policy_versions[-1:],
-    )
+    prompt = rollout.token_ids[rollout.sequence_starts[-1] : rollout.prompt_ends[-1] + 1]
+    return behind(rollout, len(rollout.prompt_ends) - 1, prompt.tolist())
