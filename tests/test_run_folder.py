@@ -164,6 +164,18 @@ def test_checkpoint_exists_once_it_is_committed(run: RunFolder) -> None:
     assert not folder.exists()
 
 
+def test_whoever_reads_the_run_reads_its_checkpoints(run: RunFolder) -> None:
+    folder = run.new_checkpoint()
+    (folder / "learner").mkdir()
+    for name in ("config.json", "model.safetensors", "learner/critic.safetensors"):
+        (folder / name).touch()
+    (folder / "model.safetensors").chmod(0o600)  # as safetensors does
+    (folder / "learner" / "critic.safetensors").chmod(0o600)
+    path = run.commit_checkpoint(folder, 1)
+    rights = {file.stat().st_mode for file in path.rglob("*") if file.is_file()}
+    assert rights == {run.config_path.stat().st_mode}
+
+
 def test_only_the_last_checkpoints_are_kept(run: RunFolder) -> None:
     for update in (1, 2, 3, 1_000_000):
         commit(run, update, keep=2)

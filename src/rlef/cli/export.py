@@ -289,6 +289,7 @@ def _draft(out: Path | None) -> Iterator[Path]:
         out: New, or empty; ``None``: the draft is dropped.
     """
     from rlef.run import writing
+    from rlef.run.files import open_to_others
 
     if out is None:
         draft = Path(tempfile.mkdtemp(prefix="rlef-export-"))
@@ -300,7 +301,10 @@ def _draft(out: Path | None) -> Iterator[Path]:
         yield draft
         if out is not None:
             with writing(out):
-                _open_to_others(draft)
+                mask = os.umask(0)
+                os.umask(mask)
+                draft.chmod(0o777 & ~mask)
+                open_to_others(draft)
                 _publish(draft, out)
     except Exception as error:
         if (number := _number(error)) not in _FULL:
@@ -317,16 +321,6 @@ def _number(error: Exception) -> int:
     if isinstance(cause, OSError) and cause.errno is not None:
         return cause.errno
     return int(found[1]) if found else 0
-
-
-def _open_to_others(draft: Path) -> None:
-    """Gives files the rights of any new file: safetensors writes them for their owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    draft.chmod(0o777 & ~mask)
-    for path in draft.rglob("*"):
-        if path.is_file():
-            path.chmod(0o666 & ~mask)
 
 
 def _publish(draft: Path, out: Path) -> None:

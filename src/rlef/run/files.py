@@ -161,6 +161,18 @@ def make_folder(path: Path) -> None:
         sync(path.parent)
 
 
+def open_to_others(folder: Path) -> None:
+    """Gives files the rights of any new file there: safetensors writes them for their owner alone.
+
+    Args:
+        folder: Whose own rights are as they should be; folders in it are left as they are.
+    """
+    rights = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(rights)
+
+
 def sync(path: Path) -> None:
     """Waits until a file or folder is on disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -19,6 +19,7 @@ from rlef.run.files import (
     dump_lines,
     json_value,
     make_folder,
+    open_to_others,
     read_lines,
     replace_file,
     sync,
@@ -345,6 +346,7 @@ class RunFolder:
         return None if last is None else last.path
 
     def _commit(self, tmp_dir: Path, path: Path) -> Path:
+        open_to_others(tmp_dir)
         for file in tmp_dir.rglob("*"):
             if file.is_file():
                 sync(file)
