@@ -43,6 +43,14 @@ TINY = [
     ),
 ]
 
+NO_EXAMS = ("eval.problems=1", "eval.turn_limit=1", "eval.also=null", "eval.random_feedback=false")
+"""For runs of which only the training is looked at."""
+SHORT = [
+    *("rollout.batch=4", "rollout.turn_limit=1", "rollout.max_new_tokens=24"),
+    *("rollout.keep_scores=0", "learner.minibatch=2", *NO_EXAMS),
+]
+"""For runs of which only where they stop and go on is looked at."""
+
 
 class Silent(progress.Silent):
     """Stops the run after some batches, as Ctrl-C does."""
@@ -58,7 +66,7 @@ class Silent(progress.Silent):
 
 
 def start(path: Path, *words: str) -> tuple[TrainConfig, RunFolder]:
-    config = load_config(TrainConfig, "mini", [*TINY, *words])
+    config = load_config(TrainConfig, "mini", join_words(TINY, words))
     return config, RunFolder.create(path, dump_config(config))
 
 
@@ -174,7 +182,7 @@ class Terminated(Silent):
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(
     whole: RunFolder, tmp_path: Path, when: str
 ) -> None:
-    config, run = start(tmp_path / "stopped")
+    config, run = start(tmp_path / "stopped", *NO_EXAMS)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
         train(config, run, Terminated(when))
@@ -189,7 +197,7 @@ def test_sigterm_saves_and_the_run_goes_on_to_the_same_end(
 def test_sigterm_before_the_validation_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during: str
 ) -> None:
-    words = ["eval.every=2", "data.valid=mini:valid"]
+    words = ["eval.every=2", "data.valid=mini:valid", *SHORT]
     (config, run), (_, other) = (start(tmp_path / name, *words) for name in ("whole", "stopped"))
     display = Terminated(during)
 
@@ -305,7 +313,7 @@ def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> N
     problems.write_text(json.dumps(record) + "\n")
     config, run = start(
         tmp_path / "best",
-        *(f"data.valid=jsonl:{problems}", "eval.every=2", "learner.lr=1e-2"),
+        *(f"data.valid=jsonl:{problems}", "eval.every=2", "learner.lr=1e-2", *NO_EXAMS),
     )
     train(config, run, Silent())
     rates = [line["valid_solve_rate"] for line in run.read_metrics()]
@@ -407,14 +415,10 @@ def test_metrics_that_lack_a_line_are_told_before_anything_is_done(
 
 def test_a_lengthened_run_equals_one_of_that_length(tmp_path: Path) -> None:
     """Where the step size does not fall; the policy, the critic and their optimizers go on."""
-    short = ["rollout.batch=4", "rollout.turn_limit=1", "rollout.max_new_tokens=24"]
-    short += ["eval.problems=1", "eval.random_feedback=false", "learner.final_lr_share=1.0"]
-    words = join_words(TINY, short)
+    words = [*SHORT, "learner.final_lr_share=1.0", "checkpoint_every=2"]
 
     def begin(name: str, updates: int) -> tuple[TrainConfig, RunFolder]:
-        own = [f"updates={updates}", "checkpoint_every=2", "learner.minibatch=2"]
-        config = load_config(TrainConfig, "mini", join_words(words, own))
-        return config, RunFolder.create(tmp_path / name, dump_config(config))
+        return start(tmp_path / name, *words, f"updates={updates}")
 
     longer, direct = begin("direct", 4)
     train(longer, direct, Silent())
@@ -438,10 +442,8 @@ def test_a_lengthened_run_equals_one_of_that_length(tmp_path: Path) -> None:
 def test_automatic_precision_stays_what_it_was_where_the_run_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ["updates=2", "checkpoint_every=1", "rollout.batch=4", "rollout.turn_limit=1"]
-    words += ["rollout.max_new_tokens=24", "eval.problems=1", "eval.random_feedback=false"]
-    config = load_config(TrainConfig, "mini", join_words(TINY, [*words, "learner.precision=auto"]))
-    run = RunFolder.create(tmp_path / "run", dump_config(config))
+    words = ["updates=2", "checkpoint_every=1", "learner.minibatch=4", "learner.precision=auto"]
+    config, run = start(tmp_path / "run", *join_words(SHORT, words))
     told: list[str] = []
     display = Silent(stop_after=2)
     display.message = told.append  # type: ignore[method-assign]
@@ -480,7 +482,7 @@ def test_what_cannot_be_saved_is_found_before_anything_is_sampled(
         raise raised
 
     monkeypatch.setattr("rlef.learner.store.save_policy", fail)
-    config, run = start(tmp_path / "run", "eval.random_feedback=false")
+    config, run = start(tmp_path / "run", *SHORT)
     with pytest.raises(expected, match=message):
         train(config, run, Silent())
     assert run.is_untouched()

@@ -21,59 +21,47 @@ from rlef.train.recipe import TrainConfig
 TINY = [
     *("updates=2", "rollout.batch=4", "learner.minibatch=4", "checkpoint_every=1"),
     *("rollout.max_new_tokens=64", "rollout.group=4", "rollout.turn_limit=2", "eval.problems=1"),
-    *("eval.also=null", "data.test=mini:valid"),
+    *("eval.turn_limit=1", "eval.also=null", "data.test=mini:valid"),
     *("eval.random_feedback=false", "learner.warmup_updates=0", "learner.lr=1e-3"),
     "keep_checkpoints=2",
 ]
 GROUPS = "rollout.per_problem=4"
+TOKENS = "learner.advantage=token_critic"
+GSPO = ["learner.ratio=turn_mean", "learner.clip=3e-4", "learner.clip_high=4e-4"]
+CISPO = ["learner.ratio=cispo", "learner.clip=1", "learner.clip_high=4"]
 FAST = [
     ["learner.advantage=grpo", GROUPS, "learner.kl=none"],
     ["learner.lora.rank=4"],
 ]
+EVAL = "eval.turn_limit=2"
 MANY = ["rollout.batch=24", "rollout.group=8", "learner.minibatch=24"]
 """Rollouts, so that feedback leads some to a solved answer."""
 SWITCHES = [
-    ["model.turns=per_turn"],
-    ["learner.advantage=token_critic", "learner.kl=reward_token", "learner.lam=0.95"],
-    ["learner.advantage=token_critic", "learner.normalize=tokens"],
-    ["learner.normalize=turn_index"],
-    ["learner.normalize=none"],
-    ["learner.advantage=dr_grpo", GROUPS, "learner.kl=loss_k3"],
+    ["model.turns=per_turn", "reward.graded=true"],
+    [TOKENS, "learner.kl=reward_token", "learner.lam=0.95", "feedback.kind=pass_fail"],
+    [TOKENS, "learner.normalize=tokens", "reward.discount=0.5", "reward.potential=0.5"],
+    ["learner.normalize=turn_index", "learner.ratio=turn", "learner.importance=decoupled"],
+    ["learner.normalize=none", *GSPO],
+    ["learner.advantage=dr_grpo", GROUPS, "learner.kl=loss_k3", *CISPO],
     ["learner.advantage=rloo", "rollout.per_problem=2", "learner.kl=loss_k2"],
-    ["learner.advantage=reinforce++", "learner.kl=reward_token"],
+    ["learner.advantage=reinforce++", "learner.kl=reward_token", "feedback.kind=no_traceback"],
     ["learner.advantage=reinforce++", "learner.normalize=tokens", "learner.kl=loss_k2"],
-    ["learner.ratio=turn", "learner.importance=decoupled"],
-    ["learner.ratio=turn"],
-    ["learner.ratio=turn_mean", "learner.clip=3e-4", "learner.clip_high=4e-4"],
-    ["learner.ratio=cispo", "learner.clip=1", "learner.clip_high=4"],
-    ["learner.importance=decoupled", "learner.importance_cap=1"],
-    ["learner.importance=none", "learner.entropy_bonus=0.01"],
+    ["learner.ratio=turn", "learner.value_clip=null", "learner.critic_head_lr=1e-2"],
+    ["learner.importance=decoupled", "learner.importance_cap=1", "learner.precision=bfloat16"],
+    ["learner.importance=none", "learner.entropy_bonus=0.01", "eval.feedback=private", EVAL],
     ["learner.target_kl=1e-6", "learner.minibatch=2", "updates=4", "checkpoint_every=2"],
     ["learner.epochs=2", "learner.critic_epochs=3", "updates=4", "checkpoint_every=2"],
-    ["learner.critic_warmup_updates=1"],
-    ["learner.critic_sees=reference"],
+    ["learner.critic_warmup_updates=1", "rollout.turn_limit=1", "eval.turn_limit=3"],
+    ["learner.critic_sees=reference", "eval.feedback=random", "eval.problems=2", EVAL],
     ["learner.critic_sees=reference", "model.turns=per_turn"],
-    ["learner.critic_sees=reference", "learner.advantage=token_critic", "learner.lam=0.95"],
+    ["learner.critic_sees=reference", TOKENS, "learner.lam=0.95"],
     ["learner.teacher.weight=30", "learner.advantage=reinforce++", "learner.kl=none"],
     ["learner.replay.answers=3", "reward.repeated=-0.3", *MANY],
     ["learner.replay.newest=2", "model.turns=per_turn", *MANY],
-    ["learner.value_clip=null", "learner.critic_head_lr=1e-2"],
-    [
-        "learner.advantage=token_critic",
-        "learner.lora.rank=2",
-        "learner.gradient_checkpointing=true",
-    ],
+    [TOKENS, "learner.lora.rank=2", "learner.gradient_checkpointing=true"],
     ["learner.advantage=rloo", GROUPS, "learner.lora.rank=2"],
-    ["learner.precision=bfloat16"],
-    ["reward.graded=true"],
-    ["reward.discount=0.5", "reward.potential=0.5"],
-    ["rollout.turn_limit=1", "eval.turn_limit=3"],
-    ["feedback.kind=pass_fail", "eval.feedback=full"],
-    ["feedback.kind=no_traceback"],
-    ["feedback.kind=none", "eval.feedback=full"],
-    ["feedback.kind=random", "eval.problems=2"],
-    ["eval.feedback=private"],
-    ["eval.feedback=random", "eval.problems=2"],
+    ["feedback.kind=none", "eval.feedback=full", EVAL],
+    ["feedback.kind=random", "eval.problems=2", EVAL],
 ]
 
 
@@ -99,6 +87,15 @@ def start(path: Path, words: list[str]) -> tuple[TrainConfig, RunFolder]:
 def essence(record: dict[str, Any]) -> str:
     """All but when and by which process: verdicts too, however busy the machine is."""
     return json.dumps({k: v for k, v in record.items() if k not in {"session", "wall_s"}})
+
+
+def figures(run: RunFolder) -> list[str]:
+    """The run's metrics but clocks; text, so that undefined ones are equal."""
+    clocks = ("_s", "_idle")
+    return [
+        json.dumps({k: v for k, v in line.items() if not k.endswith(clocks)})
+        for line in run.read_metrics()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +131,9 @@ def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -
     again = load_config(TrainConfig, stopped.config_path, [])
     assert again == config
     train(again, stopped, Silent())
+    tables = [read_training_rollouts(run, SCHEMA.names) for run in (stopped, whole)]
+    assert tables[0].equals(tables[1]) and tables[0].num_rows >= 8
+    assert figures(stopped) == figures(whole)
     files = sorted((whole.path / last).rglob("*.safetensors"))
     assert len(files) > 1
     for file in files:
@@ -143,8 +143,6 @@ def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -
     for name in whole.rollout_names():
         ours, theirs = (sorted(map(essence, run.read_rollouts(name))) for run in (stopped, whole))
         assert ours == theirs
-    tables = [read_training_rollouts(run, SCHEMA.names) for run in (stopped, whole)]
-    assert tables[0].equals(tables[1]) and tables[0].num_rows >= 8
 
 
 def test_side_by_side_a_run_that_goes_on_neither_loses_nor_repeats(tmp_path: Path) -> None:
@@ -178,7 +176,7 @@ def test_side_by_side_a_run_that_goes_on_neither_loses_nor_repeats(tmp_path: Pat
 
 @pytest.mark.slow
 def test_without_feedback_every_episode_takes_all_its_turns(tmp_path: Path) -> None:
-    config, run = start(tmp_path / "run", ["feedback.kind=none", "eval.feedback=full"])
+    config, run = start(tmp_path / "run", ["feedback.kind=none", "eval.feedback=full", EVAL])
     train(config, run, Silent())
     for rollout in Ledger(run.training_path).batch(0).rollouts:
         assert len(rollout.record.turns) == 2
