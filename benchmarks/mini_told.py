@@ -6,11 +6,12 @@ New problems of the split's families, two in three state their detail and one sh
 usage: python benchmarks/mini_told.py SPLIT COUNT FILE
 """
 
-import json
 import sys
 from itertools import count
+from pathlib import Path
 from random import Random
 
+from rlef.problems.jsonl import write_jsonl
 from rlef.problems.mini.generate import Specimen, make_specimen
 from rlef.problems.mini.splits import families_of
 
@@ -37,21 +38,8 @@ def main() -> None:
     split, wanted, path = sys.argv[1:]
     specimens = told(split, int(wanted))
     Random(f"mini/told/{split}").shuffle(specimens)
-    with open(path, "x", encoding="utf-8") as file:
-        for problem in (specimen.problem for specimen in specimens):
-            row = {
-                "name": problem.name,
-                "statement": problem.statement,
-                "family": problem.family,
-                "public_tests": [
-                    {"input": t.input, "output": t.output} for t in problem.public_tests
-                ],
-                "private_tests": [
-                    {"input": t.input, "output": t.output} for t in problem.private_tests
-                ],
-                "solutions": list(problem.solutions),
-            }
-            file.write(json.dumps(row) + "\n")
+    Path(path).touch(exist_ok=False)
+    write_jsonl([specimen.problem for specimen in specimens], Path(path))
 
 
 if __name__ == "__main__":

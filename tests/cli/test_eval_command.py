@@ -115,6 +115,8 @@ def test_folder_begun_with_other_words_is_refused(
         (["--turns", 0], "--turns"),
         (["--top-p", 2], "--top-p"),
         (["--prompts", "no"], "default, mini"),
+        (["--feedback", "some"], "no feedback 'some'; allowed: full, pass_fail, no_traceback"),
+        (["--feedback", "random", "--limit", 1], "random needs two or more problems, not 1"),
     ],
 )
 def test_wrong_words_exit_with_2(
@@ -138,6 +140,7 @@ def test_wrong_words_exit_with_2(
         (["--compare", "a", "b", "--missing-failed"], "--missing-failed has no meaning here"),
         (["--compare", "a", "b", "--limit", 3], "--limit has no meaning here"),
         (["--data", "mini:test", "--samples-file", "x", "--top-p", 1], "--top-p has no meaning"),
+        (["--data", "mini:test", "--samples-file", "x", "--feedback", "none"], "--feedback has"),
         (["--data", "mini:test", "--samples-file", "x", "--engine", "vllm"], "--engine has no me"),
         (["m", "--data", "mini:test", "--missing-failed"], "--missing-failed has no meaning here"),
         (["--compare", "a", "b"], "a does not exist; allowed: the folder of a run"),
@@ -324,6 +327,38 @@ def test_a_full_context_is_said(rlef: Any, problems: str, tmp_path: Path) -> Non
     code, _, err = rlef("eval", "mini", *words)
     assert code == 0
     assert "2 of 2 episodes ended early: no room for another answer in 20 tokens" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("full", {"sum": "1 2", "largest": "55 66"}),
+        ("random", {"sum": "55 66", "largest": "1 2"}),
+        ("none", {"sum": "Try again.", "largest": "Try again."}),
+    ],
+)
+def test_what_is_told_between_turns(
+    rlef: Any, tmp_path: Path, kind: str, told: dict[str, str]
+) -> None:
+    records = [
+        {
+            "name": name,
+            "statement": f"Read integers on one line. Print the {name} of the numbers.",
+            "public_tests": [{"input": f"{numbers}\n", "output": "never\n"}],
+            "private_tests": [{"input": "3 4\n", "output": "7\n"}],
+        }
+        for name, numbers in (("sum", "1 2"), ("largest", "55 66"))
+    ]
+    path = tmp_path / "two.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    words = ["--prompts", "mini", "--turns", 2, "--max-new-tokens", 112, "--feedback", kind]
+    code, _, _ = rlef("eval", "mini", "--data", f"jsonl:{path}", *words, "--out", tmp_path / "e")
+    assert code == 0
+    episodes = RunFolder.open(tmp_path / "e").read_rollouts("eval")
+    assert {episode["problem"] for episode in episodes} == set(told)
+    for episode in episodes:
+        message = episode["turns"][0]["feedback"]
+        assert {text for text in told.values() if text in message} == {told[episode["problem"]]}
 
 
 def test_ctrl_c_says_how_to_go_on(

@@ -27,6 +27,7 @@ EXAMPLES = examples(
         "a server; needs neither torch nor a GPU",
         "rlef eval NAME --engine openai --base-url http://localhost:8000/v1 --data mbpp:FILE",
     ),
+    ("does it read its feedback?", "rlef eval NAME --data FILE --feedback random"),
     (
         "programs that another system wrote",
         "rlef eval --samples-file samples.jsonl --data humaneval:FILE --metrics pass@1",
@@ -91,6 +92,14 @@ def evaluate(
     prompts: Annotated[
         str, typer.Option(metavar="NAME", help="default, mini, or a .txt file.")
     ] = "default",
+    feedback: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Between turns: full, no_traceback, pass_fail, none, or random, that of another "
+            "problem.",
+        ),
+    ] = "full",
     engine: Annotated[
         str, typer.Option(metavar="NAME", help="hf (transformers), vllm or openai (a server).")
     ] = "hf",
@@ -194,6 +203,7 @@ def evaluate(
         _refuse(base_url=base_url, kv_memory_gb=kv_memory_gb, max_context=max_context)
         _refuse(turns_as=None if turns_as == "auto" else turns_as)
         _refuse(prompts=None if prompts == "default" else prompts)
+        _refuse(feedback=None if feedback == "full" else feedback)
         _refuse(engine=None if engine == "hf" else engine)
     check_judge_url(judge_url)
     if compare is not None:
@@ -228,6 +238,7 @@ def evaluate(
         out=out,
         seed=seed,
         prompts=prompts,
+        feedback=feedback,
         engine=engine,
         base_url=base_url,
         concurrency=concurrency,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import typer
 
@@ -14,7 +14,7 @@ from rlef.cli.evaluation_folder import check_folder, open_or_create, print_resul
 
 if TYPE_CHECKING:
     from rlef.engines.types import SamplingParams
-    from rlef.environment import ChatSettings, Prompts
+    from rlef.environment import ChatSettings, FeedbackOptions, Prompts
     from rlef.evaluation.evaluate import EngineChoice
     from rlef.evaluation.specs import MetricSpec
     from rlef.problems import Problem
@@ -36,6 +36,7 @@ class ModelWords:
     out: Path | None
     seed: int
     prompts: str
+    feedback: str
     engine: str
     base_url: str | None
     concurrency: int
@@ -56,6 +57,7 @@ class _Read(NamedTuple):
 
     sampling: "SamplingParams"
     prompts: "Prompts"
+    feedback: "FeedbackOptions"
     chat: "ChatSettings"
 
 
@@ -99,6 +101,7 @@ def evaluate_model(
                 seed=words.seed,
                 prompts=read.prompts,
                 engine=_engine(words, read.chat),
+                feedback=read.feedback,
                 judge_url=words.judge_url,
                 say=display.message,
                 show=display.episodes,
@@ -127,7 +130,17 @@ def _read(words: ModelWords) -> _Read:
         raise typer.BadParameter(f"--kv-memory-gb is of no use to the engine {words.engine}")
     check_engine(words.engine, words.dtype, words.device, words.base_url)
     check_installed(words.engine, words.base_url)
-    return _Read(sampling, prompts, chat)
+    return _Read(sampling, prompts, _feedback(words.feedback), chat)
+
+
+def _feedback(kind: str) -> "FeedbackOptions":
+    from rlef.environment import FeedbackOptions
+
+    try:
+        return FeedbackOptions.model_validate({"kind": kind})
+    except ValueError:
+        allowed = ", ".join(get_args(FeedbackOptions.model_fields["kind"].annotation))
+        raise typer.BadParameter(f"no feedback {kind!r}; allowed: {allowed}") from None
 
 
 def _problems(words: ModelWords, read: _Read, display: Display) -> "list[Problem]":
@@ -144,7 +157,10 @@ def _problems(words: ModelWords, read: _Read, display: Display) -> "list[Problem
 
     from rlef.evaluation.episodes import with_public_tests
 
-    return with_public_tests(problems, display.message, words.data)
+    usable = with_public_tests(problems, display.message, words.data)
+    if words.feedback == "random" and len(usable) < 2:
+        raise typer.BadParameter("--feedback random needs two or more problems, not 1")
+    return usable
 
 
 def _engine(words: ModelWords, chat: "ChatSettings") -> "EngineChoice":
@@ -167,7 +183,7 @@ def _engine(words: ModelWords, chat: "ChatSettings") -> "EngineChoice":
 def _options(words: ModelWords, read: _Read) -> dict[str, object]:
     """What decides the episodes, for ``config.yaml``: an evaluation goes on with the same only."""
     names = ("model", "data", "turns", "samples", "limit")
-    more = ("seed", "prompts", "preset", "engine", "dtype", "max_context")
+    more = ("seed", "prompts", "feedback", "preset", "engine", "dtype", "max_context")
     of_chat = read.chat.model_dump(mode="json")
     return {
         **{name: getattr(words, name) for name in names},

@@ -1,12 +1,18 @@
 """Evaluating a model on problems: episodes appended to a run folder, then numbers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rlef.engines import SamplingParams
 from rlef.engines.hf_settings import HFSettings
 from rlef.engines.open import open_engine
-from rlef.environment import ChatSettings, Prompts, StopReason
+from rlef.environment import (
+    ChatSettings,
+    FeedbackOptions,
+    Prompts,
+    RandomFeedbackPool,
+    StopReason,
+)
 from rlef.evaluation.episodes import run_episodes, total_wall_s, with_public_tests
 from rlef.evaluation.progress import Progress
 from rlef.evaluation.results import write_results
@@ -33,6 +39,9 @@ class EngineChoice:
     chat_settings: ChatSettings = field(default_factory=ChatSettings)
 
 
+_FULL = FeedbackOptions()
+
+
 def evaluate(
     *,
     model: str,
@@ -46,6 +55,7 @@ def evaluate(
     seed: int,
     prompts: Prompts,
     engine: EngineChoice,
+    feedback: FeedbackOptions = _FULL,
     judge_url: str | None = None,
     say: Callable[[str], None] = lambda _: None,
     show: Callable[[Progress], None] = lambda _: None,
@@ -65,6 +75,7 @@ def evaluate(
         seed: Of all draws.
         prompts: Templates.
         engine: What samples.
+        feedback: What is told between turns; the kind ``random`` is that of these problems.
         judge_url: Of the judge, see ``open_judge``; ``None``: here.
         say: Receives lines for the user.
         show: Hears of every step.
@@ -105,12 +116,14 @@ def evaluate(
             max_turns=turn_limit,
             max_context=opened.max_context,
             prompts=prompts,
+            feedback=feedback,
         )
-        with (
-            open_judge(judge_url, usable_cores()) as sandbox,
-            LocalRollouts(opened, chat, sandbox, settings) as rollouts,
-        ):
-            records = run_episodes(rollouts, usable, samples, seed, run, EPISODES, show)
+        with open_judge(judge_url, usable_cores()) as sandbox:
+            if feedback.kind == "random":
+                pool = RandomFeedbackPool.build(usable, sandbox, prompts, feedback, seed)
+                settings = replace(settings, random_feedback=pool)
+            with LocalRollouts(opened, chat, sandbox, settings) as rollouts:
+                records = run_episodes(rollouts, usable, samples, seed, run, EPISODES, show)
         full = sum(record.stop is StopReason.CONTEXT_LIMIT for record in records)
         if full:
             say(
