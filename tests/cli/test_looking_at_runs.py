@@ -318,6 +318,23 @@ def test_runs_that_differ_by_their_seed_are_one_side(rlef: Any, runs: Path) -> N
     assert list(found["settings"]) == ["learner.lr"]
 
 
+@pytest.mark.parametrize(
+    ("words", "sides"),
+    [
+        (["rollout: {judge_workers: 1, group: 64}", "judge: {url: h}", "keep_checkpoints: 3"], 1),
+        (["rollout: {judge_workers: 2, group: 8}", "judge: {url: null}", "keep_checkpoints: 1"], 2),
+    ],
+)
+def test_where_a_seed_ran_makes_it_no_other_side(
+    rlef: Any, runs: Path, words: list[str], sides: int
+) -> None:
+    own = ["rollout: {judge_workers: 2, group: 64}", "judge: {url: null}", "keep_checkpoints: 1"]
+    training(Path("runs/c/0"), "seed: 0", *own)
+    training(Path("runs/c/1"), "seed: 1", *words)
+    _, out, _ = rlef("compare", "runs/b", "runs/c/0", "runs/c/1", "--json")
+    assert len(json.loads(out)["sides"]) == 1 + sides
+
+
 def test_intervals_of_several_trainings_are_over_seeds_too(rlef: Any, runs: Path) -> None:
     _, out, _ = rlef("compare", "runs/b", "runs/a/seed-0", "runs/a/seed-1", "--json")
     (comparison,) = json.loads(out)["comparisons"]

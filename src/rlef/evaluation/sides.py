@@ -15,6 +15,13 @@ from rlef.run import RunFolder
 from rlef.stored import is_evaluation, read_options
 
 _SEED = "seed"
+_OF_MACHINES = frozenset(
+    {
+        *("rollout.judge_workers", "judge.url", "rollout.keep_scores"),
+        *("checkpoint_every", "keep_checkpoints", "trackers"),
+    }
+)
+"""Settings that decide where programs run and what is kept, and nothing that is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +51,14 @@ class Member:
 
     @property
     def likeness(self) -> str:
-        """Equal for members that differ by the seed of their training or evaluation only."""
-        own = {key: value for key, value in self.settings.items() if key != _SEED}
-        training = {k: v for k, v in (self.training or {}).items() if k != _SEED}
+        """Equal for members that differ by the seed of their training or evaluation only.
+
+        Settings of the machine they ran on may differ too.
+        """
+        own, training = (
+            {k: v for k, v in settings.items() if k != _SEED and k not in _OF_MACHINES}
+            for settings in (self.settings, self.training or {})
+        )
         if self.training and is_evaluation(self.settings):
             own["model"] = Path(str(own["model"])).name  # of the checkpoint
         return json.dumps([self.stage, own, training], sort_keys=True, default=str)
