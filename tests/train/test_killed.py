@@ -3,14 +3,13 @@
 ``RLEF_KILLS=50 pytest tests/train/test_killed.py -m slow -s`` kills more often than CI does.
 """
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from clocks import without_clocks
 
 from rlef.problems import Problem, Test
 from rlef.problems.jsonl import write_jsonl
@@ -58,15 +57,6 @@ def run_killed(
     return RunFolder.open(folder)
 
 
-def told(lines: list[dict[str, Any]]) -> list[str]:
-    """Without what clocks say and sessions, in one order."""
-    clocks = ("_s", "_idle")
-    kept = (
-        {k: v for k, v in e.items() if k != "session" and not k.endswith(clocks)} for e in lines
-    )
-    return sorted(json.dumps(line, sort_keys=True) for line in kept)
-
-
 @pytest.mark.slow
 def test_killed_at_random_moments_a_training_comes_to_the_same_end(
     tmp_path: Path, data: Path
@@ -79,7 +69,7 @@ def test_killed_at_random_moments_a_training_comes_to_the_same_end(
     assert sorted(p.relative_to(run.path) for p in run.path.rglob("*.safetensors")) == files
     for file in files:
         assert (run.path / file).read_bytes() == (whole.path / file).read_bytes(), file
-    assert told(run.read_metrics()) == told(whole.read_metrics())
+    assert without_clocks(run.read_metrics()) == without_clocks(whole.read_metrics())
     ours, theirs = (read_training_rollouts(each, SCHEMA.names) for each in (run, whole))
     assert theirs.num_rows == 4 * updates // PER_BATCH
     assert ours.equals(theirs)  # to the bit, tokens and log-probabilities too
@@ -89,7 +79,9 @@ def test_killed_at_random_moments_a_training_comes_to_the_same_end(
         assert (run.training_path / name).read_bytes() == (whole.training_path / name).read_bytes()
     assert run.rollout_names() == whole.rollout_names()
     for name in whole.rollout_names():  # nothing lost, nothing twice
-        assert told(run.read_rollouts(name)) == told(whole.read_rollouts(name)), name
+        assert without_clocks(run.read_rollouts(name)) == without_clocks(
+            whole.read_rollouts(name)
+        ), name
     after, wanted = run.read_summary(), whole.read_summary()
     assert after is not None and wanted is not None
     for key in ("before", "after", "gain", "updates"):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from clocks import without_clocks, without_times
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -68,16 +69,6 @@ class Silent(progress.Silent):
 def start(path: Path, *words: str) -> tuple[TrainConfig, RunFolder]:
     config = load_config(TrainConfig, "mini", join_words(TINY, words))
     return config, RunFolder.create(path, dump_config(config))
-
-
-def without_times(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in line.items() if not k.endswith(("_s", "_idle"))} for line in lines]
-
-
-def without_clocks(rollouts: list[dict[str, Any]]) -> list[str]:
-    """The rollouts in one order, without what differs from process to process."""
-    told = without_times(rollouts)
-    return sorted(json.dumps({k: v for k, v in line.items() if k != "session"}) for line in told)
 
 
 def taken(run: RunFolder) -> list[Taken]:

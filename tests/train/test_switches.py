@@ -1,12 +1,11 @@
 """Every setting of the algorithm and its controls, from recipe to checkpoint, on the mini model."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+from clocks import without_clocks
 from safetensors.torch import load_file
 
 from rlef.config import dump_config, load_config
@@ -33,26 +32,28 @@ FAST = [
     ["learner.advantage=grpo", GROUPS, "learner.kl=none"],
     ["learner.lora.rank=4"],
 ]
-EVAL = "eval.turn_limit=2"
+TOLD = "eval.turn_limit=2"
+"""Where evaluations tell something."""
 MANY = ["rollout.batch=24", "rollout.group=8", "learner.minibatch=24"]
 """Rollouts, so that feedback leads some to a solved answer."""
 SWITCHES = [
-    ["model.turns=per_turn", "reward.graded=true"],
-    [TOKENS, "learner.kl=reward_token", "learner.lam=0.95", "feedback.kind=pass_fail"],
+    ["model.turns=per_turn", "reward.graded=true", TOLD],
+    [TOKENS, "learner.kl=reward_token", "learner.lam=0.95"],
+    ["feedback.kind=pass_fail", "eval.feedback=full", TOLD],
     [TOKENS, "learner.normalize=tokens", "reward.discount=0.5", "reward.potential=0.5"],
     ["learner.normalize=turn_index", "learner.ratio=turn", "learner.importance=decoupled"],
     ["learner.normalize=none", *GSPO],
     ["learner.advantage=dr_grpo", GROUPS, "learner.kl=loss_k3", *CISPO],
     ["learner.advantage=rloo", "rollout.per_problem=2", "learner.kl=loss_k2"],
-    ["learner.advantage=reinforce++", "learner.kl=reward_token", "feedback.kind=no_traceback"],
+    ["learner.advantage=reinforce++", "learner.kl=reward_token"],
     ["learner.advantage=reinforce++", "learner.normalize=tokens", "learner.kl=loss_k2"],
     ["learner.ratio=turn", "learner.value_clip=null", "learner.critic_head_lr=1e-2"],
     ["learner.importance=decoupled", "learner.importance_cap=1", "learner.precision=bfloat16"],
-    ["learner.importance=none", "learner.entropy_bonus=0.01", "eval.feedback=private", EVAL],
+    ["learner.importance=none", "learner.entropy_bonus=0.01", "eval.feedback=private", TOLD],
     ["learner.target_kl=1e-6", "learner.minibatch=2", "updates=4", "checkpoint_every=2"],
     ["learner.epochs=2", "learner.critic_epochs=3", "updates=4", "checkpoint_every=2"],
     ["learner.critic_warmup_updates=1", "rollout.turn_limit=1", "eval.turn_limit=3"],
-    ["learner.critic_sees=reference", "eval.feedback=random", "eval.problems=2", EVAL],
+    ["learner.critic_sees=reference", "eval.feedback=random", "eval.problems=2", TOLD],
     ["learner.critic_sees=reference", "model.turns=per_turn"],
     ["learner.critic_sees=reference", TOKENS, "learner.lam=0.95"],
     ["learner.teacher.weight=30", "learner.advantage=reinforce++", "learner.kl=none"],
@@ -60,8 +61,9 @@ SWITCHES = [
     ["learner.replay.newest=2", "model.turns=per_turn", *MANY],
     [TOKENS, "learner.lora.rank=2", "learner.gradient_checkpointing=true"],
     ["learner.advantage=rloo", GROUPS, "learner.lora.rank=2"],
-    ["feedback.kind=none", "eval.feedback=full", EVAL],
-    ["feedback.kind=random", "eval.problems=2", EVAL],
+    ["feedback.kind=no_traceback", TOLD],
+    ["feedback.kind=none", "eval.feedback=full", TOLD],
+    ["feedback.kind=random", "eval.problems=2", TOLD],
 ]
 
 
@@ -82,20 +84,6 @@ def start(path: Path, words: list[str]) -> tuple[TrainConfig, RunFolder]:
     kept = [word for word in TINY if word.partition("=")[0] not in keys]
     config = load_config(TrainConfig, "mini", [*kept, *words])
     return config, RunFolder.create(path, dump_config(config))
-
-
-def essence(record: dict[str, Any]) -> str:
-    """All but when and by which process: verdicts too, however busy the machine is."""
-    return json.dumps({k: v for k, v in record.items() if k not in {"session", "wall_s"}})
-
-
-def figures(run: RunFolder) -> list[str]:
-    """The run's metrics but clocks; text, so that undefined ones are equal."""
-    clocks = ("_s", "_idle")
-    return [
-        json.dumps({k: v for k, v in line.items() if not k.endswith(clocks)})
-        for line in run.read_metrics()
-    ]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +121,7 @@ def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -
     train(again, stopped, Silent())
     tables = [read_training_rollouts(run, SCHEMA.names) for run in (stopped, whole)]
     assert tables[0].equals(tables[1]) and tables[0].num_rows >= 8
-    assert figures(stopped) == figures(whole)
+    assert without_clocks(stopped.read_metrics()) == without_clocks(lines)
     files = sorted((whole.path / last).rglob("*.safetensors"))
     assert len(files) > 1
     for file in files:
@@ -141,7 +129,7 @@ def test_a_switch_trains_and_goes_on_exactly(words: list[str], tmp_path: Path) -
         theirs = load_file(file)
         assert all(ours[name].equal(theirs[name]) for name in theirs), file.name
     for name in whole.rollout_names():
-        ours, theirs = (sorted(map(essence, run.read_rollouts(name))) for run in (stopped, whole))
+        ours, theirs = (without_clocks(run.read_rollouts(name)) for run in (stopped, whole))
         assert ours == theirs
 
 
@@ -176,7 +164,7 @@ def test_side_by_side_a_run_that_goes_on_neither_loses_nor_repeats(tmp_path: Pat
 
 @pytest.mark.slow
 def test_without_feedback_every_episode_takes_all_its_turns(tmp_path: Path) -> None:
-    config, run = start(tmp_path / "run", ["feedback.kind=none", "eval.feedback=full", EVAL])
+    config, run = start(tmp_path / "run", ["feedback.kind=none", "eval.feedback=full", TOLD])
     train(config, run, Silent())
     for rollout in Ledger(run.training_path).batch(0).rollouts:
         assert len(rollout.record.turns) == 2

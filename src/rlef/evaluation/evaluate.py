@@ -1,7 +1,7 @@
 """Evaluating a model on problems: episodes appended to a run folder, then numbers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rlef.engines import SamplingParams
 from rlef.engines.hf_settings import HFSettings
@@ -111,17 +111,18 @@ def evaluate(
     if chat is not None and chat.notice is not None:
         say(chat.notice)
     try:
-        settings = EpisodeSettings(
-            sampling=sampling,
-            max_turns=turn_limit,
-            max_context=opened.max_context,
-            prompts=prompts,
-            feedback=feedback,
-        )
         with open_judge(judge_url, usable_cores()) as sandbox:
+            pool = None
             if feedback.kind == "random":
                 pool = RandomFeedbackPool.build(usable, sandbox, prompts, feedback, seed)
-                settings = replace(settings, random_feedback=pool)
+            settings = EpisodeSettings(
+                sampling=sampling,
+                max_turns=turn_limit,
+                max_context=opened.max_context,
+                prompts=prompts,
+                feedback=feedback,
+                random_feedback=pool,
+            )
             with LocalRollouts(opened, chat, sandbox, settings) as rollouts:
                 records = run_episodes(rollouts, usable, samples, seed, run, EPISODES, show)
         full = sum(record.stop is StopReason.CONTEXT_LIMIT for record in records)
