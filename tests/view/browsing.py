@@ -57,7 +57,10 @@ class Browser:
         self.settle()
 
     def settle(self) -> None:
-        """Waits until nothing is being loaded."""
+        """Waits until nothing is being loaded.
+
+        Right after a click the page before may still stand: wait for what the new one shows first.
+        """
         busy = ".loading, .waiting, [aria-busy=true]"
         self(
             "wait",

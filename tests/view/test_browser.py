@@ -161,8 +161,7 @@ def test_filters_count_what_the_files_hold(browser: Browser, shown: Path) -> Non
     repaired = [row for row in wrong if row["solved"] and len(row["turns"]) > 1]
     assert count(browser) == len(repaired) > 0
     browser("click", at=".episodes .row")
-    browser.settle()
-    assert browser("text", at="h1") == repaired[0]["problem"]
+    browser.wait_for("h1", repaired[0]["problem"])
     browser.open(link(shown, "one", "/rollouts?stage=train&text=needle"))
     said = [row for row in rows if any("needle" in turn["response"] for turn in row["turns"])]
     assert len(said) <= count(browser) <= len(said) + 3
@@ -200,12 +199,13 @@ def test_a_list_is_walked_with_keys(browser: Browser, shown: Path) -> None:
     browser("press", key="j")
     browser("press", key="j")
     browser("press", key="Enter")
+    browser.wait_for("h1", "sums/2")
     browser.settle()
-    assert browser("text", at="h1") == "sums/2"
     assert browser("hash").endswith("/eval/2?at=2")
     browser("press", key="k")
     browser.wait_for("h1", "sums/1")
     browser("press", key="Escape")
+    browser.wait_for("h1", "Rollouts of many")
     browser.settle()
     browser("press", key="Shift+G")
     browser.wait_for(".episodes .row.current", f"sums/{MANY - 1}")
@@ -315,6 +315,7 @@ def test_the_page_of_a_run_needs_no_server(browser: Browser, shown: Path, tmp_pa
     assert browser("count", at="#changes tbody tr") == 3
     assert "episodes of eval-before" in browser("text", at="main > section:last-of-type")
     browser("click", at=".button.main")
+    browser.wait_for("h1", "Rollouts of")
     browser.settle()
     held = count(browser)
     assert 0 < held <= 18 and f"holds {held} of 20" in browser("text", at=".count")
@@ -326,8 +327,7 @@ def test_the_page_of_a_run_needs_no_server(browser: Browser, shown: Path, tmp_pa
     browser.settle()
     assert 0 < count(browser) < 9
     browser("click", at=".episodes .row")
-    browser.settle()
-    assert "needle" in browser("text", at="#turn-1")
+    browser.wait_for("#turn-1", "needle")
     browser("press", key="t")
     assert browser("count", at="#turn-1 .tokens .tok") == 8
     browser("size", width=390, height=800)

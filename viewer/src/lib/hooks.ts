@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
 import { plainMarks } from "./marks";
 import { parseRoute, type Route } from "./routes";
@@ -21,6 +21,21 @@ export function go(link: string): void {
 export function replace(link: string): void {
   history.replaceState(null, "", link);
   dispatchEvent(new HashChangeEvent("hashchange"));
+}
+
+let loads = 0;
+
+/** While something of the page is asked for the first time, the page is `aria-busy`. */
+export function useBusy(isLoading: boolean): void {
+  useLayoutEffect(() => {
+    if (!isLoading) return;
+    const count = (more: number) => {
+      loads += more;
+      document.body.setAttribute("aria-busy", String(loads > 0));
+    };
+    count(1);
+    return () => count(-1);
+  }, [isLoading]);
 }
 
 export type Loaded<T> = { data: T | null; error: string | null; loading: boolean };
@@ -46,7 +61,9 @@ export function useLoad<T>(key: string, tick: number, load: (signal: AbortSignal
     );
     return () => abort.abort();
   }, [key, tick]);
-  return state.key === key ? state : { data: null, error: null, loading: true };
+  const current = state.key === key ? state : { data: null, error: null, loading: true };
+  useBusy(current.data === null && current.error === null);
+  return current;
 }
 
 export function useDebounced<T>(value: T, wait: number): T {
@@ -96,7 +113,8 @@ function isTyping(target: EventTarget | null): boolean {
 export function useKeys(keys: Record<string, (event: KeyboardEvent) => void>): void {
   const latest = useRef(keys);
   latest.current = keys;
-  useEffect(() => {
+  // At once, so that no key is lost between what is drawn and the next frame.
+  useLayoutEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
       if (document.querySelector("dialog[open]")) return;

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, ApiError, type Columns } from "./api";
+import { useBusy } from "./hooks";
 
 /** Lines that came since, put behind those known; a column may be new or end. */
 export function appended(columns: Columns, length: number, news: Columns): Columns {
@@ -45,7 +46,9 @@ export function useMetrics(id: string, tick: number): Metrics {
     );
     return () => abort.abort();
   }, [id, tick]);
-  return state.id === id ? state : NOTHING;
+  const current = state.id === id ? state : NOTHING;
+  useBusy(!current.loaded);
+  return current;
 }
 
 /** A column of numbers. */

@@ -74,7 +74,7 @@ export function usePages(id: string, query: Query, tick: number): Pages {
   return {
     total: current.total,
     error: current.error,
-    loading: current.loading,
+    loading: current.loading || current.key !== key,
     at: (place) => current.pages.get(Math.floor(place / PAGE))?.[place % PAGE] ?? null,
     want: (first, last) => {
       if (current.key !== key || current.loading || current.error !== null) return;

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { api, type EpisodeRow } from "../lib/api";
 import { count, DASH, fixed } from "../lib/format";
 import { go, replace, useKeys, useLoad, useMedia, useTitle } from "../lib/hooks";
@@ -51,7 +51,7 @@ function List({ id, query, stage, tick, isTraining }: { id: string; query: Query
   const last = items.at(-1)?.index ?? 0;
 
   useEffect(() => pages.want(first, last));
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (pages.loading || pages.total === null || restored.current === key) return;
     restored.current = key;
     const place = Math.min(places.get(key) ?? 0, Math.max(0, total - 1));
