@@ -54,11 +54,13 @@ def test_extras_bring_what_they_are_said_to() -> None:
 def test_a_package_that_is_missing_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     from rlef.cli.errors import explain
 
-    line = ('this needs torch.nn; install with: pip install "rlef[train]"', 2)
+    how = 'pip install "rlef[train]" (in a clone: pip install -e ".[train]")'
+    line = (f"this needs torch.nn; install with: {how}", 2)
     assert explain(ModuleNotFoundError("No module named 'torch'", name="torch.nn")) == line
     assert extras.extra_of("starlette.routing") == "view" and extras.extra_of("yaml") is None
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(extras.MissingExtraError) as caught:
         extras.require("lora", "this")
-    assert str(caught.value) == 'this needs peft; install with: pip install "rlef[lora]"'
+    how = 'pip install "rlef[lora]" (in a clone: pip install -e ".[lora]")'
+    assert str(caught.value) == f"this needs peft; install with: {how}"
     assert explain(caught.value) == (str(caught.value), 2)

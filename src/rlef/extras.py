@@ -32,7 +32,7 @@ def missing(extra: str) -> list[str]:
 
 def how_to_install(extra: str) -> str:
     """The command that brings an extra."""
-    return f'pip install "rlef[{extra}]"'
+    return f'pip install "rlef[{extra}]" (in a clone: pip install -e ".[{extra}]")'
 
 
 def require(extra: str, what: str) -> None:

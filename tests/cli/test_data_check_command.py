@@ -173,6 +173,23 @@ def test_ctrl_c_keeps_what_was_found(
     assert not fixed.exists()
 
 
+def test_a_judge_that_goes_leaves_what_was_found(
+    rlef: Any, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlef.curation import check_problems
+    from rlef.sandbox import SandboxError
+
+    def gone(*args: Any, **options: Any) -> Iterator[tuple[int, ProblemCheck]]:
+        yield next(iter(check_problems(*args, **options)))
+        raise SandboxError("no judge answers")
+
+    monkeypatch.setattr("rlef.curation.check_problems", gone)
+    out = tmp_path / "check.json"
+    code, _, err = rlef("data", "check", write(*PROBLEMS), "--out", out)
+    assert (code, err) == (1, "stopped: 1 problem done\nrlef: no judge answers\n")
+    assert json.loads(out.read_text())["complete"] is False
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,6 +1,7 @@
 import gzip
 import json
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,47 @@ def test_folder_begun_with_other_words_is_refused(
     assert "samples: 1\n" in RunFolder.open("e").read_config()
 
 
+def test_a_command_that_comes_second_changes_nothing(
+    rlef: Any, problems: str, calls: list[dict[str, Any]]
+) -> None:
+    words = ["eval", "m", "--data", problems, "--out", "e"]
+    assert rlef(*words).code == 0  # nothing was sampled: other words may begin there
+    before = RunFolder.open("e").read_config()
+    with RunFolder("e").lock():  # as while the model is loaded
+        code, _, err = rlef(*words, "--seed", 1)
+    assert code == 1 and "e is in use by process" in err
+    assert RunFolder.open("e").read_config() == before
+    assert rlef(*words, "--seed", 1).code == 0
+    assert "seed: 1\n" in RunFolder.open("e").read_config()
+
+
+def test_prompts_that_changed_are_no_way_to_go_on(
+    rlef: Any, problems: str, calls: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    shipped = files("rlef.environment") / "prompts" / "default.txt"
+    prompts = tmp_path / "my.txt"
+    prompts.write_text(shipped.read_text())
+    words = ["eval", "m", "--data", problems, "--out", "e", "--prompts", "my.txt"]
+    assert rlef(*words).code == rlef(*words).code == 0
+    RunFolder.open("e").append_rollouts("eval", [{"place": 0}])
+    assert rlef(*words).code == 0
+    assert rlef(*words[:-1], prompts).code == 0  # in other words the same
+    prompts.write_text(shipped.read_text().replace("Write", "Please write"))
+    code, _, err = rlef(*words)
+    assert code == 2 and f"{prompts} (prompts) is not what it was when e began; allowed:" in err
+    prompts.unlink()
+    assert rlef(*words).code == 2
+
+
+def test_a_judge_is_asked_before_a_model_is_loaded(
+    rlef: Any, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rlef.evaluation.evaluate.open_engine", lambda *_, **__: pytest.fail())
+    words = ["--data", problems, "--judge-url", "http://127.0.0.1:9", "--out", tmp_path / "e"]
+    code, _, err = rlef("eval", "mini", *words)
+    assert code == 1 and "127.0.0.1:9" in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -117,6 +159,10 @@ def test_folder_begun_with_other_words_is_refused(
         (["--prompts", "no"], "default, mini"),
         (["--feedback", "some"], "no feedback 'some'; allowed: full, pass_fail, no_traceback"),
         (["--feedback", "random", "--limit", 1], "random needs two or more problems, not 1"),
+        (["--feedback", "none", "--turns", 1], "comes after the first of several --turns"),
+        (["--engine", "openai", "--max-context", 9], "--max-context is of no use to the engine op"),
+        (["--engine", "openai", "--device", "cpu"], "--device is of no use to the engine openai"),
+        (["--engine", "openai", "--dtype", "float32"], "--dtype is of no use to the engine openai"),
     ],
 )
 def test_wrong_words_exit_with_2(
@@ -139,6 +185,9 @@ def test_wrong_words_exit_with_2(
         (["m", "--compare", "a", "b"], "MODEL has no meaning here"),
         (["--compare", "a", "b", "--missing-failed"], "--missing-failed has no meaning here"),
         (["--compare", "a", "b", "--limit", 3], "--limit has no meaning here"),
+        (["--compare", "a", "b", "--seed", 3], "--seed has no meaning here"),
+        (["--compare", "a", "b", "--device", "cuda"], "--device has no meaning here"),
+        (["--compare", "a", "b", "--metrics", "2@"], "metric '2@' is not known"),
         (["--data", "mini:test", "--samples-file", "x", "--top-p", 1], "--top-p has no meaning"),
         (["--data", "mini:test", "--samples-file", "x", "--feedback", "none"], "--feedback has"),
         (["--data", "mini:test", "--samples-file", "x", "--engine", "vllm"], "--engine has no me"),

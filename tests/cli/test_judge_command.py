@@ -68,6 +68,11 @@ def test_program_from_standard_input(
     assert (code, out.splitlines()[-1]) == (0, "add: AC, 2 of 2 tests")
 
 
+def test_standard_input_is_read_once(rlef: Any, program: Callable[[str], Path]) -> None:
+    code, _, err = rlef("judge", "-", "--input", "-", "--expected", program(""))
+    assert code == 2 and "- is given twice" in err
+
+
 def test_unknown_problem_is_one_line_and_2(
     rlef: Any, problems: str, program: Callable[[str], Path]
 ) -> None:

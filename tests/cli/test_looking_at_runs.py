@@ -335,6 +335,21 @@ def test_where_a_seed_ran_makes_it_no_other_side(
     assert len(json.loads(out)["sides"]) == 1 + sides
 
 
+def test_blind_episodes_leave_rates_unknown(rlef: Any, runs: Path) -> None:
+    for seed in (0, 1):
+        blind = [{**one, "blind": True} for one in AFTER]
+        training(Path(f"runs/blind/{seed}"), f"seed: {seed}", after=blind)
+    code, out, _ = rlef("compare", "runs/b", "runs/blind/0", "runs/blind/1", "--json")
+    found = json.loads(out)["sides"][1]["over_seeds"]
+    assert code == 0 and found["1@1"] == {"mean": None, "sd": None, "seeds": 2}
+    assert found["1@3"]["mean"] == pytest.approx(0.7)
+    _, out, _ = rlef("show", "runs/blind/0")
+    row = next(line.split() for line in out.splitlines() if "eval-after" in line)
+    assert row[-4:] == ["70.0", "-", "-", "70.0"]
+    _, out, _ = rlef("show", "runs/blind/0", "--stage", "eval-after", "--repaired")
+    assert "p0" not in out
+
+
 def test_intervals_of_several_trainings_are_over_seeds_too(rlef: Any, runs: Path) -> None:
     _, out, _ = rlef("compare", "runs/b", "runs/a/seed-0", "runs/a/seed-1", "--json")
     (comparison,) = json.loads(out)["comparisons"]

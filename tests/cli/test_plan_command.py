@@ -56,6 +56,8 @@ def test_a_plan_needs_no_weights(tmp_path: Path, capsys: Printed) -> None:
         (["mini", "--gpu-memory", "0"], "greater than or equal to 0.001"),
         (["mini", "--gpu-memory", "nan"], "--gpu-memory"),
         (["mini", "--gpu-memory", "inf"], "--gpu-memory"),
+        (["mini", "--gpu-memory", "24", "--card", "none"], "--card is of --gpus"),
+        (["mini", "--assume", "none"], "--assume is of --gpus"),
     ],
 )
 def test_what_is_wrong_with_a_plan_is_one_line(

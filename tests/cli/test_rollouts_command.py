@@ -1,6 +1,5 @@
 """``rlef rollouts``: dialogues that trainers load, and rollouts as they were."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from rlef.rollout import Rollout
 from rlef.rollout.ledger import Ledger
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunFolder
+from rlef.run.inputs import noted
 from rlef.sandbox import Verdict
 
 Rlef = Callable[..., Any]
@@ -75,8 +75,7 @@ def run(tmp_path: Path, problems: str) -> RunFolder:
     }
     made = RunFolder.create(tmp_path / "run", yaml.safe_dump(config))
     path = Path(problems.partition(":")[2])
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    made.write_inputs([{"path": str(path), "setting": "data.train", "sha256": digest}])
+    made.write_inputs([noted(path, "data.train")])
     ledger = Ledger(made.training_path)
     for index, record in enumerate(EPISODES):
         rewards = [0.0] * (len(record.turns) - 1) + ([1.0 if record.solved else -1.0])

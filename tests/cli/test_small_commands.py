@@ -1,6 +1,8 @@
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,17 @@ def test_report_of_a_run(rlef: Any, tmp_path: Path) -> None:
     assert (code, out) == (0, f"{run.report_path}\n")
     assert err == f"not finished; go on with: rlef train {run.path}\n"
     assert run.report_path.is_file()
+
+
+def test_a_page_is_written_into_a_pipe_and_not_over_it(rlef: Any, tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "one", "seed: 0\n")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        page = pool.submit(pipe.read_text)
+        assert rlef("report", run.path, "--out", pipe).code == 0
+        assert page.result().startswith("<!doctype html>")
+    assert pipe.is_fifo() and not run.report_path.exists()
 
 
 def test_report_without_a_run(rlef: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from rlef.config import dump_config
 from rlef.engines import EngineError
 from rlef.run import RunFolder
 
@@ -139,6 +140,45 @@ def test_run_in_use_exits_with_1(rlef: Any) -> None:
         code, _, err = rlef("train", "one")
     assert code == 1
     assert "one is in use by process" in err
+
+
+def test_of_a_run_that_loads_its_model_the_config_stays(rlef: Any) -> None:
+    run = RunFolder.create("one", dump_config(TrainConfig(updates=3)))
+    before = run.read_config()
+    with run.lock():
+        code, _, err = rlef("train", "tiny.yaml", "seed=1", "--out", "one")
+    assert code == 1 and "one is in use by process" in err
+    assert run.read_config() == before
+    assert rlef("train", "tiny.yaml", "seed=1", "--out", "one").code == 0
+    assert "seed: 1" in run.read_config()
+
+
+def test_commands_that_begin_at_once_get_folders_of_their_own(
+    rlef: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, others = RunFolder.create, []
+
+    def other_was_faster(path: Path, config: str) -> RunFolder:
+        if not others:
+            others.append(create(path, "seed: 7"))
+        return create(path, config)
+
+    monkeypatch.setattr(RunFolder, "create", other_was_faster)
+    assert rlef("train", "tiny.yaml", "--seeds", "2").code == 0
+    theirs, ours = sorted(Path("runs").iterdir())
+    assert [path.name for path in theirs.iterdir()] == ["seed-0"]
+    assert others[0].read_config() == "seed: 7"
+    assert sorted(path.name for path in ours.iterdir()) == ["seed-0", "seed-1"]
+
+
+def test_folders_of_all_seeds_are_looked_at_first(
+    rlef: Any, use_loop: Callable[[Train], None]
+) -> None:
+    assert rlef("train", "tiny.yaml", "seed=1", "learner.lr=0.5", "--out", "many/seed-1").code == 0
+    use_loop(lambda *_: pytest.fail("nothing is trained before"))
+    code, _, err = rlef("train", "tiny.yaml", "--seeds", "2", "--out", "many")
+    assert code == 2 and "many/seed-1 was begun with other values of learner.lr" in err
+    assert not Path("many/seed-0").exists()
 
 
 def test_several_seeds_end_with_their_table(rlef: Any) -> None:

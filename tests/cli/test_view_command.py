@@ -35,6 +35,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ([], "runs does not exist"),
         (["here", "--port", "70000"], "--port"),
         (["here", "--host", "203.0.113.7"], "cannot listen at 203.0.113.7 port"),
+        (["here", "--host", "a..b"], "cannot listen at a..b port"),
     ],
 )
 def test_wrong_words_are_one_line(

@@ -9,6 +9,7 @@ from rlef.engines import HFEngine, ModelError, SamplingParams
 from rlef.engines.load import load_chat
 from rlef.engines.open import open_engine
 from rlef.environment import ChatSettings, TemplateError
+from rlef.extras import how_to_install
 
 
 def test_hf_by_name_samples_as_ever() -> None:
@@ -51,7 +52,7 @@ def test_wrong_words(kind: str, words: dict[str, object], line: str) -> None:
 def test_without_torch_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     line = (
-        'the engine hf needs torch; install with: pip install "rlef[train]", '
+        f"the engine hf needs torch; install with: {how_to_install('train')}, "
         "or ask a server by the engine openai"
     )
     with pytest.raises(ModelError) as caught:

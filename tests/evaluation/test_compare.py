@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import random
@@ -105,6 +106,16 @@ def test_problems_without_results_on_one_side_are_left_out() -> None:
     assert math.isnan(nothing.metrics[0].p_value)
     assert nothing.rows() == [["1@3", *["-"] * 6]]
     json.dumps(nothing.to_json(), allow_nan=False)
+
+
+def test_a_seed_of_infrastructure_errors_only_says_nothing() -> None:
+    seeds = {0: [failed("a"), solved("b")], 1: [solved("a"), solved("b")]}
+    whole = run("x", [one for each in seeds.values() for one in each], by_seed=seeds)
+    with_third = dataclasses.replace(whole, by_seed={**seeds, 2: [infra("a"), infra("b")]})
+    other = run("y", [failed("a"), failed("b")])
+    assert compare_runs(other, with_third, [ONE]) == compare_runs(other, whole, [ONE])
+    one_left = dataclasses.replace(whole, by_seed={0: seeds[0], 1: [infra("a")]})
+    assert compare_runs(other, one_left, [ONE]).seeds == 1
 
 
 @given(runs(problems=5), runs(problems=5), st.sampled_from([ONE, MetricSpec(1, 1)]))

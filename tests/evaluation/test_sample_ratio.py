@@ -1,5 +1,6 @@
 """The sample ratio: by hand, where it is a bound, and how often its interval holds the truth."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -30,6 +31,13 @@ def test_curves_are_the_exact_means_over_choices() -> None:
     with pytest.raises(ValueError, match="submissions is 0"):
         independent_curves(records, 0)
     assert independent_curves([]) == {}
+
+
+def test_what_nobody_knows_of_is_no_wrong_answer() -> None:
+    blind = dataclasses.replace(solved("a", 3), blind=True)
+    with pytest.raises(ValueError, match="not known of episodes without feedback that went on"):
+        independent_curves([blind, solved("a")])
+    assert independent_curves([dataclasses.replace(solved("a"), blind=True)])["a"] == [1.0]
 
 
 def test_problems_with_more_answers_than_others_use_them() -> None:

@@ -1,11 +1,12 @@
 """What several commands need."""
 
 import difflib
+import itertools
 import json
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -172,15 +173,23 @@ def recipe_and_words(
     return recipe, list(words or [])
 
 
-def new_run_path(name: str) -> Path:
-    """``runs/NAME-TIME``, a path that does not exist."""
+def new_run(name: str, config: str, within: str = "") -> "RunFolder":
+    """Makes a run in ``runs/NAME-TIME``, or in a folder of that, where no other command makes one.
+
+    Args:
+        name: Of the recipe, or what else the run is.
+        config: YAML text.
+        within: The folder of it; ``""``: none.
+    """
+    from rlef.run import RunExistsError, RunFolder
+
     stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    path = Path("runs") / stem
-    count = 1
-    while path.exists():
-        count += 1
-        path = Path("runs") / f"{stem}-{count}"
-    return path
+    for again in itertools.chain([""], (f"-{count}" for count in itertools.count(2))):
+        folder = Path("runs") / f"{stem}{again}"
+        with suppress(RunExistsError):
+            if not folder.exists():
+                return RunFolder.create(folder / within, config)
+    raise AssertionError("unreachable")
 
 
 def json_text(value: Mapping[str, object]) -> str:

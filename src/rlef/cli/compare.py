@@ -1,6 +1,7 @@
 """``rlef compare``: what several runs came to, problem by problem."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,22 +65,18 @@ def compare(
         return
     if len(runs) < 2:
         raise typer.BadParameter("give two runs or more")
+    check_metrics(metrics)
     check_runs(runs)
 
     from rlef.evaluation.compare import compare_runs
     from rlef.evaluation.results import shared_metrics
     from rlef.evaluation.sides import read_member, sides_of
-    from rlef.run import RunError
 
     sides = sides_of([read_member(path, stage) for path in runs])
-    try:
+    with comparing():
         specs = shared_metrics([side.compared for side in sides], metrics)
         first, *others = (side.compared for side in sides)
         comparisons = [compare_runs(first, other, specs) for other in others]
-    except RunError:
-        raise
-    except ValueError as error:
-        raise RunError(str(error)) from None
     if as_json:
         print_json(_as_json(sides, specs, comparisons))
         return
@@ -107,16 +104,11 @@ def compare_with_untrained(
 
     from rlef.evaluation.sides import read_member, sides_of
     from rlef.evaluation.untrained import RatioTable
-    from rlef.run import RunError
 
     sides = sides_of([read_member(path, stage) for path in runs], split=False)
     before = "eval-before-also" if (stage or "").endswith("-also") else "eval-before"
-    try:
+    with comparing():
         table = RatioTable.of(sides, [read_member(path, before) for path in untrained])
-    except RunError:
-        raise
-    except ValueError as error:
-        raise RunError(str(error)) from None
     if as_json:
         print_json(table.to_json())
         return
@@ -125,6 +117,29 @@ def compare_with_untrained(
     print_rich(FittedTable(headings=table.headings(), rows=table.rows()))
     for note in table.notes():
         _say_below(note)
+
+
+@contextmanager
+def comparing() -> Iterator[None]:
+    """Makes what cannot be compared an error of what was asked for."""
+    from rlef.run import RunError
+
+    try:
+        yield
+    except RunError:
+        raise
+    except ValueError as error:
+        raise RunError(str(error)) from None
+
+
+def check_metrics(metrics: str | None) -> None:
+    """Raises BadParameter where a name is of no metric."""
+    from rlef.evaluation.specs import parse_metrics
+
+    try:
+        parse_metrics(metrics or "1@1")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def check_runs(paths: Sequence[Path]) -> None:

@@ -103,7 +103,7 @@ def check(
 ) -> None:
     """Check problems; exit status 1 if there are errors (with --fix: errors that are left)."""
     from rlef.problems import load_problems
-    from rlef.sandbox import usable_cores
+    from rlef.sandbox import SandboxError, usable_cores
 
     if fix is not None and fix.suffix != ".jsonl":
         raise typer.BadParameter(f"{fix}: allowed: a name that ends with .jsonl")
@@ -111,10 +111,13 @@ def check(
     check_new_files(fix, out)
     problems = load_problems(spec)[:limit]
     work = _Work(spec, against, problems, load_problems(against) if against else [])
+    stopped: KeyboardInterrupt | SandboxError | None = None
     try:
         _run(work, programs, workers or usable_cores(), fix, judge_url)
-    except KeyboardInterrupt:
-        say(f"interrupted: {_count(len(work.checks), 'problem')} done")
+    except (KeyboardInterrupt, SandboxError) as error:  # the judge is gone: what is done counts
+        stopped = error
+        what = "stopped" if isinstance(error, SandboxError) else "interrupted"
+        say(f"{what}: {_count(len(work.checks), 'problem')} done")
         if fix is not None and work.fix is None:
             say(f"{fix} is not written")
     result = _as_json(work)
@@ -124,7 +127,9 @@ def check(
         print_json(result)
     else:
         _print(work)
-    if not work.complete:
+    if isinstance(stopped, SandboxError):
+        raise stopped
+    if stopped is not None:
         raise typer.Exit(INTERRUPTED)
     findings = work.findings() if work.fix is None else work.left
     raise typer.Exit(1 if any(f.kind.severity == "error" for f in findings) else 0)

@@ -34,6 +34,7 @@ EXAMPLES = examples(
     ),
     ("two evaluations, problem by problem", "rlef eval --compare runs/a runs/b"),
 )
+_TOKENS, _AT_ONCE = 512, 16
 _DEFAULTS: dict[str, Any] = {"turns": 3, "samples": 1, "temperature": 0.2, "top_p": 0.95}
 
 
@@ -79,7 +80,7 @@ def evaluate(
     ] = None,
     max_new_tokens: Annotated[
         int, typer.Option(min=1, metavar="N", help="Longest answer, in tokens.")
-    ] = 512,
+    ] = _TOKENS,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -113,7 +114,7 @@ def evaluate(
     ] = None,
     concurrency: Annotated[
         int, typer.Option(min=1, metavar="N", help="Answers sampled at once.")
-    ] = 16,
+    ] = _AT_ONCE,
     kv_memory_gb: Annotated[
         float | None,
         typer.Option(
@@ -205,6 +206,11 @@ def evaluate(
         _refuse(prompts=None if prompts == "default" else prompts)
         _refuse(feedback=None if feedback == "full" else feedback)
         _refuse(engine=None if engine == "hf" else engine)
+        _refuse(dtype=None if dtype == "auto" else dtype)
+        _refuse(device=None if device == "auto" else device)
+        _refuse(seed=seed or None)
+        _refuse(max_new_tokens=None if max_new_tokens == _TOKENS else max_new_tokens)
+        _refuse(concurrency=None if concurrency == _AT_ONCE else concurrency)
     check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
@@ -294,8 +300,9 @@ def _refuse(**given: object) -> None:
 
 
 def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> None:
-    from rlef.cli.compare import check_runs, print_comparison
+    from rlef.cli.compare import check_metrics, check_runs, comparing, print_comparison
 
+    check_metrics(metrics)
     check_runs(paths)
 
     from rlef.evaluation.compare import compare_runs
@@ -304,8 +311,8 @@ def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> No
     runs = [compared_run(path) for path in paths]
     if runs[0].label == runs[1].label:  # of equal names in different folders
         runs = [replace(run, label=str(path)) for run, path in zip(runs, paths, strict=True)]
-    specs = shared_metrics(runs, metrics)
-    comparison = compare_runs(runs[0], runs[1], specs)
+    with comparing():
+        comparison = compare_runs(runs[0], runs[1], shared_metrics(runs, metrics))
     if as_json:
         print_json(comparison.to_json())
     else:

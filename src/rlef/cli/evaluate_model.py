@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 import typer
 
 from rlef.cli.chat_options import read_chat_options
-from rlef.cli.common import new_run_path, quiet_transformers
+from rlef.cli.common import quiet_transformers
 from rlef.cli.display import Display, Loudness
 from rlef.cli.evaluation_folder import check_folder, open_or_create, print_result, resumable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rlef.evaluation.evaluate import EngineChoice
     from rlef.evaluation.specs import MetricSpec
     from rlef.problems import Problem
+    from rlef.run import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +75,16 @@ def evaluate_model(
     """
     with Display(loudness) as display:
         read = _read(words)
-        path = words.out or new_run_path("eval")
-        check_folder(path)
+        if words.out is not None:
+            check_folder(words.out)
         problems = _problems(words, read, display)
 
         from rlef.evaluation.evaluate import evaluate as run_evaluation
 
         if words.engine != "openai":
             quiet_transformers()
-        with (
-            open_or_create(path, _options(words, read)) as run,
-            resumable(run, display),
-            run.lock(),
-        ):
+        with open_or_create(words.out, _options(words, read)) as run, resumable(run, display):
+            _keep_inputs(run, _files(words))
             title = f"{run.path.name}: {words.model} on {words.data}"
             display.begin(title, updates=0, log=run.log_path)
             result = run_evaluation(
@@ -126,8 +124,17 @@ def _read(words: ModelWords) -> _Read:
     chat = read_chat_options(
         words.chat_template, words.template_arg, words.system, words.today, words.turns_as
     )
-    if words.kv_memory_gb is not None and words.engine != "hf":
-        raise typer.BadParameter(f"--kv-memory-gb is of no use to the engine {words.engine}")
+    of_no_use = {
+        "--kv-memory-gb": words.kv_memory_gb is not None and words.engine != "hf",
+        "--device": words.device != "auto" and words.engine != "hf",
+        "--dtype": words.dtype != "auto" and words.engine == "openai",
+        "--max-context": words.max_context is not None and words.engine == "openai",
+    }
+    for word, is_given in of_no_use.items():
+        if is_given:
+            raise typer.BadParameter(f"{word} is of no use to the engine {words.engine}")
+    if words.turns == 1 and words.feedback != "full":
+        raise typer.BadParameter("--feedback comes after the first of several --turns, not of 1")
     check_engine(words.engine, words.dtype, words.device, words.base_url)
     check_installed(words.engine, words.base_url)
     return _Read(sampling, prompts, _feedback(words.feedback), chat)
@@ -180,6 +187,24 @@ def _engine(words: ModelWords, chat: "ChatSettings") -> "EngineChoice":
     )
 
 
+def _files(words: ModelWords) -> dict[str, Path]:
+    """The files that decide the episodes beside the problems, which are known by their hashes."""
+    named = {
+        "prompts": Path(words.prompts) if words.prompts.endswith(".txt") else None,
+        "chat_template": words.chat_template,
+    }
+    return {setting: path.absolute() for setting, path in named.items() if path is not None}
+
+
+def _keep_inputs(run: "RunFolder", files: dict[str, Path]) -> None:
+    """Notes the files of an evaluation that begins; one that goes on has them as they were."""
+    from rlef.run.inputs import noted, refuse_changed
+
+    if run.is_untouched() and (files or run.inputs_path.is_file()):
+        run.write_inputs([noted(path, setting) for setting, path in files.items()])
+    refuse_changed(run, files, "the file as it was then, or another --out")
+
+
 def _options(words: ModelWords, read: _Read) -> dict[str, object]:
     """What decides the episodes, for ``config.yaml``: an evaluation goes on with the same only."""
     names = ("model", "data", "turns", "samples", "limit")
@@ -189,5 +214,6 @@ def _options(words: ModelWords, read: _Read) -> dict[str, object]:
         **{name: getattr(words, name) for name in names},
         **asdict(read.sampling),
         **{name: getattr(words, name) for name in more},
+        **{"prompts": str(_files(words).get("prompts", words.prompts))},
         **{"turns_as": of_chat.pop("turns"), **of_chat},
     }

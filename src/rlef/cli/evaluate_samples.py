@@ -4,7 +4,6 @@ from pathlib import Path
 
 import typer
 
-from rlef.cli.common import new_run_path
 from rlef.cli.display import Display, Loudness
 from rlef.cli.evaluation_folder import check_folder, open_or_create, print_result, resumable
 
@@ -28,8 +27,8 @@ def judge_file(
         specs = parse_metrics(metrics or "pass@1")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    folder = out or new_run_path("eval")
-    check_folder(folder)
+    if out is not None:
+        check_folder(out)
     try:
         if not any(path.glob("*/*.py")):  # EvalPlus' folders
             path.open("rb").close()
@@ -48,11 +47,7 @@ def judge_file(
         problems = problems[:limit]
         check_metrics(samples, problems, specs)
         options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
-        with (
-            open_or_create(folder, options) as run,
-            resumable(run, display),
-            run.lock(),
-        ):
+        with open_or_create(out, options) as run, resumable(run, display):
             display.begin(f"{run.path.name}: {path} on {data}", updates=0, log=run.log_path)
             display.stage("judging")
             result = judge_samples(

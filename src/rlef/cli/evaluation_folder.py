@@ -11,6 +11,7 @@ from rlef.cli.common import (
     INTERRUPTED,
     dropped_if_unused,
     is_evaluation,
+    new_run,
     print_json,
     print_rich,
     say,
@@ -37,32 +38,49 @@ def check_folder(path: Path) -> None:
 
 
 @contextmanager
-def open_or_create(path: Path, options: dict[str, object]) -> "Iterator[RunFolder]":
-    """The folder, new or begun with the same options; a new one goes away if it cannot begin.
+def open_or_create(path: Path | None, options: dict[str, object]) -> "Iterator[RunFolder]":
+    """The folder, locked, new or begun with the same options; a new one goes if it cannot begin.
+
+    Args:
+        path: ``None``: a new one in ``runs/``.
+        options: What its config is to say.
 
     Raises:
         RunError: It was begun with other options, or is no evaluation.
+        RunBusyError: Another process is at it.
     """
     from rlef.config import dump_values
-    from rlef.run import RunError, RunFolder
+    from rlef.run import RunFolder
+
+    text = dump_values(options)
+    if path is None:
+        run, is_new = new_run("eval", text), True
+    else:
+        check_folder(path)
+        is_new = not RunFolder(path).is_run()
+        run = RunFolder.create(path, text) if is_new else RunFolder.open(path)
+    with dropped_if_unused(run, is_new=is_new), run.lock():
+        if not is_new:
+            _go_on(run, options)
+        yield run
+
+
+def _go_on(run: "RunFolder", options: dict[str, object]) -> None:
+    from rlef.config import dump_values
+    from rlef.run import RunError
     from rlef.stored import read_options
 
-    check_folder(path)
-    text = dump_values(options)
-    is_new = not RunFolder(path).is_run()
-    run = RunFolder.create(path, text) if is_new else RunFolder.open(path)
     begun = read_options(run)
-    as_written = run.read_config() == dump_values(begun)
-    if begun != options and run.is_untouched() and as_written:
-        run.write_config(text)
-    elif begun != options:
-        changed = [key for key in options if begun.get(key) != options[key]]
-        raise RunError(
-            f"{path} was begun with other values of {', '.join(changed)}; "
-            "allowed: the same words again, or another --out"
-        )
-    with dropped_if_unused(run, is_new=is_new):
-        yield run
+    if begun == options:
+        return
+    if run.is_untouched() and run.read_config() == dump_values(begun):
+        run.write_config(dump_values(options))
+        return
+    changed = [key for key in {**options, **begun} if begun.get(key) != options.get(key)]
+    raise RunError(
+        f"{run.path} was begun with other values of {', '.join(changed)}; "
+        "allowed: the same words again, or another --out"
+    )
 
 
 @contextmanager

@@ -90,11 +90,12 @@ def new_file(path: Path) -> Iterator[Path]:
     if _is_device(path):
         yield path
         return
+    from rlef.run.files import publish
+
     draft = path.with_name(f".rlef-{os.getpid()}.tmp")
     try:
         yield draft
-        _publish(draft, path)
-        draft.unlink(missing_ok=True)
+        publish(draft, path)
     except FileExistsError:
         raise RuntimeError(
             f"{path} has been made by another program meanwhile and is left as it is; "
@@ -107,18 +108,6 @@ def new_file(path: Path) -> Iterator[Path]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-
-
-def _publish(draft: Path, path: Path) -> None:
-    """Renames a file unless the name is taken: FileExistsError."""
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if os.path.lexists(path):
-            raise FileExistsError(str(path)) from None
-        draft.rename(path)
 
 
 def _is_device(path: Path) -> bool:

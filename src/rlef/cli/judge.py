@@ -77,6 +77,8 @@ def judge(
     if language is not None and language not in LANGUAGES:
         raise typer.BadParameter(f"language is {language!r}; allowed: {', '.join(LANGUAGES)}")
     check_judge_url(judge_url)
+    if [program, str(given), str(expected)].count("-") > 1:
+        raise typer.BadParameter("- is given twice, and stdin is read once; allowed: one -")
     source = _read(program)
     chosen = _problem(data, problem, given, expected)
     chosen = _in_language(chosen, language, program)

@@ -59,8 +59,13 @@ def plan(
         ),
     ] = None,
     card: Annotated[
-        str, typer.Option(metavar="NAME", help="Of --gpus, for speeds: a100, h100, h200.")
-    ] = "h100",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of --gpus, for speeds: a100, h100, h200. Default: h100.",
+            show_default=False,
+        ),
+    ] = None,
     assume: Annotated[
         str | None,
         typer.Option(
@@ -82,8 +87,11 @@ def plan(
     if gpus is not None:
         if gpu_memory is not None:
             raise typer.BadParameter("--gpus and --gpu-memory both say what there is; allowed: one")
-        plan_cluster(config, gpus, card, assume, as_json=as_json)
+        plan_cluster(config, gpus, card or "h100", assume, as_json=as_json)
         return
+    if card is not None or assume is not None:
+        word = "--assume" if card is None else "--card"
+        raise typer.BadParameter(f"{word} is of --gpus, which is not given; leave it out")
     check_model(config.model.name)
     extras.require("train", "rlef plan")
     memory = _memory_here(config) if gpu_memory is None else round(gpu_memory * 10**9)

@@ -74,11 +74,17 @@ def written_page(folder: Path, out: Path | None = None) -> tuple[Path, RuntimeEr
         again = shlex.join(["rlef", "report", str(folder)])
         reason = f"{path} is not written: it needs {_NEEDED}; pip install {_NEEDED}, then: {again}"
         return path, NoDatabaseError(reason)
+    from rlef.cli.files import write_new_file
     from rlef.view.cache import default_folder
-    from rlef.view.page import write_report
+    from rlef.view.page import page_of, write_report
+    from rlef.view.snapshot import Bounds
 
+    if out is not None:
+        page = page_of(folder, default_folder(), Bounds())
+        write_new_file(out, page.encode("utf-8", "replace").decode())
+        return out, None
     try:
-        return write_report(folder, out, cache=default_folder()), None
+        return write_report(folder, cache=default_folder()), None
     except RunWriteError as error:
         cause = error.__cause__
         if not isinstance(cause, OSError) or cause.errno not in _REFUSALS:

@@ -75,11 +75,11 @@ def serve(
     """Judge programs over HTTP, for rlef, verl, open-instruct and open-r1. Ctrl-C ends it."""
     extras.require("serve", "the service")
     from rlef.sandbox import usable_cores
-    from rlef.serve.network import is_loopback, listen
+    from rlef.serve.network import is_loopback, listen, plain_host
     from rlef.serve.server import serve as serve_until_stopped
     from rlef.serve.settings import ServeSettings
 
-    host = host.removeprefix("[").removesuffix("]")  # as URLs have an IPv6 address
+    host = plain_host(host)
     token = _token(token_file)
     if token is None and not is_loopback(host):
         raise typer.BadParameter(
@@ -97,11 +97,8 @@ def serve(
     )
     try:
         listening = listen(host, port, 1024)
-    except (OSError, UnicodeError) as error:  # the latter: no name of a host
-        raise typer.BadParameter(
-            f"cannot listen at {host} port {port} ({getattr(error, 'strerror', None) or error}); "
-            "allowed: a port that is free, --port 0 finds one, and an address of this machine"
-        ) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     name = f"[{host}]" if ":" in host else host
     link = f"http://{name}:{listening.getsockname()[1]}"
 

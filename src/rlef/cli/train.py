@@ -15,7 +15,7 @@ from rlef.cli.common import (
     dropped_if_unused,
     examples,
     is_evaluation,
-    new_run_path,
+    new_run,
     print_rich,
     quiet_transformers,
     recipes,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     (
-        "the model of two million parameters that comes with rlef: half an hour on two cores",
-        "rlef train mini",
+        "the model of two million parameters that comes with rlef: ten minutes on two cores",
+        "rlef train mini-fast",
     ),
     ("another seed, in a folder of its own", "rlef train mini seed=1 --out runs/one"),
     ("what a recipe would do, and where each setting comes from", "rlef train my.yaml --dry-run"),
@@ -183,27 +183,39 @@ def _train_new(
     from rlef.train.recipe import TrainConfig
 
     config = load_config(TrainConfig, recipe, words)
-    path = out or new_run_path(Path(recipe).stem)
     _check(config, recipe, words, ask_hub=not dry_run)
     config = absolute_paths(config)  # a run goes on from any folder
-    _check_folder(path if seeds == 1 else path / f"seed-{config.seed}", config)
+    if out is not None and seeds == 1:
+        _check_folder(out, config)
+    elif out is not None:
+        for where, one in _by_seed(config, seeds).items():
+            _check_folder(out / where, one)
     if dry_run:
         _print_settings(recipe, words)
         return
     extras.require("train", "training")
+    name = Path(recipe).stem
     if seeds == 1:
-        with _open_or_create(path, config) as run:
-            _train_one(run, config, f"rlef train {shlex.quote(str(path))}", display)
+        with _open_or_create(out, config, name) as run:
+            _train_one(run, config, f"rlef train {shlex.quote(str(run.path))}", display)
         return
-    again = ["rlef", "train", recipe, *words, "--out", str(path), "--seeds", str(seeds)]
     runs = []
-    for seed in range(config.seed, config.seed + seeds):
-        one = config.model_copy(update={"seed": seed})
-        with _open_or_create(path / f"seed-{seed}", one) as run:
+    for where, one in _by_seed(config, seeds).items():
+        with _open_or_create(out and out / where, one, name, where) as run:
+            out = run.path.parent
+            again = ["rlef", "train", recipe, *words, "--out", str(out), "--seeds", str(seeds)]
             _train_one(run, one, shlex.join(again), display)
         runs.append(run)
     display.close()
     print_rich(seeds_table([read_summary(run) or {} for run in runs]))
+
+
+def _by_seed(config: "TrainConfig", seeds: int) -> "dict[str, TrainConfig]":
+    """The trainings of several seeds, by the folder of each."""
+    return {
+        f"seed-{seed}": config.model_copy(update={"seed": seed})
+        for seed in range(config.seed, config.seed + seeds)
+    }
 
 
 def _train_one(run: "RunFolder", config: "TrainConfig", again: str, display: Display) -> None:
@@ -344,20 +356,33 @@ def _may_rewrite(run: "RunFolder", kind: "type[TrainConfig]") -> bool:
 
 
 @contextmanager
-def _open_or_create(path: Path, config: "TrainConfig") -> "Iterator[RunFolder]":
-    """The run; one that is new goes away again if it cannot begin."""
+def _open_or_create(
+    path: Path | None, config: "TrainConfig", name: str, within: str = ""
+) -> "Iterator[RunFolder]":
+    """The run; one that is new goes away again if it cannot begin.
+
+    Args:
+        path: ``None``: a new one, as ``new_run`` makes it of ``name`` and ``within``.
+        config: Its config.
+        name: Of the recipe.
+        within: A folder.
+    """
     from rlef.config import dump_config
     from rlef.run import RunFolder
 
-    _check_folder(path, config)
-    is_new = not RunFolder(path).is_run()
-    if is_new:
-        run = RunFolder.create(path, dump_config(config))
+    text = dump_config(config)
+    if path is None:
+        run, is_new = new_run(name, text, within), True
     else:
-        run = RunFolder.open(path)
-        if _may_rewrite(run, type(config)):
-            run.write_config(dump_config(config))
-    with dropped_if_unused(run, is_new=is_new):
+        _check_folder(path, config)
+        is_new = not RunFolder(path).is_run()
+        run = RunFolder.create(path, text) if is_new else RunFolder.open(path)
+    is_locked = is_new or run.is_untouched()  # before others write its config, or load its model
+    with dropped_if_unused(run, is_new=is_new), run.lock() if is_locked else nullcontext():
+        if is_locked and not is_new:
+            _check_folder(run.path, config)
+            if _may_rewrite(run, type(config)):
+                run.write_config(text)
         yield run
 
 

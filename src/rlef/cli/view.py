@@ -49,7 +49,7 @@ def view(
     extras.require("view", "the viewer")
     import secrets
 
-    from rlef.serve.network import is_loopback, listen
+    from rlef.serve.network import is_loopback, listen, plain_host
     from rlef.view.app import STATIC
     from rlef.view.cache import default_folder
     from rlef.view.folders import Folders
@@ -60,13 +60,11 @@ def view(
             f"{STATIC / 'index.html'} is missing: the viewer's pages are not built; "
             "build them with: cd viewer && npm ci && npm run build"
         )
+    host = plain_host(host)
     try:
         listening = listen(host, port)
-    except OSError as error:
-        raise typer.BadParameter(
-            f"cannot listen at {host} port {port} ({error.strerror or error}); "
-            "allowed: a port that is free, --port 0 finds one, and an address of this machine"
-        ) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
     link = _link(host, listening.getsockname()[1], token)
 

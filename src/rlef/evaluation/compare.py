@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
-from rlef.environment.types import EpisodeRecord
+from rlef.environment.types import EpisodeRecord, StopReason
 from rlef.evaluation.bootstrap import DRAWS, paired_difference_interval
 from rlef.evaluation.budget import (
     Unit,
@@ -304,10 +304,11 @@ def results_by_seed(run: ComparedRun, spec: MetricSpec) -> dict[int, Values]:
     Raises:
         ValueError: A problem has fewer episodes than the metric draws.
     """
+    policies = _policies(run)
     try:
         return {
             seed: values_by_problem(records, spec, run.turn_limit)
-            for seed, records in _policies(run).items()
+            for seed, records in policies.items()
         }
     except ValueError as error:
         raise ValueError(f"{run.label}: {error}") from None
@@ -318,7 +319,13 @@ def _are_different(name: str, a: ComparedRun, b: ComparedRun) -> bool:
 
 
 def _policies(run: ComparedRun) -> Mapping[int, Sequence[EpisodeRecord]]:
-    return run.by_seed or {0: run.records}
+    """The policies of a run, without seeds that have infrastructure errors only."""
+    found = {
+        seed: records
+        for seed, records in run.by_seed.items()
+        if any(record.stop is not StopReason.INFRA_ERROR for record in records)
+    }
+    return found or {0: run.records}
 
 
 def _seeds(a: Collection[int], b: Collection[int]) -> list[int]:

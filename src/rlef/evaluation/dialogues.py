@@ -23,6 +23,7 @@ from rlef.evaluation.episodes import read_episodes
 from rlef.problems import load_problems
 from rlef.problems.hashing import problem_hash
 from rlef.run import RunDamagedError, RunError, RunFolder
+from rlef.run.inputs import refuse_changed
 from rlef.run.training import (
     SCHEMA,
     TOKEN_COLUMNS,
@@ -144,12 +145,14 @@ def read_openings(run: RunFolder, name: str, data: str | None = None) -> Opening
                 "training, an evaluation of a model, or the form rollouts"
             )
         spec, prompts, system = options["data"], options.get("prompts"), options.get("system")
+        refuse_changed(run, {"prompts"}, "the file as it was then")
     else:
         part = {TRAINING: "train"}.get(name, "valid" if name.startswith("valid-") else "test")
         spec = _section(options, "data").get(part)
         prompts = _section(options, "rollout").get("prompts")
         system = _section(options, "model").get("system")
-        _check_inputs(run, {"rollout.prompts", *(() if data else (f"data.{part}",))})
+        settings = {"rollout.prompts", *(() if data else (f"data.{part}",))}
+        refuse_changed(run, settings, "the file as it was then, or the problems by --data")
         if not isinstance(spec, str):
             raise RunDamagedError(f"{run.config_path} is damaged: data.{part} is missing")
     problems = load_problems(data or spec)
@@ -311,25 +314,6 @@ def _schema(choice: Choice) -> pa.Schema:
     messages = pa.list_(pa.struct({"role": pa.string(), "content": pa.string(), **flags}))
     names = ("messages",) if choice.form == "messages" else ("prompt", "completion")
     return pa.schema([*(pa.field(name, messages) for name in names), *_FACTS])
-
-
-def _check_inputs(run: RunFolder, settings: set[str]) -> None:
-    """Raises RunError where a file that a run began with is another now, or gone."""
-    for one in run.read_inputs():
-        if one.get("setting") not in settings:
-            continue
-        path = Path(str(one.get("path")))
-        if not path.is_file():
-            what = "is gone"
-        else:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            what = "" if digest == one.get("sha256") else "is not what it was"
-        if what:
-            raise RunError(
-                f"{path} ({one['setting']}) {what} when {run.path} began; allowed: the file as it "
-                "was then, or the problems by --data"
-            )
 
 
 def _section(options: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Evaluating a model on problems: episodes appended to a run folder, then numbers."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from rlef.engines import SamplingParams
@@ -96,43 +97,43 @@ def evaluate(
                 f"of each problem or more, not {samples}"
             )
     usable = with_public_tests(problems, say, data)
-    opened, chat = open_engine(
-        engine.kind,
-        model,
-        device=engine.device,
-        dtype=engine.dtype,
-        base_url=engine.base_url,
-        concurrency=engine.concurrency,
-        max_context=engine.max_context,
-        seed=seed,
-        hf=engine.hf,
-        chat_settings=engine.chat_settings,
-    )
-    if chat is not None and chat.notice is not None:
-        say(chat.notice)
-    try:
-        with open_judge(judge_url, usable_cores()) as sandbox:
-            pool = None
-            if feedback.kind == "random":
-                pool = RandomFeedbackPool.build(usable, sandbox, prompts, feedback, seed)
-            settings = EpisodeSettings(
-                sampling=sampling,
-                max_turns=turn_limit,
-                max_context=opened.max_context,
-                prompts=prompts,
-                feedback=feedback,
-                random_feedback=pool,
-            )
-            with LocalRollouts(opened, chat, sandbox, settings) as rollouts:
-                records = run_episodes(rollouts, usable, samples, seed, run, EPISODES, show)
-        full = sum(record.stop is StopReason.CONTEXT_LIMIT for record in records)
-        if full:
-            say(
-                f"{full} of {len(records)} episodes ended early: no room for another answer in "
-                f"{opened.max_context or 'the context'} tokens"
-            )
-    finally:
-        opened.close()
+    with ExitStack() as stack:
+        sandbox = open_judge(judge_url, usable_cores())  # before the model, which takes longer
+        stack.callback(sandbox.close)
+        opened, chat = open_engine(
+            engine.kind,
+            model,
+            device=engine.device,
+            dtype=engine.dtype,
+            base_url=engine.base_url,
+            concurrency=engine.concurrency,
+            max_context=engine.max_context,
+            seed=seed,
+            hf=engine.hf,
+            chat_settings=engine.chat_settings,
+        )
+        stack.callback(opened.close)
+        if chat is not None and chat.notice is not None:
+            say(chat.notice)
+        pool = None
+        if feedback.kind == "random":
+            pool = RandomFeedbackPool.build(usable, sandbox, prompts, feedback, seed)
+        settings = EpisodeSettings(
+            sampling=sampling,
+            max_turns=turn_limit,
+            max_context=opened.max_context,
+            prompts=prompts,
+            feedback=feedback,
+            random_feedback=pool,
+        )
+        with LocalRollouts(opened, chat, sandbox, settings) as rollouts:
+            records = run_episodes(rollouts, usable, samples, seed, run, EPISODES, show)
+    full = sum(record.stop is StopReason.CONTEXT_LIMIT for record in records)
+    if full:
+        say(
+            f"{full} of {len(records)} episodes ended early: no room for another answer in "
+            f"{opened.max_context or 'the context'} tokens"
+        )
     return write_results(
         run,
         records,

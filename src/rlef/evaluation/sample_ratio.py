@@ -107,11 +107,17 @@ def independent_curves(
         any are missing.
 
     Raises:
-        ValueError: ``submissions`` is below 1.
+        ValueError: ``submissions`` is below 1, or episodes without feedback went on after their
+            first answer, of which nobody knows what it solved.
     """
     if submissions is not None and submissions < 1:
         raise ValueError(f"submissions is {submissions}: allowed are 1 and more, or None")
     groups = outcomes_by_problem(records, _FIRST_ANSWER, 1)
+    if not all(one.known for outcomes in groups.values() for one in outcomes):
+        raise ValueError(
+            "what first answers solve is not known of episodes without feedback that went on; "
+            "allowed: episodes of one turn (rlef eval --turns 1), or with feedback"
+        )
     totals = np.array([len(outcomes) for outcomes in groups.values()])
     solved = np.array([sum(each.solved for each in outcomes) for outcomes in groups.values()])
     public = np.array([sum(each.passed_public for each in xs) for xs in groups.values()])

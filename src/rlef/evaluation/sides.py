@@ -1,6 +1,7 @@
 """Runs side by side: those that differ by their seed only are one side."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,8 @@ class Side:
             measure(one.compared.records, spec, one.compared.turn_limit).estimate
             for one in self.members
         ]
-        return fmean(rates), stdev(rates)
+        is_known = all(map(math.isfinite, rates))
+        return fmean(rates), stdev(rates) if is_known else math.nan
 
 
 def read_member(path: Path, stage: str | None = None) -> Member:

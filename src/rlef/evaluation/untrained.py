@@ -44,9 +44,8 @@ class RatioTable:
 
     def headings(self) -> list[str]:
         """Headings of ``rows``."""
-        turns = self.found[0].any_right.turns
         return [
-            *("run", "seeds", f"1@{turns} %", "untrained", "answers, any right"),
+            *("run", "seeds", f"1@{self._turns()} %", "untrained", "answers, any right"),
             *("ratio", "answers, one submitted", "ratio", "10@100 %"),
         ]
 
@@ -56,7 +55,7 @@ class RatioTable:
             [
                 _named(each.side.compared.label, sampling_of(each.side.members[0])),
                 str(each.any_right.seeds),
-                f"{100 * each.any_right.trained:.1f}",
+                f"{100 * each.any_right.trained:.1f}" + self._limit(each.any_right),
                 _named(each.untrained.compared.label, sampling_of(each.untrained)),
                 each.any_right.text(),
                 each.any_right.text(per_turn=True),
@@ -67,14 +66,26 @@ class RatioTable:
             for each in self.found
         ]
 
+    def _turns(self) -> str:
+        """The turn limit of all runs; ``k`` where they differ, then ``_limit`` says each."""
+        limits = {row.any_right.turns for row in self.found}
+        return str(*limits) if len(limits) == 1 else "k"
+
+    def _limit(self, ratio: SampleRatio) -> str:
+        return f" (k={ratio.turns})" if self._turns() == "k" else ""
+
     def notes(self) -> list[str]:
         """What a reader of the table must know, one sentence a line."""
         first = self.found[0].any_right
-        over = f"problems and {first.seeds} seeds" if first.seeds > 1 else "problems only"
+        is_one = len({(row.any_right.problems, row.any_right.seeds) for row in self.found}) == 1
+        of_seeds = f"{first.seeds} seeds" if is_one else "seeds, where there are several"
+        over = "problems only" if is_one and first.seeds == 1 else f"problems and {of_seeds}"
+        number = f"{first.problems} problems" if is_one else "the problems that both have"
+        turns = self._turns()
         lines = [
-            f"answers: independent first answers of the untrained model that solve as much as 1@"
-            f"{first.turns} of the run, on {first.problems} problems, 95 % interval over {over}; "
-            f"ratio: answers / {first.turns}; > N: more than were drawn",
+            "answers: independent first answers of the untrained model that solve as much as 1@"
+            f"{turns} of the run, on {number}, 95 % interval over {over}; "
+            f"ratio: answers / {turns}; > N: more than were drawn",
             "any right: solved if one of them is (pass@k), as if somebody knew which; one "
             "submitted: one that passes the public tests (1@k), as of the run itself",
         ]

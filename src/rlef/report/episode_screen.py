@@ -51,8 +51,8 @@ def read_stage(run: RunFolder, stage: str) -> list[Record]:
 
 
 def is_repaired(episode: Record) -> bool:
-    """Whether it was solved, and not at its first turn."""
-    return bool(episode["solved"]) and len(episode["turns"]) > 1
+    """Whether it was solved after a turn that failed; of blind episodes nobody knows."""
+    return bool(episode["solved"]) and len(episode["turns"]) > 1 and not episode["blind"]
 
 
 def turn_verdict(turn: Record) -> str:

@@ -110,11 +110,16 @@ def stage_rows(run: RunFolder) -> list[list[str]]:
 
 
 def _rate(episodes: Sequence[Record], turns: int) -> float:
-    """Solved with at most so many turns, mean per problem first; NaN where nothing is known."""
-    found: defaultdict[str, list[bool]] = defaultdict(list)
+    """Solved with at most so many turns, mean per problem first; NaN where nothing is known.
+
+    It is not of blind episodes that went on (``evaluation.statistics.is_known``).
+    """
+    found: defaultdict[str, list[float]] = defaultdict(list)
     for each in episodes:
         if each["stop"] != INFRA_ERROR:
-            found[each["problem"]].append(each["solved"] and len(each["turns"]) <= turns)
+            is_whole = len(each["turns"]) <= turns
+            unknown = math.nan if each["blind"] else 0.0
+            found[each["problem"]].append(float(each["solved"]) if is_whole else unknown)
     return fmean(map(fmean, found.values())) if found else math.nan
 
 

@@ -15,6 +15,10 @@ class RunError(ValueError):
     """A path or a name cannot be used for a run. One line: which, why, and what is allowed."""
 
 
+class RunExistsError(RunError):
+    """A new run was to be made where one is."""
+
+
 class RunBusyError(RuntimeError):
     """Another process writes to the run. One line: which, and what to do."""
 
@@ -154,10 +158,45 @@ def replace_file(path: Path, data: bytes) -> None:
         sync(path.parent)
 
 
+def create_file(path: Path, data: bytes) -> bool:
+    """Writes a file that is not there: whole, or not at all; on disk when the call returns.
+
+    Returns:
+        Whether it was written; ``False``: something stands there, maybe since a moment ago.
+
+    Raises:
+        RunWriteError: It cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    replace_file(draft, data)
+    with writing(path):
+        try:
+            publish(draft, path)
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+        sync(path.parent)
+    return True
+
+
+def publish(draft: Path, path: Path) -> None:
+    """Gives a file another name, unless that is taken: FileExistsError."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(path):
+            raise FileExistsError(str(path)) from None
+        draft.rename(path)
+    draft.unlink(missing_ok=True)
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder that is not there, on disk when the call returns."""
     if not path.is_dir():
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)  # another process may be as far
         sync(path.parent)
 
 

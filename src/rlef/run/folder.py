@@ -15,7 +15,9 @@ from rlef.run.files import (
     RunBusyError,
     RunDamagedError,
     RunError,
+    RunExistsError,
     append_lines,
+    create_file,
     dump_lines,
     json_value,
     make_folder,
@@ -75,14 +77,17 @@ class RunFolder:
         """Makes a new run, with its config as YAML.
 
         Raises:
-            RunError: The path is a file, a run, or a folder that holds something else.
+            RunExistsError: There is a run, maybe since a moment ago.
+            RunError: The path is a file, or a folder that holds something else.
         """
         run = cls(path)
+        taken = f"{run.path} holds a run already; go on with it or choose another path"
         if run.is_run():
-            raise RunError(f"{run.path} holds a run already; go on with it or choose another path")
+            raise RunExistsError(taken)
         check_free_folder(run.path)
         missing = [folder for folder in run.path.parents if not folder.exists()]
-        run.write_config(config)  # first: a folder with a config can be opened
+        if not create_file(run.config_path, config.encode()):  # first: then it can be opened
+            raise RunExistsError(taken)
         for folder in (run.rollouts_path, run.checkpoints_path):
             with writing(folder):
                 make_folder(folder)

@@ -1,10 +1,11 @@
 """Files that a run is made of: whether one is still what it was, as ``inputs.jsonl`` notes it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from rlef.run.files import Record
+from rlef.run.files import Record, RunError
+from rlef.run.folder import RunFolder
 
 
 def noted(path: Path, setting: str) -> Record:
@@ -46,6 +47,30 @@ def is_unchanged(path: Path, note: Mapping[str, object]) -> bool:
     if looks_unchanged(path, note):
         return True
     return note.get("bytes") == path.stat().st_size and note.get("sha256") == _sha256(path)
+
+
+def refuse_changed(run: RunFolder, settings: Collection[str], allowed: str) -> None:
+    """Makes sure that files which a run began with are what they were.
+
+    Args:
+        run: The run.
+        settings: Those that name the files.
+        allowed: What the error says is.
+
+    Raises:
+        RunError: One is another, or gone. One line.
+        RunDamagedError: What was noted cannot be read.
+    """
+    for note in run.read_inputs():
+        if note.get("setting") not in settings:
+            continue
+        path = Path(str(note.get("path")))
+        if path.is_file() and is_unchanged(path, note):
+            continue
+        what = "is not what it was" if path.is_file() else "is gone, which was there"
+        raise RunError(
+            f"{path} ({note['setting']}) {what} when {run.path} began; allowed: {allowed}"
+        )
 
 
 def _sha256(path: Path) -> str:

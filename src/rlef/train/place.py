@@ -132,14 +132,16 @@ def here(
         ModelError, ValueError: The recipe cannot be run.
     """
     settled = settle_precision(config, run, say)
-    policy = load_policy(settled, chat)
-    parameters = policy.num_parameters()
     with ExitStack() as stack:
         sandbox = open_judge(config.judge.url, config.rollout.judge_workers)
         stack.callback(sandbox.close)
-        engine = variant.engine(config, chat, _open_engine(settled, chat, policy))
+        policy = load_policy(settled, chat)
+        parameters = policy.num_parameters()
+        engine = variant.engine(settled, chat, _open_engine(settled, chat, policy))
         stack.callback(engine.close)
-        sampler = variant.sampler(config, chat, engine)
+        sampler = variant.sampler(settled, chat, engine)
+        if sampler is not engine:
+            stack.callback(sampler.close)
         yield Place(
             judges=sandbox,
             open_rollouts=lambda settings: LocalRollouts(engine, chat, sandbox, settings),

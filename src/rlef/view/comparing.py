@@ -66,7 +66,7 @@ def paired(a: Run, stage_a: Stage, b: Run, stage_b: Stage, notes: list[str]) -> 
     limits = [a.turn_limit(stage_a.name, a.options()), b.turn_limit(stage_b.name, b.options())]
     tables = stage_a.outcomes(), stage_b.outcomes()
     rows = []
-    for turns in range(1, max(limits) + 1):
+    for turns in range(1, min(limits) + 1):  # beyond, 1@k is of independent episodes
         before, after = (_results(a.database, table, turns) for table in tables)
         both = before.keys() & after.keys()
         changed = {name for name in both if _differ(before[name][1], after[name][1])}

@@ -27,7 +27,7 @@ _SORTS = {
     "repaired": "repaired",
     "verdicts": "verdicts",
 }
-_REPAIRED = "(solved AND turns > 1)"
+_REPAIRED = "(solved AND turns > 1 AND NOT blind)"
 _RATES = """
 SELECT problem, avg(solved::INT) AS rate FROM {table}
 WHERE stop != 'infra_error' AND status != 'too_old' GROUP BY problem
