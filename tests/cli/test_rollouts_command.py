@@ -220,7 +220,7 @@ def test_problems_that_have_changed(
     assert found.code == 2 and "'double'" in found.err and "had another statement" in found.err
     path.unlink()
     found = rlef("rollouts", run.path, tmp_path / "c.jsonl")
-    assert found.code == 2 and "(data.train) is gone when" in found.err
+    assert found.code == 2 and "(data.train) is gone, which was there when" in found.err
 
 
 def test_an_evaluation_is_written_only_where_it_is_asked_for(

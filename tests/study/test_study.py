@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlef.config import dump_config, load_config
+from rlef.config import ConfigError, dump_config, load_config
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunError, RunFolder
@@ -196,7 +196,9 @@ def test_tokens_are_those_of_a_seed(study: Path) -> None:
 
 def test_the_gain_that_random_feedback_takes_by_hand(study: Path) -> None:
     # Of four problems a resample may hold none that later turns solve: no share, so no interval.
-    assert lost_gain(load_results(study, ALL)) is None
+    few = lost_gain(load_results(study, ALL))
+    assert few is not None and few.estimate == pytest.approx((0.625 - 0.25) / (0.625 - 0.125))
+    assert math.isnan(few.low) and math.isnan(few.high)
     many = [1, 2, 3, None] * 25
     put(study, Part(RLEF, 7), "feedback", many, 3)
     put(study, Part(RLEF, 7), "random", [1, 2, None, None] * 25, 3)
@@ -235,6 +237,13 @@ def test_a_page_needs_the_words_of_its_runs(study: Path) -> None:
         check_words("mini-study", ["updates=8"], ALL, study)
 
 
+def test_where_a_study_works_may_change(study: Path) -> None:
+    check_words("mini-study", ["judge.url=http://127.0.0.1:1"], ALL, study)
+    for word in ("cluster.address=local", "trackers=[mlflow]"):
+        with pytest.raises(ConfigError, match=f"{word.partition('=')[0]} is .* but a study"):
+            check_words("mini-study", [word], ALL, study)
+
+
 def test_a_study_may_be_moved(tmp_path: Path) -> None:
     part = Part(ARMS["repair"], 0)
     config = arm_config("mini-study", [], part)
@@ -251,7 +260,7 @@ def test_a_repair_model_follows_the_policy_that_is_examined(tmp_path: Path) -> N
         assert found == str(tmp_path / "single-turn" / "seed-1" / "checkpoints" / name)
         assert first_policy("mini-study", words, Part(RLEF, 1), tmp_path) is None
     late = load_config(TrainConfig, "mini-study", ["eval.every=128", "data.valid=mini:valid"])
-    assert policy_path(late, RunFolder(tmp_path)).name == "update-000064"
+    assert policy_path(late, RunFolder(tmp_path)).name == "best"  # the last one is evaluated
 
 
 def test_a_study_of_one_untrained_arm_has_a_page(tmp_path: Path) -> None:
@@ -281,6 +290,12 @@ def test_a_recipe_may_set_what_only_critics_have(arm: Arm) -> None:
     words = ["learner.lam=0.95", "learner.critic_warmup_updates=4"]
     config = arm_config("mini-study", words, Part(arm, 0))
     assert config.learner.lam == (0.95 if config.learner.has_critic else 1)
+
+
+@pytest.mark.parametrize("words", [["rollout.max_staleness=1"], ["learner.teacher={}"]])
+def test_a_recipe_may_set_what_not_all_arms_can(words: list[str]) -> None:
+    for arm in ARMS.values():
+        arm_config("mini-study", words, Part(arm, 0))
 
 
 def test_exams_that_no_claim_needs_are_taken_once(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
 from rlef.train import progress
+from rlef.train.checkpoints import Checkpoints
 from rlef.train.cluster import _make_learner
 from rlef.train.evaluations import Evaluations
 from rlef.train.longer import lengthen
@@ -313,6 +314,33 @@ def test_the_best_policy_on_the_validation_problems_is_kept(tmp_path: Path) -> N
     best = load_file(run.checkpoints_path / "best" / "model.safetensors")
     is_last = rates.index(max(rates)) == 2
     assert all(best[name].equal(last[name]) for name in last) == is_last
+
+
+def test_the_last_policy_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["eval.every=4", "data.valid=mini:valid", *SHORT]
+    config, run = start(tmp_path / "run", *words)
+    monkeypatch.setattr(Evaluations, "on_valid", lambda self, name: int(name[-1]) / 10)
+    train(config, run, Silent())
+    rates = {line["update"]: line.get("valid_solve_rate") for line in run.read_metrics()}
+    assert rates == {2: None, 4: 0.4, 6: 0.6}
+    best, last = (path / "model.safetensors" for path in (run.best_path, run.checkpoint_path(6)))
+    assert best.read_bytes() == last.read_bytes()
+
+
+def test_what_is_learnt_anew_is_looked_at_anew(tmp_path: Path) -> None:
+    config, run = start(tmp_path / "run")
+    run.append_metrics({"update": 4})  # and then killed, before there was a checkpoint
+    for name in ("eval-before", "valid-000000", "valid-000004"):
+        run.append_rollouts(name, [{"place": 0}])
+    learner: Any = SimpleNamespace(version=0)
+    assert not Checkpoints(config, run, learner).restore()
+    assert run.rollout_names() == ["eval-before", "valid-000000"]
+    assert run.read_metrics() == []
+
+
+@pytest.mark.parametrize(("words", "has"), [(["eval.turn_limit=1"], False), ([], True)])
+def test_with_one_turn_there_is_no_random_feedback(words: list[str], has: bool) -> None:
+    assert load_config(TrainConfig, "mini", words).has_control == has
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def _evaluations_s(config: "TrainConfig", run: "RunFolder") -> float | None:
 
     names = [name for name in run.rollout_names() if name.startswith("eval-before")]
     before = sum(total_wall_s(run, name) for name in names)
-    return before * (2 if config.eval.random_feedback else 1) if before else None
+    return before * (2 if config.has_control else 1) if before else None
 
 
 def _lengthen(run: "RunFolder", old: "TrainConfig", config: "TrainConfig") -> None:
@@ -388,13 +388,11 @@ def _open_or_create(
 
 def _refuse_changes(run: "RunFolder", wanted: "TrainConfig") -> None:
     from rlef.config import ConfigError, changed_keys, load_config
-    from rlef.train.paths import absolute_paths
+    from rlef.train.paths import OF_PLACE, absolute_paths
 
     old = load_config(type(wanted), run.config_path, [])
     differing = changed_keys(absolute_paths(old), absolute_paths(wanted))
-    # machines come and go, and nothing that is learnt depends on it
-    free = ("cluster.", "judge.", "trackers")
-    changed = [key for key in differing if not key.startswith(free)]
+    changed = [key for key in differing if not key.startswith(OF_PLACE)]
     if changed:
         raise ConfigError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "

@@ -59,7 +59,7 @@ class ReplaySettings(BaseModel):
     weight: float = Field(1.0, gt=0)
     """Of the replayed tokens' mean negative log-probability, which is added to the policy loss."""
     answers: int = Field(32, ge=1)
-    """Answers per optimizer step; where the run has fewer, some come twice."""
+    """Answers per optimizer step; where the run has fewer, they come again and again."""
     newest: int = Field(4096, ge=1)
     """Solved answers that are kept, the newest ones, in memory."""
 

@@ -265,6 +265,11 @@ class RunFolder:
         """Whether ``rollouts/NAME.jsonl`` exists."""
         return self.rollout_path(name).is_file()
 
+    def drop_rollouts(self, name: str) -> None:
+        """Removes ``rollouts/NAME.jsonl``."""
+        with writing(self.rollout_path(name)):
+            self.rollout_path(name).unlink(missing_ok=True)
+
     def rollout_names(self) -> list[str]:
         """Names of all files of rollouts but those of training, sorted."""
         return sorted(path.stem for path in self.rollouts_path.glob("*.jsonl"))

@@ -156,7 +156,8 @@ def lost_gain(results: Results, arm: str = RLEF) -> Interval | None:
     """Share of what turns 2 and 3 add that is lost with random feedback.
 
     (1@3 - 1@3 with random feedback) / (1@3 - 1@1), with its 95 % bootstrap interval over problems.
-    ``None`` where an exam is missing or later turns add nothing.
+    ``None`` where an exam is missing or later turns add nothing. Where they add nothing in a draw
+    the bounds are NaN.
     """
     sides = (
         Side(arm=arm),
@@ -171,14 +172,19 @@ def lost_gain(results: Results, arm: str = RLEF) -> Interval | None:
     places = np.random.default_rng(0).integers(len(names), size=(DRAWS, len(names)))
     true, random, first = (row[places].mean(1) for row in rates)
     whole = rates.mean(1)
-    if whole[0] <= whole[2] or (true <= first).any():
+    if whole[0] <= whole[2]:
         return None
-    low, high = np.percentile((true - random) / (true - first), PERCENTILES)
-    return Interval(float((whole[0] - whole[1]) / (whole[0] - whole[2])), float(low), float(high))
+    low = high = math.nan
+    if (true > first).all():
+        low, high = map(float, np.percentile((true - random) / (true - first), PERCENTILES))
+    return Interval(float((whole[0] - whole[1]) / (whole[0] - whole[2])), low, high)
 
 
 def trained_tokens(results: Results, arm: str) -> float:
-    """Sampled tokens that an arm was trained on, mean over seeds; NaN without training."""
+    """Tokens of answers that were sampled to train an arm, mean over seeds; NaN without training.
+
+    Where solved rollouts are imitated it learns from a part of them only.
+    """
     sums = [
         sum(line.get("action_tokens") or 0 for line in lines)
         for (name, _), lines in results.metrics.items()

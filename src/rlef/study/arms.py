@@ -90,13 +90,16 @@ class Arm:
 
 _IMITATION = ("learner.kl=none", "learner.critic_warmup_updates=0")
 _IN_TURNS = "rollout.max_staleness=0"
-"""Where another policy samples too, which stays as it was: side by side all would be too old."""
+"""Where another policy samples too, which stays as it was: side by side all would be too old; and
+where a batch is of whole groups."""
 _NO_CRITIC = (
     *("learner.lam=1", "learner.critic_warmup_updates=0", "learner.critic_sees=nothing"),
     *("learner.critic_epochs=null", "learner.critic_head_lr=null", "learner.critic_lora=null"),
 )
 """For recipes that set these: they mean nothing without a critic, and are refused there."""
-_ONE_TURN = ("rollout.turn_limit=1", "learner.teacher=null", "learner.replay=null")
+_NO_TEACHER = "learner.teacher=null"
+"""Where feedback does not say what a teacher would say."""
+_ONE_TURN = ("rollout.turn_limit=1", _NO_TEACHER, "learner.replay=null")
 """Teacher and replay are of later turns, and refused where there are none."""
 
 ARMS: dict[str, Arm] = {
@@ -160,12 +163,12 @@ ARMS: dict[str, Arm] = {
         Arm(
             name="grpo",
             title="GRPO, 4 per problem",
-            words=(*_NO_CRITIC, "learner.advantage=grpo", "rollout.per_problem=4"),
+            words=(*_NO_CRITIC, _IN_TURNS, "learner.advantage=grpo", "rollout.per_problem=4"),
         ),
         Arm(
             name="rloo",
             title="RLOO, 4 per problem",
-            words=(*_NO_CRITIC, "learner.advantage=rloo", "rollout.per_problem=4"),
+            words=(*_NO_CRITIC, _IN_TURNS, "learner.advantage=rloo", "rollout.per_problem=4"),
         ),
         Arm(
             name="reinforce++",
@@ -175,17 +178,17 @@ ARMS: dict[str, Arm] = {
         Arm(
             name="no-feedback",
             title="trained without feedback, three tries",
-            words=("feedback.kind=none", "eval.feedback=full"),
+            words=("feedback.kind=none", "eval.feedback=full", _NO_TEACHER),
         ),
         Arm(
             name="random-feedback",
             title="trained with random feedback",
-            words=("feedback.kind=random", "eval.feedback=full"),
+            words=("feedback.kind=random", "eval.feedback=full", _NO_TEACHER),
         ),
         Arm(
             name="pass-fail",
             title="told only that a test failed",
-            words=("feedback.kind=pass_fail",),
+            words=("feedback.kind=pass_fail", _NO_TEACHER),
         ),
         Arm(
             name="no-traceback",

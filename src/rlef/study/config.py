@@ -20,11 +20,22 @@ def arm_config(recipe: str, words: Sequence[str], part: Part) -> TrainConfig:
     Raises:
         ConfigError: A word is wrong, or the recipe cannot be changed so.
     """
-    turns = load_config(TrainConfig, recipe, words).rollout.turn_limit
+    whole = load_config(TrainConfig, recipe, words)
+    turns = whole.rollout.turn_limit
     if turns != TRAINED_TURNS:
         raise ConfigError(
             f"rollout.turn_limit is {turns}, but a study's arms, exams and tables are of "
             f"{TRAINED_TURNS} turns; allowed: {TRAINED_TURNS}"
+        )
+    if whole.cluster.address is not None:
+        raise ConfigError(
+            f"cluster.address is {whole.cluster.address}, but a study runs in processes of one "
+            "machine; allowed: null"
+        )
+    if whole.trackers:
+        raise ConfigError(
+            f"trackers is {', '.join(whole.trackers)}, but a study writes a page of its own and "
+            "tells no tracker; allowed: trackers=[]"
         )
     own = [*part.arm.words, f"seed={part.seed}", "eval.random_feedback=false"]
     all_words = join_words(words, own)

@@ -77,7 +77,7 @@ def arms_section(results: Results) -> Iterator[Block]:
     yield Text(
         f"In %, ± half a 95 % bootstrap interval over problems; ± seeds: standard deviation over "
         f"seeds; repair: share of turns 2 to {TRAINED_TURNS} that solved their problem; tokens: "
-        "sampled ones that the arm learnt from, in thousands; less RLEF: paired difference in "
+        "those of answers sampled to train the arm, in thousands; less RLEF: paired difference in "
         "points, with its interval over problems and, where there are several, seeds (*: one seed, "
         "so over problems only); untrained answers: how many independent answers of the untrained "
         f"model solve as much as 1@{TRAINED_TURNS}, if any right one counts (> N: more than were "
@@ -85,9 +85,11 @@ def arms_section(results: Results) -> Iterator[Block]:
     )
     lost = lost_gain(results)
     if lost is not None:
+        bounds = f"{100 * lost.low:.0f} to {100 * lost.high:.0f}"
+        if math.isnan(lost.low):
+            bounds = "no interval: in some draws later turns add nothing"
         yield Text(
-            "Random feedback takes "
-            f"{100 * lost.estimate:.0f} % ({100 * lost.low:.0f} to {100 * lost.high:.0f}) of what "
+            f"Random feedback takes {100 * lost.estimate:.0f} % ({bounds}) of what "
             f"turns 2 to {TRAINED_TURNS} add to RLEF's solve rate with true feedback (interval: "
             "these policies, other problems). Paper: a large part (figure)."
         )

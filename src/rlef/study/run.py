@@ -31,7 +31,8 @@ from rlef.study.jobs import Failure, PartTask, run_tasks
 from rlef.study.wrappers import first_turn_engine, variant_of
 from rlef.train.loop import learn
 from rlef.train.parts import limits
-from rlef.train.place import hf_engine
+from rlef.train.paths import OF_PLACE
+from rlef.train.place import hf_engine, settle_precision
 from rlef.train.progress import Silent
 from rlef.train.recipe import SamplingSection, TrainConfig
 
@@ -154,7 +155,7 @@ def _open(path: Path, config: TrainConfig) -> RunFolder:
 
 def _check_same(run: RunFolder, config: TrainConfig) -> None:
     old = load_config(TrainConfig, run.config_path, [])
-    changed = changed_keys(old, config)
+    changed = [key for key in changed_keys(old, config) if not key.startswith(OF_PLACE)]
     if changed:
         raise RunError(
             f"{run.path} was begun with other values of {', '.join(changed)}; "
@@ -186,7 +187,7 @@ class _Examiner:
         missing = [exam for exam in exams if not self._is_complete(exam)]
         if not missing:
             return
-        config = self._config
+        config = settle_precision(self._config, self._run, self._say)
         chat = load_chat(self._policy, config.model)
         # its context is the model's own: there are more turns than in training
         engine: PolicyEngine = hf_engine(config, chat, self._policy, max_context=None)
@@ -204,7 +205,8 @@ class _Examiner:
     ) -> list[Exchange]:
         """Dialogues on training problems that the model solved after feedback."""
         config = self._config
-        problems = load_problems(config.data.train)[:EXAMPLE_PROBLEMS]
+        every = load_problems(config.data.train)
+        problems = with_public_tests(every, _silent, "data.train")[:EXAMPLE_PROBLEMS]
         feedback = config.feedback.of_kind("full")
         seed = config.seed + 1  # other draws than those of the exams
         settings = self._settings(engine, config.rollout.turn_limit, feedback, self._sampling())

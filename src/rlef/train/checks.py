@@ -88,7 +88,7 @@ def check_training(
         )
     test = found.get("data.test")
     kind = config.eval.feedback or config.feedback.kind
-    is_random = config.eval.random_feedback or kind == "random"
+    is_random = config.has_control or kind == "random"
     if isinstance(test, list) and is_random and len({problem.name for problem in test}) < 2:
         raise ConfigError(
             f"{_place('data.test', places)} has one problem, too few for random feedback; "

@@ -56,7 +56,7 @@ def build_controls(
         )
 
     evaluation_pool = training_pool = None
-    if evaluation.kind == "random" or config.eval.random_feedback:
+    if evaluation.kind == "random" or config.has_control:
         try:
             evaluation_pool = pool(test_problems)
         except ValueError as error:

@@ -27,7 +27,7 @@ from rlef.train.evaluations import Evaluations
 from rlef.train.idle import IdleWatch, LeftOut, NothingToLearn
 from rlef.train.measures import rate_metrics, solve_metrics, verdict_metrics
 from rlef.train.parts import Parts, build_parts
-from rlef.train.place import Variant
+from rlef.train.place import PAPER, Variant
 from rlef.train.progress import BatchWatch, Progress
 from rlef.train.recipe import TrainConfig
 from rlef.train.requests import RequestSource
@@ -63,7 +63,7 @@ def train(config: TrainConfig, run: RunFolder, display: Progress) -> None:
                 stages = {"before": trainer.evaluate("eval-before")}
                 trainer.train_to_the_end()
                 stages["after"] = trainer.evaluate("eval-after", best=True)
-                if config.eval.random_feedback:
+                if config.has_control:
                     again = trainer.evaluate("eval-random", best=True, random_feedback=True)
                     stages["random_feedback"] = again
         told.stage("saving")
@@ -92,17 +92,14 @@ def learn(
     """
     last = run.latest_checkpoint()
     if last is None or last.update < config.updates:
-        with build_parts(config, run, display, variant or Variant()) as parts:
+        with build_parts(config, run, display, variant or PAPER) as parts:
             Trainer(parts).train_to_the_end()  # SIGTERM ends it: a study's parts go with the study
     return policy_path(config, run)
 
 
 def policy_path(config: TrainConfig, run: RunFolder) -> Path:
     """Returns where a run's policy will be: the best on ``data.valid``, or the last checkpoint."""
-    every = config.eval.every
-    if every is not None and every <= config.updates:
-        return run.best_path
-    return run.checkpoint_path(config.updates)
+    return run.checkpoint_path(config.updates) if config.eval.every is None else run.best_path
 
 
 class Trainer:
@@ -132,7 +129,7 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(config, parts.run, parts.learner)
         self.evaluations = Evaluations(parts)
-        self._watch = IdleWatch(config, parts.display.message, parts.variant.why_idle)
+        self._watch = self._new_watch()
         replay = config.learner.replay
         self._solved = None if replay is None else SolvedAnswers(replay.newest, config.seed)
         self._warned_of_gap = False
@@ -143,6 +140,9 @@ class Trainer:
         """The line of a batch that is learnt from, while the policy is looked at for it."""
         parts.describe()
         self._survive(self.checkpoints.try_saving)
+
+    def _new_watch(self) -> IdleWatch:
+        return IdleWatch(self.config, self.parts.display.message, self.parts.variant.why_idle)
 
     @property
     def is_done(self) -> bool:
@@ -158,7 +158,8 @@ class Trainer:
                 self._survive(self.train_on_one_batch)
         except KeyboardInterrupt:
             if self.stopping.asked:
-                self._save_what_is_learnt()
+                with suppress(LearnerLost):
+                    self._save_what_is_learnt()
             raise
 
     def _save_what_is_learnt(self) -> None:
@@ -188,11 +189,14 @@ class Trainer:
             try:
                 return work()
             except LearnerLost:
+                if self.stopping.asked:  # there is no time to repeat what was lost
+                    raise KeyboardInterrupt from None
                 self._go_on()
 
     def _go_on(self) -> None:
         """Brings the learner to the last checkpoint, and the sampler to the learner's weights."""
         self._unwritten = None
+        self._watch = self._new_watch()  # batches that are repeated count once
         while True:
             with suppress(LearnerLost):
                 if self.checkpoints.restore():
@@ -333,7 +337,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Looks at the validation problems where it is time to, and keeps the best policy."""
         every, update = self.config.eval.every, self.learner.version
-        if every is None or update % every:
+        if every is None or (update % every and not self.is_done):
             return {}
         self.batches.settle()
         rate = self.evaluations.on_valid(f"valid-{update:06d}")

@@ -6,6 +6,10 @@ from pathlib import Path
 from rlef.problems.load import absolute_spec
 from rlef.train.recipe import TrainConfig
 
+OF_PLACE = ("cluster.", "judge.", "trackers")
+"""How keys of settings begin that say where a run works and whom it tells. What it learns does not
+depend on them, and a run goes on with others."""
+
 
 def absolute_paths(config: TrainConfig) -> TrainConfig:
     """Returns the recipe with models, prompts and data that are on this disk by absolute paths.

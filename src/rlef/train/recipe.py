@@ -138,9 +138,11 @@ class EvalConfig(BaseModel):
     """A second setting at which the test problems are evaluated too; ``null``: none. The policy
     to keep (``every``) is chosen at the first."""
     random_feedback: bool = True
-    """Whether the control is run too: the trained model with feedback on other problems."""
+    """Whether the control is run too: the trained model with feedback on other problems. With one
+    turn there is none."""
     every: int | None = Field(None, ge=1)
-    """Updates between two evaluations on ``data.valid``; ``null``: none."""
+    """Updates between two evaluations on ``data.valid``; the last policy is evaluated too.
+    ``null``: none."""
 
     @property
     def samplings(self) -> tuple[SamplingSection, ...]:
@@ -195,18 +197,25 @@ class TrainConfig(BaseModel):
         """Turn limit of evaluations."""
         return self.eval.turn_limit or self.rollout.turn_limit
 
+    @property
+    def has_control(self) -> bool:
+        """Whether the random-feedback control is run: with one turn nothing is told."""
+        return self.eval.random_feedback and self.eval_turn_limit > 1
+
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_batches()
+        self._check_rollouts()
+        self._check_places()
+        self._check_lessons()
+        return self
+
+    def _check_batches(self) -> None:
         batch, minibatch = self.rollout.batch, self.learner.minibatch
         if batch % minibatch:
             raise ValueError(
                 f"rollout.batch is {batch} and learner.minibatch {minibatch}; "
                 "allowed: a multiple of learner.minibatch"
-            )
-        if (least := self.rollout.min_new_tokens or 0) > self.rollout.max_new_tokens:
-            raise ValueError(
-                f"rollout.min_new_tokens is {least}; allowed: up to rollout.max_new_tokens, "
-                f"{self.rollout.max_new_tokens}"
             )
         for key, value in (
             ("updates", self.updates),
@@ -219,51 +228,66 @@ class TrainConfig(BaseModel):
                     f"{key} is {value}; allowed: a multiple of the {self.updates_per_batch} "
                     f"updates on each batch (rollout.batch / learner.minibatch{times})"
                 )
-        per_problem, learner = self.rollout.per_problem, self.learner
-        if batch % per_problem:
+        if batch % self.rollout.per_problem:
             raise ValueError(
-                f"rollout.batch is {batch} and rollout.per_problem {per_problem}; "
+                f"rollout.batch is {batch} and rollout.per_problem {self.rollout.per_problem}; "
                 "allowed: a multiple of rollout.per_problem"
             )
-        if learner.compares_groups and per_problem < 2:
+        if (self.eval.every is None) != (self.data.valid is None):
+            raise ValueError("data.valid and eval.every belong together; allowed: both or neither")
+
+    def _check_rollouts(self) -> None:
+        rollout, learner = self.rollout, self.learner
+        if (least := rollout.min_new_tokens or 0) > rollout.max_new_tokens:
+            raise ValueError(
+                f"rollout.min_new_tokens is {least}; allowed: up to rollout.max_new_tokens, "
+                f"{rollout.max_new_tokens}"
+            )
+        if learner.compares_groups and rollout.per_problem < 2:
             raise ValueError(
                 f"learner.advantage is {learner.advantage}, which compares rollouts of one "
                 "problem, but rollout.per_problem is 1; allowed: 2 or more"
             )
-        if learner.compares_groups and self.rollout.max_staleness:
+        if learner.compares_groups and rollout.max_staleness:
             raise ValueError(
                 f"learner.advantage is {learner.advantage}, which compares rollouts of one "
-                f"problem, but rollout.max_staleness is {self.rollout.max_staleness}, so a batch "
+                f"problem, but rollout.max_staleness is {rollout.max_staleness}, so a batch "
                 "is what ends first, parts of groups too; allowed: 0"
             )
-        if self.rollout.vllm.sleep and self.rollout.max_staleness:
+        if rollout.vllm.sleep and rollout.max_staleness:
             raise ValueError(
                 f"rollout.vllm.sleep is true, but with rollout.max_staleness "
-                f"{self.rollout.max_staleness} the engine never rests; allowed: false, or "
+                f"{rollout.max_staleness} the engine never rests; allowed: false, or "
                 "rollout.max_staleness=0"
             )
-        if self.rollout.vllm.transfer != "buckets" and self.cluster.address is None:
+        if rollout.vllm.transfer != "buckets" and self.cluster.address is None:
             raise ValueError(
-                f"rollout.vllm.transfer is {self.rollout.vllm.transfer}, but cluster.address is "
+                f"rollout.vllm.transfer is {rollout.vllm.transfer}, but cluster.address is "
                 "null, and vLLM in the learner's process; allowed: buckets"
             )
-        if self.judge.url is not None and self.cluster.judge_actors:
+
+    def _check_places(self) -> None:
+        cluster, rollout = self.cluster, self.rollout
+        if self.judge.url is not None and cluster.judge_actors:
             raise ValueError(
-                f"judge.url is set, but cluster.judge_actors is {self.cluster.judge_actors}; "
+                f"judge.url is set, but cluster.judge_actors is {cluster.judge_actors}; "
                 "allowed: 0, or judge.url=null"
             )
-        if self.cluster.colocate and self.rollout.max_staleness:
+        if cluster.colocate and rollout.max_staleness:
             raise ValueError(
                 f"cluster.colocate is true, but with rollout.max_staleness "
-                f"{self.rollout.max_staleness} rollout actors and learner ranks do not take turns; "
+                f"{rollout.max_staleness} rollout actors and learner ranks do not take turns; "
                 "allowed: false, or rollout.max_staleness=0"
             )
-        if self.cluster.colocate and self.rollout.vllm.tensor_parallel_size > 1:
+        if cluster.colocate and rollout.vllm.tensor_parallel_size > 1:
             raise ValueError(
                 f"cluster.colocate is true, but rollout.vllm.tensor_parallel_size is "
-                f"{self.rollout.vllm.tensor_parallel_size}; allowed: 1, or colocate=false"
+                f"{rollout.vllm.tensor_parallel_size}; allowed: 1, or colocate=false"
             )
-        if learner.teacher is not None and self.rollout.turn_limit < 2:
+
+    def _check_lessons(self) -> None:
+        learner, turn_limit = self.learner, self.rollout.turn_limit
+        if learner.teacher is not None and turn_limit < 2:
             raise ValueError(
                 "learner.teacher is set, but rollout.turn_limit is 1, and what it teaches are "
                 "later turns; allowed: rollout.turn_limit 2 or more, or learner.teacher=null"
@@ -273,7 +297,7 @@ class TrainConfig(BaseModel):
                 f"learner.teacher is set, but feedback.kind is {self.feedback.kind}, which tells "
                 "no expected output; allowed: full, no_traceback, or learner.teacher=null"
             )
-        if learner.replay is not None and self.rollout.turn_limit < 2:
+        if learner.replay is not None and turn_limit < 2:
             raise ValueError(
                 "learner.replay is set, but rollout.turn_limit is 1, and what is replayed are "
                 "later turns; allowed: rollout.turn_limit 2 or more, or learner.replay=null"
@@ -283,6 +307,3 @@ class TrainConfig(BaseModel):
                 f"learner.critic_warmup_updates is {learner.critic_warmup_updates}, so the policy "
                 f"would never learn; allowed: less than the {self.updates} updates in all"
             )
-        if (self.eval.every is None) != (self.data.valid is None):
-            raise ValueError("data.valid and eval.every belong together; allowed: both or neither")
-        return self
