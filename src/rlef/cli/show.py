@@ -126,6 +126,7 @@ def _list_episodes(
     repaired: bool,
     problem: str | None,
 ) -> None:
+    from rlef.environment import StopReason
     from rlef.report.episode_screen import (
         default_stage,
         episodes_table,
@@ -133,7 +134,6 @@ def _list_episodes(
         read_stage,
         stage_names,
     )
-    from rlef.report.run_screen import INFRA_ERROR
 
     names = stage_names(run)
     chosen = stage or default_stage(names)
@@ -145,7 +145,7 @@ def _list_episodes(
     def is_wanted(episode: Any) -> bool:
         return (
             (not solved or episode["solved"])
-            and (not failed or not (episode["solved"] or episode["stop"] == INFRA_ERROR))
+            and (not failed or not (episode["solved"] or episode["stop"] == StopReason.INFRA_ERROR))
             and (not repaired or is_repaired(episode))
             and (problem is None or problem in episode["problem"])
         )

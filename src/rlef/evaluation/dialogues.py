@@ -33,7 +33,7 @@ from rlef.run.training import (
     read_pending,
     unescaped,
 )
-from rlef.stored import EPISODES, is_evaluation, read_options
+from rlef.stored import EPISODES, is_evaluation, read_options, section
 
 Row = dict[str, Any]
 TRAINING = "train"
@@ -148,9 +148,9 @@ def read_openings(run: RunFolder, name: str, data: str | None = None) -> Opening
         refuse_changed(run, {"prompts"}, "the file as it was then")
     else:
         part = {TRAINING: "train"}.get(name, "valid" if name.startswith("valid-") else "test")
-        spec = _section(options, "data").get(part)
-        prompts = _section(options, "rollout").get("prompts")
-        system = _section(options, "model").get("system")
+        spec = section(options, "data").get(part)
+        prompts = section(options, "rollout").get("prompts")
+        system = section(options, "model").get("system")
         settings = {"rollout.prompts", *(() if data else (f"data.{part}",))}
         refuse_changed(run, settings, "the file as it was then, or the problems by --data")
         if not isinstance(spec, str):
@@ -314,8 +314,3 @@ def _schema(choice: Choice) -> pa.Schema:
     messages = pa.list_(pa.struct({"role": pa.string(), "content": pa.string(), **flags}))
     names = ("messages",) if choice.form == "messages" else ("prompt", "completion")
     return pa.schema([*(pa.field(name, messages) for name in names), *_FACTS])
-
-
-def _section(options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = options.get(key)
-    return section if isinstance(section, Mapping) else {}

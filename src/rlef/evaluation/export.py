@@ -12,6 +12,7 @@ from rlef.evaluation.specs import Measured
 from rlef.problems import Problem
 from rlef.problems.programs import WholeProgram, whole_program
 from rlef.problems.syntax import parse_code
+from rlef.text import markdown_table
 
 _HEADINGS = ("metric", "model", "data", "turns", "solved, %", "95 %, samples", "95 %, problems")
 _NOTE = (
@@ -113,14 +114,6 @@ def _future_imports(program: str) -> list[ast.ImportFrom]:
     except ValueError:
         return []
     return [n for n in body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
-
-
-def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with its first column flush left and the others right."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines
-    )
 
 
 def _our_cells(

@@ -12,7 +12,8 @@ import yaml
 from rlef import __version__
 from rlef.problems.load import DATA_SETS
 from rlef.problems.options import Options
-from rlef.report.tables import COLUMNS, Summary, markdown_table, setting_name, stage_rows
+from rlef.report.tables import COLUMNS, Summary, setting_name, stage_rows
+from rlef.text import markdown_table
 
 SETTINGS = "rlef/recipe.yaml"
 """In an exported folder: the run's config, by a name that makes no run of the folder it is in."""
@@ -209,7 +210,7 @@ def _results(facts: CardFacts) -> list[str]:
         rows = stage_rows(list(result.stages.values()), result.turn_limit)
         at = f", {result.sampling}" if result.sampling else ""
         parts.append(f"`{public_spec(result.data)}`: {result.title}{at}.")
-        parts.append(markdown_table(["%", *result.stages], rows))
+        parts.append(markdown_table(["%", *result.stages], [row.line for row in rows]))
     return [
         *parts,
         "± is half a 95 % bootstrap interval over problems. "

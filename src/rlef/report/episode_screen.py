@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rlef.environment import StopReason
 from rlef.report.fitted import FittedTable, flowed, output_width
-from rlef.report.run_screen import INFRA_ERROR, read_evaluation
+from rlef.report.run_screen import read_evaluation
 from rlef.run import RunFolder
 from rlef.run.training import SCHEMA, TOKEN_COLUMNS, read_training_rollouts, unescaped
 from rlef.text import one_line
@@ -64,7 +65,7 @@ def turn_verdict(turn: Record) -> str:
 
 def end_words(episode: Record) -> str:
     """How it ended."""
-    if episode["stop"] == INFRA_ERROR:
+    if episode["stop"] == StopReason.INFRA_ERROR:
         return "not judged"
     if episode["solved"]:
         return f"solved at turn {len(episode['turns'])}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from rlef.environment import StopReason
 from rlef.environment.lines import EpisodeLine, check_line
 from rlef.report.fitted import UNLIMITED, FittedTable, flowed, output_width
 from rlef.report.runs import RunFacts, age
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 _CURVE, _LEAST_CURVE, _COLUMNS_BESIDE = 40, 12, 55
-INFRA_ERROR = "infra_error"
 
 
 def run_screen(
@@ -116,7 +116,7 @@ def _rate(episodes: Sequence[Record], turns: int) -> float:
     """
     found: defaultdict[str, list[float]] = defaultdict(list)
     for each in episodes:
-        if each["stop"] != INFRA_ERROR:
+        if each["stop"] != StopReason.INFRA_ERROR:
             is_whole = len(each["turns"]) <= turns
             unknown = math.nan if each["blind"] else 0.0
             found[each["problem"]].append(float(each["solved"]) if is_whole else unknown)

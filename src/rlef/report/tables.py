@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
 from rlef.report.fitted import FittedTable, short_names
+from rlef.text import markdown_table
 
 Summary = Mapping[str, Any]
 
@@ -29,6 +30,11 @@ class Row(NamedTuple):
 
     label: str
     cells: tuple[str, ...]
+
+    @property
+    def line(self) -> list[str]:
+        """The label and the cells."""
+        return [self.label, *self.cells]
 
 
 def percent(rate: float | None, digits: int = 1) -> str:
@@ -246,7 +252,7 @@ def comparison_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def summary_markdown(summary: Summary) -> str:
     """The same as Markdown."""
-    table = markdown_table(summary_headings(summary), summary_rows(summary))
+    table = markdown_table(summary_headings(summary), [row.line for row in summary_rows(summary)])
     return f"**{headline(summary)}**\n\n{table}\n\n" + "; ".join(notes(summary)) + ".\n"
 
 
@@ -310,7 +316,8 @@ def seeds_table(summaries: Sequence[Summary]) -> "Group":
 def seeds_markdown(summaries: Sequence[Summary]) -> str:
     """The same as Markdown."""
     rows = seeds_rows(summaries)
-    table = markdown_table(seeds_headings(int(summaries[0]["turn_limit"])), rows)
+    headings = seeds_headings(int(summaries[0]["turn_limit"]))
+    table = markdown_table(headings, [row.line for row in rows])
     return f"**{_seeds_headline(summaries)}**\n\n{table}\n\n{_SEEDS_NOTE}.\n"
 
 
@@ -375,12 +382,3 @@ def _count(number: int) -> str:
 
 def _table(headings: Sequence[str], rows: Sequence[Row]) -> FittedTable:
     return FittedTable(headings=headings, rows=[(row.label, *row.cells) for row in rows])
-
-
-def markdown_table(headings: Sequence[str], rows: Sequence[Row]) -> str:
-    """A table with its first column flush left and the others right."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)]]
-    lines += [[row.label, *row.cells] for row in rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines
-    )

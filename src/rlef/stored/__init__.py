@@ -4,7 +4,7 @@ Files are edited by hand, copied in part, cut by full disks. What does not fit i
 line that names file, line and field; nothing later has to look again.
 """
 
-from rlef.stored.facts import Facts, facts_of, turn_limit
+from rlef.stored.facts import Facts, facts_of, section, turn_limit
 from rlef.stored.files import (
     EPISODES,
     is_evaluation,
@@ -21,5 +21,6 @@ __all__ = [
     "read_metrics",
     "read_options",
     "read_summary",
+    "section",
     "turn_limit",
 ]

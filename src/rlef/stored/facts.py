@@ -83,13 +83,14 @@ def turn_limit(options: Record, *, of_training: bool) -> int:
     """
     if is_evaluation(options):
         return _positive(options.get("turns"), 1)
-    limit = _positive(_section(options, "rollout").get("turn_limit"), 3)
-    return limit if of_training else _positive(_section(options, "eval").get("turn_limit"), limit)
+    limit = _positive(section(options, "rollout").get("turn_limit"), 3)
+    return limit if of_training else _positive(section(options, "eval").get("turn_limit"), limit)
 
 
-def _section(options: Record, key: str) -> Record:
-    section = options.get(key)
-    return section if isinstance(section, Mapping) else {}
+def section(options: Record, key: str) -> Record:
+    """A section of a run's config; empty where there is none, or something else."""
+    found = options.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _positive(value: object, default: int) -> int:
