@@ -38,7 +38,7 @@ def told(run: RunFolder) -> dict[tuple[int, int], str]:
 @pytest.mark.slow
 def test_killed_twice_the_model_is_asked_once(tmp_path: Path) -> None:
     data = tmp_path / "data.jsonl"
-    write_jsonl([add(step) for step in range(1, 41)], data)
+    write_jsonl([add(step) for step in range(1, 21)], data)
 
     def words(out: str) -> list[str]:
         options = ["--prompts", "mini", "--samples", "2", "--max-new-tokens", "72"]
@@ -49,7 +49,7 @@ def test_killed_twice_the_model_is_asked_once(tmp_path: Path) -> None:
     subprocess.run(words("whole"), check=True, capture_output=True)
     path = tmp_path / "killed" / "rollouts" / "eval.jsonl"
     kept: list[bytes] = []
-    for least in (5, 40):
+    for least in (5, 20):
         process = subprocess.Popen(
             words("killed"),
             stdout=subprocess.DEVNULL,
@@ -63,7 +63,7 @@ def test_killed_twice_the_model_is_asked_once(tmp_path: Path) -> None:
         process.wait()
         kept.append(path.read_bytes())
     done = subprocess.run(words("killed"), check=True, capture_output=True, text=True)
-    assert "of 80 episodes are there already" in done.stderr
+    assert "of 40 episodes are there already" in done.stderr
     whole, again = (RunFolder.open(tmp_path / name) for name in ("whole", "killed"))
     assert told(whole) == told(again)
     final = path.read_bytes()
