@@ -177,6 +177,8 @@ def test_the_page_has_all_of_it(study: Path) -> None:
         assert words in text
     data = json.loads((study / "study.json").read_text())
     assert data["arms"]["rlef"]["solve_rate_by_turn"][2]["estimate"] == 0.625
+    assert data["arms"]["rlef"]["less_rlef"] is None
+    assert data["arms"]["untrained"]["less_rlef"]["difference"] == pytest.approx(0.25 - 0.625)
     assert next(claim["verdict"] for claim in data["claims"]) in ("holds", "open")
     for name in ("by_turn", "budget", "curves", "calibration"):
         assert (study / "figures" / f"{name}.png").stat().st_size > 5000

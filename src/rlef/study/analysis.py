@@ -323,6 +323,7 @@ def to_json(results: Results) -> dict[str, object]:
     arms: dict[str, object] = {}
     for arm in results.arms:
         rates = rates_by_turn(results, arm.name)
+        difference = against(results, arm.name, RLEF)
         arms[arm.name] = {
             "title": arm.title,
             "words": list(arm.words),
@@ -333,6 +334,7 @@ def to_json(results: Results) -> dict[str, object]:
             "trained_tokens": trained_tokens(results, arm.name),
             "calibration": [each._asdict() for each in calibration_points(results, arm.name)],
             "repair_rate": repair_rate(results, arm.name)._asdict(),
+            "less_rlef": None if difference is None else asdict(difference),
             "untrained_answers": {
                 name: ratio.to_json()
                 for name, ratio in (
