@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from rlef.run import Checkpoint, RunBusyError, RunDamagedError, RunError, RunFolder
+from rlef.run import (
+    Checkpoint,
+    RunBusyError,
+    RunDamagedError,
+    RunError,
+    RunExistsError,
+    RunFolder,
+)
 
 
 @pytest.fixture
@@ -217,3 +224,19 @@ def test_lock_keeps_another_process_out(run: RunFolder) -> None:
     assert f"is in use by process {os.getpid()} on {os.uname().nodename}; wait" in blocked.stderr
     assert blocked.stdout == ""
     assert free.stdout == "locked\n"
+
+
+def test_a_run_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    RunFolder.create(tmp_path / "run", "seed: 0")
+    monkeypatch.setattr(RunFolder, "is_run", lambda _: False)  # as it was a moment ago
+    monkeypatch.setattr("rlef.run.folder.check_free_folder", lambda _: None)
+    for links in (True, False):
+        if not links:
+            monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(PermissionError()))
+        with pytest.raises(RunExistsError, match="holds a run already"):
+            RunFolder.create(tmp_path / "run", "seed: 1")
+        assert (tmp_path / "run" / "config.yaml").read_text() == "seed: 0"
+    assert RunFolder.create(tmp_path / "other", "seed: 1").read_config() == "seed: 1"
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == [
+        *("checkpoints", "config.yaml", "rollouts"),
+    ]

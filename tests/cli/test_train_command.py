@@ -3,8 +3,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,19 +157,19 @@ def test_of_a_run_that_loads_its_model_the_config_stays(rlef: Any) -> None:
 def test_commands_that_begin_at_once_get_folders_of_their_own(
     rlef: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create, others = RunFolder.create, []
-
-    def other_was_faster(path: Path, config: str) -> RunFolder:
-        if not others:
-            others.append(create(path, "seed: 7"))
-        return create(path, config)
-
-    monkeypatch.setattr(RunFolder, "create", other_was_faster)
-    assert rlef("train", "tiny.yaml", "--seeds", "2").code == 0
-    theirs, ours = sorted(Path("runs").iterdir())
-    assert [path.name for path in theirs.iterdir()] == ["seed-0"]
-    assert others[0].read_config() == "seed: 7"
-    assert sorted(path.name for path in ours.iterdir()) == ["seed-0", "seed-1"]
+    now = SimpleNamespace(now=lambda: datetime(2026, 1, 2, 3, 4, 5))
+    monkeypatch.setattr("rlef.cli.common.datetime", now)
+    monkeypatch.setattr("os.path.lexists", lambda _: False)  # none had made it when all looked
+    for seed in (0, 2):
+        assert rlef("train", "tiny.yaml", f"seed={seed}", "--seeds", "2").code == 0
+    assert rlef("train", "tiny.yaml").code == 0
+    found = {run.name: {path.name for path in run.iterdir()} for run in Path("runs").iterdir()}
+    alone = found.pop("tiny-20260102-030405-3")
+    assert "config.yaml" in alone
+    assert found == {
+        "tiny-20260102-030405": {"seed-0", "seed-1"},
+        "tiny-20260102-030405-2": {"seed-2", "seed-3"},
+    }
 
 
 def test_folders_of_all_seeds_are_looked_at_first(

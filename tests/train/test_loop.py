@@ -24,7 +24,6 @@ from rlef.run import RunDamagedError, RunFolder, RunWriteError
 from rlef.run.scores import read_scores, scores_path
 from rlef.run.training import SCHEMA, read_training_rollouts
 from rlef.train import progress
-from rlef.train.checkpoints import Checkpoints
 from rlef.train.cluster import _make_learner
 from rlef.train.evaluations import Evaluations
 from rlef.train.longer import lengthen
@@ -231,6 +230,15 @@ def test_sigterm_goes_to_whoever_heard_it_before_once_nothing_is_held() -> None:
         assert heard == [signal.SIGTERM]
         signal.raise_signal(signal.SIGTERM)
         assert len(heard) == 2
+    heard, stopping = [], Stopping()
+    with handled(lambda number, _: heard.append(number)), stopping:
+        with pytest.raises(ValueError, match="lost"), stopping.held():
+            signal.raise_signal(signal.SIGTERM)
+            raise ValueError("lost")
+        assert heard == []
+        with pytest.raises(KeyboardInterrupt):
+            stopping.heed()
+        assert heard == [signal.SIGTERM]
     with handled(signal.SIG_IGN), Stopping() as stopping:
         signal.raise_signal(signal.SIGTERM)
         assert not stopping.asked
@@ -325,17 +333,6 @@ def test_the_last_policy_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.Mo
     assert rates == {2: None, 4: 0.4, 6: 0.6}
     best, last = (path / "model.safetensors" for path in (run.best_path, run.checkpoint_path(6)))
     assert best.read_bytes() == last.read_bytes()
-
-
-def test_what_is_learnt_anew_is_looked_at_anew(tmp_path: Path) -> None:
-    config, run = start(tmp_path / "run")
-    run.append_metrics({"update": 4})  # and then killed, before there was a checkpoint
-    for name in ("eval-before", "valid-000000", "valid-000004"):
-        run.append_rollouts(name, [{"place": 0}])
-    learner: Any = SimpleNamespace(version=0)
-    assert not Checkpoints(config, run, learner).restore()
-    assert run.rollout_names() == ["eval-before", "valid-000000"]
-    assert run.read_metrics() == []
 
 
 @pytest.mark.parametrize(("words", "has"), [(["eval.turn_limit=1"], False), ([], True)])

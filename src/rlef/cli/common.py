@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,6 +174,10 @@ def recipe_and_words(
     return recipe, list(words or [])
 
 
+NEW_RUN = Path("runs", ".new")
+"""Stands for a run that has no name yet, to see whether it can be made."""
+
+
 def new_run(name: str, config: str, within: str = "") -> "RunFolder":
     """Makes a run in ``runs/NAME-TIME``, or in a folder of that, where no other command makes one.
 
@@ -181,14 +186,18 @@ def new_run(name: str, config: str, within: str = "") -> "RunFolder":
         config: YAML text.
         within: The folder of it; ``""``: none.
     """
-    from rlef.run import RunExistsError, RunFolder
+    from rlef.run import RunFolder, check_free_folder
 
+    check_free_folder(NEW_RUN)
     stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    runs = Path("runs")
+    made = [] if runs.exists() else [runs]
     for again in itertools.chain([""], (f"-{count}" for count in itertools.count(2))):
-        folder = Path("runs") / f"{stem}{again}"
-        with suppress(RunExistsError):
-            if not folder.exists():
-                return RunFolder.create(folder / within, config)
+        folder = runs / f"{stem}{again}"
+        with suppress(FileExistsError):
+            if not os.path.lexists(folder):
+                folder.mkdir(parents=True)
+                return RunFolder.create(folder / within, config, made=[folder, *made])
     raise AssertionError("unreachable")
 
 

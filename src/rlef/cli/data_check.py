@@ -115,6 +115,8 @@ def check(
     try:
         _run(work, programs, workers or usable_cores(), fix, judge_url)
     except (KeyboardInterrupt, SandboxError) as error:  # the judge is gone: what is done counts
+        if isinstance(error, SandboxError) and not work.checks:
+            raise
         stopped = error
         what = "stopped" if isinstance(error, SandboxError) else "interrupted"
         say(f"{what}: {_count(len(work.checks), 'problem')} done")

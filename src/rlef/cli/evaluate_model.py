@@ -75,8 +75,7 @@ def evaluate_model(
     """
     with Display(loudness) as display:
         read = _read(words)
-        if words.out is not None:
-            check_folder(words.out)
+        check_folder(words.out)
         problems = _problems(words, read, display)
 
         from rlef.evaluation.evaluate import evaluate as run_evaluation
@@ -193,16 +192,16 @@ def _files(words: ModelWords) -> dict[str, Path]:
         "prompts": Path(words.prompts) if words.prompts.endswith(".txt") else None,
         "chat_template": words.chat_template,
     }
-    return {setting: path.absolute() for setting, path in named.items() if path is not None}
+    return {setting: path for setting, path in named.items() if path is not None}
 
 
 def _keep_inputs(run: "RunFolder", files: dict[str, Path]) -> None:
     """Notes the files of an evaluation that begins; one that goes on has them as they were."""
-    from rlef.run.inputs import noted, refuse_changed
+    from rlef.run.inputs import noted, refuse_other
 
     if run.is_untouched() and (files or run.inputs_path.is_file()):
         run.write_inputs([noted(path, setting) for setting, path in files.items()])
-    refuse_changed(run, files, "the file as it was then, or another --out")
+    refuse_other(run, files, "the file as it was then, or another --out")
 
 
 def _options(words: ModelWords, read: _Read) -> dict[str, object]:
@@ -214,6 +213,5 @@ def _options(words: ModelWords, read: _Read) -> dict[str, object]:
         **{name: getattr(words, name) for name in names},
         **asdict(read.sampling),
         **{name: getattr(words, name) for name in more},
-        **{"prompts": str(_files(words).get("prompts", words.prompts))},
         **{"turns_as": of_chat.pop("turns"), **of_chat},
     }

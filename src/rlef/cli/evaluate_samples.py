@@ -27,8 +27,7 @@ def judge_file(
         specs = parse_metrics(metrics or "pass@1")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    if out is not None:
-        check_folder(out)
+    check_folder(out)
     try:
         if not any(path.glob("*/*.py")):  # EvalPlus' folders
             path.open("rb").close()

@@ -9,6 +9,7 @@ import typer
 
 from rlef.cli.common import (
     INTERRUPTED,
+    NEW_RUN,
     dropped_if_unused,
     is_evaluation,
     new_run,
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from rlef.run import RunFolder
 
 
-def check_folder(path: Path) -> None:
-    """Raises RunError unless an evaluation can begin or go on there."""
+def check_folder(path: Path | None) -> None:
+    """Raises RunError unless an evaluation can begin or go on there; ``None``: in ``runs/``."""
     from rlef.run import RunError, RunFolder, check_free_folder
 
+    if path is None:
+        check_free_folder(NEW_RUN)
+        return
     run = RunFolder(path)
     if not run.is_run():
         check_free_folder(path)

@@ -70,7 +70,7 @@ def write_new_file(path: Path, text: str) -> None:
         OSError: It cannot be written; it names the path.
         RuntimeError: Something has come to stand there meanwhile.
     """
-    if str(path) in _STREAMS:
+    if is_stream(path):
         stream = getattr(sys, _STREAMS[str(path)])
         stream.write(text)
         stream.flush()
@@ -110,8 +110,13 @@ def new_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def is_stream(path: Path | None) -> bool:
+    """Whether it is standard output or standard error, which then has nothing else."""
+    return str(path) in _STREAMS
+
+
 def _is_device(path: Path) -> bool:
-    if str(path) in _STREAMS:
+    if is_stream(path):
         return True
     try:
         mode = path.stat().st_mode

@@ -40,7 +40,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the page of a run, one file that can be mailed, and print its tables."""
-    from rlef.cli.files import check_new_files
+    from rlef.cli.files import check_new_files, is_stream
     from rlef.run import RunFolder
     from rlef.stored import read_metrics, read_summary
 
@@ -50,7 +50,8 @@ def report(
         read_metrics(folder)  # names the line that is damaged, before anything is written
         summary = read_summary(folder)
         page, failed = written_page(run, out)
-        (_show_evaluation if is_evaluation(folder) else _show_training)(folder, summary)
+        if not is_stream(out):
+            (_show_evaluation if is_evaluation(folder) else _show_training)(folder, summary)
     elif (run / "study.json").is_file():
         page, failed = written_page(run, out)
     else:
@@ -58,7 +59,8 @@ def report(
         RunFolder.open(run)  # says what it is
     if failed is not None:
         raise failed
-    show(str(page))
+    if not is_stream(out):
+        show(str(page))
 
 
 def written_page(folder: Path, out: Path | None = None) -> tuple[Path, RuntimeError | None]:

@@ -12,6 +12,7 @@ import typer
 from rlef import extras
 from rlef.cli.common import (
     INTERRUPTED,
+    NEW_RUN,
     dropped_if_unused,
     examples,
     is_evaluation,
@@ -178,6 +179,7 @@ def _train_new(
 ) -> None:
     from rlef.config import load_config
     from rlef.report import seeds_table
+    from rlef.run import check_free_folder
     from rlef.stored import read_summary
     from rlef.train.paths import absolute_paths
     from rlef.train.recipe import TrainConfig
@@ -185,9 +187,11 @@ def _train_new(
     config = load_config(TrainConfig, recipe, words)
     _check(config, recipe, words, ask_hub=not dry_run)
     config = absolute_paths(config)  # a run goes on from any folder
-    if out is not None and seeds == 1:
+    if out is None:
+        check_free_folder(NEW_RUN)
+    elif seeds == 1:
         _check_folder(out, config)
-    elif out is not None:
+    else:
         for where, one in _by_seed(config, seeds).items():
             _check_folder(out / where, one)
     if dry_run:

@@ -73,8 +73,13 @@ class RunFolder:
     # --- the folder ---
 
     @classmethod
-    def create(cls, path: Path | str, config: str) -> "RunFolder":
+    def create(cls, path: Path | str, config: str, made: Sequence[Path] = ()) -> "RunFolder":
         """Makes a new run, with its config as YAML.
+
+        Args:
+            path: Its folder.
+            config: YAML text.
+            made: Folders that were made for it, from the innermost on: they go where it goes.
 
         Raises:
             RunExistsError: There is a run, maybe since a moment ago.
@@ -91,7 +96,7 @@ class RunFolder:
         for folder in (run.rollouts_path, run.checkpoints_path):
             with writing(folder):
                 make_folder(folder)
-        run._new_parents = missing
+        run._new_parents = [*missing, *(one for one in made if one != run.path)]
         return run
 
     @classmethod
@@ -264,11 +269,6 @@ class RunFolder:
     def has_rollouts(self, name: str) -> bool:
         """Whether ``rollouts/NAME.jsonl`` exists."""
         return self.rollout_path(name).is_file()
-
-    def drop_rollouts(self, name: str) -> None:
-        """Removes ``rollouts/NAME.jsonl``."""
-        with writing(self.rollout_path(name)):
-            self.rollout_path(name).unlink(missing_ok=True)
 
     def rollout_names(self) -> list[str]:
         """Names of all files of rollouts but those of training, sorted."""

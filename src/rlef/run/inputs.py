@@ -64,13 +64,32 @@ def refuse_changed(run: RunFolder, settings: Collection[str], allowed: str) -> N
     for note in run.read_inputs():
         if note.get("setting") not in settings:
             continue
-        path = Path(str(note.get("path")))
-        if path.is_file() and is_unchanged(path, note):
-            continue
-        what = "is not what it was" if path.is_file() else "is gone, which was there"
-        raise RunError(
-            f"{path} ({note['setting']}) {what} when {run.path} began; allowed: {allowed}"
-        )
+        _refuse_changed(run, Path(str(note.get("path"))), note, allowed)
+
+
+def refuse_other(run: RunFolder, files: Mapping[str, Path], allowed: str) -> None:
+    """Makes sure that files hold what those held that a run began with, wherever they are.
+
+    Args:
+        run: The run; what it has no note of may be anything.
+        files: By the settings that name them.
+        allowed: What the error says is.
+
+    Raises:
+        RunError: One is another, or not there. One line.
+        RunDamagedError: What was noted cannot be read.
+    """
+    for note in run.read_inputs():
+        path = files.get(str(note.get("setting")))
+        if path is not None:
+            _refuse_changed(run, path, note, allowed)
+
+
+def _refuse_changed(run: RunFolder, path: Path, note: Record, allowed: str) -> None:
+    if path.is_file() and is_unchanged(path, note):
+        return
+    what = "is not what it was" if path.is_file() else "is gone, which was there"
+    raise RunError(f"{path} ({note['setting']}) {what} when {run.path} began; allowed: {allowed}")
 
 
 def _sha256(path: Path) -> str:

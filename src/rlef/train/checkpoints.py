@@ -67,16 +67,8 @@ class Checkpoints:
             with reading(checkpoint.path):
                 self._learner.restore(checkpoint.path)
         self._run.truncate_metrics_after(self._learner.version)
-        self._drop_validations_after(self._learner.version)
         self._check_metrics()  # damage is told now, not after the training
         return checkpoint is not None
-
-    def _drop_validations_after(self, version: int) -> None:
-        """Removes what policies were evaluated to that are learnt anew, perhaps not to the bit."""
-        for name in self._run.rollout_names():
-            stage, _, update = name.partition("-")
-            if stage == "valid" and update.isdecimal() and int(update) > version:
-                self._run.drop_rollouts(name)
 
     def _check_metrics(self) -> None:
         """Raises RunDamagedError where a batch that the checkpoint has learnt from has no line."""

@@ -91,7 +91,7 @@ def learn(
         RuntimeError, ValueError: As ``train``.
     """
     last = run.latest_checkpoint()
-    if last is None or last.update < config.updates:
+    if last is None or last.update < config.updates or not policy_path(config, run).is_dir():
         with build_parts(config, run, display, variant or PAPER) as parts:
             Trainer(parts).train_to_the_end()  # SIGTERM ends it: a study's parts go with the study
     return policy_path(config, run)
@@ -189,8 +189,7 @@ class Trainer:
             try:
                 return work()
             except LearnerLost:
-                if self.stopping.asked:  # there is no time to repeat what was lost
-                    raise KeyboardInterrupt from None
+                self.stopping.heed()  # there may be no time to repeat what was lost
                 self._go_on()
 
     def _go_on(self) -> None:
@@ -348,9 +347,12 @@ class Trainer:
 
     def _validate_late(self) -> None:
         """Looks at the validation problems where the run was stopped before it had done so."""
-        lines = self.parts.run.read_metrics()
+        run = self.parts.run
+        if run.best_path.is_dir() and run.has_rollouts("eval-after"):
+            return  # which is of the best one until then
+        lines = run.read_metrics()
         if lines and "valid_solve_rate" not in lines[-1] and (found := self._validate()):
-            self.parts.run.complete_metrics(found)
+            run.complete_metrics(found)
 
     def _take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""

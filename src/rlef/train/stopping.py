@@ -41,6 +41,10 @@ class Stopping:
             yield
         finally:
             self._held -= 1
+        self.heed()
+
+    def heed(self) -> None:
+        """Stops where SIGTERM came and something was held: an error may have come between."""
         if self.asked and not self._held:
             self._stop()
 
