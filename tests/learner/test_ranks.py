@@ -112,9 +112,9 @@ def two(folder: Path) -> list[dict[str, Any]]:
 # --- updates --------------------------------------------------------------------------------------
 
 
-def twenty_steps(ranks: Ranks, changes: dict[str, Any]) -> Any:
+def ten_steps(ranks: Ranks, changes: dict[str, Any]) -> Any:
     learner = new_learner(ranks, changes)
-    return [learner.update(make_batch(), steps=2) for _ in range(10)], state(learner)
+    return [learner.update(make_batch(), steps=2) for _ in range(5)], state(learner)
 
 
 def each(ranks: Ranks, work: Callable[..., Any], cases: list[Any]) -> list[Any]:
@@ -125,10 +125,10 @@ def each(ranks: Ranks, work: Callable[..., Any], cases: list[Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("size", "cases"), [(2, [{}, LORA, CRITIC_LORA, BFLOAT16]), (4, [{}, LORA])]
 )
-def test_twenty_steps_equal_those_of_one_process(size: int, cases: list[dict[str, Any]]) -> None:
-    for found in on_ranks(size, each, twenty_steps, cases)[:: size - 1]:
+def test_ten_steps_equal_those_of_one_process(size: int, cases: list[dict[str, Any]]) -> None:
+    for found in on_ranks(size, each, ten_steps, cases)[:: size - 1]:
         for changes, ours in zip(cases, found, strict=True):
-            assert_alike(ours, twenty_steps(ONE, changes))
+            assert_alike(ours, ten_steps(ONE, changes))
 
 
 def odd_updates(ranks: Ranks) -> Any:

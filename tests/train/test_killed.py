@@ -17,7 +17,7 @@ from rlef.rollout.ledger import Ledger
 from rlef.run import RunFolder
 from rlef.run.training import SCHEMA, read_training_rollouts
 
-KILLS = int(os.environ.get("RLEF_KILLS", "10"))
+KILLS = int(os.environ.get("RLEF_KILLS", "6"))
 PER_BATCH = 2
 """Updates on a batch, and between checkpoints."""
 
