@@ -17,6 +17,7 @@ import typer
 from rlef.text import printable
 
 if TYPE_CHECKING:
+    from rlef.evaluation.specs import MetricSpec
     from rlef.problems import Problem
     from rlef.run import RunFolder
 
@@ -174,6 +175,16 @@ def recipe_and_words(
     return recipe, list(words or [])
 
 
+def metric_specs(metrics: str) -> "tuple[MetricSpec, ...]":
+    """Metrics by their names; BadParameter where a name is of none."""
+    from rlef.evaluation.specs import parse_metrics
+
+    try:
+        return parse_metrics(metrics)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 NEW_RUN = Path("runs", ".new")
 """Stands for a run that has no name yet, to see whether it can be made."""
 
@@ -186,9 +197,8 @@ def new_run(name: str, config: str, within: str = "") -> "RunFolder":
         config: YAML text.
         within: The folder of it; ``""``: none.
     """
-    from rlef.run import RunFolder, check_free_folder
+    from rlef.run import RunFolder
 
-    check_free_folder(NEW_RUN)
     stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     runs = Path("runs")
     made = [] if runs.exists() else [runs]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlef.cli.common import examples, print_json, print_rich, show
+from rlef.cli.common import examples, metric_specs, print_json, print_rich, show
 
 if TYPE_CHECKING:
     from rlef.evaluation.compare import Comparison
@@ -65,7 +65,8 @@ def compare(
         return
     if len(runs) < 2:
         raise typer.BadParameter("give two runs or more")
-    check_metrics(metrics)
+    if metrics:
+        metric_specs(metrics)
     check_runs(runs)
 
     from rlef.evaluation.compare import compare_runs
@@ -130,16 +131,6 @@ def comparing() -> Iterator[None]:
         raise
     except ValueError as error:
         raise RunError(str(error)) from None
-
-
-def check_metrics(metrics: str | None) -> None:
-    """Raises BadParameter where a name is of no metric."""
-    from rlef.evaluation.specs import parse_metrics
-
-    try:
-        parse_metrics(metrics or "1@1")
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def check_runs(paths: Sequence[Path]) -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlef.cli.common import Data, JudgeUrl, check_judge_url, examples, print_json
+from rlef.cli.common import (
+    Data,
+    JudgeUrl,
+    check_judge_url,
+    examples,
+    metric_specs,
+    print_json,
+)
 from rlef.cli.display import Loudness, Quiet, Verbose
 from rlef.cli.evaluate_model import ModelWords, evaluate_model
 from rlef.cli.evaluate_samples import judge_file
@@ -202,15 +209,13 @@ def evaluate(
         _refuse(chat_template=chat_template, template_arg=template_arg, system=system, today=today)
         _refuse(turns=turns, samples=samples, temperature=temperature, top_p=top_p)
         _refuse(base_url=base_url, kv_memory_gb=kv_memory_gb, max_context=max_context)
-        _refuse(turns_as=None if turns_as == "auto" else turns_as)
-        _refuse(prompts=None if prompts == "default" else prompts)
-        _refuse(feedback=None if feedback == "full" else feedback)
-        _refuse(engine=None if engine == "hf" else engine)
-        _refuse(dtype=None if dtype == "auto" else dtype)
-        _refuse(device=None if device == "auto" else device)
-        _refuse(seed=seed or None)
-        _refuse(max_new_tokens=None if max_new_tokens == _TOKENS else max_new_tokens)
-        _refuse(concurrency=None if concurrency == _AT_ONCE else concurrency)
+        with_defaults = {
+            **{"turns_as": (turns_as, "auto"), "prompts": (prompts, "default")},
+            **{"feedback": (feedback, "full"), "engine": (engine, "hf")},
+            **{"dtype": (dtype, "auto"), "device": (device, "auto"), "seed": (seed, 0)},
+            **{"max_new_tokens": (max_new_tokens, _TOKENS), "concurrency": (concurrency, _AT_ONCE)},
+        }
+        _refuse(**{name: one for name, (one, usual) in with_defaults.items() if one != usual})
     check_judge_url(judge_url)
     if compare is not None:
         _refuse(model=model, data=data, samples_file=samples_file, preset=preset)
@@ -276,12 +281,7 @@ def _settings(given: dict[str, Any], preset: str | None) -> dict[str, Any]:
 
 
 def _specs(metrics: str, turns: int, samples: int) -> "tuple[MetricSpec, ...]":
-    from rlef.evaluation.specs import parse_metrics
-
-    try:
-        specs = parse_metrics(metrics)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    specs = metric_specs(metrics)
     for spec in specs:
         if spec.episodes(turns) > samples:
             raise typer.BadParameter(
@@ -300,9 +300,10 @@ def _refuse(**given: object) -> None:
 
 
 def _compare(paths: tuple[Path, Path], metrics: str | None, as_json: bool) -> None:
-    from rlef.cli.compare import check_metrics, check_runs, comparing, print_comparison
+    from rlef.cli.compare import check_runs, comparing, print_comparison
 
-    check_metrics(metrics)
+    if metrics:
+        metric_specs(metrics)
     check_runs(paths)
 
     from rlef.evaluation.compare import compare_runs

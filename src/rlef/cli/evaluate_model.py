@@ -197,11 +197,11 @@ def _files(words: ModelWords) -> dict[str, Path]:
 
 def _keep_inputs(run: "RunFolder", files: dict[str, Path]) -> None:
     """Notes the files of an evaluation that begins; one that goes on has them as they were."""
-    from rlef.run.inputs import noted, refuse_other
+    from rlef.run.inputs import noted, refuse_changed
 
     if run.is_untouched() and (files or run.inputs_path.is_file()):
         run.write_inputs([noted(path, setting) for setting, path in files.items()])
-    refuse_other(run, files, "the file as it was then, or another --out")
+    refuse_changed(run, files, "the file as it was then, or another --out")
 
 
 def _options(words: ModelWords, read: _Read) -> dict[str, object]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from rlef.cli.common import metric_specs
 from rlef.cli.display import Display, Loudness
 from rlef.cli.evaluation_folder import check_folder, open_or_create, print_result, resumable
 
@@ -20,13 +21,9 @@ def judge_file(
     loudness: Loudness,
 ) -> None:
     """Judges the samples of a file; the arguments are the options of these names."""
-    from rlef.evaluation.specs import parse_metrics
     from rlef.problems import load_problems
 
-    try:
-        specs = parse_metrics(metrics or "pass@1")
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    specs = metric_specs(metrics or "pass@1")
     check_folder(out)
     try:
         if not any(path.glob("*/*.py")):  # EvalPlus' folders

@@ -304,11 +304,10 @@ def results_by_seed(run: ComparedRun, spec: MetricSpec) -> dict[int, Values]:
     Raises:
         ValueError: A problem has fewer episodes than the metric draws.
     """
-    policies = _policies(run)
     try:
         return {
             seed: values_by_problem(records, spec, run.turn_limit)
-            for seed, records in policies.items()
+            for seed, records in _policies(run).items()
         }
     except ValueError as error:
         raise ValueError(f"{run.label}: {error}") from None

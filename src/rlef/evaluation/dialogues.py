@@ -23,7 +23,7 @@ from rlef.evaluation.episodes import read_episodes
 from rlef.problems import load_problems
 from rlef.problems.hashing import problem_hash
 from rlef.run import RunDamagedError, RunError, RunFolder
-from rlef.run.inputs import refuse_changed, refuse_other
+from rlef.run.inputs import refuse_changed
 from rlef.run.training import (
     SCHEMA,
     TOKEN_COLUMNS,
@@ -145,14 +145,14 @@ def read_openings(run: RunFolder, name: str, data: str | None = None) -> Opening
                 "training, an evaluation of a model, or the form rollouts"
             )
         spec, prompts, system = options["data"], options.get("prompts"), options.get("system")
-        refuse_other(run, {"prompts": Path(str(prompts))}, "the file as it was then")
+        refuse_changed(run, {"prompts": Path(str(prompts))}, "the file as it was then")
     else:
         part = {TRAINING: "train"}.get(name, "valid" if name.startswith("valid-") else "test")
         spec = section(options, "data").get(part)
         prompts = section(options, "rollout").get("prompts")
         system = section(options, "model").get("system")
-        settings = {"rollout.prompts", *(() if data else (f"data.{part}",))}
-        refuse_changed(run, settings, "the file as it was then, or the problems by --data")
+        files = dict.fromkeys(("rollout.prompts", *(() if data else (f"data.{part}",))))
+        refuse_changed(run, files, "the file as it was then, or the problems by --data")
         if not isinstance(spec, str):
             raise RunDamagedError(f"{run.config_path} is damaged: data.{part} is missing")
     problems = load_problems(data or spec)

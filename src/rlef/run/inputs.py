@@ -1,7 +1,7 @@
 """Files that a run is made of: whether one is still what it was, as ``inputs.jsonl`` notes it."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from rlef.run.files import Record, RunError
@@ -49,30 +49,12 @@ def is_unchanged(path: Path, note: Mapping[str, object]) -> bool:
     return note.get("bytes") == path.stat().st_size and note.get("sha256") == _sha256(path)
 
 
-def refuse_changed(run: RunFolder, settings: Collection[str], allowed: str) -> None:
-    """Makes sure that files which a run began with are what they were.
-
-    Args:
-        run: The run.
-        settings: Those that name the files.
-        allowed: What the error says is.
-
-    Raises:
-        RunError: One is another, or gone. One line.
-        RunDamagedError: What was noted cannot be read.
-    """
-    for note in run.read_inputs():
-        if note.get("setting") not in settings:
-            continue
-        _refuse_changed(run, Path(str(note.get("path"))), note, allowed)
-
-
-def refuse_other(run: RunFolder, files: Mapping[str, Path], allowed: str) -> None:
-    """Makes sure that files hold what those held that a run began with, wherever they are.
+def refuse_changed(run: RunFolder, files: Mapping[str, Path | None], allowed: str) -> None:
+    """Makes sure that files hold what those held that a run began with.
 
     Args:
         run: The run; what it has no note of may be anything.
-        files: By the settings that name them.
+        files: By the settings that name them; ``None``: they are where they were then.
         allowed: What the error says is.
 
     Raises:
@@ -80,16 +62,14 @@ def refuse_other(run: RunFolder, files: Mapping[str, Path], allowed: str) -> Non
         RunDamagedError: What was noted cannot be read.
     """
     for note in run.read_inputs():
-        path = files.get(str(note.get("setting")))
-        if path is not None:
-            _refuse_changed(run, path, note, allowed)
-
-
-def _refuse_changed(run: RunFolder, path: Path, note: Record, allowed: str) -> None:
-    if path.is_file() and is_unchanged(path, note):
-        return
-    what = "is not what it was" if path.is_file() else "is gone, which was there"
-    raise RunError(f"{path} ({note['setting']}) {what} when {run.path} began; allowed: {allowed}")
+        setting = str(note.get("setting"))
+        if setting not in files:
+            continue
+        path = files[setting] or Path(str(note.get("path")))
+        if path.is_file() and is_unchanged(path, note):
+            continue
+        what = "is not what it was" if path.is_file() else "is gone, which was there"
+        raise RunError(f"{path} ({setting}) {what} when {run.path} began; allowed: {allowed}")
 
 
 def _sha256(path: Path) -> str:
