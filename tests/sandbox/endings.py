@@ -451,17 +451,23 @@ EXITS = {
     "does not compile in exec": "print('a')\nexec('x = = 1')",
 }
 
+LAST = "import threading\ndef f(): threading.main_thread().join(); print('b')\n"
+
 THREADS = {
-    "one goes on": (
-        "import threading, time\ndef f(): time.sleep(0.02); print('b')\n"
+    "one goes on": LAST + "threading.Thread(target=f).start()\nprint('a')",
+    "one sleeps": (
+        "import threading, time\ndef f(): time.sleep(0.3); print('b')\n"
         "threading.Thread(target=f).start()\nprint('a')"
     ),
     "several go on": (
-        "import threading, time\ndef f(i): time.sleep(0.03 * i); print(i)\n"
-        "for i in range(3): threading.Thread(target=f, args=(i,)).start()\nprint('a')"
+        "import threading\nlast = threading.main_thread()\n"
+        "def f(i, other): other.join(); print(i)\n"
+        "for i in range(3):\n"
+        "    last = threading.Thread(target=f, args=(i, last))\n    last.start()\n"
+        "print('a')"
     ),
     "one starts another": (
-        "import threading, time\ndef f(n):\n    time.sleep(0.01)\n    print(n)\n"
+        "import threading\ndef f(n):\n    threading.main_thread().join()\n    print(n)\n"
         "    if n: threading.Thread(target=f, args=(n - 1,)).start()\n"
         "threading.Thread(target=f, args=(3,)).start()\nprint('a')"
     ),
@@ -492,26 +498,22 @@ THREADS = {
         "import threading\nthreading.excepthook = lambda a: print('hook', a.exc_type.__name__)\n"
         "threading.Thread(target=lambda: 1 / 0).start()"
     ),
-    "main fails while one goes on": (
-        "import threading, time\ndef f(): time.sleep(0.02); print('b')\n"
-        "threading.Thread(target=f).start()\n1 / 0"
-    ),
+    "main fails while one goes on": LAST + "threading.Thread(target=f).start()\n1 / 0",
     "main exits while one goes on": (
-        "import sys, threading, time\ndef f(): time.sleep(0.02); print('b')\n"
-        "threading.Thread(target=f).start()\nsys.exit(3)"
+        LAST + "import sys\nthreading.Thread(target=f).start()\nsys.exit(3)"
     ),
     "hooks run after it": (
-        "import atexit, threading, time\natexit.register(print, 'c')\n"
-        "def f(): time.sleep(0.02); print('b')\nthreading.Thread(target=f).start()\nprint('a')"
+        LAST + "import atexit\natexit.register(print, 'c')\n"
+        "threading.Thread(target=f).start()\nprint('a')"
     ),
     "a hook starts one": (
-        "import atexit, threading\n"
-        "atexit.register(lambda: threading.Thread(target=print, args=('b',)).start())\nprint('a')"
+        "import atexit, threading\nthread = threading.Thread(target=print, args=('b',))\n"
+        "atexit.register(lambda: (thread.start(), thread.join()))\nprint('a')"
     ),
-    "a timer": "import threading\nthreading.Timer(0.02, print, ('b',)).start()\nprint('a')",
+    "a timer": "import threading\nthreading.Timer(0.3, print, ('b',)).start()\nprint('a')",
     "a pool with work left": (
         "from concurrent.futures import ThreadPoolExecutor\nimport time\n"
-        "pool = ThreadPoolExecutor(1)\nfor i in range(3): pool.submit(time.sleep, 0.01)\n"
+        "pool = ThreadPoolExecutor(1)\nfor i in range(3): pool.submit(time.sleep, 0.1)\n"
         "pool.submit(print, 'b')\nprint('a')"
     ),
     "the usual one with a large stack": (
@@ -520,9 +522,9 @@ THREADS = {
         "thread = threading.Thread(target=lambda: print(f(20000)))\nthread.start()\nthread.join()"
     ),
     "one writes to a StringIO": (
-        "import atexit, io, sys, threading, time\nb = sys.stdout = io.StringIO()\n"
+        LAST + "import atexit, io, sys\nb = sys.stdout = io.StringIO()\n"
         "atexit.register(lambda: sys.__stdout__.write(b.getvalue()))\n"
-        "def f(): time.sleep(0.02); print('b')\nthreading.Thread(target=f).start()\nprint('a')"
+        "threading.Thread(target=f).start()\nprint('a')"
     ),
     "a value of its own": (
         DEL + "import threading\nlocal = threading.local()\n"

@@ -103,7 +103,7 @@ CASES = (
             "died of SIGABRT", RE, says="SIGABRT"),
     Hostile("alarm-cuts-a-loop", "an alarm that raises out of a loop, then answers",
             "import signal\nclass Late(Exception): pass\ndef late(*a): raise Late\n"
-            "signal.signal(signal.SIGALRM, late)\nsignal.setitimer(signal.ITIMER_REAL, 0.02)\n"
-            "try:\n    while True: sum(range(99))\n"
+            "signal.signal(signal.SIGALRM, late)\n"
+            "try:\n    signal.setitimer(signal.ITIMER_REAL, 0.02)\n    while True: sum(range(99))\n"
             "except Late: print('ok')", "accepted", AC, limits=EASY),
 )  # fmt: skip
