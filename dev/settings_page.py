@@ -17,8 +17,9 @@ _HEAD = """\
 <!-- Written by dev/settings_page.py from the docstrings of the settings; do not edit. -->
 
 A recipe is a YAML file of these settings. A word `key=value` behind `rlef train RECIPE` goes
-before the recipe, and the recipe before the default. An unknown key or a wrong value is one line
-that says what is allowed. The terminal shows the same text, all of it or what holds a word:
+before the recipe, and the recipe before the default. An unknown key, a wrong value or a word
+without effect is one line that says what is allowed. The terminal shows the same text, all of it
+or what holds a word:
 
 <!-- run -->
 ```bash

@@ -2,13 +2,14 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlef import extras
-from rlef.config import ConfigError
+from rlef.config import ConfigError, flat_values, value_text
+from rlef.config.types import COMMAND_LINE
 from rlef.distributed.reach import check_cluster
 from rlef.engines.names import (
     VLLM_HINT,
@@ -38,13 +39,15 @@ def check_training(
 
     Args:
         config: The recipe.
-        places: Where each key stands, for the error.
+        places: Where each key stands, for the error; what stands on the command line has to have an
+            effect.
         ask_hub: Whether to look for models on the Hub, problems and a cluster; a dry run does not.
 
     Raises:
         ConfigError: One line: where, what, and what is allowed.
     """
     rollout, data = config.rollout, config.data
+    _refuse_idle(config, places or {})
     if ask_hub:
         check_cluster(config.cluster)
     checks: list[tuple[str, Callable[[str], object], str | None]] = [
@@ -101,6 +104,45 @@ def check_training(
         )
     setting = _place("rollout.max_context", places)
     check_known_context(config.model.name, rollout.max_context, setting)
+
+
+def _refuse_idle(config: "TrainConfig", places: Mapping[str, str]) -> None:
+    """Raises ConfigError for a word without effect; what a recipe holds a word may make idle."""
+    for key, value in flat_values(config).items():
+        if places.get(key) != COMMAND_LINE:
+            continue
+        for idle, why, *neutral in _idle(config):
+            if f"{key}.".startswith(f"{idle}.") and value not in neutral:
+                raise ConfigError(
+                    f"{COMMAND_LINE}: {key} is {value_text(value)}, but {why}, so it has no "
+                    "effect; allowed: to leave it out"
+                )
+
+
+def _idle(config: "TrainConfig") -> Iterator[tuple[object, ...]]:
+    """Settings and sections without effect: each key, why, and the values that say just that."""
+    learner, rollout, cluster = config.learner, config.rollout, config.cluster
+    if not learner.has_critic:
+        why = f"learner.advantage {learner.advantage} has no critic"
+        yield "learner.critic_lr", why, None
+        yield "learner.critic_bias", why, "zero"
+        yield "learner.value_clip", why, None
+    if learner.compares_groups:
+        why = f"learner.advantage {learner.advantage} whitens nothing"
+        yield "learner.normalize", why, "none"
+    if learner.kl == "none":
+        yield "learner.beta", "learner.kl is none", 0
+    if learner.importance != "decoupled":
+        yield "learner.importance_cap", f"learner.importance is {learner.importance}"
+    yield (
+        "rollout.vllm" if rollout.engine == "hf" else "rollout.hf",
+        f"rollout.engine is {rollout.engine}",
+    )
+    if config.judge.url is not None:
+        yield "rollout.judge_workers", "judge.url is set"
+    if cluster.address is None:
+        for name in type(cluster).model_fields.keys() - {"address"}:
+            yield f"cluster.{name}", "cluster.address is null"
 
 
 def _place(key: str, places: Mapping[str, str] | None) -> str:
