@@ -27,7 +27,7 @@ class Moments:
 
     def die(self, what: str) -> None:
         if self.tell is not None:
-            os.write(self.tell, what.encode())
+            os.write(self.tell, f"{what}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -68,8 +68,11 @@ def run_until_told(slurm: dict[str, str], run: Path) -> tuple[int, str]:
     )
     try:
         deadline = time.monotonic() + 20
-        while "rlef" not in log.read_text() and time.monotonic() < deadline:
+        said = ""
+        while "rlef train" not in said or said.count("ray start") < 2:
+            assert time.monotonic() < deadline, said
             time.sleep(0.02)
+            said = log.read_text()
         script.send_signal(signal.SIGTERM)
         script.wait(20)
     finally:

@@ -209,14 +209,20 @@ def test_sparklines() -> None:
 
 
 RUN = """
-import sys, time
-from rlef.cli import screen
+import sys, threading
+from rlef.cli import progress_text, screen
 from rlef.cli.display import Display
+said, beat = threading.Event(), progress_text.beat
+def telling(shown, now, *width):
+    text = beat(shown, now, *width)
+    if width: said.set()  # for the screen, behind the log
+    return text
+progress_text.beat = telling
 screen._GOODBYE_S = 0.3 if len(sys.argv[2]) > 2 else 30
 with Display() as display:
     display.begin("one", updates=3, evaluations_s=lambda: 5.0)
     display.stage("sampling")
-    time.sleep(float(sys.argv[1]))
+    said.wait(float(sys.argv[1]))
     for update in range(1, int(sys.argv[2])):
         display.update({"update": update, "solve_rate": 0.5, "solve_rate/turn_1": 0.25})
     print("whole", flush=True)
@@ -293,7 +299,7 @@ def test_a_wide_terminal_has_a_panel_which_is_gone_at_the_end() -> None:
 
 @pytest.mark.parametrize(("width", "env"), [(50, {}), (80, {"TERM": "dumb"})])
 def test_small_and_dumb_terminals_have_lines(width: int, env: dict[str, str]) -> None:
-    text = on_terminal(width, "1.5", "4", **env)
+    text = on_terminal(width, "30", "4", **env)
     assert "\x1b" not in text and "╭" not in text
     assert "sampling, for 0:0" in text and "3/3" in text
 

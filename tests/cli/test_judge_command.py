@@ -1,12 +1,15 @@
 import io
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rlef.cli.common import say
 from rlef.languages import LANGUAGES
+from rlef.sandbox import JudgeJob, JudgeReport, Sandbox
 from rlef.sandbox.build import can_run
 
 DOUBLE = "print(2 * int(input()))\n"
@@ -180,8 +183,21 @@ def test_an_error_of_compiling_stands_once(
 def test_a_slow_test_is_named(
     rlef: Any, problems: str, program: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said, judge_many = threading.Event(), Sandbox.judge_many
+
+    def telling(text: str) -> None:
+        say(text)
+        said.set()
+
+    def judged(self: Sandbox, jobs: Sequence[JudgeJob]) -> list[JudgeReport]:
+        assert said.wait(20)
+        said.clear()
+        return judge_many(self, jobs)
+
     monkeypatch.setattr("rlef.cli.judge._SILENT_S", 0.0)
-    path = program("import time\ntime.sleep(0.2)\n" + DOUBLE)
+    monkeypatch.setattr("rlef.cli.judge.say", telling)
+    monkeypatch.setattr(Sandbox, "judge_many", judged)
+    path = program(DOUBLE)
     code, _, err = rlef("judge", path, "--data", problems, "--problem", "double")
     assert code == 0
     assert "test 2 of 3 runs, for at most 10 s" in err

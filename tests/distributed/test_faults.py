@@ -114,7 +114,9 @@ def test_what_a_lost_actor_had_goes_to_others(session: Session, kind: signal.Sig
         os.kill(pid, kind)
         if kind is signal.SIGSTOP:
             fleet.timeout_s = 4.0
+            end = time.monotonic() + 60
             while not told:
+                assert time.monotonic() < end, sorted(found)
                 found.update(rollouts.finished(0.1))
             fleet.timeout_s = 60.0  # of the new process, which begins as slowly as any
         collect(rollouts, found, COUNT, 90)
@@ -184,6 +186,8 @@ def test_a_machine_whose_network_is_cut_takes_no_rollout_with_it(
 
 def test_judges_that_are_killed_or_stand_still_lose_no_program(session: Session) -> None:
     actors = [session.judge_actor(slot, JudgeActor, 1) for slot in range(2)]
+    for actor in actors:
+        process(actor)  # it is up
     judges = RemoteJudges(actors, timeout_s=5.0)
     tests = (Test("1\n", "2\n"),)
 
@@ -198,6 +202,7 @@ def test_judges_that_are_killed_or_stand_still_lose_no_program(session: Session)
     assert reports(10) == wanted
     os.kill(process(actors[0]), signal.SIGKILL)
     assert reports(20) == wanted
+    process(actors[0])  # up again
     os.kill(process(actors[1]), signal.SIGSTOP)
     assert reports(30) == wanted
 

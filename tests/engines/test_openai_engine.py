@@ -142,7 +142,10 @@ def test_a_request_refused_for_another_reason_leaves_the_settings_on() -> None:
 
 
 def test_no_more_requests_at_once_than_allowed() -> None:
+    together = threading.Barrier(3)
+
     def slow(request: dict[str, Any], before: int) -> Reply:
+        together.wait(20)  # 12 requests: four times three at once
         time.sleep(0.02)
         return answer(request["messages"][0]["content"])
 
@@ -179,7 +182,7 @@ def test_an_answer_that_never_comes_is_asked_for_again() -> None:
     held = threading.Event()
     hang = Reply(body="late", hold=held)
     completion, server = ask_once(
-        lambda _, before: hang if before == 0 else answer("Hi."), timeout_s=0.3
+        lambda _, before: hang if before == 0 else answer("Hi."), timeout_s=2.0
     )
     held.set()
     assert completion.text == "Hi." and len(server.requests) == 2
@@ -296,11 +299,10 @@ def test_a_wrong_key_or_address_is_told_at_once(monkeypatch: pytest.MonkeyPatch)
             f"{server.url} refuses the key (401 Incorrect API key provided); "
             "allowed: a valid key in OPENAI_API_KEY"
         )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert opens(f"http://127.0.0.1:{port}/v1").startswith(
-        f"no server at http://127.0.0.1:{port}/v1: "
-    )
+    with socket.socket() as deaf:  # bound, so that nobody else listens there
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        assert opens(url).startswith(f"no server at {url}: ")
     assert "no server at http://no.such.host.invalid" in opens("http://no.such.host.invalid/v1")
     assert opens("127.0.0.1:8000") == (
         "the base URL is '127.0.0.1:8000'; allowed: http://... or https://..., such as "

@@ -1,5 +1,6 @@
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from threading import Event
 
 import pytest
@@ -9,32 +10,41 @@ from rlef.engines.phases import Phases
 
 
 def test_work_may_take_long_if_none_of_its_phases_does() -> None:
-    phases = Phases("vLLM", 0.2)
+    """Each wait takes all the time that it may; behind it another phase has begun, or none."""
+    phases, waits = Phases("vLLM", 0.01), 0
+    with ExitStack() as phase:
 
-    def work() -> int:
-        for _ in range(5):
-            with phases.phase("a step"):
-                time.sleep(0.05)
-        time.sleep(0.3)  # in no phase
-        return 7
+        class Work(Future[int]):
+            def result(self, timeout: float | None = None) -> int:
+                nonlocal waits
+                waits += 1
+                time.sleep(timeout or 0.0)
+                phase.close()
+                if waits == 9:
+                    return 7
+                if waits % 3:
+                    phase.enter_context(phases.phase("a step"))
+                raise TimeoutError
 
-    with ThreadPoolExecutor(1) as pool:
-        assert phases.wait(pool.submit(work)) == 7
+        assert phases.wait(Work()) == 7
 
 
 def test_a_phase_that_hangs_is_named() -> None:
-    phases, go_on = Phases("vLLM", 0.1), Event()
+    phases, begun, go_on = Phases("vLLM", 0.1), Event(), Event()
 
     def work() -> None:
         with phases.phase("start_weight_update"):
             pass
         with phases.phase("update_weights"):
+            begun.set()
             go_on.wait(20)
 
     with ThreadPoolExecutor(1) as pool:
         try:
+            future = pool.submit(work)
+            assert begun.wait(20)
             with pytest.raises(EngineError, match=r"vLLM hangs: update_weights has .* 0\.1 s"):
-                phases.wait(pool.submit(work))
+                phases.wait(future)
         finally:
             go_on.set()
 

@@ -15,6 +15,8 @@ from rlef.problems import Problem, Test
 from rlef.problems.jsonl import write_jsonl
 from rlef.run import RunFolder
 
+UNTIL_KILLED = Path(__file__).parents[1] / "until_killed.py"
+
 
 def add(step: int) -> Problem:
     cases = tuple(Test(f"{a}\n", f"{a + step}\n") for a in (1, 5, 9))
@@ -40,10 +42,10 @@ def test_killed_twice_the_model_is_asked_once(tmp_path: Path) -> None:
     data = tmp_path / "data.jsonl"
     write_jsonl([add(step) for step in range(1, 21)], data)
 
-    def words(out: str) -> list[str]:
+    def words(out: str, *rlef: str) -> list[str]:
         options = ["--prompts", "mini", "--samples", "2", "--max-new-tokens", "72"]
         options += ["--temperature", "1", "--out", str(tmp_path / out), "--concurrency", "8"]
-        command = [sys.executable, "-m", "rlef.cli.main", "eval", "mini"]
+        command = [sys.executable, *(rlef or ("-m", "rlef.cli.main")), "eval", "mini"]
         return [*command, "--data", f"jsonl:{data}", *options]
 
     subprocess.run(words("whole"), check=True, capture_output=True)
@@ -51,7 +53,7 @@ def test_killed_twice_the_model_is_asked_once(tmp_path: Path) -> None:
     kept: list[bytes] = []
     for least in (5, 20):
         process = subprocess.Popen(
-            words("killed"),
+            words("killed", str(UNTIL_KILLED), str(least)),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -18,6 +18,7 @@ from rlef.problems import Problem, Test, load_problems
 from rlef.problems.jsonl import write_jsonl
 from rlef.run import RunFolder
 
+UNTIL_KILLED = Path(__file__).parents[1] / "until_killed.py"
 HUMANEVAL = Path(__file__).parents[3] / "shared" / "data" / "HumanEval.jsonl.gz"
 
 
@@ -36,17 +37,20 @@ def test_killed_twice_nothing_is_lost_and_nothing_judged_twice(tmp_path: Path) -
     file.write_text("\n".join(samples))
     out = tmp_path / "run"
     words = ["eval", "--samples-file", str(file), "--data", f"jsonl:{data}", "--out", str(out)]
-    command = [sys.executable, "-m", "rlef.cli.main", *words]
     path = out / "rollouts" / "eval.jsonl"
     for least in (40, 150):
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [sys.executable, str(UNTIL_KILLED), str(least), *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         while not path.exists() or path.read_bytes().count(b"\n") < least:
             assert process.poll() is None
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    command = [sys.executable, "-m", "rlef.cli.main", *words]
     subprocess.run(command, check=True, capture_output=True)
     entries = RunFolder.open(out).read_rollouts("eval")
     assert sorted(entry["place"] for entry in entries) == list(range(400))

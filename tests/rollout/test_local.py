@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from scripted import (
@@ -54,6 +55,13 @@ def wait_for(rollouts: LocalRollouts, count: int) -> list[tuple[int, Rollout]]:
         assert time.monotonic() < end, f"{len(found)} of {count} episodes ended"
         found += rollouts.finished(0.1)
     return found
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def submit(rollouts: LocalRollouts, count: int) -> None:
@@ -113,6 +121,8 @@ def test_no_more_than_a_few_episodes_per_slot_are_under_way(chat: ChatFormat) ->
     engine = ScriptedStream(chat, lambda *_: WRONG, concurrency=3)
     with make(engine, HeldSandbox({"5": held}), max_turns=1) as rollouts:
         submit(rollouts, 40)
+        rollouts.begin()
+        wait_until(lambda: len(engine.asked) >= 12)
         assert rollouts.finished(0.3) == [] and len(engine.asked) == 12
         held.set()
         assert len(wait_for(rollouts, 40)) == 40
@@ -182,7 +192,9 @@ def test_closing_while_it_samples_leaves_the_engine_free(
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt), make(engine, sandbox) as rollouts:
         submit(rollouts, 9)
-        assert rollouts.finished(0.3) == [] and len(engine.calls) == 1
+        rollouts.begin()
+        wait_until(lambda: engine.calls)
+        assert rollouts.finished(0.05) == [] and len(engine.calls) == 1
         raise KeyboardInterrupt
     engine._batch_s = 0.0
     assert [rollout.seed for rollout in run(engine, sandbox, 3)] == [0, 1, 2]
@@ -200,12 +212,18 @@ def test_closing_while_a_program_is_judged_does_not_wait_for_it(chat: ChatFormat
 
 
 def test_new_weights_serve_from_the_next_turn_on(chat: ChatFormat) -> None:
-    judged = threading.Event()
+    begun, judged = threading.Event(), threading.Event()
+
+    class Told(HeldSandbox):
+        def judge_many(self, jobs: list[JudgeJob]) -> list[JudgeReport]:
+            begun.set()
+            return super().judge_many(jobs)
+
     engine = ScriptedEngine(chat, lambda _, turn: [WRONG, RIGHT][turn])
-    with make(engine, HeldSandbox({"5": judged}), max_turns=2) as rollouts:
+    with make(engine, Told({"5": judged}), max_turns=2) as rollouts:
         rollouts.use(ModelWeights(version=8, model=None))  # type: ignore[arg-type]
         submit(rollouts, 3)
-        assert rollouts.finished(0.3) == []
+        assert rollouts.finished(0.05) == [] and begun.wait(20)
         rollouts.use(ModelWeights(version=12, model=None))  # type: ignore[arg-type]
         judged.set()
         found = wait_for(rollouts, 3)

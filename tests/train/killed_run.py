@@ -96,7 +96,7 @@ def work(run: RunFolder, config: TrainConfig, draw: random.Random, tell: int, la
         timer.start()
     with run.lock():
         train(config, RunFolder.open(run.path), Silent())
-    os.write(tell, f"the end, after {killer.count} changes of files".encode())
+    os.write(tell, f"the end, after {killer.count} changes of files\n".encode())
     os._exit(0)
 
 
@@ -128,9 +128,11 @@ def main() -> None:
             work(run, config, random.Random(seed), write, last=number == kills)
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
-            *asked, where = pipe.read().decode().split("\n")
+            lines = pipe.read().decode().splitlines()
+        asked = [int(line) for line in lines if line.isdigit()]
+        where = next(line for line in lines if not line.isdigit())
         _, status = os.waitpid(child, 0)
-        kept.look(run, config.rollout.batch, [int(index) for index in asked])
+        kept.look(run, config.rollout.batch, asked)
         batches, indices = len(kept.batches), len(kept.indices)
         print(f"{number + 1}: {where}; {batches} batches, {indices} rollouts", flush=True)
         if status == 0:

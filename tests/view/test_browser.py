@@ -111,8 +111,8 @@ def test_runs_are_listed_with_their_state(browser: Browser, shown: Path) -> None
     assert "50.0" in next(row for row in rows if "one" in row.split())
     assert any("empty" in row for row in rows)
     browser("fill", at="input[type=search]", value="evaluated")
+    browser("wait", until="document.querySelectorAll('table.runs tbody tr').length === 1")
     browser.wait_for("table.runs tbody", "evaluated")
-    assert browser("count", at="table.runs tbody tr") == 1
 
 
 def test_numbers_of_a_run_are_those_of_its_folder(browser: Browser, shown: Path) -> None:
@@ -129,7 +129,7 @@ def test_numbers_of_a_run_are_those_of_its_folder(browser: Browser, shown: Path)
     assert row.split("\t")[1].strip() == str(len(after))
     last = run.read_metrics()[-1]
     assert browser("text", at=".tile dd") == str(last["update"])
-    assert browser("count", at=".chart canvas") >= 1
+    browser("wait", until="document.querySelector('.chart canvas')")
     drawn = "[...document.querySelectorAll('.flow svg .name')].map((one) => one.textContent)"
     browser("wait", until=f"{drawn}.length > 0")
     expected: Counter[tuple[int, str]] = Counter()
@@ -185,7 +185,7 @@ def test_a_link_shows_exactly_this_episode(browser: Browser, shown: Path) -> Non
     )
     assert numbers["Policy version"] == str(row["policy_versions"][0])
     browser("press", key="t")
-    assert browser("count", at="#turn-1 .tokens .tok") == 8
+    browser("wait", until="document.querySelectorAll('#turn-1 .tokens .tok').length === 8")
     assert browser("count", at="#turn-1 .tokens .tok.off") == 5
     browser("press", key="j")
     browser.wait_for(".episode-head", "batch")
@@ -243,6 +243,7 @@ def test_what_a_model_wrote_is_text(browser: Browser, shown: Path) -> None:
 def test_a_run_grows_while_it_is_looked_at(browser: Browser, shown: Path) -> None:
     browser.open(link(shown, "growing"))
     assert browser("text", at=".tile dd") == "4"
+    browser("wait", until="document.querySelector('.live.on')")
     run = RunFolder(shown / "growing")
     ledger = Ledger(run.training_path)
     ledger.add([(i, rollout(i, record("sums/new", ["AC"], solved=True))) for i in range(16, 24)])
@@ -329,7 +330,7 @@ def test_the_page_of_a_run_needs_no_server(browser: Browser, shown: Path, tmp_pa
     browser("click", at=".episodes .row")
     browser.wait_for("#turn-1", "needle")
     browser("press", key="t")
-    assert browser("count", at="#turn-1 .tokens .tok") == 8
+    browser("wait", until="document.querySelectorAll('#turn-1 .tokens .tok').length === 8")
     browser("size", width=390, height=800)
     for place in ("#/", "#/run/one/rollouts?stage=eval-after"):
         browser("goto", url="about:blank")

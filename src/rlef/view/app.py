@@ -21,6 +21,9 @@ from rlef.view.page import STATIC as STATIC
 from rlef.view.problems import ProblemBook
 from rlef.view.runs import Library
 
+_STILL_HERE = ": still here\n\n"
+"""A comment among events: nothing is new."""
+
 
 def make_app(
     folders: Folders,
@@ -83,14 +86,17 @@ class _Api:
         """Server-sent events: which runs have changed."""
 
         async def events() -> AsyncIterator[str]:
-            async for event in self._watch.events():
+            yield _STILL_HERE
+            async for event in news:
                 if await request.is_disconnected():
                     return
-                yield ": still here\n\n" if event is None else f"data: {as_json(event)}\n\n"
+                yield _STILL_HERE if event is None else f"data: {as_json(event)}\n\n"
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         if request.method == "HEAD":
             return Response(media_type="text/event-stream", headers=headers)
+        news = self._watch.events()
+        await anext(news)  # what changes behind the answer's first byte is news
         return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 

@@ -29,7 +29,10 @@ function start(): void {
 
 function connect(): void {
   const source = new EventSource("api/live");
-  source.onopen = () => setLive(true);
+  source.onopen = () => {
+    setLive(true);
+    for (const listener of listeners) listener(null); // what changed before that was not told
+  };
   source.onmessage = (event: MessageEvent<string>) => {
     try {
       const { id } = JSON.parse(event.data) as { id?: unknown };
