@@ -24,6 +24,8 @@ from rlef.sandbox import JudgeJob, Limits, Sandbox
 LIMITS = Limits(cpu_s=1.0, memory_mb=256, output_kb=64)
 CALL_S = 60.0
 KILLS_PER_S = 8.0
+LEAST = 20
+"""Verdicts, at least one more."""
 PROGRAMS = (
     ("AC", "print(2 * int(input()))"),
     ("AC", "import time\ntime.sleep(0.05)\nprint(2 * int(input()))"),
@@ -127,7 +129,7 @@ def run(kills: int, threads: int, workers: int, seed: int) -> Chaos:
         ]
         for thread in pool:
             thread.start()
-        while sum(chaos.killed.values()) < kills:
+        while sum(chaos.killed.values()) < kills or sum(chaos.verdicts.values()) <= LEAST:
             time.sleep(choose.expovariate(KILLS_PER_S))
             chaos.kill(box, choose)
         over.set()
@@ -142,8 +144,9 @@ def run(kills: int, threads: int, workers: int, seed: int) -> Chaos:
         assert time.monotonic() < deadline, f"processes stay behind: {left}"
         time.sleep(0.05)
     assert not chaos.wrong, chaos.wrong
-    assert open_files() <= files, "descriptors stay open"
-    assert threading.active_count() <= running, "threads stay"
+    while open_files() > files or threading.active_count() > running:
+        assert time.monotonic() < deadline, "descriptors or threads stay"
+        time.sleep(0.05)
     new = set(os.listdir(tempfile.gettempdir())) - temporary
     assert not [name for name in new if "rlef" in name], new
     return chaos

@@ -456,8 +456,8 @@ LAST = "import threading\ndef f(): threading.main_thread().join(); print('b')\n"
 THREADS = {
     "one goes on": LAST + "threading.Thread(target=f).start()\nprint('a')",
     "one sleeps": (
-        "import threading, time\ndef f(): time.sleep(0.3); print('b')\n"
-        "threading.Thread(target=f).start()\nprint('a')"
+        "import threading, time\ndef f(): time.sleep(0.1); print('b')\n"
+        "print('a')\nthreading.Thread(target=f).start()"
     ),
     "several go on": (
         "import threading\nlast = threading.main_thread()\n"
@@ -510,11 +510,12 @@ THREADS = {
         "import atexit, threading\nthread = threading.Thread(target=print, args=('b',))\n"
         "atexit.register(lambda: (thread.start(), thread.join()))\nprint('a')"
     ),
-    "a timer": "import threading\nthreading.Timer(0.3, print, ('b',)).start()\nprint('a')",
+    "a timer": "import threading\nprint('a')\nthreading.Timer(0.1, print, ('b',)).start()",
     "a pool with work left": (
         "from concurrent.futures import ThreadPoolExecutor\nimport time\n"
-        "pool = ThreadPoolExecutor(1)\nfor i in range(3): pool.submit(time.sleep, 0.1)\n"
-        "pool.submit(print, 'b')\nprint('a')"
+        "print('a')\n"
+        "pool = ThreadPoolExecutor(1)\nfor i in range(3): pool.submit(time.sleep, 0.05)\n"
+        "pool.submit(print, 'b')"
     ),
     "the usual one with a large stack": (
         "import sys, threading\nsys.setrecursionlimit(10 ** 6)\nthreading.stack_size(1 << 26)\n"
@@ -528,7 +529,8 @@ THREADS = {
     ),
     "a value of its own": (
         DEL + "import threading\nlocal = threading.local()\n"
-        "def f(): local.d = D(1)\nthreading.Thread(target=f).start()\nprint('a')"
+        "def f(): local.d = D(1)\nthread = threading.Thread(target=f)\n"
+        "thread.start()\nthread.join()\nprint('a')"
     ),
 }
 

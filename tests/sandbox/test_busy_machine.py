@@ -45,10 +45,14 @@ def busy_cores() -> Iterator[None]:
 
 @pytest.fixture(params=["C", "Python"])
 def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
+    """On one core, so that the tests beside these keep the others."""
     settings = choose_isolation()[0]
+    kept = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(kept)})
     one = Worker(settings if request.param == "C" else replace(settings, native=None))
     yield one
     one.close()
+    os.sched_setaffinity(0, kept)
 
 
 def verdict(worker: Worker, source: str, limits: Limits) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, TestReport, Verdict, build
+from rlef.sandbox.build import COMPILE_LIMITS
 from rlef.sandbox.isolation import choose_isolation
 from rlef.sandbox.worker import Worker
 
@@ -194,9 +195,8 @@ def test_equal_sources_are_compiled_once(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(first) == 1
         assert run(own, source, "2", "4").verdict is Verdict.AC
     with Sandbox(workers=1) as other:
-        start = time.monotonic()
         assert run(other, source, "3", "6").verdict is Verdict.AC
-        assert time.monotonic() - start < 2
+        assert len(children(other.judge_pid())) == 1  # a jail to compile in would be the second
         assert stored(tmp_path) == first
         assert run(other, source + " ", "3", "6").verdict is Verdict.AC
         assert len(stored(tmp_path)) == 2
@@ -337,7 +337,7 @@ BOMBS = {
 def test_compiling_ends_in_time(sandbox: Sandbox, name: str) -> None:
     start = time.monotonic()
     report = run(sandbox, BOMBS[name])
-    assert time.monotonic() - start < 2 * COMPILE_S  # other tests may run beside this one
+    assert time.monotonic() - start < COMPILE_LIMITS.wall_s  # other tests may run beside this one
     assert report.verdict in (Verdict.CE, Verdict.RE, Verdict.MLE, Verdict.WA), report
     assert len(report.message) <= MESSAGE_BYTES
     assert run(sandbox, main(f'puts("ok");  // {name}\n')).verdict is Verdict.AC  # compiled anew

@@ -202,10 +202,10 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptur
     """And it is said before, once, what is waited for."""
     monkeypatch.setattr("rlef.serve.pace._SILENT_S", 0.0)
     told = pytest.raises(SandboxError, match=r"at http://127\.0\.0\.1:9 has given no answer for")
-    with RemoteJudge("http://127.0.0.1:9", patience_s=0.3) as judge, told:
+    with RemoteJudge("http://127.0.0.1:9", patience_s=2.0) as judge, told:
         judge.judge_many([one()])
     [record] = caplog.records
-    assert record.message.startswith("the judge at http://127.0.0.1:9 has given no answer for 0 s")
+    assert record.message.startswith("the judge at http://127.0.0.1:9 has given no answer for ")
 
 
 def test_a_stream_of_none_ahead_is_refused() -> None:

@@ -50,7 +50,10 @@ def jobs() -> list[JudgeJob]:
 
 
 def without_times(report: JudgeReport) -> JudgeReport:
+    """Without what a busy machine may change."""
     tests = [replace(test, cpu_s=0.0, wall_s=0.0, memory_mb=0.0) for test in report.tests]
+    if report.verdict is Verdict.OLE:  # killed, or at its end before anybody looked
+        tests = [replace(test, exit_status=None, signal=None) for test in tests]
     return replace(report, tests=tuple(tests))
 
 
@@ -74,7 +77,7 @@ def test_one_program(where: str) -> None:
 
 
 def test_many_programs_come_as_lines(where: str) -> None:
-    slow = job("import time; time.sleep(0.5); print(4)")
+    slow = job("import time; time.sleep(2); print(4)")
     status, text, headers = ask(where, "/v1/judge_many", {"jobs": [slow, job("print(4)#")]})
     assert status == 200 and headers["content-type"] == "application/x-ndjson"
     lines = [json.loads(line) for line in text.splitlines()]
@@ -85,11 +88,12 @@ def test_many_programs_come_as_lines(where: str) -> None:
 
 
 def test_a_deadline_that_passes_is_no_failed_test(where: str) -> None:
-    slow = job("while True: pass", deadline_s=0.2, limits={"cpu_s": 1.0})
+    slow = job("while True: pass", deadline_s=0.2, limits={"cpu_s": 2.0})
     status, value, _ = ask(where, "/v1/judge", slow)
     assert (status, value) == (504, {"not_judged": "the deadline of 0.2 s passed"})
     del slow["deadline_s"]
-    _, text, _ = ask(where, "/v1/judge_many", {"jobs": [slow | {"key": "s"}], "deadline_s": 0.2})
+    other = slow | {"key": "s", "source": "while True: pass  # not the one that runs already"}
+    _, text, _ = ask(where, "/v1/judge_many", {"jobs": [other], "deadline_s": 0.2})
     assert json.loads(text) == {"place": 0, "not_judged": "the deadline of 0.2 s passed"}
 
 
@@ -172,7 +176,8 @@ def metrics(where: str) -> str:
 def raw(where: str, data: bytes) -> socket.socket:
     host, _, port = where.partition(":")
     found = socket.create_connection((host, int(port)), timeout=30)
-    found.sendall(data)
+    with contextlib.suppress(ConnectionError):  # it may be cut off before it has said all
+        found.sendall(data)
     return found
 
 
@@ -210,19 +215,23 @@ def test_bad_callers_leave_it_up(data: bytes, answer: bytes) -> None:
 
 
 def test_slow_callers_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "HEADERS_S", 0.2)
     with scripted(ServeSettings(body_s=0.2)) as where:
-        silent, started = raw(where, b""), raw(where, HEAD)
         again = raw(where, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         found = b""
         while not found.endswith(b"}"):
-            found += again.recv(1000)
-        again.sendall(b"GET")
-        for connection in (silent, started, again):
-            with contextlib.closing(connection), contextlib.suppress(ConnectionError):
-                assert connection.recv(1000) == b""
+            more = again.recv(1000)
+            assert more, found
+            found += more
         with contextlib.closing(raw(where, HEAD + b"Content-Length: 500\r\n\r\n{")) as body:
             assert body.recv(1000).startswith(b"HTTP/1.1 408")
+        with monkeypatch.context() as patch:
+            patch.setattr(server_module, "HEADERS_S", 0.2)
+            silent, started = raw(where, b""), raw(where, HEAD)
+            with contextlib.suppress(ConnectionError):
+                again.sendall(b"GET")
+            for connection in (silent, started, again):
+                with contextlib.closing(connection), contextlib.suppress(ConnectionError):
+                    assert connection.recv(1000) == b""
         assert ask(where, "/v1/judge", job())[0] == 200
 
 
@@ -303,7 +312,7 @@ def test_noise_leaves_it_up(fuzzer: random.Random) -> None:
 def test_sigterm_ends_what_runs_and_refuses_the_rest() -> None:
     command = Command("--workers", "1")
     try:
-        slow = job("import time; time.sleep(1.5); print(4)")
+        slow = job("import time; time.sleep(5); print(4)")
         with ThreadPoolExecutor(1) as threads:
             answer = threads.submit(ask, command.where, "/v1/judge", slow)
             until(lambda: "running 1" in metrics(command.where))

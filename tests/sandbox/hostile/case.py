@@ -8,7 +8,7 @@ from rlef.sandbox import Limits
 QUICK = Limits(cpu_s=0.5, memory_mb=128, output_kb=64)
 LOOP = Limits(cpu_s=0.2, memory_mb=128, output_kb=64)
 """For programs that never stop computing."""
-SLEEP = Limits(cpu_s=0.5, memory_mb=128, output_kb=64, wall_s=0.5)
+SLEEP = Limits(cpu_s=0.5, memory_mb=128, output_kb=64, idle_s=0.5)
 """For programs that wait for ever."""
 MEMORY = Limits(cpu_s=3.0, memory_mb=64, output_kb=64)
 """For programs that take memory: time enough to touch all they can get."""

@@ -116,7 +116,7 @@ CASES = tuple(
         run("thread-bomb", "threads without an end",
             "for (int i = 0; i < 5000; i++) { pthread_t t; if (pthread_create(&t, 0, [](void *p) "
             "-> void * { pause(); return p; }, 0)) return 3; }", "EAGAIN", RE, head=SYSTEM,
-            limits=Limits(cpu_s=1.0, memory_mb=1024, output_kb=64, wall_s=2.0)),
+            limits=Limits(cpu_s=1.0, memory_mb=1024, output_kb=64)),
         build("include-zero", "includes /dev/zero", '#include "/dev/zero"\nint main() {}'),
         build("include-random", "includes /dev/urandom", '#include "/dev/urandom"\nint main() {}'),
         build("include-passwd", "includes /etc/passwd", '#include "/etc/passwd"\nint main() {}'),

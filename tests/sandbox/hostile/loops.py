@@ -71,8 +71,8 @@ CASES = (
     wait("lock", "waits for itself",
          "import threading\nl = threading.Lock()\nl.acquire()\nl.acquire()"),
     wait("deadlock", "two threads wait for each other",
-         "import threading, time\na, b = threading.Lock(), threading.Lock()\n"
-         "def f(x, y):\n    with x:\n        time.sleep(0.05)\n        with y: pass\n"
+         "import threading\na, b, both = threading.Lock(), threading.Lock(), threading.Barrier(2)\n"
+         "def f(x, y):\n    with x:\n        both.wait()\n        with y: pass\n"
          "for p in ((a, b), (b, a)): threading.Thread(target=f, args=p).start()"),
     wait("queue", "reads an empty queue", "import queue\nqueue.Queue().get()"),
     wait("pipe", "reads an empty pipe", "import os\nos.read(os.pipe()[0], 1)"),

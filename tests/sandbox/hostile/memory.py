@@ -8,7 +8,6 @@ from hostile.case import (
     MEMORY,
     MLE,
     NO_MEMORY,
-    QUICK,
     RE,
     TLE,
     Hostile,
@@ -18,7 +17,7 @@ from hostile.case import (
 
 HEAP = "MemoryError"
 MAPPED = "the mapping is refused"
-ROOMY = Limits(cpu_s=2.0, memory_mb=256, output_kb=64, wall_s=3.0)
+ROOMY = Limits(cpu_s=2.0, memory_mb=256, output_kb=64)
 
 CASES = (
     Hostile("heap-once", "a bytearray of 1 GB", "bytearray(10**9)", HEAP, MLE),
@@ -82,7 +81,7 @@ CASES = (
     Hostile(
         "heap-threads",
         "four threads take 40 MB each",
-        "import threading\nkept = []\ndef take():\n"
+        "import threading\nthreading.stack_size(1 << 18)\nkept = []\ndef take():\n"
         "    try: kept.append(bytearray(40 * 10**6))\n    except MemoryError: pass\n"
         "ts = [threading.Thread(target=take) for _ in range(4)]\n"
         "for t in ts: t.start()\nfor t in ts: t.join()\n"
@@ -317,5 +316,5 @@ CASES = (
             "memory or the stack ends", NO_MEMORY, limits=MEMORY),
     Hostile("exception-chain", "each error keeps the one before, with 1 MB",
             "e = None\nwhile True:\n    n = ValueError(bytearray(10**6))\n"
-            "    n.__context__ = e\n    e = n", HEAP, MLE, limits=QUICK),
+            "    n.__context__ = e\n    e = n", HEAP, MLE, limits=MEMORY),
 )  # fmt: skip

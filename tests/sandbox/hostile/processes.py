@@ -15,7 +15,7 @@ from hostile.case import (
     syscall,
 )  # fmt: skip
 
-ROOMY = Limits(cpu_s=1.0, memory_mb=1024, output_kb=64, wall_s=2.0)
+ROOMY = Limits(cpu_s=1.0, memory_mb=1024, output_kb=64)
 DENIED = "PermissionError"
 
 CASES = (

@@ -103,7 +103,7 @@ ACTIONS = (
            ".arg(\"echo ok\").status(); must_work(done.is_ok());", "no process is made", RE),
     action("thread-bomb", "threads without an end",
            "loop { thread::spawn(|| loop { thread::park() }); }", "EAGAIN: it panics", RE,
-           Limits(cpu_s=1.0, memory_mb=1024, output_kb=64, wall_s=2.0)),
+           Limits(cpu_s=1.0, memory_mb=1024, output_kb=64)),
     action("threads", "eight threads", "let all: Vec<_> = (0..8).map(|_| thread::spawn(|| 1))"
            ".collect(); if all.into_iter().map(|t| t.join().unwrap()).sum::<i32>() == 8 { "
            "println!(\"ok\"); }", "accepted: none takes the whole memory", AC, EASY),

@@ -96,7 +96,7 @@ CASES = (
     Hostile("faulthandler-exit", "a watchdog that ends the process",
             "import faulthandler, time\nprint('ok', flush=True)\n"
             "faulthandler.dump_traceback_later(0.02, exit=True)\ntime.sleep(9)",
-            "exit status 1", RE, limits=SLEEP),
+            "exit status 1", RE, limits=EASY),
     Hostile("faulthandler-crash", "crashes by means of the standard library",
             "import faulthandler\nfaulthandler._sigsegv()", "died of SIGSEGV", RE, says="SIGSEGV"),
     Hostile("abort", "abort after the answer", "import os\nprint('ok', flush=True)\nos.abort()",
