@@ -1,5 +1,6 @@
 """Verdicts, messages, and what ``judge_many`` does with many jobs."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -415,3 +416,40 @@ def test_debugging_output_is_not_judged(sandbox: Sandbox) -> None:
 
 def test_programs_know_that_they_are_judged(sandbox: Sandbox) -> None:
     assert run(sandbox, "import os\nif 'ONLINE_JUDGE' in os.environ: print('ok')").verdict == "AC"
+
+
+@pytest.mark.parametrize("kills", [2, 3])
+def test_a_program_that_the_machine_kills_is_tried_again(kills: int) -> None:
+    """As the kernel does where memory is out; after three times it counts as the program's."""
+    with Sandbox(workers=1) as own:
+        assert own.judge("print('ok')", [Test("", "ok")]).passed
+        (guard,) = jails_of(own)
+        known = set(below(guard))
+        future = own.submit(
+            JudgeJob(source="import time; time.sleep(2); print('ok')", tests=(Test("", "ok"),))
+        )
+        deadline = time.monotonic() + 60
+        killed = 0
+        while killed < kills and not future.done():
+            assert time.monotonic() < deadline
+            new = set(below(guard)) - known
+            for pid in new:
+                os.kill(pid, signal.SIGKILL)
+                known.add(pid)
+            killed += len(new)
+            time.sleep(0.02)
+        report = future.result(timeout=60)
+    if kills == 2:
+        assert report.passed
+    else:
+        assert report.verdict is Verdict.RE
+        assert report.tests[0].message == "ended with signal SIGKILL"
+
+
+def below(pid: int) -> list[int]:
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has just ended
+            for child in map(int, path.read_text().split()):
+                found += [child, *below(child)]
+    return found

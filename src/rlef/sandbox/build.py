@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlef.languages import LANGUAGES, Language
-from rlef.sandbox.jail import Jail, JailError, Program, StarvedError, write_all
+from rlef.sandbox.jail import Jail, JailError, Program, Run, StarvedError, write_all
 from rlef.sandbox.types import Limits
 from rlef.sandbox.verdicts import as_bytes
 
@@ -22,6 +23,9 @@ _OUTPUT = "out.bin"
 _MESSAGE_BYTES = 4096
 _DIGEST_BYTES = 32
 _KEPT_BINARIES = 500
+_TRIES = 3
+_ONLY_DYNAMIC: set[str] = set()
+"""Languages for which this machine was found to have no static libraries."""
 
 
 class CompileError(Exception):
@@ -146,7 +150,8 @@ def build(
         JailError: The jail died, or the compiler got too little of the machine.
     """
     tool = compiler(language)
-    for static in (True, False) if language.static_flags else (False,):
+    static_first = bool(language.static_flags) and language.name not in _ONLY_DYNAMIC
+    for static in (True, False) if static_first else (False,):
         flags = language.flags + (language.static_flags if static else ())
         text = as_bytes(source)
         key = hashlib.sha256(repr((tool.version, flags, text, sorted(headers.items()))).encode())
@@ -161,6 +166,8 @@ def build(
             if static and "cannot find -l" in str(error):
                 continue  # this machine has no static libraries
             raise
+        if static_first and not static:
+            _ONLY_DYNAMIC.add(language.name)
         if stored is not None:
             _store(stored, binary)
         return _executable(binary)
@@ -182,11 +189,12 @@ def _compile(
         files=((language.source_name, text), *headers.items()),
         outputs=(_OUTPUT,),
     )
-    run = jail.run(program, b"", COMPILE_LIMITS)
-    if run.killed in (
-        "wall",
-        "starved",
-    ):  # the driver waits for the compiler proper: so says nothing
+    for _ in range(_TRIES):
+        run = jail.run(program, b"", COMPILE_LIMITS)
+        if not _may_be_the_machines(run):
+            break
+    if run.killed in ("wall", "starved"):
+        # The driver waits for the compiler proper: so says nothing.
         raise StarvedError("the machine gave the compiler too little time")
     if run.killed:
         raise CompileError(f"compiling took longer than {COMPILE_LIMITS.cpu_s:g} s of CPU time")
@@ -196,6 +204,16 @@ def _compile(
     if len(run.outputs[0]) > COMPILE_LIMITS.output_kb * 1024:
         raise CompileError(f"the program is larger than {COMPILE_LIMITS.output_kb >> 10} MB")
     return run.outputs[0]
+
+
+def _may_be_the_machines(run: Run) -> bool:
+    """Whether the kernel may have killed it, or the compiler proper, for want of memory.
+
+    A source can make a compiler say so too, and then does each time.
+    """
+    told = run.exit > 0 and any(words in run.stderr for words in (b"Killed signal", b"SIGKILL"))
+    was_killed = run.exit == -signal.SIGKILL or told
+    return was_killed and not run.killed and run.cpu_s <= COMPILE_LIMITS.cpu_s
 
 
 def _kept(path: Path) -> bytes | None:

@@ -43,7 +43,7 @@ class JailError(Exception):
 
 
 class StarvedError(JailError):
-    """The jail is sound, but the machine gave what ran in it no time."""
+    """The jail is sound, but the machine gave what ran in it no time, or may have killed it."""
 
 
 class IsolationError(Exception):

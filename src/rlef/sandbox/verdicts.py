@@ -14,6 +14,8 @@ Check = Callable[[Test, bytes, bytes], str | None]
 """(test, expected, actual) -> ``None`` or the first difference."""
 
 MESSAGE_CHARS = 4096
+_NOT_SET_UP = 126
+"""Exit status of a child whose limits or filters the kernel refuses; see ``child.py``."""
 _TRACEBACK = "Traceback (most recent call last):"
 
 
@@ -67,6 +69,15 @@ def failure(run: Run, job: JudgeJob) -> Verdict | None:
     if out_of_memory or any(sign in run.stderr[-4096:] for sign in language.memory_signs):
         return Verdict.MLE
     return Verdict.RE
+
+
+def may_be_the_machines(run: Run, limits: Limits) -> bool:
+    """Whether it ended as where the kernel kills it for want of memory, or cannot set it up.
+
+    A program can end so by itself too, and then does each time.
+    """
+    was_killed = run.exit == -signal.SIGKILL and run.cpu_s <= limits.cpu_s
+    return not run.killed and (was_killed or (run.exit == _NOT_SET_UP and not run.result))
 
 
 def explain(verdict: Verdict, run: Run, limits: Limits) -> str:

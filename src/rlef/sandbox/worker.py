@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ from rlef.sandbox.scripts import addresses, script
 from rlef.sandbox.tasks import Task, TaskQueue
 from rlef.sandbox.testlib import TESTLIB, CheckerError, TestlibChecker
 from rlef.sandbox.types import JudgeJob, JudgeReport, TestReport, Verdict
-from rlef.sandbox.verdicts import Check, as_bytes, same_for_all, test_report
+from rlef.sandbox.verdicts import Check, as_bytes, may_be_the_machines, same_for_all, test_report
 
 ATTEMPTS = 3
 _AHEAD = 2
@@ -150,10 +150,11 @@ class Worker:
         """Runs tests of a task; a jail that fails is replaced, up to a number of attempts."""
         held: deque[int] = deque()  # places of tests taken and not reported
         attempts = 0
+        kills: Counter[int] = Counter()  # by place
         while held or _take(task, held):
             first = held[0]
             try:
-                self._run_held(task, held, program, check, queue)
+                self._run_held(task, held, program, check, queue, kills)
             except JailError as error:
                 if not isinstance(error, StarvedError):
                     for kind in (self._kind(task.job), *_HELPERS):
@@ -171,6 +172,7 @@ class Worker:
         program: Program,
         check: Check,
         queue: TaskQueue,
+        kills: Counter[int],
     ) -> None:
         """Runs the tests that are held, and further ones, the next always on its way."""
         job = task.job
@@ -194,6 +196,9 @@ class Worker:
                 brief = run.wall_s < _BRIEF_S
                 if ahead > 1 and (brief or not started) and _take(task, held):
                     start(held[-1])
+                if may_be_the_machines(run, job.limits) and kills[held[0]] < ATTEMPTS - 1:
+                    kills[held[0]] += 1
+                    raise StarvedError("the machine killed the program")
                 report = _report(run, job.tests[held[0]], job, check)
                 task.put(held.popleft(), report)
                 if not held and _take(task, held):
