@@ -119,3 +119,8 @@ def test_a_right_program_may_print_what_is_expected() -> None:
     problem = replace(PROBLEMS[0], private_tests=(long,))
     assert public_job(problem, "p").limits.output_kb == Limits().output_kb
     assert final_job(problem, "p").limits.output_kb >= len(long.output) // 1024 + 1
+    wide = Test("1", "漢" * 1_000_000)
+    printed = replace(PROBLEMS[0], private_tests=(wide,))
+    assert final_job(printed, "p").limits.output_kb * 1024 > 3_000_000
+    returned = replace(printed, mode="function", entry_point="f")
+    assert final_job(returned, "p").limits.output_kb * 1024 > 6_000_000

@@ -344,11 +344,20 @@ def test_json_is_compared_by_value_and_booleans_are_no_numbers(
         ("unordered-lines", b"3", b"3", True),
         ("unordered-lines", b"[" * 300 + b"]" * 300, b"[1]", False),
         ("unordered-lines", b"[1," + b"9" * 5000 + b"]", b"[" + b"9" * 5000 + b", 1]", True),
+        ("unordered-lines", b'["0x1", -0.0, 1e300]', b"[1e300, 0, 1]", False),
+        ("unordered-lines", b"[1.5, -0.0, 1e300]", b"[1e300, 0, 15e-1]", True),
+        ("unordered-lines", b"[0.1, 9007199254740993]", b"[9007199254740992, 0.1]", False),
     ],
 )
 def test_json_rules(spec: str, expected: bytes, actual: bytes, same: bool) -> None:
     difference = make_json_checker(spec)(expected, actual)
     assert (difference is None) == same, difference
+
+
+def test_numbers_with_one_hash_are_compared_in_linear_time() -> None:
+    alike = [n * (2**61 - 1) for n in range(100_000)]
+    expected, actual = (json.dumps(found).encode() for found in (alike, alike[::-1]))
+    assert make_json_checker("unordered-lines")(expected, actual) is None
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,25 @@ def test_every_ending_of_a_checker(sandbox: Sandbox, how: str, verdict: str, wor
     assert words in report.message
 
 
+COUNTED = """
+    int n = ouf.readInt();
+    vector<int> found(n);
+    for (int &one : found) one = ouf.readInt();
+    if (n == 3) quitf(_ok, "three");
+    quitf(_wa, "not three");
+"""
+
+
+@pytest.mark.parametrize("printed", ["-1", "2000000000"])
+def test_an_output_that_a_checker_crashes_on_is_wrong(sandbox: Sandbox, printed: str) -> None:
+    """If it does not crash on the answer: else programs would do well to print such things."""
+    report = judge(sandbox, program(COUNTED), printed, "3 1 2 3", "")
+    assert report.verdict is Verdict.WA
+    assert report.message == "the checker cannot read the output (exit status -6)"
+    report = judge(sandbox, program(COUNTED), printed, "-1", "")
+    assert report.verdict is Verdict.IE
+
+
 @pytest.mark.slow
 def test_an_endless_checker_is_ended(sandbox: Sandbox) -> None:
     report = judge(sandbox, program("for (volatile int i = 0;; ) i = i + 1;"), "")

@@ -7,9 +7,9 @@ import zlib
 from typing import Any
 
 import pytest
-from serving import ask
+from serving import ask, real
 
-from rlef.sandbox import TestReport, Verdict
+from rlef.sandbox import Sandbox, TestReport, Verdict
 from rlef.serve.errors import NotJudgedError, RefusedError
 from rlef.serve.protocols import codeforces, open_instruct, piston, sandbox_fusion
 from rlef.serve.protocols.fusion_compare import same_stdout
@@ -318,6 +318,13 @@ def test_a_contest(
     assert status == 200 and value["compile"]["code"] == 0
     assert value["run"]["code"] == 0 and value["run"]["stdout"] == printed
     assert said in value["run"]["stderr"]
+
+
+def test_a_contest_of_a_small_service_has_its_checker(sandbox: Sandbox) -> None:
+    small = ServeSettings(workers=2, max_memory_mb=512, max_output_kb=512)
+    with real(sandbox, small) as where:
+        status, value = execute(where, "print(2, 1)", "cf_python3", **contest("1 2", CHECKER))
+    assert (status, value["run"]["stdout"]) == (200, "1\n")
 
 
 def test_a_contest_in_files_is_not_served(where: str) -> None:

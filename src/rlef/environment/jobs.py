@@ -1,11 +1,12 @@
 """Which job judges a program of a problem. Not for prompts: it sees private tests."""
 
+import json
 from dataclasses import replace
 
 from rlef.problems import Problem, Test
 from rlef.problems.programs import whole_program
 from rlef.sandbox import JudgeJob, JudgeReport, Limits
-from rlef.sandbox.verdicts import summed
+from rlef.sandbox.verdicts import as_bytes, summed
 
 _DEFAULT_LIMITS = Limits()
 _SPARE = 2
@@ -100,7 +101,7 @@ def _job(
 ) -> JudgeJob:
     whole = whole_program(problem, program)
     own = limits_of(problem, limits)
-    spare_kb = max(own.output_kb, _longest_output_kb(tests) * _SPARE)
+    spare_kb = max(own.output_kb, _longest_output_kb(problem, tests) * _SPARE)
     return JudgeJob(
         source=whole.source,
         prelude=whole.prelude,
@@ -115,6 +116,8 @@ def _job(
     )
 
 
-def _longest_output_kb(tests: tuple[Test, ...]) -> int:
-    longest = max((len(test.output) for test in tests), default=0)
-    return longest // 1024 + 1
+def _longest_output_kb(problem: Problem, tests: tuple[Test, ...]) -> int:
+    """As programs write it: in UTF-8; functions' results as JSON of ASCII alone."""
+    is_json = problem.mode == "function"
+    sizes = (len(json.dumps(t.output)) if is_json else len(as_bytes(t.output)) for t in tests)
+    return max(sizes, default=0) // 1024 + 1

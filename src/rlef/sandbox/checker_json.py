@@ -161,7 +161,7 @@ def _counted(
 
 def _keys(items: list[object]) -> list[Hashable]:
     if set(map(type, items)) <= _SCALARS:
-        return list(zip(map(_kind, items), items, strict=True))
+        return list(map(_scalar_key, items))
     return list(map(_key, items))
 
 
@@ -171,12 +171,17 @@ def _key(value: object) -> Hashable:
         return list, tuple(_keys(value))
     if isinstance(value, dict):
         return dict, frozenset((name, _key(item)) for name, item in value.items())
+    return _scalar_key(value)
+
+
+def _scalar_key(value: object) -> Hashable:
+    """Of numbers their text: Python salts its hash, and a program may choose numbers of one hash."""
+    if isinstance(value, float) and not value.is_integer():
+        return float, value.hex()
+    if is_number(value):
+        return float, hex(int(value))
     assert isinstance(value, Hashable)
-    return _kind(value), value
-
-
-def _kind(value: object) -> type:
-    return float if type(value) is int else type(value)
+    return type(value), value
 
 
 def _words(found: _Pair, expected: bytes, actual: bytes) -> str:

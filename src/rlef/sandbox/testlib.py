@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from rlef.sandbox.build import CompileError
-from rlef.sandbox.jail import Jail, Program, StarvedError
+from rlef.sandbox.jail import Jail, Program, Run, StarvedError
 from rlef.sandbox.types import Limits
 
 TESTLIB = "testlib"
@@ -62,10 +62,26 @@ class TestlibChecker:
     def check(self, given: bytes, expected: bytes, actual: bytes) -> str | None:
         """Runs the checker. Returns ``None`` where it accepts, else what it says.
 
+        Where it crashes or passes its limits, but accepts the answer in place of the output, the
+        output is to blame: a checker may take room for as many numbers as the output says.
+
         Raises:
-            CheckerError: The checker failed (exit status 3), crashed or passed its limits.
+            CheckerError: The checker failed (exit status 3), or does so with the answer too.
             JailError: The jail died, or the machine was too busy.
         """
+        run = self._run(given, expected, actual)
+        if _accepts(run):
+            return None
+        words = _words(run)
+        if not run.killed and (run.exit in REJECTED or (_is_partly(run) and run.exit >= 0)):
+            return words or "the checker rejects the output"
+        ending = run.killed or f"exit status {run.exit}"
+        was_lost = bool(run.killed) or run.exit < 0
+        if was_lost and _accepts(self._run(given, expected, expected)):
+            return f"the checker cannot read the output ({ending})"
+        raise CheckerError(f"the checker failed ({ending}): {words}")
+
+    def _run(self, given: bytes, expected: bytes, actual: bytes) -> Run:
         program = Program(
             kind="tool",
             binary=self._binary,
@@ -75,14 +91,19 @@ class TestlibChecker:
         run = self._jail().run(program, b"", LIMITS)
         if run.killed == "starved":
             raise StarvedError("the machine gave the checker no time to run")
-        words = run.stderr.decode("utf-8", "backslashreplace").strip()[:_SHOWN]
-        partly = words.startswith(_PARTLY) and run.exit >= 0
-        if run.killed or not (partly or run.exit == ACCEPTED or run.exit in REJECTED):
-            ending = run.killed or f"exit status {run.exit}"
-            raise CheckerError(f"the checker failed ({ending}): {words}")
-        if run.exit == ACCEPTED and not partly:
-            return None
-        return words or "the checker rejects the output"
+        return run
+
+
+def _accepts(run: Run) -> bool:
+    return run.exit == ACCEPTED and not run.killed and not _is_partly(run)
+
+
+def _is_partly(run: Run) -> bool:
+    return _words(run).startswith(_PARTLY)
+
+
+def _words(run: Run) -> str:
+    return run.stderr.decode("utf-8", "backslashreplace").strip()[:_SHOWN]
 
 
 def testlib_header() -> bytes:

@@ -7,6 +7,7 @@ types than the built-in ones, and knows nothing but what ``repr`` writes of thos
 import ast
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,5 +215,5 @@ def _container(opening: str, items: list[object]) -> object:
 
 
 def _check_hashes(keys: list[Any]) -> None:
-    if len(keys) > _MANY and len(set(map(hash, keys))) < len(keys) // 8:
+    if len(keys) > _MANY and max(Counter(map(hash, keys)).values()) > _MANY:
         raise ValueError("too many keys have the same hash")

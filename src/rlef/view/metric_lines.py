@@ -9,6 +9,9 @@ from pathlib import Path
 from rlef.run.files import Record
 from rlef.view.errors import ViewError
 
+_TAIL = 65536
+"""Bytes: some dozens of lines, among them the one that a run rewrites last."""
+
 
 class MetricLines:
     """The lines of a run's metrics.
@@ -23,6 +26,7 @@ class MetricLines:
         self._lock = threading.Lock()
         self._lines: list[Record] = []
         self._end = self._inode = 0
+        self._tail = b""  # what stands before the end: a file that was rewritten may get the inode
 
     def all(self) -> list[Record]:
         """All whole lines, in order; none where there is no file.
@@ -36,15 +40,18 @@ class MetricLines:
                     return []
                 status = self._path.stat()
                 if status.st_ino != self._inode or status.st_size < self._end:
-                    self._lines, self._end = [], 0  # a run that goes on has dropped some
+                    self._forget()  # a run that goes on has dropped some
                 self._inode = status.st_ino
                 if not stat.S_ISREG(status.st_mode):
                     raise ViewError(409, f"{self._path} is no file")
                 with self._path.open("rb") as file:
-                    file.seek(self._end)
+                    file.seek(self._end - len(self._tail))
+                    if file.read(len(self._tail)) != self._tail:
+                        self._forget()
+                        file.seek(0)
                     data = file.read()
             except FileNotFoundError:
-                self._lines, self._end = [], 0
+                self._forget()
                 return []
             except OSError as error:
                 raise ViewError(409, f"{self._path} cannot be read ({error.strerror})") from None
@@ -52,7 +59,11 @@ class MetricLines:
             new = [self._line(line, i) for i, line in enumerate(whole.split(b"\n")[:-1])]
             self._lines = [*self._lines, *new]
             self._end += len(whole)
+            self._tail = (self._tail + whole)[-_TAIL:]
             return self._lines
+
+    def _forget(self) -> None:
+        self._lines, self._end, self._tail = [], 0, b""
 
     def _line(self, line: bytes, number: int) -> Record:
         try:

@@ -20,7 +20,7 @@ from rlef.serve.settings import ServeSettings
 _FILES = frozenset({"input.txt", "correct_output.txt", "grader_config", "checker.py"})
 _CONFIG = re.compile(r"^(TIME_LIMIT|MEMORY_LIMIT|INPUT_MODE)=(.*)$", re.M)
 _LIMITS = {"TIME_LIMIT": 10.0, "MEMORY_LIMIT": 1024.0}
-_CHECKER_S, _CHECKER_MB = 10.0, 1024
+_CHECKER_S, _CHECKER_MB, _CHECKER_KB = 10.0, 1024, 1024
 _OUTPUT_KB = 16 * 1024
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE | re.ASCII)
 _BLANKS = re.compile(r"[ \t\n\r\v\f]+")
@@ -143,7 +143,11 @@ async def _checked(
         source=grading.checker,
         prelude=_FILES_IN_MEMORY.format(names=_NAMES),
         tests=(Test(texts, ""),),
-        limits=Limits(cpu_s=min(_CHECKER_S, settings.max_seconds), memory_mb=_CHECKER_MB),
+        limits=Limits(
+            cpu_s=min(_CHECKER_S, settings.max_seconds),
+            memory_mb=min(_CHECKER_MB, settings.max_memory_mb),
+            output_kb=min(_CHECKER_KB, settings.max_output_kb),
+        ),
         checker="any",
     )
     report = await service.judge(checked(run, settings), patient=True)

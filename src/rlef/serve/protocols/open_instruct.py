@@ -22,6 +22,7 @@ from rlef.problems import Test
 from rlef.problems.literals import call_input
 from rlef.problems.livecodebench import PRELUDE
 from rlef.sandbox import JudgeJob, JudgeReport, Limits
+from rlef.sandbox.verdicts import as_bytes
 from rlef.serve.answers import Desk, Manners, answered
 from rlef.serve.errors import NotJudgedError, RefusedError
 from rlef.serve.schema import MOST_TESTS, checked, infrastructure, parsed
@@ -124,7 +125,7 @@ def stdio_job(asked: TestProgram, settings: ServeSettings) -> JudgeJob | None:
         if given is None or wanted is None:
             raise RefusedError(422, f"field 'tests[{place}]': input and output must be text")
         tests.append(Test(given, wanted))
-    longest = max((len(test.output) for test in tests), default=0)
+    longest = max((len(as_bytes(test.output)) for test in tests), default=0)
     job = JudgeJob(
         source=asked.program,
         prelude=PRELUDE,
