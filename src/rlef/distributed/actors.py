@@ -6,7 +6,7 @@ Each class wraps what does the same work in one process.
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from rlef.algorithms import CalibrationBin
@@ -32,7 +32,7 @@ class Ended:
 
     Attributes:
         rollouts: that ended, with their indices.
-        timing: of the actor since it began.
+        timing: of the actor while it had episodes of this kind.
         under_way: episodes that go on.
         sampling: of these, how many the engine has.
     """
@@ -41,6 +41,32 @@ class Ended:
     timing: RolloutTiming
     under_way: int
     sampling: int
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Episodes of a kind.
+
+    An engine's time is that of its whole life, and other kinds have it in turn: what it works
+    while none of these episodes is under way is not theirs.
+
+    Attributes:
+        rollouts: runs them.
+        under_way: how many the driver has not been told of.
+        busy_s: of the engine, when it was last looked at.
+        generate_s: of that, what fell to these episodes.
+    """
+
+    rollouts: LocalRollouts
+    under_way: int = 0
+    busy_s: float = 0.0
+    generate_s: float = 0.0
+
+    def look(self, busy_s: float) -> None:
+        """Counts the engine's time since the last look; for before ``under_way`` changes."""
+        if self.under_way:
+            self.generate_s += busy_s - self.busy_s
+        self.busy_s = busy_s
 
 
 class RolloutActor:
@@ -52,7 +78,7 @@ class RolloutActor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inboxes: dict[int, Inbox] = {}
-        self._kinds: dict[int, LocalRollouts] = {}
+        self._kinds: dict[int, _Kind] = {}
         self._forgotten: set[int] = set()
 
     def where(self) -> tuple[str, int]:
@@ -79,13 +105,15 @@ class RolloutActor:
         with self._lock:
             if kind in self._forgotten:
                 return
-            rollouts = self._kinds.get(kind)
-            if rollouts is None:
-                rollouts = LocalRollouts(self._engine, self._chat, self._judges, settings)
-                self._kinds[kind] = rollouts
+            own = self._kinds.get(kind)
+            if own is None:
+                own = _Kind(LocalRollouts(self._engine, self._chat, self._judges, settings))
+                self._kinds[kind] = own
+            own.look(self._engine.busy_s)
+            own.under_way += len(items)
             for index, place, seed in items:
-                rollouts.submit(index, EpisodeRequest(problem=problems[place], seed=seed))
-            rollouts.begin()
+                own.rollouts.submit(index, EpisodeRequest(problem=problems[place], seed=seed))
+            own.rollouts.begin()
 
     def finished(self, kind: int, timeout_s: float, _submitted: None) -> Ended:
         """Waits for rollouts of a kind, once they are submitted; see ``Rollouts.finished``.
@@ -93,25 +121,28 @@ class RolloutActor:
         A call that waits for others may come after ``forget``, which waits for none.
         """
         with self._lock:
-            rollouts = self._kinds.get(kind)
-        if rollouts is None:
+            own = self._kinds.get(kind)
+        if own is None:
             nothing = RolloutTiming(generate_s=0, under_way_s=0)
             return Ended(rollouts=[], timing=nothing, under_way=0, sampling=0)
-        found = rollouts.finished(timeout_s)
-        return Ended(
-            rollouts=found,
-            timing=rollouts.timing,
-            under_way=rollouts.under_way,
-            sampling=rollouts.sampling,
-        )
+        found = own.rollouts.finished(timeout_s)
+        with self._lock:
+            own.look(self._engine.busy_s)
+            own.under_way -= len(found)
+            return Ended(
+                rollouts=found,
+                timing=replace(own.rollouts.timing, generate_s=own.generate_s),
+                under_way=own.under_way,
+                sampling=own.rollouts.sampling,
+            )
 
     def forget(self, kind: int) -> None:
         """Drops a kind with its episodes under way; what comes for it later is nothing."""
         with self._lock:
             self._forgotten.add(kind)
-            rollouts = self._kinds.pop(kind, None)
-        if rollouts is not None:
-            rollouts.close()
+            own = self._kinds.pop(kind, None)
+        if own is not None:
+            own.rollouts.close()
 
     def use(
         self,

@@ -103,7 +103,9 @@ class RayRollouts:
         self._chunks: deque[list[_Item]] = deque()
         self._work: dict[Member, _Work] = {}
         self._tries: dict[int, int] = {}
-        self._given_up: list[tuple[int, Rollout]] = []
+        self._ended: list[tuple[int, Rollout]] = []
+        """What ``finished`` has not returned yet."""
+        self._failure: Exception | None = None
         self._gone = _NONE
         fleet.add(self)
 
@@ -139,15 +141,19 @@ class RayRollouts:
             EngineError: An actor is lost again and again, or there is none any more.
             Exception: Whatever else ended an episode, of the judge for instance.
         """
-        until = time.monotonic() + timeout_s
         self._cut()
-        while True:
-            self._give_out(self._fleet.able())
-            left = until - time.monotonic()
-            found = self._collect(min(max(0.0, left), _LOOK_S))
-            if found or left <= 0:
-                self._give_out(self._fleet.able())
-                return found
+        if self._failure is None:
+            try:
+                self._wait(timeout_s)
+            except Exception as error:
+                self._failure = error
+        if self._failure is not None and not self._ended:
+            raise self._failure
+        found, self._ended = self._ended, []
+        for index, _ in found:
+            self._indices.discard(index)
+            self._tries.pop(index, None)
+        return found
 
     def use(self, weights: Weights) -> float | None:
         """Samples from these weights, see ``Rollouts.use``.
@@ -184,13 +190,24 @@ class RayRollouts:
         for index, request in work.given.items():
             tries = self._tries[index] = self._tries.get(index, 0) + 1
             if tries == TRIES:
-                self._given_up.append((index, _lost_rollout(request)))
+                self._ended.append((index, _lost_rollout(request)))
             elif self._is_last_try(index):  # who is at fault shows where each is alone
                 alone.append([(index, request)])
             else:
                 again.append((index, request))
         self._chunks.extendleft(reversed([*alone, *self._in_chunks(again)]))
         return len(work.given)
+
+    def _wait(self, timeout_s: float) -> None:
+        """Gives out episodes until one has ended."""
+        until = time.monotonic() + timeout_s
+        while True:
+            self._give_out(self._fleet.able())
+            left = until - time.monotonic()
+            self._collect(min(max(0.0, left), _LOOK_S))
+            if self._ended or left <= 0:
+                self._give_out(self._fleet.able())
+                return
 
     def _cut(self) -> None:
         """Cuts what is new into chunks that sample together."""
@@ -235,44 +252,46 @@ class RayRollouts:
     def _is_last_try(self, index: int) -> bool:
         return self._tries.get(index, 0) == TRIES - 1
 
-    def _collect(self, timeout_s: float) -> list[tuple[int, Rollout]]:
-        """Returns rollouts that have ended, waiting for some; finds out who is lost."""
+    def _collect(self, timeout_s: float) -> None:
+        """Takes in rollouts that have ended, waiting for some; finds out who is lost."""
         wait_s = min(_POLL_S, self._fleet.timeout_s / 4)
         for member, work in self._work.items():
             if work.given and work.poll is None:
                 # it begins when the episodes are there
                 call = member.actor.finished.remote(self._kind, wait_s, work.submitted)
                 work.poll = call, time.monotonic()
-        found, self._given_up = self._given_up, []
         polls = {work.poll[0]: member for member, work in self._work.items() if work.poll}
         waking = self._fleet.waking()
+        timeout_s = 0 if self._ended else timeout_s
         if not polls and not waking:
-            time.sleep(0 if found else timeout_s)
-        for call in ended([*polls, *waking], 0 if found else timeout_s):
+            time.sleep(timeout_s)
+        failure: Exception | None = None
+        for call in ended([*polls, *waking], timeout_s):
             if call in polls:
-                found += self._take_in(polls[call], call)
+                try:
+                    self._take_in(polls[call], call)
+                except Exception as error:  # another call may bring rollouts
+                    failure = failure or error
+        if failure is not None:
+            raise failure
         self._find_hanging(wait_s)
-        for index, _ in found:
-            self._indices.discard(index)
-            self._tries.pop(index, None)
-        return found
 
-    def _take_in(self, member: Member, call: Any) -> list[tuple[int, Rollout]]:
+    def _take_in(self, member: Member, call: Any) -> None:
         work = self._work[member]
         work.poll = None
         try:
             told: Ended = result(call, self._fleet.timeout_s, "bringing rollouts")
         except (Lost, EngineError) as error:
             self._fleet.lose(member, str(error))
-            return []
+            return
         work.timing = told.timing
         work.stage = f"{told.sampling} at the engine, {told.under_way - told.sampling} at the judge"
         if told.rollouts:
             work.sign = time.monotonic()
             self._fleet.did_work(member)
-        for index, _ in told.rollouts:
+        for index, rollout in told.rollouts:
             del work.given[index]
-        return [(index, _own(rollout)) for index, rollout in told.rollouts]
+            self._ended.append((index, _own(rollout)))
 
     def _find_hanging(self, wait_s: float) -> None:
         now, timeout_s = time.monotonic(), self._fleet.timeout_s

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Self
 
 from rlef.engines import ChatCompletion, Completion, Engine, PolicyEngine, SamplingParams, Weights
@@ -48,7 +49,7 @@ class LocalRollouts:
         self._judge = _Judge(sandbox, self._most)
         self._under_way = BusyClock()
         # The caller's:
-        self._submitted: list[tuple[int, EpisodeRequest]] = []
+        self._submitted: deque[tuple[int, EpisodeRequest]] = deque()
         self._indices: set[int] = set()
         self._failure: Exception | None = None
         # From the loop to the caller:
@@ -96,9 +97,12 @@ class LocalRollouts:
 
     def begin(self) -> None:
         """Begins what has been submitted; ``finished`` does it too."""
-        if self._submitted:
-            self._loop.call_soon_threadsafe(self._begin, self._submitted)
-            self._submitted = []
+        new = []
+        with suppress(IndexError):
+            while True:  # one by one: another thread may submit meanwhile
+                new.append(self._submitted.popleft())
+        if new:
+            self._loop.call_soon_threadsafe(self._begin, new)
 
     def finished(self, timeout_s: float) -> list[tuple[int, Rollout]]:
         """Waits for rollouts, see ``Rollouts.finished``.
