@@ -46,6 +46,11 @@ def test_a_study_is_run_once(rlef: Any, tmp_path: Path) -> None:
     for name in files.keys() - {"exam-private"}:
         assert run.rollout_path(name).read_bytes() == files[name]
     assert again == out
+    for more, count in (([], 3), (["--arms", "rlef"], 1), (["--budget", "full"], 40)):
+        page = ["study", "mini-study", *TINY, "--page", "--out", tmp_path / "s", *more]
+        assert rlef(*page)[0] == 0
+        text = (tmp_path / "s" / "study.md").read_text()
+        assert f"{min(count, 3)} of {count} parts" in text
     code, _, err = rlef(*words, "learner.lr=1")
     assert (code, "was begun with other values of learner.lr" in err) == (2, True)
 

@@ -118,6 +118,38 @@ def test_a_seed_of_infrastructure_errors_only_says_nothing() -> None:
     assert compare_runs(other, one_left, [ONE]).seeds == 1
 
 
+def with_seeds(label: str, **rates: float) -> ComparedRun:
+    """A run of 40 problems; ``s3=0.5`` is a seed that solves the first half."""
+    by_seed = {
+        int(seed[1:]): [(solved if n < 40 * rate else failed)(f"p{n}") for n in range(40)]
+        for seed, rate in rates.items()
+    }
+    return run(label, [one for each in by_seed.values() for one in each], by_seed=by_seed)
+
+
+def test_trainings_with_other_seeds_are_compared_over_seeds_too() -> None:
+    a = with_seeds("a", s0=0.3, s1=0.5, s2=0.4)
+    same = compare_runs(a, with_seeds("b", s0=0.6, s1=0.45, s2=0.5), [ONE])
+    for seeds in ((3, 4, 5), (2, 3, 4), (1, 2, 3)):
+        names = (f"s{seed}" for seed in seeds)
+        b = with_seeds("b", **dict(zip(names, (0.6, 0.45, 0.5), strict=True)))
+        found = compare_runs(a, b, [ONE])
+        assert found.metrics == same.metrics and found.seeds == 3 and found.unpaired == ((), ())
+    assert same.metrics[0].low < 0 < same.metrics[0].high
+
+
+def test_seeds_that_one_side_lacks_are_told() -> None:
+    a = with_seeds("a", s0=0.3, s1=0.5, s2=0.4)
+    b = with_seeds("b", s1=0.6, s2=0.5)
+    found = compare_runs(a, b, [ONE])
+    assert found.unpaired == ((0,), ()) and found.seeds == 2
+    assert found.metrics[0].a == pytest.approx(0.45)
+    assert "left out, as the other side has fewer seeds: a, 0" in found.notes()
+    assert compare_runs(b, a, [ONE]).unpaired == ((), (0,))
+    one = compare_runs(with_seeds("c", s7=0.2), a, [ONE])
+    assert one.unpaired == ((), ()) and one.seeds == 3
+
+
 @given(runs(problems=5), runs(problems=5), st.sampled_from([ONE, MetricSpec(1, 1)]))
 @settings(max_examples=40)
 def test_changing_places_changes_signs(

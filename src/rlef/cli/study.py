@@ -58,13 +58,13 @@ def study(
         typer.Argument(metavar="KEY=VALUE", help="Settings of all arms, such as updates=80."),
     ] = None,
     budget: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="quick|full",
             help="quick: the main arms, one seed; full: all arms, three seeds where a claim of the "
-            "paper needs them, else one.",
+            "paper needs them, else one. Default: quick.",
         ),
-    ] = "quick",
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Seeds of each arm. Default: as the budget says."),
@@ -85,15 +85,23 @@ def study(
         "runs/study"
     ),
     only_page: Annotated[
-        bool, typer.Option("--page", help="Write the page of what is there, run nothing.")
+        bool,
+        typer.Option(
+            "--page",
+            help="Write the page of what is there, run nothing. Of all of it, unless a budget, "
+            "seeds or arms are named.",
+        ),
     ] = False,
 ) -> None:
     """Train every arm with the same budget, examine all alike, and write one page."""
     from rlef.config import load_config
     from rlef.run import RunError
     from rlef.study import chosen_arms, parts
+    from rlef.study.arms import parts_there
     from rlef.train.recipe import TrainConfig
 
+    page_of_all = only_page and not (budget or seeds or arms)
+    budget = budget or "quick"
     if budget not in _SEEDS:
         raise typer.BadParameter(f"budget is {budget!r}; allowed: {', '.join(_SEEDS)}")
     recipe, words = recipe_and_words(recipe, overrides, default=_RECIPE)
@@ -106,13 +114,16 @@ def study(
     todo = parts(wanted, config.seed, seeds or _SEEDS[budget], others)
     if only_page and not _is_begun(out):
         raise RunError(f"{out} {_NO_PART}")
+    if page_of_all:
+        todo = parts_there(out, config.seed)
     if not only_page:
         _check(config, recipe, words, todo, out)
     extras.require("train", "rlef study")
 
     from rlef.study import check_words, run_study
 
-    again = ["rlef", "study", recipe, *words, "--budget", budget, "--out", str(out)]
+    size = ["--page"] if page_of_all else ["--budget", budget]
+    again = ["rlef", "study", recipe, *words, *size, "--out", str(out)]
     again += [*(["--seeds", str(seeds)] if seeds else []), *(["--arms", arms] if arms else [])]
     again += ["--jobs", str(jobs)] if jobs else []
     failures: list[Failure] = []

@@ -22,7 +22,7 @@ from rlef.evaluation.budget import (
     known_units,
     largest_budget,
 )
-from rlef.evaluation.certainty import Values, change_table, half_width, mean_rate, pooled, same_for
+from rlef.evaluation.certainty import Values, change_table, half_width, mean_rate, pooled
 from rlef.evaluation.specs import MetricSpec, values_by_problem
 from rlef.run import json_value
 
@@ -88,6 +88,8 @@ class Comparison:
     """Names that stand for different problems in the two runs."""
     seeds: int = 1
     """Seeds that the intervals are over, beside problems; 1: over problems only."""
+    unpaired: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    """Seeds of either run that are left out, as the other one has fewer."""
 
     def to_json(self) -> dict[str, object]:
         """All fields as JSON values, with null for NaN."""
@@ -113,6 +115,12 @@ class Comparison:
                 f"95 % interval: over problems and {self.seeds} seeds; p: these policies, other "
                 "problems"
             )
+        for label, left in zip((self.a, self.b), self.unpaired, strict=True):
+            if left:
+                lines.append(
+                    f"left out, as the other side has fewer seeds: {label}, "
+                    + ", ".join(map(str, left))
+                )
         for names, where in (
             (self.only_a, f"only in {self.a}"),
             (self.only_b, f"only in {self.b}"),
@@ -163,7 +171,8 @@ def compare_runs(
         only_a=tuple(sorted(names_a - names_b)),
         only_b=tuple(sorted(names_b - names_a)),
         changed=tuple(sorted(changed)),
-        seeds=max(1, len(_seeds(_policies(a), _policies(b)))),
+        seeds=max(1, len(_pairs(_policies(a), _policies(b)))),
+        unpaired=_left_out(_policies(a), _policies(b)),
     )
 
 
@@ -327,26 +336,38 @@ def _policies(run: ComparedRun) -> Mapping[int, Sequence[EpisodeRecord]]:
     return found or {0: run.records}
 
 
-def _seeds(a: Collection[int], b: Collection[int]) -> list[int]:
-    """The seeds that a comparison is over: of two ways to train those of both.
+def _pairs(a: Collection[int], b: Collection[int]) -> list[tuple[int, int]]:
+    """Seeds of two ways to train that are compared with each other.
 
-    A side of one policy is compared with all policies of the other.
+    Those of both sides, if they are all that one side has. Else in their order: trainings with
+    other seeds have nothing in common, so any pairs do. A side of one policy is compared with all
+    of the other.
     """
-    if min(len(a), len(b)) > 1:
-        return sorted(set(a) & set(b))
-    return sorted(a if len(a) > len(b) else b)
+    if min(len(a), len(b)) < 2:
+        return [(one, other) for one in sorted(a) for other in sorted(b)]
+    both = sorted(set(a) & set(b))
+    if len(both) == min(len(a), len(b)):
+        return [(each, each) for each in both]
+    return list(zip(sorted(a), sorted(b), strict=False))
+
+
+def _left_out(a: Collection[int], b: Collection[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Seeds of either side that have no pair."""
+    pairs = _pairs(a, b)
+    ones, others = ({pair[side] for pair in pairs} for side in (0, 1))
+    return tuple(sorted(set(a) - ones)), tuple(sorted(set(b) - others))
 
 
 def _difference(
     metric: str, a: Mapping[int, Values], b: Mapping[int, Values], draws: int, seed: int
 ) -> Difference:
     """The difference of what the policies of two runs have per problem."""
-    seeds = _seeds(a, b)
-    if len(seeds) < 2:
+    pairs = _pairs(a, b)
+    if len(pairs) < 2:
         before, after = (pooled(list(side.values())) for side in (a, b))
         return paired_difference(metric, before, after, draws, seed)
-    sides = (side if len(side) > 1 else same_for(seeds, side) for side in (a, b))
-    lower, higher = ({each: side[each] for each in seeds} for side in sides)
+    lower = {i: a[one] for i, (one, _) in enumerate(pairs)}
+    higher = {i: b[other] for i, (_, other) in enumerate(pairs)}
     return difference_over_seeds(metric, lower, higher, draws=draws, seed=seed)[0]
 
 

@@ -25,8 +25,12 @@ def run_episodes(
     run: RunFolder,
     name: str,
     show: Callable[[Progress], None],
+    *,
+    retry: bool = True,
 ) -> list[EpisodeRecord]:
     """Runs ``samples`` episodes per problem, except those that ``rollouts/NAME.jsonl`` has.
+
+    Those among them that the judge failed at are run again, unless ``retry`` is false.
 
     The seed of an episode depends on ``seed``, its problem's place and its number alone, so two
     models evaluated with one seed get the same draws.
@@ -39,6 +43,8 @@ def run_episodes(
         EngineError: The engine cannot go on; what has ended is kept.
     """
     hashes = [problem_hash(problem) for problem in problems]
+    if retry:
+        forget_unjudged(run, name)
     found = _found(run, name, problems, hashes)
     keys = [
         (place, sample)
@@ -116,6 +122,15 @@ def total_wall_s(run: RunFolder, name: str) -> float:
         session = str(entry.get("session"))
         latest[session] = max(latest.get(session, 0.0), float(entry.get("wall_s") or 0.0))
     return sum(latest.values())
+
+
+def forget_unjudged(run: RunFolder, name: str) -> None:
+    """Drops episodes that the judge failed at: it may not now. For who holds the run's lock.
+
+    Raises:
+        RunDamagedError: An episode cannot be read.
+    """
+    run.keep_rollouts(name, lambda entry: entry.get("stop") != StopReason.INFRA_ERROR)
 
 
 def _found(

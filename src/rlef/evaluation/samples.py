@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
-from rlef.evaluation.episodes import outcome_of, read_episodes, total_wall_s
+from rlef.evaluation.episodes import forget_unjudged, outcome_of, read_episodes, total_wall_s
 from rlef.evaluation.progress import Progress, Tally
 from rlef.evaluation.results import write_results
 from rlef.evaluation.sample_files import (
@@ -114,6 +114,8 @@ def judge_samples(
 ) -> dict[str, object]:
     """Judges samples on all tests of their problems; those that the run folder has, not again.
 
+    Those of them that the judge failed at are judged again.
+
     A sample counts as an episode of one turn. It has passed the public tests if its first failure,
     if any, is on a private one.
 
@@ -146,6 +148,7 @@ def judge_samples(
     for note in notes:
         say(note)
     hashes = {problem.name: problem_hash(problem) for problem in problems}
+    forget_unjudged(run, EPISODES)
     found = _found(run, samples, hashes)
     todo = [place for place in range(len(samples)) if place not in found]
     tally = Tally(EPISODES, len(samples))

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -265,6 +265,18 @@ class RunFolder:
             RunDamagedError: A line is damaged.
         """
         return read_lines(self.rollout_path(name))
+
+    def keep_rollouts(self, name: str, wanted: Callable[[Record], bool]) -> int:
+        """Drops the other lines of ``rollouts/NAME.jsonl``. Returns how many.
+
+        Raises:
+            RunDamagedError: A line is damaged.
+        """
+        lines = self.read_rollouts(name)
+        kept = [line for line in lines if wanted(line)]
+        if len(kept) < len(lines):
+            self.write_rollouts(name, kept)
+        return len(lines) - len(kept)
 
     def has_rollouts(self, name: str) -> bool:
         """Whether ``rollouts/NAME.jsonl`` exists."""

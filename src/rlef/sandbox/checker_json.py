@@ -175,7 +175,7 @@ def _key(value: object) -> Hashable:
 
 
 def _scalar_key(value: object) -> Hashable:
-    """Of numbers their text: Python salts its hash, and a program may choose numbers of one hash."""
+    """Of numbers their text: its hash is salted, and a program may choose numbers of one hash."""
     if isinstance(value, float) and not value.is_integer():
         return float, value.hex()
     if is_number(value):

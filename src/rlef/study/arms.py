@@ -347,6 +347,17 @@ class Part(NamedTuple):
         return out / self.arm.name / f"seed-{self.seed}"
 
 
+def parts_there(out: Path, first_seed: int) -> list[Part]:
+    """All parts that have a folder in ``out``, in the order of ``parts``."""
+    found = [
+        Part(arm, int(folder.name.removeprefix("seed-")), folder.name == f"seed-{first_seed}")
+        for arm in ARMS.values()
+        for folder in (out / arm.name).glob("seed-*")
+        if folder.name.removeprefix("seed-").isdecimal()
+    ]
+    return sorted(found, key=lambda part: part.seed)
+
+
 def parts(
     arms: Sequence[Arm], first_seed: int, seeds: int, unclaimed_seeds: int | None = None
 ) -> list[Part]:

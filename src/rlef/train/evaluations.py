@@ -79,6 +79,8 @@ class Evaluations:
                 parts.run,
                 name,
                 parts.display.episodes,
+                # A run that goes on has another policy by now than before its first update.
+                retry=not (name.startswith("eval-before") and parts.learner.version),
             )
         self.seconds += time.perf_counter() - started
         return records
