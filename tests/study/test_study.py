@@ -5,10 +5,13 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rlef.config import ConfigError, dump_config, load_config
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord
+from rlef.rollout import Rollout
+from rlef.rollout.ledger import Ledger
 from rlef.rollout.records import episode_to_json
 from rlef.run import RunError, RunFolder
 from rlef.sandbox import Verdict
@@ -26,7 +29,7 @@ from rlef.study.analysis import (
     untrained_answers,
 )
 from rlef.study.arms import ARMS, CLAIMS, EXAMS, Arm
-from rlef.study.config import first_policy
+from rlef.study.config import first_policy, has_second_setting, samples_of
 from rlef.study.page import write_study
 from rlef.train.loop import policy_path
 from rlef.train.recipe import TrainConfig
@@ -81,7 +84,6 @@ def study(tmp_path: Path) -> Path:
             line = {"update": update, "solve_rate": 0.1 * update, "kl": 0.0, "entropy": 1.0}
             line |= {f"explained_variance/turn_{turn}": 0.5 for turn in (1, 2, 3)}
             line["explained_variance/turn_3"] = math.nan  # null in the file
-            line["action_tokens"] = 1000.0 * (1 + seed)
             bins = [(0, math.nan, math.nan)] * 10
             bins[2], bins[7] = (30, -0.5, 0.2 + 0.2 * seed), (update, 0.5, 0.8)
             line["calibration"] = bins
@@ -190,10 +192,53 @@ def test_calibration_is_over_seeds_without_small_bins(study: Path) -> None:
     assert point.solved == pytest.approx(0.3)
 
 
-def test_tokens_are_those_of_a_seed(study: Path) -> None:
+def test_tokens_are_those_sampled_with_a_seed(study: Path) -> None:
+    for seed, answers in ((0, [2, 3]), (1, [4])):
+        run = RunFolder.open(Part(RLEF, seed).folder(study))
+        Ledger(run.training_path).add([(0, rollout(answers))])
     results = load_results(study, ALL)
-    assert trained_tokens(results, "rlef") == 3000.0  # two lines of 1,000 and two of 2,000
+    assert trained_tokens(results, "rlef") == 4.5
     assert math.isnan(trained_tokens(results, "untrained"))
+
+
+def rollout(answers: list[int]) -> Rollout:
+    """Of turns with two prompt tokens and so many of an answer each."""
+    turn_ids = [turn for i, count in enumerate(answers) for turn in (-1, -1, *[i] * count)]
+    ends = [sum(answers[:i]) + 2 * i + 1 for i in range(len(answers))]
+    return Rollout(
+        record=episode("p0", len(answers), len(answers)),
+        token_ids=np.zeros(len(turn_ids), np.int32),
+        sequence_starts=np.zeros(1, np.int32),
+        turn_ids=np.array(turn_ids, np.int32),
+        logprobs=np.zeros(len(turn_ids), np.float32),
+        prompt_ends=np.array(ends, np.int32),
+        rewards=np.zeros(len(answers), np.float32),
+        policy_versions=np.zeros(len(answers), np.int64),
+        seed=0,
+    )
+
+
+def test_an_arm_without_seeds_is_marked_where_rlef_has_one(study: Path) -> None:
+    def untrained(parts: list[Part]) -> str:
+        write_study(load_results(study, parts), study, title="", notes=[])
+        text = (study / "study.md").read_text()
+        return next(line for line in text.splitlines() if "| untrained |" in line and "±" in line)
+
+    assert ")* |" in untrained(ALL[:2]) and ")* |" not in untrained(ALL)
+
+
+def test_words_of_evaluations_are_those_of_exams() -> None:
+    part = Part(RLEF, 0)
+    twice = arm_config("mini-study", ["eval.also.temperature=1", "eval.also.top_p=1"], part)
+    assert not has_second_setting(twice)  # it is the first
+    several = arm_config("mini-study", ["eval.samples=5"], part)
+    assert [samples_of(EXAMS[name], several) for name in ("feedback", "long", "independent")] == [
+        *(5, 1, 20)
+    ]
+    with pytest.raises(
+        ConfigError, match=r"eval\.turn_limit is 5, but a study's exams .* null or 3"
+    ):
+        arm_config("mini-study", ["eval.turn_limit=5"], part)
 
 
 def test_the_gain_that_random_feedback_takes_by_hand(study: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -31,6 +31,7 @@ from rlef.evaluation.specs import values_by_problem
 from rlef.evaluation.statistics import mean, repairs_by_problem, share
 from rlef.report.tables import setting_name
 from rlef.run import RunFolder, json_value
+from rlef.run.training import read_training_rollouts
 from rlef.stored import read_metrics
 from rlef.study.arms import (
     ARMS,
@@ -59,11 +60,13 @@ class Results:
     Attributes:
         records: Episodes by arm, seed and exam.
         metrics: Lines of ``metrics.jsonl`` by arm and seed.
+        tokens: Of answers sampled to train, by arm and seed that was trained.
         settings: How exams sampled, such as "temperature 1"; the second is that of ``also``.
     """
 
     records: Mapping[tuple[str, int, ExamName], Sequence[EpisodeRecord]]
     metrics: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
+    tokens: Mapping[tuple[str, int], int] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
 
     @property
@@ -126,6 +129,7 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
     settings: tuple[str, ...] = ()
     records: dict[tuple[str, int, ExamName], Sequence[EpisodeRecord]] = {}
     metrics: dict[tuple[str, int], Sequence[Mapping[str, Any]]] = {}
+    tokens: dict[tuple[str, int], int] = {}
     for part in parts:
         run = RunFolder(part.folder(out))
         if not run.is_run():
@@ -134,11 +138,19 @@ def load_results(out: Path, parts: Sequence[Part]) -> Results:
             config = load_config(TrainConfig, run.config_path, [])
             settings = tuple(setting_name(each.model_dump()) for each in config.eval.samplings)
         metrics[part.arm.name, part.seed] = read_metrics(run)
+        if run.has_training_rollouts():
+            tokens[part.arm.name, part.seed] = _sampled_tokens(run)
         for exam in EXAMS.values():
             if run.has_rollouts(exam_name(exam)):
                 found = [record for record, _ in read_episodes(run, exam_name(exam))]
                 records[part.arm.name, part.seed, exam.name] = found
-    return Results(records=records, metrics=metrics, settings=settings)
+    return Results(records=records, metrics=metrics, tokens=tokens, settings=settings)
+
+
+def _sampled_tokens(run: RunFolder) -> int:
+    """Of all training rollouts, as they were sampled: an arm may learn from a part of each."""
+    turn_ids = read_training_rollouts(run, ["turn_ids"])["turn_ids"]
+    return sum(int((each.flatten().to_numpy() >= 0).sum()) for each in turn_ids.chunks)
 
 
 def solve_rate(results: Results, side: Side) -> Rate | None:
@@ -183,14 +195,9 @@ def lost_gain(results: Results, arm: str = RLEF) -> Interval | None:
 def trained_tokens(results: Results, arm: str) -> float:
     """Tokens of answers that were sampled to train an arm, mean over seeds; NaN without training.
 
-    Where solved rollouts are imitated it learns from a part of them only.
+    An arm that imitates solved rollouts, or later turns, learns from a part of them only.
     """
-    sums = [
-        sum(line.get("action_tokens") or 0 for line in lines)
-        for (name, _), lines in results.metrics.items()
-        if name == arm and lines
-    ]
-    return mean(sums)
+    return mean([tokens for (name, _), tokens in results.tokens.items() if name == arm])
 
 
 def error_shares(results: Results, arm: str) -> dict[str, list[float]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rlef.config import ConfigError, join_words, load_config
 from rlef.run import RunFolder
-from rlef.study.arms import ARMS, TRAINED_TURNS, Part
+from rlef.study.arms import ARMS, TRAINED_TURNS, Exam, Part
 from rlef.train.recipe import TrainConfig
 
 
@@ -27,6 +27,11 @@ def arm_config(recipe: str, words: Sequence[str], part: Part) -> TrainConfig:
             f"rollout.turn_limit is {turns}, but a study's arms, exams and tables are of "
             f"{TRAINED_TURNS} turns; allowed: {TRAINED_TURNS}"
         )
+    if whole.eval_turn_limit != TRAINED_TURNS:
+        raise ConfigError(
+            f"eval.turn_limit is {whole.eval_turn_limit}, but a study's exams have turn limits of "
+            f"their own; allowed: null or {TRAINED_TURNS}"
+        )
     if whole.cluster.address is not None:
         raise ConfigError(
             f"cluster.address is {whole.cluster.address}, but a study runs in processes of one "
@@ -44,6 +49,16 @@ def arm_config(recipe: str, words: Sequence[str], part: Part) -> TrainConfig:
         return config
     more = config.updates * part.arm.rollouts
     return load_config(TrainConfig, recipe, join_words(all_words, [f"updates={more}"]))
+
+
+def has_second_setting(config: TrainConfig) -> bool:
+    """Whether policies are examined at ``eval.also`` too."""
+    return len(config.eval.samplings) > 1
+
+
+def samples_of(exam: Exam, config: TrainConfig) -> int:
+    """Episodes per problem: the recipe's, in exams with as many turns as training."""
+    return config.eval.samples if exam.turn_limit == TRAINED_TURNS else exam.samples
 
 
 def first_policy(recipe: str, words: Sequence[str], part: Part, out: Path) -> str | None:

@@ -99,8 +99,8 @@ def _arm_row(results: Results, arm: Arm, second: str | None) -> list[str]:
     one, three = (solve_rate(results, Side(arm=arm.name, turns=n)) for n in (1, TRAINED_TURNS))
     difference = against(results, arm.name, RLEF)
     answers = untrained_answers(results, arm.name) if arm.name != BASE else None
-    both = set(results.seeds(arm.name)) & set(results.seeds(RLEF))
-    mark = "*" if len(both) < 2 and not arm.is_fixed else ""
+    seeds = set(results.seeds(RLEF))
+    mark = "*" if len(seeds if arm.is_fixed else seeds & set(results.seeds(arm.name))) < 2 else ""
     row = [
         arm.title,
         arm.name,

@@ -26,7 +26,13 @@ from rlef.run import RunError, RunFolder
 from rlef.sandbox import JudgePool
 from rlef.serve import open_judge
 from rlef.study.arms import Exam, Part
-from rlef.study.config import arm_config, check_order, first_policy
+from rlef.study.config import (
+    arm_config,
+    check_order,
+    first_policy,
+    has_second_setting,
+    samples_of,
+)
 from rlef.study.jobs import Failure, PartTask, run_tasks
 from rlef.study.wrappers import first_turn_engine, variant_of
 from rlef.train.loop import learn
@@ -183,7 +189,7 @@ class _Examiner:
         self._problems = with_public_tests(problems, say, f"data.test ({config.data.test})")
 
     def take_all(self, part: Part) -> None:
-        arm, exams = part.arm, part.exams(also=self._config.eval.also is not None)
+        arm, exams = part.arm, part.exams(also=has_second_setting(self._config))
         missing = [exam for exam in exams if not self._is_complete(exam)]
         if not missing:
             return
@@ -217,7 +223,7 @@ class _Examiner:
 
     def _is_complete(self, exam: Exam) -> bool:
         count = len(self._run.read_rollouts(exam_name(exam)))
-        return count == len(self._problems) * exam.samples
+        return count == len(self._problems) * samples_of(exam, self._config)
 
     def _take(
         self,
@@ -246,7 +252,7 @@ class _Examiner:
             records = run_episodes(
                 rollouts,
                 problems,
-                exam.samples,
+                samples_of(exam, config),
                 config.seed,
                 self._run,
                 exam_name(exam),
@@ -313,8 +319,8 @@ def _is_finished(run: RunFolder, part: Part) -> bool:
     config = load_config(TrainConfig, run.config_path, [])
     count = _count_problems(config.data.test, config.eval.problems)
     return all(
-        len(run.read_rollouts(exam_name(exam))) == count * exam.samples
-        for exam in part.exams(also=config.eval.also is not None)
+        len(run.read_rollouts(exam_name(exam))) == count * samples_of(exam, config)
+        for exam in part.exams(also=has_second_setting(config))
     )
 
 
