@@ -44,6 +44,25 @@ def test_a_recorded_step_can_be_replayed(name: str, monkeypatch: pytest.MonkeyPa
     assert ReplayedSteps.replays >= 10
 
 
+@pytest.mark.parametrize("name", ["lfm2", "qwen3-next", "mamba", "bloom"])
+def test_a_model_without_rows_of_its_own_is_not_recorded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replayed step would go on with the state at which it was recorded."""
+    monkeypatch.setattr(DecodedBatch, "_slots", lambda *_: 64)
+    model = make_family(name)
+    expected = sampled(HFEngine(model, stop_token_ids=STOP))
+    monkeypatch.setattr("rlef.engines.hf.StepGraphs", ReplayedSteps)
+    said: list[str] = []
+    engine = HFEngine(model, stop_token_ids=STOP, message=said.append)
+    engine._graphs = True
+    ReplayedSteps.replays = 0
+    assert sampled(engine) == expected and sampled(engine) == expected
+    assert ReplayedSteps.replays == 0
+    [line] = said  # once, however many batches there are
+    assert line.startswith("rollout.hf.cuda_graphs: steps cannot be recorded (")
+
+
 @on_a_gpu
 @pytest.mark.parametrize("name", FAMILIES)
 def test_graphs_give_what_launched_steps_give(name: str) -> None:

@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from rlef.engines import HFEngine, ModelError, SamplingParams
-from rlef.engines.load import load_chat
+from rlef.engines.adapters import adapter_state, save_adapters
+from rlef.engines.load import load_chat, load_model, load_tokenizer
 from rlef.engines.open import open_engine
+from rlef.engines.weights import ModelWeights, merged_tensors
 from rlef.environment import ChatSettings, TemplateError
 from rlef.extras import how_to_install
+from rlef.learner.config import LoraSettings
+from rlef.learner.lora import add_adapters
 
 
 def test_hf_by_name_samples_as_ever() -> None:
@@ -99,3 +103,35 @@ def test_a_template_of_ones_own(tmp_path: Path) -> None:
         TemplateError, match=r"mini: no system message can be set .* roles: user, assis"
     ):
         load_chat("mini", ChatSettings(system="Be brief."))
+
+
+class NoVLLM:
+    """Stands for ``VLLMEngine``; keeps the weights that it is given."""
+
+    def __init__(self, model: str, *, dtype: str, **words: object) -> None:
+        self.dtype = torch.float16 if dtype == "auto" else getattr(torch, dtype)  # as stored
+
+    def load_weights(self, weights: ModelWeights) -> None:
+        self.loaded = dict(weights.merged())
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float16", "float32"])
+def test_vllm_gets_adapters_merged_in_the_dtype_that_it_computes_in(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft", reason='pip install "rlef[lora]"')
+    base, adapters = tmp_path / "base", tmp_path / "adapters"
+    load_model("mini", "cpu", torch.float16).save_pretrained(base)
+    load_tokenizer("mini").save_pretrained(adapters)
+    adapted = load_model(str(base), "cpu")
+    add_adapters(adapted, LoraSettings(rank=2), 0)
+    for tensor in adapter_state(adapted).values():
+        torch.nn.init.normal_(tensor)
+    save_adapters(adapted, adapters)
+    exact = {name: tensor.detach().clone() for name, tensor in merged_tensors(adapted)}
+    monkeypatch.setattr("rlef.engines.open.check_packages", lambda kind: None)
+    monkeypatch.setattr("rlef.engines.vllm.VLLMEngine", NoVLLM)
+    engine, _ = open_engine("vllm", str(adapters), dtype=dtype)
+    assert isinstance(engine, NoVLLM) and engine.loaded.keys() == exact.keys()
+    for name, tensor in engine.loaded.items():
+        assert torch.equal(tensor, exact[name].to(engine.dtype)), name

@@ -32,6 +32,8 @@ CONTEXT_ERRORS = [
     failure(400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."),
 ]
 
+PROMPT_TOO_LONG = [CONTEXT_ERRORS[i] for i in (1, 3, 4, 5)]
+
 
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +203,21 @@ def test_the_server_says_when_to_ask_again(date: bool) -> None:
 @pytest.mark.parametrize("error", CONTEXT_ERRORS, ids=range(len(CONTEXT_ERRORS)))
 def test_a_prompt_that_is_too_long_is_no_failure(error: Reply) -> None:
     completion, server = ask_once(lambda *_: error)
-    assert completion.finish is FinishReason.NO_ROOM and len(server.requests) == 1
+    assert completion.finish is FinishReason.NO_ROOM
+    tried = [20] if error in PROMPT_TOO_LONG else [20, 5]  # the text does not say what is too long
+    assert [request["max_tokens"] for request in server.requests] == tried
+
+
+def test_half_of_a_surrogate_pair_is_sent_as_a_replacement() -> None:
+    with serving(lambda *_: answer("Hi \ud83d there")) as server:
+        engine = make_engine(server, system="A \udc00 B")
+        [first] = asyncio.run(ask_all(engine, [ASK]))
+        assert first.text == "Hi \ud83d there"
+        dialogue = [*ASK, {"role": "assistant", "content": first.text}, *ASK]
+        asyncio.run(ask_all(engine, [dialogue]))
+        assert dialogue[1]["content"] == "Hi \ud83d there"
+    sent = [message["content"] for message in server.requests[1]["messages"]]
+    assert sent == ["A \ufffd B", "Hello.", "Hi \ufffd there", "Hello."]
 
 
 def fails(behaviour: Behaviour, **words: Any) -> tuple[str, ChatServer]:

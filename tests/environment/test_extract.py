@@ -268,6 +268,7 @@ def test_cpp(info: str) -> None:
 
 
 NESTED = 20_000
+BLANKS = " " * NESTED
 
 
 @pytest.mark.parametrize(
@@ -276,6 +277,10 @@ NESTED = 20_000
         *("```python\n'''\n" * 3000, "```python\n'''\n```\n" * 3000, "```python\nx```\n" * 3000),
         *("</think>" * NESTED, "<think>" * NESTED, "<" * NESTED, "`" * NESTED, "```x" * NESTED),
         *("> " * NESTED + "```", " " * NESTED + "```x", "1. " * NESTED, "<a_" * NESTED),
+        *("> " * NESTED + "x```", "- " * NESTED + "x```", "<a> " * NESTED + "x```"),
+        *(f"{BLANKS}```print(1)```", f"```{BLANKS}```", f"{BLANKS}x ```", f"> {BLANKS}x```"),
+        *(f"- {BLANKS}x```", f"<a>{BLANKS}x```", f"```python\n{BLANKS}x```\n```"),
+        "> " + "~" * 3 * NESTED + "```",
         "```python\n" + "(" * NESTED + "\n```\n```python\n1\n```",
         "```python\n" + "-" * NESTED + "1\n```\n```python\n1\n```",
         "```python\n" + "a.b" * NESTED + "\n```\n```python\n1\n```",

@@ -51,7 +51,8 @@ class HFEngine:
 
     A model that knows more of a text than keys and values (``decoders.row_shape``: linear
     attention, a recurrent state), or whose attention ``transformers`` does not look up by name, is
-    run without memory, and only prompts of equal length are sampled together: exact, but slow.
+    run without memory or graphs, and only prompts of equal length are sampled together: exact, but
+    slow.
 
     Args:
         model: Any causal language model of ``transformers`` with a cache. It runs in evaluation
@@ -342,6 +343,8 @@ class HFEngine:
         limits = [min(params.max_new_tokens, self.max_context - len(row)) for row in rows]
         decoder: RowDecoder | EqualDecoder
         if self._shape is None:
+            if self._graphs:  # a replay would find the state as it was when it was recorded
+                self._no_graphs("this model's state moves to new tensors with each token")
             decoder = EqualDecoder(self.model, self._run)
             decoder.start(rows)
             order = list(range(len(rows)))

@@ -84,14 +84,12 @@ def open_engine(
             settings=vllm,
         )
         if adapter_folders(model)[1]:
-            import torch
-
             from rlef.engines.load import load_model
             from rlef.engines.weights import ModelWeights
 
             # vLLM began with what they stand on; its own kind of adapters fits fewer layers
-            merged = torch.float32 if dtype == "float32" else torch.bfloat16
-            sampler.load_weights(ModelWeights(version=0, model=load_model(model, "cpu", merged)))
+            merged = load_model(model, "cpu", sampler.dtype)
+            sampler.load_weights(ModelWeights(version=0, model=merged))
         return sampler, chat
     return _open_hf(model, chat, device, dtype, concurrency, max_context, hf), chat
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,7 @@ from rlef.engines.types import (
     SamplingParams,
     check_params,
 )
+from rlef.environment.room import least_answer
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _NO_KEY = "none"
@@ -31,6 +33,14 @@ _TOO_LONG = re.compile(
     r"context.{0,20}(length|size|window)|(prompt|input).{0,20}too long|input token.{0,40}maximum",
     re.IGNORECASE,
 )
+_PROMPT_ALONE = re.compile(
+    r"(prompt|input|messages)\b.{0,60}(too long|exceed|longer than|resulted in)", re.IGNORECASE
+)
+_CONTEXT_TOKENS = re.compile(r"context (?:length|size|window)\D{0,20}(\d+)", re.IGNORECASE)
+_PROMPT_TOKENS = re.compile(
+    r"(\d+) (?:in (?:the|your) (?:messages|prompt)|input tokens|tokens from the input)"
+)
+"""As OpenAI, vLLM and SGLang count them where prompt and answer together are too long."""
 _PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 """What turns off the settings that a server may take from a model's ``generation_config.json``, or
 have by itself: of vLLM, SGLang and llama.cpp. OpenAI's own models know none of these."""
@@ -55,6 +65,10 @@ class OpenAIEngine:
     Nothing but what ``SamplingParams`` says shapes the draws: ``min_p``, ``repetition_penalty`` and
     ``top_k`` are sent as off. A server that refuses a request with these is asked without them from
     then on, and its own settings hold.
+
+    Where the server has no room for a prompt with an answer of ``max_new_tokens``, it is asked once
+    more for a shorter one: for what its error says is left, else for ``least_answer``. Where less
+    is left than that, or is refused as well, the answer is ``NO_ROOM``.
 
     Args:
         model: The server's name of it.
@@ -172,7 +186,7 @@ class OpenAIEngine:
     ) -> ChatCompletion:
         import openai
 
-        sends_plain, nonsense = self._sends_plain, 0
+        sends_plain, nonsense, whole = self._sends_plain, 0, params.max_new_tokens
         while True:
             request = self._request(messages, params, seed, plain=sends_plain)
             try:
@@ -181,7 +195,11 @@ class OpenAIEngine:
                 return answer
             except openai.APIStatusError as error:
                 if _too_long(error):
-                    return ChatCompletion(text="", finish=FinishReason.NO_ROOM)
+                    left = _room(error, whole) if params.max_new_tokens == whole else 0
+                    if not left:
+                        return ChatCompletion(text="", finish=FinishReason.NO_ROOM)
+                    params = replace(params, max_new_tokens=left)
+                    continue
                 if "max_completion_tokens" in str(error) and "max_tokens" in request:
                     self._limit_name = "max_completion_tokens"  # newer models of OpenAI
                     continue
@@ -211,7 +229,7 @@ class OpenAIEngine:
     ) -> dict[str, Any]:
         words = {
             "model": self.model,
-            "messages": [*self._before, *messages],
+            "messages": [_sendable(message) for message in (*self._before, *messages)],
             "temperature": params.temperature,
             "top_p": params.top_p,
             "seed": seed % _MAX_SEED,
@@ -283,6 +301,33 @@ def _too_long(error: Any) -> bool:
     if error.status_code not in (400, 413, 422):
         return False
     return error.code == "context_length_exceeded" or bool(_TOO_LONG.search(str(error)))
+
+
+def _room(error: Any, limit: int) -> int:
+    """Returns how long an answer to ask for after an error of ``_too_long``; 0: there is no room.
+
+    Args:
+        error: What the server said.
+        limit: Tokens of the answer that it was asked for.
+    """
+    least, text = least_answer(limit, None), str(error)
+    context, prompt = _CONTEXT_TOKENS.search(text), _PROMPT_TOKENS.search(text)
+    if context and prompt:
+        left = int(context[1]) - int(prompt[1])
+        # newer vLLM reads no more of a prompt than one token too many, whatever its length
+        if left < limit - 1:
+            return left if left >= least else 0
+    elif _PROMPT_ALONE.search(text):
+        return 0
+    return least if least < limit else 0
+
+
+def _sendable(message: Message) -> Message:
+    """Replaces halves of surrogate pairs, which an answer may have and no request can."""
+    return {
+        name: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        for name, text in message.items()
+    }
 
 
 def _said(error: Any) -> str:

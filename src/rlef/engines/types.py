@@ -29,7 +29,7 @@ class FinishReason(StrEnum):
     LENGTH = "length"
     """``max_new_tokens`` or the context limit was reached"""
     NO_ROOM = "no_room"
-    """the prompt alone is too long for the server: nothing was sampled"""
+    """a server has no room for the least answer to the prompt: nothing was sampled"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

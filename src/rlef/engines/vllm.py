@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from rlef.engines.types import (
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.engines.vllm_start import start
 from rlef.engines.vllm_steps import Steps
+
+if TYPE_CHECKING:
+    import torch
 
 
 class VLLMEngine:
@@ -106,6 +109,12 @@ class VLLMEngine:
     def seat(self) -> AbstractContextManager[Generate]:
         """Gives ``generate``: any number of episodes may ask at any time."""
         return nullcontext(self.generate)
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """Of the weights, as vLLM has understood it."""
+        found: torch.dtype = self._engine.model_config.dtype
+        return found
 
     @property
     def busy_s(self) -> float:
@@ -209,7 +218,7 @@ class VLLMEngine:
     def _computes_in_float32(self) -> bool:
         import torch
 
-        return bool(self._engine.model_config.dtype is torch.float32)
+        return self.dtype is torch.float32
 
     # All below runs in vLLM's thread.
 

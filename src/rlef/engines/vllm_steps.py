@@ -185,8 +185,10 @@ class Steps:
                 with self.busy, self.phase("a step"):
                     outputs = self.engine.step()
                 for output in outputs:
-                    if output.finished and (request := self._running.pop(output.request_id, None)):
-                        _answer(request, request.read(output))
+                    if output.finished and (request := self._running.get(output.request_id)):
+                        answer = request.read(output)  # if it fails, so do all that run
+                        del self._running[output.request_id]
+                        _answer(request, answer)
         except Exception as error:  # vLLM says by many types that it is dead
             self._break(error)
         self.go_on()

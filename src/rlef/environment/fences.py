@@ -10,10 +10,11 @@ from rlef.problems.syntax import parse_code
 _TOKEN = r"</?[^<>\s]{1,40}>|\[/?[A-Z][A-Z ]{1,30}\]"
 """A tag or special token beside a fence: ``<answer>``, ``<|im_end|>``, ``[/ANS]``."""
 _OPENING = re.compile(
-    r"[\ufeff\u200b]*(?P<indent>\s*)(?P<quotes>(?:>[ \t]?)*)"
-    r"(?P<inner>\s*(?P<item>(?:[-*+]|\d{1,9}[.)])\s+)?)"
-    rf"(?:(?:{_TOKEN})\s*)*(?P<fence>`{{3,}}|~{{3,}})\s*(?P<info>[^`]*)"
+    r"[\ufeff\u200b]*(?P<indent>\s*+)(?P<quotes>(?:>[ \t]?)*)"
+    r"(?P<inner>\s*+(?P<item>(?:[-*+]|\d{1,9}[.)])\s++)?)"
+    rf"(?:(?:{_TOKEN})\s*+)*(?P<fence>`{{3,}}+|~{{3,}}+)\s*+(?P<info>[^`]*)"
 )
+"""Possessive (``*+``): two groups that could share what they match take quadratic time."""
 _AFTER = re.compile(rf"(?:\s|{_TOKEN})*")
 _MARKDOWN = ("markdown", "md", "mdx")
 _LONGER_TRIES, _LONGER_LINES = 32, 10_000

@@ -63,7 +63,8 @@ class RolloutConfig(BaseModel):
     prompts: str = Field("default", json_schema_extra={"allowed": "default, mini, a .txt file"})
     """Texts of the messages: ``default``, ``mini`` (short), or a file of one's own."""
     engine: Literal["hf", "vllm"] = "hf"
-    """What samples: ``transformers`` (``hf``), or vLLM in the learner's process."""
+    """What samples: ``transformers`` (``hf``) or vLLM; in the learner's process, or with
+    ``cluster.address`` in the rollout actors'."""
     hf: HFSettings = HFSettings()
     vllm: VLLMSettings = VLLMSettings()
     max_staleness: int = Field(0, ge=0)
