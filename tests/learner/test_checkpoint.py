@@ -24,8 +24,10 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
+from rlef.learner import checkpoint
 from rlef.learner.checkpoint import restore_policy, save_policy, saved_precision
 from rlef.learner.config import LearnerConfig
+from rlef.learner.tally import Tally
 from rlef.learner.update import LocalLearner
 
 LORA = {"lora": {"rank": 2}}
@@ -100,6 +102,34 @@ def test_a_rounded_model_goes_on_exactly(changes: dict[str, Any], tmp_path: Path
         one.update(make_batch(), steps=2)
     for a, b in zip(trained(learner), trained(other), strict=True):
         assert torch.equal(a, b)
+
+
+def test_optimizers_are_restored_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``offload=all`` there is room on a GPU for the states of one."""
+    old = new_learner(make_model(), {})
+    old.update(make_batch(), steps=1)
+    old.save(tmp_path)
+    new = new_learner(make_model(), {})
+    assert new.critic is not None
+    networks = new.policy, new.critic
+    known = [t for one in networks for t in (*one.parameters(), *one.buffers())]
+    alive: list[int] = []
+    fill = checkpoint._restore_optimizer
+
+    def filled(*words: Any) -> None:
+        alive.append(tally.now)
+        fill(*words)
+
+    monkeypatch.setattr(checkpoint, "_restore_optimizer", filled)
+    with Tally(known) as tally:
+        new.restore(tmp_path)
+    states = [8 * sum(p.numel() for p in one.parameters()) for one in networks]
+    assert states[0] <= alive[0] < states[0] + 2000 < sum(states) <= alive[1]
+    new.update(make_batch(), steps=1)
+    old.update(make_batch(), steps=1)
+    assert all(map(torch.equal, trained(new), trained(old)))
 
 
 def test_a_run_that_goes_on_remembers_the_steps_that_were_skipped_in_a_row(tmp_path: Path) -> None:

@@ -208,7 +208,8 @@ def test_only_the_critic_learns_in_its_warm_up() -> None:
 
 @pytest.mark.parametrize("advantage", ["grpo", "dr_grpo", "rloo", "reinforce++"])
 def test_without_a_critic_there_is_none(advantage: str) -> None:
-    learner = LocalLearner(make_model(), settings(advantage=advantage), seed=0)
+    config = settings(advantage=advantage, kl="loss_k3")
+    learner = LocalLearner(make_model(), config, seed=0)
     metrics = learner.update(make_grouped(), steps=1)
     assert learner.critic is None and learner.critic_descent is None
     assert not {"value", "return", "explained_variance", "loss/value"} & set(metrics)

@@ -8,7 +8,7 @@ from rlef.config import ConfigError, dump_config, load_config, sources
 from rlef.train.checks import check_training
 from rlef.train.recipe import TrainConfig
 
-GRPO = ["learner.advantage=grpo", "rollout.per_problem=4"]
+GRPO = ["learner.advantage=grpo", "rollout.per_problem=4", "learner.kl=loss_k3"]
 
 
 def check(recipe: str | Path, words: list[str]) -> None:
@@ -75,4 +75,4 @@ def test_what_a_recipe_holds_may_be_idle(tmp_path: Path) -> None:
     words = ["learner.beta=0.5", "cluster.learner_ranks=2", "learner.critic_lr=1e-3"]
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(dump_config(load_config(TrainConfig, "mini", words)))
-    check(recipe, [*GRPO, "learner.kl=none"])
+    check(recipe, ["learner.advantage=rloo", "rollout.per_problem=4", "learner.kl=none"])

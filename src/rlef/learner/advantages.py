@@ -196,7 +196,6 @@ def describe(
     config: LearnerConfig,
     batch: RolloutBatch,
     scored: Scored,
-    rewards: Tensor,
     returns: Tensor | None,
     version: int,
 ) -> tuple[dict[str, float], tuple[CalibrationBin, ...]]:
@@ -222,7 +221,7 @@ def describe(
         metrics["kl"] = float(masked_mean(scored.penalty, mask))
     if config.compares_groups:
         metrics["flat_groups"] = _flat_groups(
-            episode_returns(rewards, mask, config.gamma), batch.groups
+            episode_returns(batch.rewards, mask, config.gamma), batch.groups
         )
     values = scored.old_values
     if values is None or returns is None:
@@ -242,7 +241,7 @@ def describe(
 
 
 def _flat_groups(returns: Tensor, groups: Tensor) -> float:
-    """Share of groups whose returns are all equal, so that they teach nothing."""
+    """Share of groups whose returns are all equal but for a penalty: they teach nothing."""
     found = set(groups.tolist())
     spreads = [float(returns[groups == g].max() - returns[groups == g].min()) for g in found]
     return sum(spread < 1e-6 for spread in spreads) / len(spreads)

@@ -68,27 +68,28 @@ def restore_state(
     """
     state = _read_state(folder)
     inner = folder / STATE_FOLDER
-    states = []
+    files = None
     if (folder / SHARDS).is_dir():
         from rlef.learner.sharded_files import ShardedFiles
 
         files = ShardedFiles(folder)
-        wanted = {} if critic is None else with_prefix("critic", trained_tensors(critic))
-        for descent in descents:
-            first = f"{descent.name}-adamw."
-            keys = [name.removeprefix(first) for name in files.names if name.startswith(first)]
-            states.append(_room_for(descent.optimizer, keys))
-            wanted |= with_prefix(f"{descent.name}-adamw", states[-1])
-        files.read(wanted)
-    else:
-        for descent in descents:
-            with safe_open(inner / _adamw(descent), "pt") as tensors:
-                states.append(_room_for(descent.optimizer, list(tensors.keys())))
-            read_into(states[-1], [inner / _adamw(descent)])
-        if critic is not None:
-            read_into(trained_tensors(critic), [inner / _CRITIC])
-    for descent, tensors in zip(descents, states, strict=True):
+    if critic is not None and files is not None:
+        files.read(with_prefix("critic", trained_tensors(critic)))
+    elif critic is not None:
+        read_into(trained_tensors(critic), [inner / _CRITIC])
+    for descent in descents:  # one at a time: where states rest, there is no room for two
+        if files is not None:
+            word = f"{descent.name}-adamw"
+            names = [name.removeprefix(f"{word}.") for name in files.names]
+            own = [name for name, whole in zip(names, files.names, strict=True) if name != whole]
+            tensors = _room_for(descent.optimizer, own)
+            files.read(with_prefix(word, tensors))
+        else:
+            with safe_open(inner / _adamw(descent), "pt") as file:
+                tensors = _room_for(descent.optimizer, list(file.keys()))
+            read_into(tensors, [inner / _adamw(descent)])
         _restore_optimizer(descent.optimizer, tensors)
+        del tensors
         descent.skipped_in_a_row = state.skipped_in_a_row[descent.name]
         descent.rest()
     return state

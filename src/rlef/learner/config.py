@@ -149,7 +149,8 @@ class LearnerConfig(BaseModel):
     """Learning rate of the critic's head, which begins at random. It warms up and falls as the
     others do; ``null``: as the critic."""
     weight_decay: float = Field(0.1, ge=0)
-    """Weight decay of AdamW, on all parameters."""
+    """Weight decay of AdamW, on all parameters. In float32 it has no effect where ``lr`` times it is
+    below 3e-8, as with the paper's 2e-7 and 0.1."""
     warmup_updates: int = Field(50, ge=0)
     """Optimizer steps in which the learning rates rise linearly from 0."""
     final_lr_share: float = Field(1.0, ge=0, le=1)
@@ -271,4 +272,11 @@ class LearnerConfig(BaseModel):
                         f"{self.advantage} has no critic; allowed: "
                         f"{'null' if neutral is None else neutral}"
                     )
+        if self.kl == "reward_turn_mean" and self.advantage == "grpo":
+            raise ValueError(
+                "kl is reward_turn_mean, but advantage grpo divides a group's returns by their "
+                "spread, which would make noise of the penalty as large as a reward where all "
+                "others are equal; allowed: kl=loss_k3, loss_k2 or none, or advantage dr_grpo or "
+                "rloo"
+            )
         return self

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -159,7 +160,7 @@ class LocalLearner:
         rewards = rewards_less_penalty(config, batch, scored)
         scored = self._with_bias(batch, rewards, scored)
         advantages, returns = ADVANTAGES[config.advantage](config, batch, rewards, scored)
-        metrics, self.calibration = describe(config, batch, scored, rewards, returns, self.version)
+        metrics, self.calibration = describe(config, batch, scored, returns, self.version)
         if config.teacher is not None:
             metrics["taught_tokens"] = float(scored.teacher.mask.sum() if scored.teacher else 0)
         metrics["score_s"] = time.perf_counter() - started
@@ -287,12 +288,14 @@ class LocalLearner:
         """Evaluates policy, reference and critic as they are.
 
         Entropies are those of every eighth micro-batch, and NaN in others, since they cost half as
-        much again as log-probabilities; of all where there are fewer than eight.
+        much again as log-probabilities; of all where there are fewer than eight. Which one is first
+        is drawn: micro-batches begin with the longest rollouts.
         """
         config, device = self.config, self.policy.model.device
         most, ranks = 2 * config.micro_batch_tokens, self.ranks
         groups = ranks.deal(self.policy.lay_out(batch).groups(most, ranks.size))
-        measured = range(0, len(groups), 1 if len(groups) < ENTROPY_EVERY else ENTROPY_EVERY)
+        every = 1 if len(groups) < ENTROPY_EVERY else ENTROPY_EVERY
+        measured = range(Random(self.version).randrange(every), len(groups), every)
         found: list[tuple[Tensor, dict[str, Tensor]]] = []
         for number, (places, counts) in enumerate(groups):
             rows = torch.tensor(places)

@@ -163,7 +163,10 @@ ARMS: dict[str, Arm] = {
         Arm(
             name="grpo",
             title="GRPO, 4 per problem",
-            words=(*_NO_CRITIC, _IN_TURNS, "learner.advantage=grpo", "rollout.per_problem=4"),
+            words=(
+                *(*_NO_CRITIC, _IN_TURNS, "learner.advantage=grpo", "rollout.per_problem=4"),
+                "learner.kl=loss_k3",
+            ),
         ),
         Arm(
             name="rloo",
