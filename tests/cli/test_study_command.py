@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rlef.cli import study as study_command
 from rlef.run import RunFolder
 from rlef.train import loop
 from rlef.train.place import Variant
@@ -170,3 +172,17 @@ def test_what_cannot_be_done_is_one_line(
     assert (code, out) == (2, "")
     assert message in " ".join(err.replace("│", " ").split())
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("gigabytes", "jobs"), [(1.0, 1), (9.0, 2), (1000.0, 8), (math.inf, 8)])
+def test_parts_side_by_side_have_memory(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: float, jobs: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(study_command, "_available_bytes", lambda: 1e9 * gigabytes)
+    assert study_command._usual_jobs("cpu", 40) == jobs
+    assert study_command._usual_jobs("cpu", 1) == 1
+
+
+def test_what_is_available_is_known_here() -> None:
+    assert 1e7 < study_command._available_bytes() <= math.inf

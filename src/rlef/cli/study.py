@@ -1,5 +1,6 @@
 """``rlef study``: the paper's comparisons, from one command."""
 
+import math
 import os
 import shlex
 from pathlib import Path
@@ -40,6 +41,8 @@ _SEEDS = {"quick": 1, "full": 3}
 _UNCLAIMED_SEEDS = 1
 """Of arms that no claim is about, unless ``--seeds`` says more."""
 _MAX_JOBS = 8
+_PART_BYTES = 4e9
+"""Memory that a part of ``mini-study`` takes at most."""
 _NO_PART = "holds no finished part of this study; allowed: to run it first"
 _RECIPE = "mini-study"
 
@@ -78,7 +81,9 @@ def study(
     jobs: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Parts at once; by default, on a CPU, one per core, up to 8."
+            min=1,
+            metavar="N",
+            help="Parts at once; by default, on a CPU, one per core, up to 8, with 4 GB for each.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the study.")] = Path(
@@ -185,7 +190,17 @@ def _usual_jobs(device: str, parts: int) -> int:
 
     if resolve_device(device).type != "cpu":
         return 1
-    return max(1, min(len(os.sched_getaffinity(0)), _MAX_JOBS, parts))
+    cores, room = len(os.sched_getaffinity(0)), _available_bytes() / _PART_BYTES
+    return max(1, int(min(cores, _MAX_JOBS, parts, room)))
+
+
+def _available_bytes() -> float:
+    """Memory that programs may take; without end where the system does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        return 1024.0 * int(text.partition("MemAvailable:")[2].split()[0])
+    except (OSError, ValueError, IndexError):
+        return math.inf
 
 
 def _write_page(todo: "list[Part]", out: Path, command: str, recipe: str, count: int) -> None:

@@ -3,6 +3,7 @@
 A small model keeps one core busier than two: half of its time goes to steps that do not split.
 """
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,7 +144,14 @@ def _attempt(run: RunTask, task: PartTask, say: Callable[[str], None]) -> str | 
         reason = text if is_plain else f"{type(error).__name__}: {text}"
     gc.collect()  # a failed task's models are in cycles with its traceback
     torch.cuda.empty_cache()
+    _trim_heap()
     return reason
+
+
+def _trim_heap() -> None:
+    """Gives what is free back to the system: glibc keeps it, some gigabytes after many parts."""
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _done(reason: str | None) -> Future[str | None]:
