@@ -303,17 +303,120 @@ def test_what_samples_miss_is_said_and_counted(rlef: Any, problems: str, tmp_pat
     assert result["samples"]["without_sample"] == ["add"] and result["samples"]["repeated"] == 1
     assert f"\n{told}.\n" in (tmp_path / "e" / "summary.md").read_text()
 
-    code, out, err = rlef(*words, "--out", tmp_path / "e", "--missing-failed")
-    assert code == 0 and "1 of 2 problems have no sample and count as failed: add" in err
-    assert json.loads(out)["metrics"]["pass@1"]["estimate"] == 0.5
-    assert len(RunFolder.open(tmp_path / "e").read_rollouts("eval")) == 2
-
     file.write_text(lines(of_double, {"task_id": "add", "solution": ADD}, of_double))
     code, out, err = rlef(*words, "--out", tmp_path / "f", "--limit", 1)
     assert code == 0 and "1 of 3 samples are of other problems than these 1" in err
     assert json.loads(out)["samples"]["of_others"] == 1
     code, out, err = rlef(*words, "--out", tmp_path / "g")
     assert code == 0 and "problems have from 1 to 2 samples" in err
+
+
+def rates(rlef: Any, folder: Path, run: str) -> set[float]:
+    """The solve rate of an evaluation, by each command that says it."""
+    (listed,) = json.loads(rlef("runs", folder / run, "--json").out)["runs"]
+    shown = rlef("show", folder / run).out.splitlines()[-1].split()
+    words = ["compare", folder / run, folder / "whole", "--metrics", "pass@1", "--json"]
+    (compared,) = json.loads(rlef(*words).out)["comparisons"][0]["metrics"]
+    return {listed["solve_rate"], float(shown[2]) / 100, compared["a"]}
+
+
+def test_problems_without_a_sample_fail_for_every_reader(
+    rlef: Any, problems: str, tmp_path: Path
+) -> None:
+    file, right = tmp_path / "s.jsonl", {"task_id": "double", "solution": RIGHT}
+    words = ["eval", "--samples-file", file, "--data", problems, "--json"]
+    of_add = {"task_id": "add", "solution": ADD}
+    file.write_text(lines(right, right, of_add))
+    assert rlef(*words, "--out", tmp_path / "whole").code == 0
+    file.write_text(lines(right, right))
+    failed = [*words, "--out", tmp_path / "failed", "--missing-failed"]
+    code, out, err = rlef(*failed)
+    assert code == 0 and "1 of 2 problems have no sample and count as failed: add" in err
+    result = json.loads(out)
+    assert result["metrics"]["pass@1"]["estimate"] == 0.5 and result["samples"]["samples"] == 2
+    assert rates(rlef, tmp_path, "failed") == {0.5}
+    run = RunFolder.open(tmp_path / "failed")
+    assert [entry["problem"] for entry in run.read_rollouts("eval")] == ["double"] * 2 + ["add"] * 2
+    exported = (run.path / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["task_id"] for line in exported] == ["double"] * 2
+    assert rlef("rollouts", run.path, tmp_path / "r.jsonl", "--as", "rollouts").code == 0
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
+
+    before = run.rollout_path("eval").read_bytes()
+    code, again, err = rlef(*failed)
+    assert code == 0 and json.loads(again) == result and "2 of 2 episodes are there" in err
+    assert run.rollout_path("eval").read_bytes() == before
+    assert rlef(*words, "--out", tmp_path / "left-out").code == 0
+    for out_folder, more in (("failed", []), ("left-out", ["--missing-failed"])):
+        code, _, err = rlef(*words, "--out", tmp_path / out_folder, *more)
+        assert code == 2 and "was begun with other values of missing_failed; allowed" in err
+    compared = rlef("compare", run.path, tmp_path / "left-out", "--json").out
+    assert json.loads(compared)["settings"] == {"missing_failed": [True, False]}
+
+    file.write_text(lines(right, right, of_add))  # it had not come to its end
+    assert json.loads(rlef(*failed).out)["metrics"]["pass@1"]["estimate"] == 1.0
+    assert rates(rlef, tmp_path, "failed") == {1.0}
+    assert len(run.read_rollouts("eval")) == 3
+
+
+@pytest.mark.parametrize("more", [[], ["--missing-failed"]])
+def test_a_folder_that_does_not_say_how_missing_samples_count_goes_on(
+    rlef: Any, problems: str, tmp_path: Path, more: list[str]
+) -> None:
+    file, out = tmp_path / "s.jsonl", tmp_path / "e"
+    file.write_text(lines({"task_id": "double", "solution": RIGHT}))
+    words = ["eval", "--samples-file", file, "--data", problems, "--out", out]
+    assert rlef(*words, "--json").code == 0
+    run = RunFolder.open(out)
+    run.write_config(run.read_config().replace("missing_failed: false\n", ""))
+    assert "missing_failed" not in run.read_config()
+    assert rlef(*words, *more).code == 0  # and says it from now on
+    assert f"missing_failed: {str(bool(more)).lower()}\n" in run.read_config()
+    (listed,) = json.loads(rlef("runs", out, "--json").out)["runs"]
+    assert listed["solve_rate"] == (0.5 if more else 1.0)
+    assert len(run.read_rollouts("eval")) == (2 if more else 1)
+
+
+def test_an_evaluation_goes_on_from_any_folder(
+    rlef: Any,
+    problems: str,
+    calls: list[dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped = files("rlef.environment") / "prompts" / "default.txt"
+    Path("my.txt").write_text(shipped.read_text())
+    here = ["--data", "jsonl:problems.jsonl?first=2", "--prompts", "my.txt", "--out", "e"]
+    assert rlef("eval", "m", *here).code == 0
+    run = RunFolder.open(tmp_path / "e")
+    run.append_rollouts("eval", [{"place": 0}])
+    assert calls[0]["data"] == "jsonl:problems.jsonl?first=2"  # tables stay short
+    assert f"data: jsonl:{tmp_path}/problems.jsonl?first=2\n" in run.read_config()
+    assert f"prompts: {tmp_path}/my.txt\n" in run.read_config()
+    text = run.read_config()
+    run.write_config(text.replace(f"{tmp_path}/", ""))  # as it was written once
+    assert rlef("eval", "m", *here).code == 0 and run.read_config() == text
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    there = ["--data", "jsonl:../problems.jsonl?first=2", "--prompts", "../my.txt"]
+    assert rlef("eval", "m", *there, "--out", "../e").code == 0
+    (tmp_path / "deep" / "problems.jsonl").write_text((tmp_path / "problems.jsonl").read_text())
+    code, _, err = rlef("eval", "m", *here[:-1], "../e", "--prompts", "../my.txt")
+    assert code == 2 and "begun with other values of data; allowed" in err
+
+
+def test_samples_are_gone_on_with_from_any_folder(
+    rlef: Any, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s.jsonl").write_text(lines({"task_id": "double", "solution": RIGHT}))
+    (tmp_path / "deep").mkdir()
+    for folder, up in ((tmp_path, ""), (tmp_path / "deep", "../")):
+        monkeypatch.chdir(folder)
+        words = ["--samples-file", f"{up}s.jsonl", "--data", f"jsonl:{up}problems.jsonl"]
+        code, out, _ = rlef("eval", *words, "--out", f"{up}e", "--json")
+        assert code == 0 and json.loads(out)["data"] == f"jsonl:{up}problems.jsonl"
+    config = (tmp_path / "e" / "config.yaml").read_text()
+    assert f"samples_file: {tmp_path}/s.jsonl\ndata: {problems}\n" in config
 
 
 def test_samples_in_markdown_and_with_special_tokens(

@@ -209,6 +209,34 @@ def test_what_is_wrong_is_one_line(
     assert set(tmp_path.iterdir()) == before and old.read_text() == MINE
 
 
+@pytest.mark.parametrize(
+    ("stops", "message"),
+    [
+        ([StopReason.CONTEXT_LIMIT] * 2, "none of the 2 rollouts has an answer, so there is"),
+        (
+            [StopReason.CONTEXT_LIMIT, StopReason.INFRA_ERROR],
+            "none of the 2 rollouts has an answer that could be judged, so there is",
+        ),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--solved"], ["--as", "rollouts"]])
+def test_rollouts_without_an_answer_are_not_left_out_by_conditions(
+    run: RunFolder,
+    tmp_path: Path,
+    rlef: Rlef,
+    stops: list[StopReason],
+    message: str,
+    more: list[str],
+) -> None:
+    answers = {StopReason.CONTEXT_LIMIT: (), StopReason.INFRA_ERROR: (BAD,)}
+    made = [episode(*answers[stop], stop=stop) for stop in stops]
+    run.write_rollouts("eval-none", [episode_to_json(one) for one in made])
+    found = rlef("rollouts", run.path, tmp_path / "a.jsonl", "--of", "eval-none", *more)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert found.err == f"rlef: {message} nothing to write\n"
+    assert not (tmp_path / "a.jsonl").exists()
+
+
 def test_problems_that_have_changed(
     run: RunFolder, tmp_path: Path, rlef: Rlef, problems: str
 ) -> None:
@@ -244,6 +272,23 @@ def test_samples_of_a_file_had_no_prompts(tmp_path: Path, problems: str, rlef: R
     found = rlef("rollouts", run.path, tmp_path / "a.jsonl")
     assert found.code == 2 and "judged samples of a file, whose prompts nobody knows" in found.err
     assert rlef("rollouts", run.path, tmp_path / "a.jsonl", "--as", "rollouts").code == 0
+
+
+def test_an_evaluation_is_written_from_any_folder(
+    tmp_path: Path, problems: str, rlef: Rlef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", "jsonl:problems.jsonl", "--prompts", "mini", "--max-new-tokens", 4]
+    assert rlef("eval", "mini", *words, "--out", "e").code == 0
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert rlef("rollouts", "../e", "a.jsonl").code == 0
+    assert [row["problem"] for row in lines(Path("a.jsonl"))] == ["double", "add"]
+    Path("../problems.jsonl").rename("moved.jsonl")
+    found = rlef("rollouts", "../e", "b.jsonl")
+    assert found.code == 2 and found.err.count("\n") == 1
+    assert "problems.jsonl: no such file; allowed: where the problems are now (--data)" in found.err
+    assert rlef("rollouts", "../e", "b.jsonl", "--data", "jsonl:moved.jsonl").code == 0
 
 
 SFT = """

@@ -1,14 +1,18 @@
 """The viewer's answers beside numbers that are read from the run folder by other means."""
 
 import json
+import math
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from asking import Asker
-from made_runs import HOSTILE, make_training, outcome_of, rows_of
+from made_runs import HOSTILE, lines, make_training, outcome_of, record, rows_of
 
 from rlef.evaluation import episode_statistics, parse_metrics
 from rlef.evaluation.samples import judge_samples, read_sample_file
@@ -16,6 +20,7 @@ from rlef.problems import Problem, Test
 from rlef.rollout.records import episode_from_json
 from rlef.run import RunFolder
 from rlef.run.training import unescaped
+from rlef.view.page import write_report
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,28 @@ def test_settings_that_differ(ask: Asker, shown: Path) -> None:
     assert ask("settings", id=ids) == {"keys": [{"key": "seed", "values": [0, 1]}]}
 
 
+def test_rewards_that_json_lacks_are_null(tmp_path: Path, cache: Path) -> None:
+    run = make_training(tmp_path / "one")
+    odd = '{"minibatch": 4, "grad_clip": .inf}, "reward": {"potential": .nan}'
+    run.config_path.write_text(run.read_config().replace('{"minibatch": 4}', odd))
+    for path in run.training_path.glob("batch-*.parquet"):
+        table = pq.read_table(path)
+        rewards = [
+            [math.nan, *row[1:-1], math.inf][: len(row)] for row in table["rewards"].to_pylist()
+        ]
+        at, kind = table.schema.get_field_index("rewards"), table.schema.field("rewards")
+        pq.write_table(table.set_column(at, kind, pa.array(rewards, kind.type)), path)
+    ask, run_id = Asker(cache, tmp_path), f"{tmp_path.name}/one"
+    config = ask("run", id=run_id)["config"]
+    assert (config["learner.grad_clip"], config["reward.potential"]) == (None, None)
+    rows = ask("episodes", id=run_id, stage="train", first=0, last=2)["rows"]
+    assert {row["reward"] for row in rows} == {None}
+    found = ask("episode", id=run_id, stage="train", row=rows[0]["index"])
+    assert found["turns"][0]["reward"] is None
+    write_report(run.path)
+    assert run.report_path.is_file()
+
+
 def test_episodes_as_they_stand_in_the_files(ask: Asker, run_id: str, training: RunFolder) -> None:
     found = ask("episodes", id=run_id, stage="train", limit=1000)
     rows = rows_of(training)
@@ -94,6 +121,11 @@ def test_episodes_as_they_stand_in_the_files(ask: Asker, run_id: str, training: 
     ("words", "keeps"),
     [
         ({"problem": "sums/3"}, lambda r: r["problem"] == "sums/3"),
+        ({"problem_is": "sums/3"}, lambda r: r["problem"] == "sums/3"),
+        ({"problem_is": "SUMS/3"}, lambda r: False),
+        ({"problem_is": "sums/"}, lambda r: False),
+        ({"family": "sums", "solved": 1}, lambda r: r["solved"]),
+        ({"family": "sum"}, lambda r: False),
         ({"text": "a needle"}, lambda r: "needle" in r["turns"][0]["response"]),
         ({"text": "Your output:\n6"}, lambda r: len(r["turns"]) > 1),
         ({"text": "print(11)"}, lambda r: any(t["program"] == "print(11)" for t in r["turns"])),
@@ -125,6 +157,22 @@ def test_filters(ask: Asker, run_id: str, training: RunFolder, words: Any, keeps
     found = ask("episodes", id=run_id, stage="train", limit=1000, **words)
     assert [row["row"] for row in found["rows"]] == expected
     assert found["total"] == len(expected)
+
+
+@pytest.mark.parametrize("name", ["p1", "a%_'", "\u00e4\U0010ffff"])
+def test_a_problem_and_a_family_are_filtered_by_their_whole_names(
+    tmp_path: Path, name: str
+) -> None:
+    of_family = [replace(record(each, ["AC"]), family="arith") for each in (name, f"{name}0")]
+    others = [replace(record(f"1{name}", ["AC"]), family=family) for family in ("arith2", None)]
+    run = RunFolder.create(tmp_path / "run", json.dumps({"model": "m", "data": "x", "turns": 1}))
+    run.append_rollouts("eval", lines([*of_family, *others]))
+    ask = Asker(tmp_path / "cache", tmp_path / "run")
+    words = {"id": ask("runs")["runs"][0]["id"], "stage": "eval"}
+    assert [row["row"] for row in ask("episodes", **words, family="arith")["rows"]] == [0, 1]
+    assert [row["row"] for row in ask("episodes", **words, problem_is=name)["rows"]] == [0]
+    assert ask("episodes", **words, problem=name)["total"] == 4
+    assert ask("episodes", **words, problem_is=name, family="arith2")["total"] == 0
 
 
 def test_pages_and_orders(ask: Asker, run_id: str) -> None:
@@ -327,3 +375,33 @@ def test_samples_of_others_are_shown(tmp_path: Path) -> None:
     assert sorted(row["solved"] for row in rows) == [False, True]
     shown = ask("episode", id=listed["id"], stage="eval", row=0)
     assert shown["statement"] == "Print 2n."
+
+
+def test_problems_without_a_sample_are_shown_as_failed(tmp_path: Path) -> None:
+    public, private = (Test("2", "4"),), (Test("3", "6"),)
+    problems = [
+        Problem(name=name, statement="Print 2n.", public_tests=public, private_tests=private)
+        for name in ("double", "missing")
+    ]
+    file = tmp_path / "s.jsonl"
+    line = json.dumps({"task_id": "double", "solution": "print(2 * int(input()))"})
+    file.write_text(f"{line}\n")
+    options = {"samples_file": str(file), "data": "jsonl:gone.jsonl", "limit": None}
+    run = RunFolder.create(tmp_path / "judged", json.dumps(options))
+    judge_samples(
+        read_sample_file(file, problems).samples,
+        problems,
+        run,
+        parse_metrics("pass@1"),
+        name="x",
+        data="jsonl:gone.jsonl",
+        missing_failed=True,
+    )
+    ask = Asker(tmp_path / "cache", tmp_path / "judged")
+    (listed,) = ask("runs")["runs"]
+    (stage,) = ask("run", id=listed["id"])["stages"]
+    assert listed["headline"] == {"pass@1": 0.5} and stage["solve_rate"] == 0.5
+    rows = ask("problems", id=listed["id"], stage="eval")["rows"]
+    assert {row["problem"]: row["solve_rate"] for row in rows} == {"double": 1, "missing": 0}
+    shown = ask("episode", id=listed["id"], stage="eval", row=1)
+    assert (shown["problem"], shown["statement"]) == ("missing", "Print 2n.")

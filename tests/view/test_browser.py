@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -63,6 +64,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     plain = [record(f"sums/{i}", ["AC"], solved=i % 4 == 0) for i in range(MANY)]
     many.append_rollouts("eval", lines(plain))
+    own = RunFolder.create(
+        folder / "own", json.dumps({"model": "mini", "data": "jsonl:x", "turns": 1})
+    )
+    of_own = [("p1", "arith"), ("p10", "arith"), ("p1/x", "text"), ("arith", None)]
+    played = [replace(record(name, ["AC"]), family=family) for name, family in of_own]
+    own.append_rollouts("eval", lines(played))
     RunFolder.create(folder / "empty", "seed: 0\nupdates: 5\n")
     damaged = make_training(folder / "damaged")
     batch = damaged.training_path / "batch-000001.parquet"
@@ -107,7 +114,7 @@ def count(browser: Browser) -> int:
 def test_runs_are_listed_with_their_state(browser: Browser, shown: Path) -> None:
     browser.open("")
     rows = browser("texts", at="table.runs tbody tr")
-    assert len(rows) == len(list(shown.iterdir())) == 8
+    assert len(rows) == len(list(shown.iterdir())) == 9
     assert "50.0" in next(row for row in rows if "one" in row.split())
     assert any("empty" in row for row in rows)
     browser("fill", at="input[type=search]", value="evaluated")
@@ -165,6 +172,41 @@ def test_filters_count_what_the_files_hold(browser: Browser, shown: Path) -> Non
     browser.open(link(shown, "one", "/rollouts?stage=train&text=needle"))
     said = [row for row in rows if any("needle" in turn["response"] for turn in row["turns"])]
     assert len(said) <= count(browser) <= len(said) + 3
+
+
+def test_links_of_problems_and_families_show_their_episodes(browser: Browser, shown: Path) -> None:
+    def follow(at: str) -> list[str]:
+        browser("click", at=at)
+        browser("wait", until="location.hash.includes('/rollouts?')")
+        browser.settle()
+        names = browser("texts", at=".episodes .row .problem")
+        assert count(browser) == len(names)
+        return [str(name) for name in names]
+
+    browser.open(link(shown, "own"))
+    assert follow("table.problems a:text-is('text')") == ["p1/x"]
+    browser.open(link(shown, "own"))
+    assert follow("table.problems tr:has(td.n:text-is('1')) a:text-is('arith')") == ["arith"]
+    browser.open(link(shown, "own"))
+    assert follow("table.problems tr:has(td.n:text-is('2')) a:text-is('arith')") == ["p1", "p10"]
+    assert browser("text", at=".filters .chips") == "Family: arith\n\u00d7"
+    browser("fill", at="label:has-text('Problem') input", value="P10")  # a part, any case
+    browser("wait", until="location.hash.includes('problem=P10')")
+    browser.settle()
+    assert count(browser) == 1
+    browser("fill", at="label:has-text('Problem') input", value="")
+    browser("wait", until="!location.hash.includes('problem=')")
+    browser("click", at=".filters .chips button")
+    browser("wait", until="!location.hash.includes('family=')")
+    browser.settle()
+    assert count(browser) == 4 and browser("count", at=".filters .chips") == 0
+    browser.open(link(shown, "own"))
+    browser("click", at="#problems .choice button:text-is('Problems')")
+    assert follow("table.problems a:text-is('p1')") == ["p1"]
+    browser("click", at=".episodes .row")
+    browser.wait_for("h1", "p1")
+    assert follow("a:has-text('Other episodes of this problem')") == ["p1"]
+    assert browser("text", at=".filters .chips") == "Problem: p1\n\u00d7"
 
 
 def test_a_link_shows_exactly_this_episode(browser: Browser, shown: Path) -> None:

@@ -161,6 +161,10 @@ describe("tables", () => {
   it("takes means over a family's problems", () => {
     expect(grouped([row("f/1", 1, 0), row("f/2", 0, 0)])).toMatchObject([{ problem: "f", episodes: 2, solve_rate: 0.5, other_rate: 0 }]);
   });
+  it("keeps a problem of no family apart from a family of its name", () => {
+    const alone = { ...row("f", 0), family: null };
+    expect(grouped([row("f/1", 1), alone])).toMatchObject([{ problem: "f", family: "f", solve_rate: 1 }, { problem: "f", family: null, solve_rate: 0 }]);
+  });
   it("sorts with unknown values last either way", () => {
     const rows = [row("b", 0.5, 0.5), row("a", null), row("c", 1, 0)];
     expect(sorted(rows, "change", true).map((one) => one.problem)).toEqual(["c", "b", "a"]);

@@ -7,7 +7,7 @@ const row = (number: number, more: Partial<EpisodeRow>): EpisodeRow => ({
   final_verdict: "AC", outcome: "AC", stop: "public_passed", status: "taken", reward: 1, tokens: 10, repaired: false, ...more,
 });
 const rows = [
-  row(3, { tokens: null }), row(4, { turns: 2, verdicts: ["WA", "AC"], repaired: true, tokens: 7 }),
+  row(3, { tokens: null }), row(4, { turns: 2, verdicts: ["WA", "AC"], repaired: true, tokens: 7, family: "arith" }),
   row(9, { solved: false, verdicts: ["RE"], reward: -1, problem: "Other", tokens: 12 }),
 ];
 const turn = (response: string) => ({ response, program: null, feedback: null, tokens: { text: ["a", "b"], logprob: [null, -1], policy_logprob: null, ref_logprob: null } });
@@ -39,6 +39,11 @@ describe("a page without a server", () => {
     expect(found(["solved", "1"], ["repaired", "0"])).toEqual([3]);
     expect(found(["max_reward", "0"])).toEqual([9]);
     expect(found(["problem", "OTHER"])).toEqual([9]);
+    expect(found(["problem", "p/"])).toEqual([3, 4]);
+    expect(found(["problem_is", "p/3"])).toEqual([3]);
+    expect(found(["problem_is", "p/"])).toEqual([]);
+    expect(found(["family", "arith"])).toEqual([4]);
+    expect(found(["family", "arit"])).toEqual([]);
     expect(found(["text", "a needle"])).toEqual([4]);
     expect(found(["sort", "tokens"])).toEqual([4, 9, 3]);
     expect(found(["sort", "tokens"], ["desc", "1"])).toEqual([9, 4, 3]);

@@ -43,6 +43,7 @@ def judge_file(
         problems = problems[:limit]
         check_metrics(samples, problems, specs)
         options: dict[str, object] = {"samples_file": str(path), "data": data, "limit": limit}
+        options["missing_failed"] = missing_failed
         with open_or_create(out, options) as run, resumable(run, display):
             display.begin(f"{run.path.name}: {path} on {data}", updates=0, log=run.log_path)
             display.stage("judging")

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from rlef.run import RunFolder
 
 
+_LATER = {"missing_failed"}
+"""Options that configs of before do not say; such an evaluation goes on with any value."""
+
+
 def check_folder(path: Path | None) -> None:
     """Raises RunError unless an evaluation can begin or go on there; ``None``: in ``runs/``."""
     from rlef.run import RunError, RunFolder, check_free_folder
@@ -47,7 +51,7 @@ def open_or_create(path: Path | None, options: dict[str, object]) -> "Iterator[R
 
     Args:
         path: ``None``: a new one in ``runs/``.
-        options: What its config is to say.
+        options: What its config is to say; of files on this disk it says their absolute paths.
 
     Raises:
         RunError: It was begun with other options, or is no evaluation.
@@ -56,6 +60,7 @@ def open_or_create(path: Path | None, options: dict[str, object]) -> "Iterator[R
     from rlef.config import dump_values
     from rlef.run import RunFolder
 
+    options = _from_anywhere(options)
     text = dump_values(options)
     if path is None:
         run, is_new = new_run("eval", text), True
@@ -75,16 +80,42 @@ def _go_on(run: "RunFolder", options: dict[str, object]) -> None:
     from rlef.stored import read_options
 
     begun = read_options(run)
-    if begun == options:
+    same = _from_anywhere(begun)
+    for key in _LATER & options.keys():
+        same.setdefault(key, options[key])
+    if same == options:
+        if begun != options:
+            run.write_config(dump_values(options))
         return
     if run.is_untouched() and run.read_config() == dump_values(begun):
         run.write_config(dump_values(options))
         return
-    changed = [key for key in {**options, **begun} if begun.get(key) != options.get(key)]
+    changed = [key for key in {**options, **same} if same.get(key) != options.get(key)]
     raise RunError(
         f"{run.path} was begun with other values of {', '.join(changed)}; "
         "allowed: the same words again, or another --out"
     )
+
+
+def _from_anywhere(options: dict[str, object]) -> dict[str, object]:
+    """The options with absolute paths, which mean the same from any folder."""
+    from rlef.problems.load import absolute_spec, local_path
+
+    data = str(options["data"])
+    place = local_path(data)
+    if place is not None:
+        data = absolute_spec(data).replace(str(place.absolute()), _absolute(place), 1)
+    found = {**options, "data": data}
+    for key, suffix in (("samples_file", ""), ("prompts", ".txt")):
+        name = options.get(key)
+        if isinstance(name, str) and name.endswith(suffix) and Path(name).exists():
+            found[key] = _absolute(Path(name))
+    return found
+
+
+def _absolute(path: Path) -> str:
+    """One path for a file wherever it is named from; a link stays a link, as its name counts."""
+    return str(path.parent.resolve() / path.name)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from rlef.environment import Prompts, StopReason
 from rlef.environment.feedback import first_message
 from rlef.environment.messages import episode_messages
-from rlef.evaluation.episodes import read_episodes
-from rlef.problems import load_problems
+from rlef.evaluation.episodes import WITHOUT_SAMPLE, read_episodes
+from rlef.problems import ProblemError, load_problems
 from rlef.problems.hashing import problem_hash
 from rlef.run import RunDamagedError, RunError, RunFolder
 from rlef.run.inputs import refuse_changed
@@ -155,7 +155,13 @@ def read_openings(run: RunFolder, name: str, data: str | None = None) -> Opening
         refuse_changed(run, files, "the file as it was then, or the problems by --data")
         if not isinstance(spec, str):
             raise RunDamagedError(f"{run.config_path} is damaged: data.{part} is missing")
-    problems = load_problems(data or spec)
+    try:
+        problems = load_problems(data or spec)
+    except ProblemError as error:
+        if data:
+            raise
+        allowed = "where the problems are now (--data)"
+        raise ProblemError(f"{run.path}: {error}; allowed: {allowed}") from None
     texts = Prompts.load(prompts or "default")
     return Openings(
         first={problem.name: first_message(problem.public, texts) for problem in problems},
@@ -175,6 +181,8 @@ def read_rows(run: RunFolder, name: str) -> Iterator[Row]:
     """
     if name != TRAINING:
         for place, (_, entry) in enumerate(read_episodes(run, name)):
+            if WITHOUT_SAMPLE in entry:
+                continue
             row = {column: entry.get(column) for column in _ROLLOUTS.names}
             yield {**row, "index": place, "problem_hash": entry.get("problem_hash")}
         return

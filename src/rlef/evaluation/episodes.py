@@ -14,6 +14,9 @@ from rlef.run import RunDamagedError, RunFolder
 from rlef.sandbox.checkers import make_checker, make_json_checker
 from rlef.sandbox.testlib import TESTLIB
 
+WITHOUT_SAMPLE = "without_sample"
+"""Key of a line that stands for the sample that a problem lacks: it counts as failed, but nobody
+has written it."""
 _WAIT_S = 1.0
 
 

@@ -27,6 +27,7 @@ def write_results(
     wall_s: float,
     problems: Sequence[Problem] = (),
     notes: Sequence[str] = (),
+    without_sample: Sequence[EpisodeRecord] = (),
     more: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Computes everything that is known of episodes and writes it to their run folder.
@@ -42,12 +43,15 @@ def write_results(
         wall_s: Seconds of all processes that worked on them.
         problems: What the episodes are of, so that exported samples are the programs as judged.
         notes: Sentences that stand below the table of ``summary.md``.
+        without_sample: Records more, which count but stand for samples that there are not, so they
+            are not in ``samples.jsonl``.
         more: Entries more.
 
     Returns:
         As in ``summary.json``: ``stage_summary``'s entries, ``metrics`` by name, ``costs`` by unit,
         ``behaviour``, what was evaluated, and ``more``.
     """
+    exported, records = records, [*records, *without_sample]
     measured = {spec.name: measure(records, spec, turn_limit) for spec in metrics}
     result = {
         "model": model,
@@ -67,7 +71,7 @@ def write_results(
     table = summary_markdown(measured, model=model, data=data, turn_limit=turn_limit)
     told = "".join(f"\n{note[:1].upper()}{note[1:]}.\n" for note in notes)
     run.write_text("summary.md", table + told)
-    run.write_text("samples.jsonl", "".join(samples_jsonl(records, problems)))
+    run.write_text("samples.jsonl", "".join(samples_jsonl(exported, problems)))
     return result
 
 

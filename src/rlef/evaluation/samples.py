@@ -4,12 +4,18 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlef.environment import EpisodeRecord, StopReason, TurnRecord, final_job
-from rlef.evaluation.episodes import forget_unjudged, outcome_of, read_episodes, total_wall_s
+from rlef.evaluation.episodes import (
+    WITHOUT_SAMPLE,
+    forget_unjudged,
+    outcome_of,
+    read_episodes,
+    total_wall_s,
+)
 from rlef.evaluation.progress import Progress, Tally
 from rlef.evaluation.results import write_results
 from rlef.evaluation.sample_files import (
@@ -128,7 +134,8 @@ def judge_samples(
         metrics: What to measure.
         name: Of the samples, in tables.
         data: Specification of the problems.
-        missing_failed: Count problems without a sample as failed.
+        missing_failed: Count problems without a sample as failed; the folder then has episodes of
+            them too.
         judge_url: Of the judge, see ``open_judge``; ``None``: here.
         notes: What is to be said of the file beside that, see ``SampleFile``.
         say: Receives lines for the user.
@@ -186,13 +193,11 @@ def judge_samples(
                 run.append_rollouts(EPISODES, waiting)
     if todo:
         show(tally.progress())
-    records = [found[place] for place in range(len(samples))]
-    if missing_failed:
-        missing = [problem for problem in problems if problem.name in coverage.without_sample]
-        records += [_failed(problem) for problem in missing for _ in range(coverage.most)]
+    missing = [p for p in problems if missing_failed and p.name in coverage.without_sample]
+    failed = _write_failed(run, missing, coverage.most, hashes)
     return write_results(
         run,
-        records,
+        [found[place] for place in range(len(samples))],
         metrics,
         model=name,
         data=data,
@@ -200,6 +205,7 @@ def judge_samples(
         wall_s=total_wall_s(run, EPISODES),
         problems=problems,
         notes=notes,
+        without_sample=failed,
         more={"samples": asdict(coverage)},
     )
 
@@ -262,12 +268,41 @@ def _sample_hash(sample: Sample, hashes: dict[str, str]) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
+def _write_failed(
+    run: RunFolder, problems: Sequence[Problem], count: int, hashes: Mapping[str, str]
+) -> list[EpisodeRecord]:
+    """Writes so many failed episodes of each problem, in place of those that were written before.
+
+    These were others where the file of samples has grown.
+    """
+    wanted = [problem for problem in problems for _ in range(count)]
+    records = [_failed(problem) for problem in wanted]
+    there = [entry for entry in run.read_rollouts(EPISODES) if WITHOUT_SAMPLE in entry]
+    names = [(problem.name, hashes[problem.name]) for problem in wanted]
+    if [(entry.get("problem"), entry.get("problem_hash")) for entry in there] == names:
+        return records
+    run.keep_rollouts(EPISODES, lambda entry: WITHOUT_SAMPLE not in entry)
+    lines = [
+        {
+            **episode_to_json(record),
+            WITHOUT_SAMPLE: True,
+            "problem_hash": hashes[problem.name],
+            "statement": problem.statement,
+        }
+        for problem, record in zip(wanted, records, strict=True)
+    ]
+    run.append_rollouts(EPISODES, lines)
+    return records
+
+
 def _found(
     run: RunFolder, samples: Sequence[Sample], hashes: dict[str, str]
 ) -> dict[int, EpisodeRecord]:
     found: dict[int, EpisodeRecord] = {}
     path = run.rollout_path(EPISODES)
     for number, (record, entry) in enumerate(read_episodes(run, EPISODES), start=1):
+        if WITHOUT_SAMPLE in entry:
+            continue
         place = entry.get("place", -1)
         known = isinstance(place, int) and 0 <= place < len(samples)
         if not known or entry.get("sample_hash") != _sample_hash(samples[place], hashes):

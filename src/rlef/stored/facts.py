@@ -12,6 +12,7 @@ Record = Mapping[str, Any]
 Kind = Literal["training", "evaluation"]
 OF_BATCH = "solve_rate"
 """Name of the figure of a training that is not finished: of its last batch."""
+_FOLDERS = re.compile(r"(^|:)/(?:[^/]*/)*")
 _SOLVED = re.compile(r"1@(\d{1,9})")
 
 
@@ -58,8 +59,8 @@ def facts_of(options: Record, summary: Record | None, last: Record | None) -> Fa
     if is_evaluation(options):
         return Facts(
             kind="evaluation",
-            model=model or _text(options.get("samples_file")),
-            recipe=_text(options.get("data")),
+            model=model or _name(options.get("samples_file")),
+            recipe=_name(options.get("data")),
             seed=seed,
             figures={} if summary is None else _of_evaluation(summary),
         )
@@ -115,6 +116,17 @@ def _turns(name: str) -> int:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _name(value: object) -> str | None:
+    """Of a file, or of problems in one, without its folders.
+
+    Example:
+        >>> _name("jsonl:/data/my.jsonl"), _name("/data/samples.jsonl"), _name("hub:a/b")
+        ('jsonl:my.jsonl', 'samples.jsonl', 'hub:a/b')
+    """
+    text = _text(value)
+    return text if text is None else _FOLDERS.sub(r"\1", text)
 
 
 def _whole(value: object) -> int | None:

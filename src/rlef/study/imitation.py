@@ -45,7 +45,7 @@ class ImitationLearner(LocalLearner):
         batch = batch.to("cpu")
         scored = self.score(batch)
         self.keep_scores(batch, scored)
-        metrics, _ = describe(self.config, batch, scored, batch.rewards, None, self.version)
+        metrics, _ = describe(self.config, batch, scored, None, self.version)
         wanted = imitated_tokens(batch)
         log, end = StepLog(self.ranks), self.version + steps
         self.policy_moved = False

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rlef.run import json_value
 from rlef.view.changes import changes
 from rlef.view.comparing import compared
 from rlef.view.episode import episode, text_of
@@ -122,8 +123,11 @@ class Answers:
 
 
 def as_json(value: Any) -> str:
-    """An answer as JSON, in ASCII: a lone surrogate of a model's output has no bytes in UTF-8."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=str)
+    """An answer as JSON, in ASCII: a lone surrogate of a model's output has no bytes in UTF-8.
+
+    A number that JSON lacks is null: older recipes could make rewards of that.
+    """
+    return json.dumps(json_value(value), allow_nan=False, separators=(",", ":"), default=str)
 
 
 def unknown() -> ViewError:

@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import pyarrow as pa
 
-from rlef.run.training import unescaped
+from rlef.run.training import escape_text, unescaped
 from rlef.view.errors import ViewError
 from rlef.view.numbers import OUTCOME
 from rlef.view.runs import Run, Stage
@@ -162,9 +162,10 @@ def _plain_clauses(words: Mapping[str, str]) -> list[_Clause]:
     ):
         if words.get(name):
             clauses.append(_Clause(sql, (number(words, name),)))
-    for name in ("stop", "status"):
+    columns = {"stop": "stop", "status": "status", "problem_is": "problem", "family": "family"}
+    for name, column in columns.items():
         if words.get(name):
-            clauses.append(_Clause(f"{name} = ?", (words[name],)))
+            clauses.append(_Clause(f"{column} = ?", (escape_text(words[name]),)))
     return clauses
 
 

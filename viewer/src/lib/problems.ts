@@ -3,19 +3,25 @@ import { isNumber } from "./format";
 
 export type SortKey = "name" | "episodes" | "turn_1" | "solve_rate" | "repaired" | "other_rate" | "change";
 
+/** The same for problems of one family; a problem of none is alone, whatever it is called. */
+export function groupKey({ family, problem }: Pick<ProblemRow, "family" | "problem">): string {
+  return family === null ? `problem ${problem}` : `family ${family}`;
+}
+
 /** One row per family: means over its problems, as solve rates are. */
 export function grouped(rows: readonly ProblemRow[]): ProblemRow[] {
   const families = new Map<string, ProblemRow[]>();
   for (const row of rows) {
-    const key = row.family ?? row.problem;
+    const key = groupKey(row);
     const members = families.get(key);
     if (members === undefined) families.set(key, [row]);
     else members.push(row);
   }
-  return [...families].map(([family, members]) => {
+  return [...families.values()].map((members) => {
+    const { family, problem } = members[0]!;
     const details = new Set(members.map((row) => row.hidden_detail));
     return {
-      problem: family, family,
+      problem: family ?? problem, family,
       hidden_detail: details.size === 1 ? members[0]!.hidden_detail : null,
       episodes: members.reduce((sum, row) => sum + row.episodes, 0),
       solve_rate: mean(members.map((row) => row.solve_rate)),

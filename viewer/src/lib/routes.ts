@@ -1,7 +1,7 @@
 /** What the part of the address behind "#" says, and back. */
 
 export const FILTER_KEYS = [
-  "problem", "text", "verdict", "turn", "solved", "repaired", "min_reward", "max_reward",
+  "problem", "problem_is", "family", "text", "verdict", "turn", "solved", "repaired", "min_reward", "max_reward",
   "from", "to", "stop", "status", "changed_from", "direction",
 ] as const;
 

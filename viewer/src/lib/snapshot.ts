@@ -120,6 +120,7 @@ function matches(held: Snapshot, id: string, row: EpisodeRow, query: Query): boo
   const has = (text: string | null | undefined, part: string) => (text ?? "").toLowerCase().includes(part.toLowerCase());
   const turn = query.turn ? Number(query.turn) : null;
   if (query.problem && !has(row.problem, query.problem)) return false;
+  if ((query.problem_is && row.problem !== query.problem_is) || (query.family && row.family !== query.family)) return false;
   if (query.verdict && (turn === null ? !row.verdicts.includes(query.verdict) : row.verdicts[turn - 1] !== query.verdict)) return false;
   if (!query.verdict && turn !== null && row.turns < turn) return false;
   if (query.solved && row.solved !== (query.solved === "1")) return false;

@@ -61,7 +61,7 @@ export function EpisodeView({ id, stage, row, query, at }: Props) {
         </div>
       </div>
       <div class={loaded === null ? "episode pale" : "episode"} aria-busy={loaded === null}>
-        <aside aria-label="Turn by turn"><Numbers episode={data} rolloutsHref={rolloutsLink(id, { stage, problem: data.problem })} /></aside>
+        <aside aria-label="Turn by turn"><Numbers episode={data} rolloutsHref={rolloutsLink(id, { stage, problem_is: data.problem })} /></aside>
         <div class="talk">
           <div class="mode">
             <Choice label="Answers as" value={mode} onChange={choose} options={[["answer", "Answers"], ["diff", "Changes"], ...(hasTokens ? [["tokens", "Tokens"] as const] : [])]} />

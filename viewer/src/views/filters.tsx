@@ -2,10 +2,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Run } from "../lib/api";
 import { activeFilters, type FilterKey, type Query } from "../lib/routes";
 import { inOutcomeOrder, outcomeLabel, STOPS, stageLabel } from "../lib/words";
-import { Select } from "../parts/basic";
+import { Marked, Select } from "../parts/basic";
 
 const VERDICTS = ["AC", "WA", "RE", "TLE", "MLE", "OLE", "CE", "none"];
 const TYPING_MS = 220;
+/** Filters that links set, by what they are called. */
+const LINKED = [["problem_is", "Problem"], ["family", "Family"]] as const;
 
 /** What narrows the list; all of it stands in the address. */
 export function Filters({ run, query, onChange }: { run: Run; query: Query; onChange: (query: Query) => void }) {
@@ -27,6 +29,7 @@ export function Filters({ run, query, onChange }: { run: Run; query: Query; onCh
     repaired: { solved: undefined, repaired: "1" }, first: { solved: "1", repaired: "0" },
   };
   const hidden: FilterKey[] = ["min_reward", "max_reward", "from", "to", "stop", "status", "changed_from", "direction"];
+  const linked = LINKED.flatMap(([key, label]) => (query[key] ? [{ key, label, value: query[key] }] : []));
   const isOpen = more || active.some((key) => hidden.includes(key));
   return (
     <form class={`filters${more ? " open" : ""}`} role="search" aria-label="Filters" onSubmit={(event) => event.preventDefault()}>
@@ -64,6 +67,16 @@ export function Filters({ run, query, onChange }: { run: Run; query: Query; onCh
             <Select label="which way" value={query.direction ?? ""} options={[["", "either"], ["gained", "solved more"], ["lost", "solved less"]]} onChange={field("direction")} />
           )}
         </div>
+      )}
+      {linked.length > 0 && (
+        <ul class="chips">
+          {linked.map(({ key, label, value }) => (
+            <li key={key}>
+              <span>{label}: <Marked text={value} /></span>
+              <button type="button" class="plain remove" onClick={() => field(key)("")} aria-label={`Show other ${key === "family" ? "families" : "problems"} too`}>×</button>
+            </li>
+          ))}
+        </ul>
       )}
     </form>
   );

@@ -2,7 +2,7 @@ import { useMemo, useState } from "preact/hooks";
 import { api, type ProblemRow, type Run } from "../lib/api";
 import { count, percent, plural, points } from "../lib/format";
 import { useLoad } from "../lib/hooks";
-import { grouped, sorted, type SortKey } from "../lib/problems";
+import { grouped, groupKey, sorted, type SortKey } from "../lib/problems";
 import { rolloutsLink } from "../lib/routes";
 import { stageLabel } from "../lib/words";
 import { Choice, Loading, Marked, Notice, Section, Select, ShareBar } from "../parts/basic";
@@ -37,7 +37,7 @@ export function Problems({ run, tick }: { run: Run; tick: number }) {
       </button>
     </th>
   );
-  const link = (row: ProblemRow) => rolloutsLink(run.id, { stage, problem: isFamily ? `${row.problem}/` : row.problem });
+  const link = (row: ProblemRow) => rolloutsLink(run.id, { stage, ...(isFamily && row.family !== null ? { family: row.family } : { problem_is: row.problem }) });
   return (
     <Section id="problems" title="Problems" about="Sort by a column to find the hardest, or what changed most. Follow a name to its episodes."
       tools={
@@ -70,7 +70,7 @@ export function Problems({ run, tick }: { run: Run; tick: number }) {
               </thead>
               <tbody>
                 {shown.map((row) => (
-                  <tr key={row.problem}>
+                  <tr key={isFamily ? groupKey(row) : row.problem}>
                     <td class="name"><a href={link(row)}><Marked text={row.problem} /></a>{row.hidden_detail !== null && <span class="dim" title="Left out of the statement on purpose: only feedback tells it"> hidden: <Marked text={row.hidden_detail} /></span>}</td>
                     <td class="n">{count(row.episodes)}</td>
                     <td class="n">{percent(row.turn_1, 0)}</td>
