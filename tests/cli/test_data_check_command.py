@@ -130,9 +130,19 @@ def test_fix_with_another_set_drops_what_is_in_it(rlef: Any, write: Any, tmp_pat
 def test_fix_that_leaves_nothing_writes_nothing(rlef: Any, write: Any, tmp_path: Path) -> None:
     fixed = tmp_path / "fixed.jsonl"
     code, out, _ = rlef("data", "check", write(PROBLEMS[2]), "--fix", fixed)
-    assert code == 0
+    assert code == 1
     assert "written: nowhere: no problem is left\n" in out
     assert not fixed.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_standard_output_that_gets_the_json_has_nothing_else(
+    rlef: Any, write: Any, more: list[str]
+) -> None:
+    words = ["data", "check", write(*PROBLEMS), "--out", "/dev/stdout"]
+    code, out, err = rlef(*words, *more)
+    assert (code, err) == (1, "")
+    assert json.loads(out)["problems"] == len(PROBLEMS)
 
 
 def test_limit_and_progress(rlef: Any, write: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,11 @@ def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlef.cli.judge._SILENT_S", 600.0)
 
 
+def piped(data: bytes) -> io.TextIOWrapper:
+    """What a process has as its standard input."""
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape")
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Path]:
     def write(text: str) -> Path:
@@ -66,7 +71,7 @@ def test_json_has_every_test(rlef: Any, problems: str, program: Callable[[str], 
 def test_program_from_standard_input(
     rlef: Any, problems: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("def add(a, b):\n    return a + b\n"))
+    monkeypatch.setattr("sys.stdin", piped(b"def add(a, b):\n    return a + b\n"))
     code, out, _ = rlef("judge", "-", "--data", problems, "--problem", "add")
     assert (code, out.splitlines()[-1]) == (0, "add: AC, 2 of 2 tests")
 
@@ -104,6 +109,33 @@ def test_program_that_cannot_be_read(rlef: Any, problems: str, tmp_path: Path) -
     code, _, err = rlef("judge", tmp_path / "latin.py", "--data", problems, "--problem", "double")
     assert code == 2
     assert "is not UTF-8" in err
+
+
+def test_standard_input_that_is_not_utf_8(
+    rlef: Any, problems: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", piped(b"# \xe4\n"))
+    code, out, err = rlef("judge", "-", "--data", problems, "--problem", "double")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("rlef: - is not UTF-8: ")
+
+
+@pytest.mark.parametrize("is_piped", [False, True])
+def test_ends_of_lines_are_read_as_they_are(
+    rlef: Any,
+    program: Callable[[str], Path],
+    tmp_path: Path,
+    is_piped: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = program("import sys\nprint(sys.stdin.buffer.read())\n")
+    given, expected = tmp_path / "in.txt", tmp_path / "out.txt"
+    given.write_bytes(b"1\r\n2\r3\n")
+    expected.write_bytes(b"b'1\\r\\n2\\r3\\n'\r\n")
+    monkeypatch.setattr("sys.stdin", piped(given.read_bytes()))
+    words = ["--input", "-" if is_piped else given, "--expected", expected]
+    code, out, _ = rlef("judge", path, *words)
+    assert code == 0, out
 
 
 def test_two_files_stand_for_a_problem(rlef: Any, program: Callable[[str], Path]) -> None:

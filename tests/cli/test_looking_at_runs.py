@@ -195,6 +195,23 @@ def test_a_run_is_shown_by_settings_metrics_and_stages(rlef: Any, runs: Path) ->
     assert "eval 10 70.0 20.0 70.0 70.0" in [" ".join(line.split()) for line in out.splitlines()]
 
 
+def test_a_run_whose_episodes_have_no_turn_is_shown(rlef: Any, tmp_path: Path) -> None:
+    empty = {**episode("p", "WA"), "turns": [], "stop": "context_limit"}
+    run = evaluation(tmp_path / "run", [empty])
+    code, out, err = rlef("show", run.path)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].split() == ["eval", "1", "0.0", "0.0"]
+
+
+@pytest.mark.parametrize(
+    "words", ["show runs/b", "runs runs", "runs runs --json", "env", "env --json", "--help"]
+)
+def test_a_closed_stdout_is_no_reason_to_fail(runs: Path, words: str) -> None:
+    command = ["/bin/sh", "-c", '"$0" "$@" >&-', sys.executable, "-m", "rlef.cli.main"]
+    ended = subprocess.run([*command, *words.split()], stderr=subprocess.PIPE, text=True, cwd=runs)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_episodes_are_listed_by_what_became_of_them(rlef: Any, runs: Path) -> None:
     def rows(*words: str) -> list[str]:
         code, out, _ = rlef("show", "runs/a/seed-0", *words)

@@ -86,7 +86,9 @@ CASES: list[tuple[list[str], str]] = [
     ([*E, "--device", "mps"], "device is 'mps'; allowed: auto, cpu, cuda"),
     ([*E, "--top-p", "0"], "top_p is 0.0; allowed: above 0, up to 1.0 (off)"),
     ([*E, "--top-p", "1.1"], "Invalid value for '--top-p'"),
-    ([*E, "--temperature", "inf"], "temperature is inf; allowed: 0 (greedy) or above"),
+    ([*E, "--temperature", "inf"], "temperature is inf; allowed: 0 (greedy), or 1e-05 or more"),
+    ([*E, "--temperature", "1e-300"], "temperature is 1e-300; allowed: 0 (greedy), or 1e-05 or"),
+    ([*E, "--kv-memory-gb", "inf"], "Invalid value for '--kv-memory-gb'"),
     ([*E, "--temperature", "nan"], "Invalid value for '--temperature'"),
     *(
         ([*E, option, "0"], f"Invalid value for '{option}'")

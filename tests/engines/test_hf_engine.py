@@ -248,6 +248,7 @@ def test_the_mode_of_the_model_comes_back() -> None:
         ([[5], [5] * 128], SamplingParams(), [0, 1], "prompt 1 has 128 tokens"),
         ([[5]], SamplingParams(), [0, 1], "1 prompts and 2 seeds"),
         ([[5]], SamplingParams(temperature=-1), [0], "temperature is -1"),
+        ([[5]], SamplingParams(temperature=1e-300), [0], "temperature is 1e-300; allowed: 0 "),
         ([[5]], SamplingParams(top_p=0), [0], "top_p is 0"),
         ([[5]], SamplingParams(top_k=-1), [0], "top_k is -1"),
         ([[5]], SamplingParams(max_new_tokens=0), [0], "max_new_tokens is 0"),

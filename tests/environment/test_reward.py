@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -130,3 +131,10 @@ def test_numbers_out_of_range(words: dict[str, float]) -> None:
         ValueError, match=rf"{next(iter(words))}\n.*(greater|less) than or equal to [01] "
     ):
         RewardConfig(**words)
+
+
+@pytest.mark.parametrize("name", ["solved", "failed", "invalid", "repeated", "potential"])
+def test_rewards_are_finite(name: str) -> None:
+    for value in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match=rf"{name}\n  Input should be "):
+            RewardConfig(**{name: value})

@@ -141,3 +141,6 @@ def test_a_pipe_has_no_width_unless_columns_says_one(monkeypatch: pytest.MonkeyP
     assert output_width() == 40
     monkeypatch.setenv("COLUMNS", "wide")
     assert output_width() == UNLIMITED
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr("sys.stdout", None)  # closed
+    assert output_width() == UNLIMITED

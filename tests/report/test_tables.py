@@ -7,6 +7,7 @@ from rich.console import Console
 from synthetic_run import make_summary
 
 from rlef.report.tables import (
+    _count,
     duration,
     percent,
     percent_with_interval,
@@ -41,6 +42,17 @@ def test_percent() -> None:
 )
 def test_duration(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (999, "999"), (1000, "1 k"), (999_499, "999 k"), (999_500, "1 M"), (999_500_000, "1 B"),
+        (134_515_008, "135 M"), (70_600_000_000, "70.6 B"), (10**12, "1,000 B"),
+    ],
+)  # fmt: skip
+def test_parameters_have_the_unit_of_what_is_shown(number: int, expected: str) -> None:
+    assert _count(number) == expected
 
 
 def test_summary_rows(summary: dict[str, Any]) -> None:

@@ -1,9 +1,19 @@
+import math
 from pathlib import Path
 
 import pytest
 
-from rlef.config import ConfigError, dump_config, load_config, recipe_names
+from rlef.config import ConfigError, dump_config, flat_values, load_config, recipe_names
 from rlef.train.recipe import TrainConfig
+from rlef.train.settings import setting_rows
+
+NUMBERS = [row.key for row in setting_rows(TrainConfig) if row.type == "number"]
+LIMITS = {
+    f"learner.{name}"
+    for name in (
+        *("clip_high", "dual_clip", "grad_clip", "importance_cap", "target_kl", "value_clip"),
+    )
+}
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
@@ -97,7 +107,15 @@ def test_a_wrong_value_is_named_with_what_is_allowed(word: str, message: str) ->
             "parts of groups too; allowed: 0",
         ),
         (["rollout.max_staleness=-1"], "rollout.max_staleness: must be greater than or equal to 0"),
-        (["learner.advantage=grpo"], "but rollout.per_problem is 1; allowed: 2 or more"),
+        (
+            ["learner.advantage=grpo", "learner.kl=loss_k3"],
+            "but rollout.per_problem is 1; allowed: 2 or more",
+        ),
+        (
+            ["learner.advantage=grpo", "rollout.per_problem=4"],
+            "make noise of the penalty as large as a reward where all others are equal; allowed: "
+            "kl=loss_k3, loss_k2 or none, or advantage dr_grpo or rloo",
+        ),
         (["rollout.per_problem=3"], "rollout.per_problem 3; allowed: a multiple"),
         (["learner.epochs=2", "learner.critic_epochs=1"], "epochs is 2; allowed: 2 or more, or"),
         (["learner.advantage=rloo", "learner.critic_epochs=2"], "has no critic; allowed: null"),
@@ -128,6 +146,61 @@ def test_what_does_not_go_together_is_one_line(words: list[str], message: str) -
     with pytest.raises(ConfigError) as caught:
         load_config(TrainConfig, "mini", words)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_walk_over_numbers_comes_to_every_section() -> None:
+    sections = {key.rpartition(".")[0] for key in NUMBERS}
+    assert sections == {
+        *("rollout", "rollout.hf", "rollout.vllm", "reward", "learner", "learner.teacher"),
+        *("learner.replay", "learner.lora", "learner.critic_lora", "eval", "eval.also", "cluster"),
+    }
+    assert set(NUMBERS) > LIMITS
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_numbers_are_finite_but_for_limits_that_infinity_turns_off(
+    key: str, value: str, tmp_path: Path
+) -> None:
+    if key in LIMITS and value == ".inf":
+        config = load_config(TrainConfig, "mini", [f"{key}=.inf"])
+        assert flat_values(config)[key] == math.inf
+        (tmp_path / "config.yaml").write_text(dump_config(config))
+        assert load_config(TrainConfig, tmp_path / "config.yaml", []) == config
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_config(TrainConfig, "mini", [f"{key}={value}"])
+    said = str(caught.value)
+    assert said.startswith(f"command line: {key}") and "\n" not in said
+
+
+def test_what_a_chat_template_is_told_is_finite() -> None:
+    with pytest.raises(ConfigError, match=r"command line: model\.template_arguments\.x is nan; al"):
+        load_config(TrainConfig, "mini", ["model.template_arguments.x=.nan"])
+
+
+def test_a_number_that_is_none_is_named_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("learner:\n  weight_decay: .nan\n  beta: .inf\n")
+    with pytest.raises(ConfigError, match=r"mine.yaml:3: learner.beta is inf; allowed: a finite"):
+        load_config(TrainConfig, path, ["learner.weight_decay=0"])
+
+
+@pytest.mark.parametrize("key", ["eval.temperature", "eval.also.temperature"])
+@pytest.mark.parametrize("value", ["1.0e-300", "9.0e-6", "-1"])
+def test_a_temperature_is_0_or_one_that_logits_can_be_divided_by(key: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(TrainConfig, "mini", [f"{key}={value}"])
+    assert str(caught.value) == (
+        f"command line: {key}: temperature is {float(value)}; allowed: 0 (greedy), or 1e-05 or more"
+    )
+    for allowed in ("0", "1.0e-5"):
+        load_config(TrainConfig, "mini", [f"{key}={allowed}"])
+
+
+def test_memory_for_keys_and_values_has_an_upper_bound() -> None:
+    with pytest.raises(ConfigError, match="kv_memory_gb: must be less than or equal to 1000000"):
+        load_config(TrainConfig, "mini", ["rollout.hf.kv_memory_gb=1.0e+300"])
 
 
 def test_single_turn_training_is_evaluated_with_its_own_turn_limit() -> None:

@@ -101,7 +101,7 @@ def check(
     judge_url: JudgeUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print that JSON.")] = False,
 ) -> None:
-    """Check problems; exit status 1 if there are errors (with --fix: errors that are left)."""
+    """Check problems; exit status 1 for errors (with --fix: for those left, or no problem left)."""
     from rlef.problems import load_problems
     from rlef.sandbox import SandboxError, usable_cores
 
@@ -125,7 +125,9 @@ def check(
     result = _as_json(work)
     if out is not None:
         write_new_file(out, json_text(result) + "\n")
-    if as_json:
+    if str(out) == "/dev/stdout":
+        pass  # it has the JSON, and nothing else
+    elif as_json:
         print_json(result)
     else:
         _print(work)
@@ -134,7 +136,9 @@ def check(
     if stopped is not None:
         raise typer.Exit(INTERRUPTED)
     findings = work.findings() if work.fix is None else work.left
-    raise typer.Exit(1 if any(f.kind.severity == "error" for f in findings) else 0)
+    is_empty = work.fix is not None and not work.fix["kept"]
+    has_errors = any(finding.kind.severity == "error" for finding in findings)
+    raise typer.Exit(1 if is_empty or has_errors else 0)
 
 
 def _run(work: _Work, programs: int, workers: int, fix: Path | None, judge_url: str | None) -> None:

@@ -79,7 +79,8 @@ def evaluate(
         typer.Option(min=1, metavar="N", help="Only the first so many problems. Default: all."),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, metavar="X", help="0: greedy. Default: 0.2.")
+        float | None,
+        typer.Option(min=0, metavar="X", help="0 (greedy), or 1e-05 or more. Default: 0.2."),
     ] = None,
     top_p: Annotated[
         float | None,
@@ -125,7 +126,10 @@ def evaluate(
     kv_memory_gb: Annotated[
         float | None,
         typer.Option(
-            min=0.001, metavar="X", help="Gigabytes of keys and values, for hf. Default: 4."
+            min=0.001,
+            max=1e6,
+            metavar="X",
+            help="Gigabytes of keys and values, for hf. Default: 4.",
         ),
     ] = None,
     max_context: Annotated[

@@ -164,7 +164,8 @@ def _named(text: str) -> Iterator[None]:
 
 def _read(path: str) -> str:
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return data.decode("utf-8")  # as it is: "\r" may be a part of a test
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{path} is not UTF-8: {error}") from None
     except IsADirectoryError:

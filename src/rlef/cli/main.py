@@ -120,8 +120,9 @@ def _run(words: list[str]) -> int:
     try:
         _refuse_empty(words)
         code = typer.main.get_command(app).main(args=words, prog_name="rlef", standalone_mode=False)
-        with stdout_named():
-            sys.stdout.flush()
+        if sys.stdout is not None:
+            with stdout_named():
+                sys.stdout.flush()
     except typer.Abort:
         return INTERRUPTED
     except _UsageError as error:

@@ -1,7 +1,7 @@
 """``rlef rollouts``: what a model did in a run, as a file to fine-tune on or to look into."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,7 +115,8 @@ def rollouts(
     )
     openings = Openings() if form == "rollouts" else read_openings(run, name, data)
     counts = Counts()
-    rows = _at_least_one(chosen_rows(read_rows(run, name), openings, choice, counts), counts)
+    chosen = chosen_rows(read_rows(run, name), openings, choice, counts)
+    rows = _at_least_one(chosen, counts, lambda: read_rows(run, name))
     with new_file(file) as draft:
         write_rows(rows, draft, choice, table=file.suffix == ".parquet")
     show(f"{file}: {counts.written} of {counts.seen} rollouts ({name} of {run.path}), as {form}")
@@ -125,13 +126,22 @@ def rollouts(
         say("these are of an evaluation: what is trained on them can no longer be measured by it")
 
 
-def _at_least_one(rows: "Iterator[dict[str, Any]]", counts: Any) -> "Iterator[dict[str, Any]]":
+def _at_least_one(
+    rows: Iterator[dict[str, Any]], counts: Any, all_rows: Callable[[], Iterator[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    from rlef.environment import StopReason
     from rlef.run import RunError
 
     yield from rows
     if not counts.seen:
         raise RunError("no episode of these has ended yet, so there is nothing to write")
     if not counts.written:
+        if not any(row["turns"] and row["stop"] != StopReason.INFRA_ERROR for row in all_rows()):
+            judged = " that could be judged" if counts.unjudged else ""
+            raise RunError(
+                f"none of the {counts.seen} rollouts has an answer{judged}, so there is nothing to "
+                "write"
+            )
         raise RunError(
             f"none of the {counts.seen} rollouts is asked for, so there is nothing to write; "
             "allowed: fewer conditions"

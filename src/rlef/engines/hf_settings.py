@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class HFSettings(BaseModel):
     """How the engine ``hf`` (``transformers``) samples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    kv_memory_gb: float = Field(4.0, gt=0)
+    kv_memory_gb: float = Field(4.0, gt=0, le=1e6)
     """Most memory for keys and values, in gigabytes (10^9 bytes): of answers that are sampled, and
     of those remembered for later turns. What does not fit at once is sampled in parts."""
     prefill_tokens: int = Field(8192, ge=1)

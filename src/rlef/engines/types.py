@@ -42,10 +42,23 @@ class SamplingParams:
     max_new_tokens: int = 512
 
 
+_LEAST_TEMPERATURE = 1e-5
+"""Logits of about 30 are rounded by 2e-6 in float32: with less the rounding decides, and with far
+less the quotients overflow."""
+TEMPERATURES = f"0 (greedy), or {_LEAST_TEMPERATURE:g} or more"
+"""What a temperature may be, in words."""
+
+
+def check_temperature(temperature: float) -> float:
+    """Returns the temperature; raises ValueError, in one line, if it is out of range."""
+    if temperature != 0 and not _LEAST_TEMPERATURE <= temperature < float("inf"):
+        raise ValueError(f"temperature is {temperature}; allowed: {TEMPERATURES}")
+    return temperature
+
+
 def check_params(params: SamplingParams) -> None:
     """Raises ValueError, in one line, if a parameter is out of range."""
-    if not 0 <= params.temperature < float("inf"):
-        raise ValueError(f"temperature is {params.temperature}; allowed: 0 (greedy) or above")
+    check_temperature(params.temperature)
     if not 0 < params.top_p <= 1:
         raise ValueError(f"top_p is {params.top_p}; allowed: above 0, up to 1.0 (off)")
     if params.top_k < 0:

@@ -16,10 +16,10 @@ class RewardConfig(BaseModel):
     single-turn training. The last four fields go past the paper and can be combined.
 
     Raises:
-        ValueError: A number is out of range.
+        ValueError: A number is out of range, or not finite.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     solved: float = 1.0
     """Reward of the last turn where the last program passes all tests, public and private."""

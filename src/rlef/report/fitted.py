@@ -34,7 +34,7 @@ def output_width() -> int:
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return min(int(given), UNLIMITED)
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():  # None: it was closed at the start
         return os.get_terminal_size(sys.stdout.fileno()).columns or _UNKNOWN
     return UNLIMITED
 

@@ -103,7 +103,7 @@ def stage_rows(run: RunFolder) -> list[list[str]]:
     rows = []
     for name in run.rollout_names():
         episodes = read_evaluation(run, name)
-        turns = max((len(each["turns"]) for each in episodes), default=1)
+        turns = max([1, *(len(each["turns"]) for each in episodes)])
         rates = [_rate(episodes, turn) for turn in range(1, turns + 1)]
         rows.append([name, f"{len(episodes):,}", percent(rates[-1]), *map(percent, rates)])
     return rows

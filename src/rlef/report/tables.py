@@ -374,10 +374,13 @@ def _span(measured: Mapping[str, float | None], kind: str) -> str:
 
 
 def _count(number: int) -> str:
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return str(number)
+    if number < 1000:
+        return str(number)
+    for size, unit in ((1e3, "k"), (1e6, "M"), (1e9, "B")):
+        shown = f"{number / size:.3g}"
+        if float(shown) < 1000:
+            return f"{shown} {unit}"
+    return f"{number / 1e9:,.0f} B"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Row]) -> FittedTable:

@@ -1,13 +1,24 @@
 """What a recipe may set: the model, the problems, the rollouts, the update, the evaluation."""
 
-from typing import Literal, Self
+import math
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
 
 from rlef.config import NamedSection
+from rlef.config.values import leaves
 from rlef.distributed import ClusterSettings
 from rlef.engines.hf_settings import HFSettings
+from rlef.engines.types import TEMPERATURES, check_temperature
 from rlef.engines.vllm_settings import VLLMSettings
 from rlef.environment import ChatSettings, FeedbackKind, FeedbackOptions, RewardConfig
 from rlef.learner.config import LearnerConfig, SaveDtype
@@ -16,6 +27,12 @@ from rlef.serve.settings import TOKEN_VARIABLE
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _SPEC: dict[str, JsonValue] = {"allowed": "``SET:PLACE[:SPLIT][?OPTIONS]``"}
+_LIMITS = ("clip_high", "dual_clip", "grad_clip", "importance_cap", "target_kl", "value_clip")
+_MAY_BE_INFINITE = {f"learner.{name}" for name in _LIMITS}
+"""Bounds that infinity turns off; any other number that is not finite spoils what it enters."""
+_Temperature = Annotated[
+    float, AfterValidator(check_temperature), Field(json_schema_extra={"allowed": TEMPERATURES})
+]
 
 
 class ModelConfig(ChatSettings, NamedSection):
@@ -110,7 +127,7 @@ class SamplingSection(BaseModel):
 
     model_config = _FROZEN
 
-    temperature: float = Field(1.0, ge=0)
+    temperature: _Temperature = 1.0
     """Temperature of the second setting; 0 is greedy."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Share of probability that is sampled from in the second setting; 1: all."""
@@ -131,7 +148,7 @@ class EvalConfig(BaseModel):
     feedback: FeedbackKind | Literal["private"] | None = None
     """What the model is told between turns; ``null``: as ``feedback.kind``. ``private``: full
     feedback on up to 20 tests, private ones among them; the episode ends when these pass."""
-    temperature: float = Field(0.2, ge=0)
+    temperature: _Temperature = 0.2
     """Temperature of evaluations; 0 is greedy. The default is the paper's for 1@3."""
     top_p: float = Field(0.95, gt=0, le=1)
     """Share of probability that evaluations sample from; 1: all."""
@@ -205,11 +222,19 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self._check_numbers()
         self._check_batches()
         self._check_rollouts()
         self._check_places()
         self._check_lessons()
         return self
+
+    def _check_numbers(self) -> None:
+        for key, value in leaves(self.model_dump()):
+            if not isinstance(value, float) or math.isfinite(value):
+                continue
+            if value != math.inf or key not in _MAY_BE_INFINITE:
+                raise ValueError(f"{key} is {value}; allowed: a finite number")
 
     def _check_batches(self) -> None:
         batch, minibatch = self.rollout.batch, self.learner.minibatch
