@@ -1,13 +1,20 @@
 """Which recipes fit on a card, by the count of ``rlef plan``."""
 
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from transformers import LlamaConfig, MixtralConfig, PreTrainedConfig, Qwen2Config
 
 from rlef.config import join_words, load_config
+from rlef.environment import EpisodeRecord, StopReason, TurnRecord
+from rlef.learner.packing import Packed
 from rlef.learner.passes import key_value_numbers
-from rlef.train.memory import GB, Planner, longest_rollout
+from rlef.learner.plan import LearnerPlan, Phase
+from rlef.rollout import Rollout, RolloutBatch
+from rlef.train.memory import GB, Planner, longest_rollout, scored_by_critic
 from rlef.train.recipe import TrainConfig
 
 QWEN_1_5B = Qwen2Config(
@@ -146,6 +153,79 @@ def test_a_text_that_keys_and_values_do_not_take_does_not_fit() -> None:
 def test_turns_that_are_sequences_of_their_own_make_a_rollout_longer() -> None:
     assert longest_rollout(recipe()) == 8192
     assert longest_rollout(recipe("model.turns=per_turn")) == 3 * 8192
+
+
+def test_what_the_critic_alone_sees_is_planned() -> None:
+    """By hand: of 8,192 tokens at most 2,048 more in front; a batch has 16 rollouts."""
+    few = ["learner.micro_batch_tokens=4096", "rollout.batch=16", "learner.minibatch=16"]
+    sees = [*few, "learner.critic_sees=reference"]
+    model = planner(SMALL)
+    _, scoring, policy, critic = model.plan(recipe(*few), GB).phases
+    _, more_scoring, same_policy, more_critic = model.plan(recipe(*sees), GB).phases
+    learner = LearnerPlan.of(SMALL, recipe(*sees).learner, "cuda")
+    assert learner.critic is not None and learner.policy is not None
+
+    def activations(phase: Phase) -> int:
+        return phase.parts["activations"]
+
+    assert same_policy == policy
+    assert activations(critic) == activations(learner.critic_step(8192))
+    assert activations(more_critic) == activations(learner.critic_step(8192 + 2048))
+    assert activations(scoring) == activations(learner.scoring(8192))
+    assert scored_by_critic(recipe(*sees)) == 8192 + 16 * 2048
+    passes = learner.policy(8192).casts + learner.critic(8192 + 16 * 2048).scoring
+    assert activations(more_scoring) == passes > activations(scoring)
+    assert longest_rollout(recipe(*sees), critic=True) == 8192 + 2048
+    apart = recipe(*sees, "model.turns=per_turn")
+    assert longest_rollout(apart, critic=True) == 3 * (8192 + 2048)
+    assert scored_by_critic(apart) == max(3 * (8192 + 2048), 8192 + 48 * 2048)
+
+
+@pytest.mark.parametrize("turns", ["append", "per_turn"])
+@pytest.mark.parametrize("packs", [True, False])
+def test_no_part_that_the_critic_scores_is_larger_than_planned(turns: str, packs: bool) -> None:
+    """Parts as ``LocalLearner.score`` cuts them: by what the policy reads."""
+    rng = Random(0)
+    each = 3 if turns == "per_turn" else 1
+    words = [f"model.turns={turns}", "rollout.max_context=40", "rollout.max_new_tokens=12"]
+    words += ["learner.critic_sees=reference", "rollout.batch=16", "learner.minibatch=16"]
+    words += ["rollout.turn_limit=3"]
+    for most in (1, 10, 30, 100, 1000):
+        config = recipe(*words, f"learner.micro_batch_tokens={most}")
+        rollouts = [
+            short_rollout([rng.choice((2, 3, 9, 40)) for _ in range(each)]) for _ in range(16)
+        ]
+        seen = [[1] * rng.choice((12, 12, 0)) for _ in rollouts]
+        batch = RolloutBatch.from_rollouts(rollouts, 3, seen)
+        assert batch.critic is not None
+        largest = 0
+        for places in Packed.before_actions(batch, packs=packs).groups(2 * most):
+            part = batch.critic.select(torch.tensor(places))
+            largest = max(largest, Packed.before_actions(part, packs=packs).token_ids.numel())
+        assert 0 < largest <= scored_by_critic(config)
+
+
+def short_rollout(lengths: list[int]) -> Rollout:
+    """One of a turn in each of its sequences; its last token is sampled."""
+    ends = np.cumsum(lengths, dtype=np.int32)
+    turn_ids = np.full(ends[-1], -1, np.int32)
+    turn_ids[ends - 1] = np.arange(len(lengths))
+    turn = TurnRecord(response="r", program="p", public_verdicts=(), feedback=None)
+    record = EpisodeRecord(
+        problem="p", family=None, hidden_detail=None, turns=(turn,) * len(lengths),
+        stop=StopReason.TURN_LIMIT, solved=False, final_verdict=None,
+    )  # fmt: skip
+    return Rollout(
+        record=record,
+        token_ids=np.zeros(ends[-1], np.int32),
+        sequence_starts=np.array([0, *ends[:-1]], np.int32),
+        turn_ids=turn_ids,
+        logprobs=np.zeros(ends[-1], np.float32),
+        prompt_ends=ends - 2,
+        rewards=np.zeros(len(lengths), np.float32),
+        policy_versions=np.zeros(len(lengths), np.int64),
+        seed=0,
+    )
 
 
 def test_a_model_that_cannot_run_without_values_is_planned_by_its_weights() -> None:

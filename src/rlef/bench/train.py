@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from rlef.bench.rows import Row, machine_facts, skipped
+from rlef.bench.steps import Steps, watch_steps
 from rlef.config import dump_config, join_words, load_config
 from rlef.engines.load import load_model, resolve_device
 from rlef.learner.flops import pass_cost, peak_flops
 from rlef.learner.precision import autocast, resolve_precision
 from rlef.learner.update import LocalLearner
-from rlef.rollout import RolloutBatch
 from rlef.run import RunFolder
 from rlef.train.loop import Trainer
 from rlef.train.parts import build_parts
@@ -51,31 +51,17 @@ class Setting:
 
 def phases(setting: Setting) -> list[Row]:
     """A step of the recipe as it is: seconds by phase, and tokens per second."""
-    with trained_batches(setting, [], setting.batches) as (trainer, lines, config):
-        learner = trainer.parts.learner
+    config, run, folder = _open(setting, [], setting.batches + 1)
+    with folder, build_parts(config, run, Silent()) as parts:
+        learner = parts.learner
         assert isinstance(learner, LocalLearner)
-        useful = _useful(trainer, learner, config)
-        used = _utilisation(trainer, learner, config, lines)
+        updates = watch_steps(learner)
+        Trainer(parts).train_to_the_end()
+        lines, updates = run.read_metrics()[1:], updates[1:]
+        used = _utilisation(learner, updates, config)
     tokens = statistics.median(line["action_tokens"] for line in lines)
     whole = [line["rollout_s"] + line["update_s"] for line in lines]
-    named = {
-        "sampling": [line["generate_s"] for line in lines],
-        "waiting for the judge": [line["judge_wait_s"] for line in lines],
-        "rest of the rollouts": [
-            line["rollout_s"] - line["generate_s"] - line["judge_wait_s"] for line in lines
-        ],
-        "scores": [line["score_s"] for line in lines],
-        "optimizer steps": [line["update_s"] - line["score_s"] for line in lines],
-    }
-    rows = [
-        Row(
-            name=f"{name}, share of a batch's time",
-            value=100 * statistics.median(a / b for a, b in zip(values, whole, strict=True)),
-            unit="%",
-            note=f"{statistics.median(values):.2f} s",
-        )
-        for name, values in named.items()
-    ]
+    rows = _shares(lines, updates, whole, config)
     rate = statistics.median(
         line["action_tokens"] / s for line, s in zip(lines, whole, strict=True)
     )
@@ -88,69 +74,91 @@ def phases(setting: Setting) -> list[Row]:
             f"{statistics.median(whole):.1f} s",
         )
     )
-    return [*rows, useful, *used]
+    return [*rows, _useful(updates), *used]
 
 
-def _minibatches(trainer: Trainer, config: TrainConfig) -> Iterator[RolloutBatch]:
-    """Yields those of all batches but the first; problems stand in random order already."""
-    for number in range(1, trainer.ledger.batches):
-        rollouts = trainer.ledger.batch(number).rollouts
-        batch = RolloutBatch.from_rollouts(
-            [rollout for rollout in rollouts if rollout.trainable], config.rollout.turn_limit
+def _shares(
+    lines: Sequence[dict[str, Any]],
+    updates: Sequence[Steps],
+    whole: Sequence[float],
+    config: TrainConfig,
+) -> list[Row]:
+    """Parts of a batch's time; nothing else goes on while one of them does."""
+    name = "share of a batch's time"
+    if config.rollout.max_staleness > 0:
+        why = "so sampling goes on while the learner updates, and parts do not add up"
+        return [skipped(f"parts, {name}", "%", "", _staleness(config, why))]
+    named: dict[str, list[float]] = {
+        "sampling": [line["generate_s"] for line in lines],
+        "waiting for the judge": [line["judge_wait_s"] for line in lines],
+        "rest of the rollouts": [
+            line["rollout_s"] - line["generate_s"] - line["judge_wait_s"] for line in lines
+        ],
+        "scores": [line["score_s"] for line in lines],
+        "optimizer steps": [steps.seconds for steps in updates],
+        "rest of the update": [
+            line["update_s"] - line["score_s"] - steps.seconds
+            for line, steps in zip(lines, updates, strict=True)
+        ],
+    }
+    return [
+        Row(
+            name=f"{part}, {name}",
+            value=100 * statistics.median(a / b for a, b in zip(values, whole, strict=True)),
+            unit="%",
+            note=f"{statistics.median(values):.2f} s",
         )
-        for rows in torch.split(torch.arange(len(batch)), config.learner.minibatch):
-            yield batch.select(rows)
+        for part, values in named.items()
+    ]
 
 
-def _useful(trainer: Trainer, learner: LocalLearner, config: TrainConfig) -> Row:
-    """Tokens of the policy's micro-batches that are no padding."""
-    real = computed = 0
-    for minibatch in _minibatches(trainer, config):
-        layout = learner.policy.lay_out(minibatch)
-        for places in layout.groups(config.learner.micro_batch_tokens):
-            packed = learner.policy.lay_out(minibatch.select(torch.tensor(places)))
-            real += sum(packed.sequences.lengths)
-            computed += packed.token_ids.numel()
+def _staleness(config: TrainConfig, why: str) -> str:
+    return f"rollout.max_staleness is {config.rollout.max_staleness}, {why}"
+
+
+def _useful(updates: Sequence[Steps]) -> Row:
+    """Tokens that policy and critic read in optimizer steps and that are no padding."""
+    passes = [one for steps in updates for one in (steps.policy, steps.critic)]
+    share = sum(sum(one.lengths) for one in passes) / sum(one.computed for one in passes)
     return Row(
         name="useful tokens of those computed in the learner",
-        value=100 * real / computed,
+        value=100 * share,
         unit="%",
         target=f"{100 * USEFUL:g} or more",
-        met=real / computed >= USEFUL,
+        met=share >= USEFUL,
     )
 
 
-def _utilisation(
-    trainer: Trainer, learner: LocalLearner, config: TrainConfig, lines: Sequence[dict[str, Any]]
-) -> list[Row]:
+def _utilisation(learner: LocalLearner, updates: Sequence[Steps], config: TrainConfig) -> list[Row]:
     """Operations that the optimizer steps need, to what a product of matrices reaches here."""
     model, on_gpu = learner.policy.model, learner.policy.model.device.type == "cuda"
-    needed = 0.0
-    for minibatch in _minibatches(trainer, config):
-        read = learner.policy.lay_out(minibatch)
-        needed += pass_cost(model, read.sequences.lengths, len(read.states)).both
-        if learner.critic is not None:
-            read = learner.critic.lay_out(minibatch)
-            needed += pass_cost(learner.critic.backbone, read.sequences.lengths, 0).both
-    dtype = torch.bfloat16 if learner.precision == "bfloat16" else torch.float32
-    peak = peak_flops(model.device, dtype)
-    reached = needed / sum(line["update_s"] - line["score_s"] for line in lines)
+    name = "model FLOPs utilisation in the optimizer steps"
     target = f"{100 * UTILISATION:g} or more" if on_gpu else ""
-    rows = [
-        Row(
-            name="model FLOPs utilisation in the optimizer steps",
-            value=100 * reached / peak,
-            unit="%",
-            target=target,
-            met=reached / peak >= UTILISATION if on_gpu else None,
-            note=f"{reached / 1e9:,.0f} GFLOP/s; a product of {learner.precision} matrices "
-            f"{peak / 1e9:,.0f}",
-        )
-    ]
+    rows = []
     if on_gpu:
         most = torch.cuda.max_memory_allocated() / 2**30
         rows.append(Row(name="peak memory of the GPU", value=most, unit="GiB"))
-    return rows
+    if config.rollout.max_staleness > 0:
+        why = "so the sampler takes a part of the device while the learner updates"
+        return [skipped(name, "%", target, _staleness(config, why)), *rows]
+    needed = 0.0
+    for steps in updates:
+        needed += pass_cost(model, steps.policy.lengths, steps.policy.states).both
+        if learner.critic is not None:
+            needed += pass_cost(learner.critic.backbone, steps.critic.lengths, 0).both
+    dtype = torch.bfloat16 if learner.precision == "bfloat16" else torch.float32
+    peak = peak_flops(model.device, dtype)
+    reached = needed / sum(steps.seconds for steps in updates)
+    used = Row(
+        name=name,
+        value=100 * reached / peak,
+        unit="%",
+        target=target,
+        met=reached / peak >= UTILISATION if on_gpu else None,
+        note=f"{reached / 1e9:,.0f} GFLOP/s; a product of {learner.precision} matrices "
+        f"{peak / 1e9:,.0f}",
+    )
+    return [used, *rows]
 
 
 def memory(setting: Setting) -> list[Row]:

@@ -194,7 +194,7 @@ def _micro_batch_line(config: "TrainConfig", plan: "MemoryPlan") -> str:
     if plan.micro_batch == 0:
         from rlef.train.memory import longest_rollout
 
-        longest = longest_rollout(config)
+        longest = longest_rollout(config, critic=True)
         return f"largest micro-batch: none; a rollout, never cut, has up to {longest:,} tokens"
     return (
         f"largest micro-batch: {plan.micro_batch:,} tokens (learner.micro_batch_tokens is {now:,})"

@@ -232,9 +232,11 @@ def _phases(
     yield Phase("sampling" if samples else "at rest", learner.resident() | own | busy)
     beside = {} if sampler.sleeps else own | (busy if sampler.beside else {})
     longest = longest_rollout(config)
-    yield _joined(learner.scoring(max(SCORED_AT_ONCE * tokens, longest)), beside)
+    scoring = _scoring_critic(learner, scored_by_critic(config, tokens))
+    yield _joined(scoring.scoring(max(SCORED_AT_ONCE * tokens, longest)), beside)
     yield _joined(learner.policy_step(max(tokens, longest)), beside)
     if learner.learner.has_critic:
+        longest = longest_rollout(config, critic=True)
         yield _joined(learner.critic_step(max(tokens, longest)), beside)
     if config.rollout.engine == "hf" and sampler.beside:  # copies, for when it has sampled a batch
         twice = own | {"new weights": sampler.weights} | busy
@@ -266,10 +268,47 @@ def _helps(before: MemoryPlan, after: MemoryPlan) -> bool:
     return after.over < before.over or (after.micro_batch or 0) > (before.micro_batch or 0)
 
 
-def longest_rollout(config: TrainConfig) -> int:
-    """Returns tokens of a rollout at most: of all its turns' sequences where these are apart."""
-    apart = config.model.turns == "per_turn"
-    return config.rollout.max_context * (config.rollout.turn_limit if apart else 1)
+def longest_rollout(config: TrainConfig, *, critic: bool = False) -> int:
+    """Returns tokens of a rollout at most: of all its turns' sequences where these are apart.
+
+    Args:
+        config: The recipe.
+        critic: As the critic reads it, with what it alone sees.
+    """
+    more = _private_tokens(config) if critic else 0
+    return _sequences(config) * (config.rollout.max_context + more)
+
+
+def scored_by_critic(config: TrainConfig, tokens: int | None = None) -> int:
+    """Returns tokens that the critic reads of a part of the scoring pass at most.
+
+    Parts are cut by what the policy reads (``LocalLearner.score``), at least a token of each
+    sequence; the critic reads more of each.
+
+    Args:
+        config: The recipe.
+        tokens: Of a micro-batch; ``None``: as the recipe says.
+    """
+    most = SCORED_AT_ONCE * (config.learner.micro_batch_tokens if tokens is None else tokens)
+    sequences = min(config.rollout.batch * _sequences(config), most)
+    several = most + sequences * _private_tokens(config)
+    return max(several, longest_rollout(config, critic=True))
+
+
+def _sequences(config: TrainConfig) -> int:
+    """Of a rollout at most."""
+    return config.rollout.turn_limit if config.model.turns == "per_turn" else 1
+
+
+def _private_tokens(config: TrainConfig) -> int:
+    """Tokens that the critic alone sees in front of a sequence at most, see ``PrivateTokens``."""
+    return config.rollout.max_new_tokens if config.learner.critic_sees == "reference" else 0
+
+
+def _scoring_critic(learner: LearnerPlan, tokens: int) -> LearnerPlan:
+    """Returns a plan whose critic reads so many tokens, however many the policy reads."""
+    critic = learner.critic
+    return learner if critic is None else replace(learner, critic=lambda _: critic(tokens))
 
 
 def _joined(phase: Phase, more: dict[str, int]) -> Phase:
