@@ -339,7 +339,10 @@ def test_threads_that_wait_for_each_other_do_not_hide_idle_time(native: bool) ->
     jail = Impatient(settings if native else replace(settings, native=None))
     try:
         program = Program(kind="binary", binary=binary, argv=("solution",))
-        run = jail.run(program, b"", Limits(cpu_s=3.0, memory_mb=512, output_kb=16))
+        for _ in range(3):
+            run = jail.run(program, b"", Limits(cpu_s=3.0, memory_mb=512, output_kb=16))
+            if run.killed != "starved":  # as on a machine where others take the cores
+                break
     finally:
         jail.close()
         os.close(binary)

@@ -29,8 +29,8 @@ def check(recipe: str | Path, words: list[str]) -> None:
             "learner.value_clip is 0.1, but learner.advantage grpo has no critic",
         ),
         (
-            [*GRPO, "learner.normalize=turns"],
-            "learner.normalize is turns, but learner.advantage grpo whitens nothing",
+            [*GRPO, "learner.normalize=tokens"],
+            "learner.normalize is tokens, but learner.advantage grpo whitens nothing",
         ),
         (
             ["learner.advantage=reinforce++", "learner.critic_bias=mean_return"],
@@ -64,6 +64,7 @@ def test_a_word_without_effect_is_refused(words: list[str], why: str) -> None:
         [*GRPO, "learner.critic_lr=null", "learner.value_clip=null", "learner.normalize=none"],
         ["learner.importance=decoupled", "learner.importance_cap=3"],
         ["rollout.hf.kv_memory_gb=1"],
+        ["learner.importance_cap=2", "rollout.vllm.eager=false", "cluster.learner_ranks=1"],
     ],
     ids=" ".join,
 )

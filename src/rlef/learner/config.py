@@ -149,8 +149,8 @@ class LearnerConfig(BaseModel):
     """Learning rate of the critic's head, which begins at random. It warms up and falls as the
     others do; ``null``: as the critic."""
     weight_decay: float = Field(0.1, ge=0)
-    """Weight decay of AdamW, on all parameters. In float32 it has no effect where ``lr`` times it is
-    below 3e-8, as with the paper's 2e-7 and 0.1."""
+    """Weight decay of AdamW, on all parameters. In float32 it has no effect where ``lr`` times it
+    is below 3e-8, as with the paper's 2e-7 and 0.1."""
     warmup_updates: int = Field(50, ge=0)
     """Optimizer steps in which the learning rates rise linearly from 0."""
     final_lr_share: float = Field(1.0, ge=0, le=1)

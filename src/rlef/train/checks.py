@@ -107,9 +107,13 @@ def check_training(
 
 
 def _refuse_idle(config: "TrainConfig", places: Mapping[str, str]) -> None:
-    """Raises ConfigError for a word without effect; what a recipe holds a word may make idle."""
+    """Raises ConfigError for a word without effect, unless it says the default.
+
+    What a recipe holds a word may make idle.
+    """
+    defaults = flat_values(type(config)())
     for key, value in flat_values(config).items():
-        if places.get(key) != COMMAND_LINE:
+        if places.get(key) != COMMAND_LINE or value == defaults.get(key):
             continue
         for idle, why, *neutral in _idle(config):
             if f"{key}.".startswith(f"{idle}.") and value not in neutral:
