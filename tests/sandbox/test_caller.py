@@ -1,6 +1,5 @@
 """Trouble on the caller's side of the judge: no call hangs, and the next one is judged."""
 
-import contextlib
 import os
 import resource
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from process_tree import descendants
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, Sandbox, SandboxError, Verdict
@@ -173,15 +173,6 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-
-
-def descendants(pid: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # it has just ended
-            for child in map(int, path.read_text().split()):
-                found += [child, *descendants(child)]
-    return found
 
 
 def test_ctrl_c_leaves_no_process() -> None:

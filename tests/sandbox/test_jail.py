@@ -1,6 +1,5 @@
 """The walls of a jail, one property at a time; ``hostile/`` holds the programs that attack them."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from process_tree import descendants, is_alive
 
 from rlef.languages import LANGUAGES
 from rlef.problems import Test
@@ -215,15 +215,6 @@ def test_programs_that_break_the_result_channel_never_pass(sandbox: Sandbox) -> 
         assert run(sandbox, f"import os\n{attack}", "4").verdict in ("WA", "RE", "CE"), attack
 
 
-def descendants(pid: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # it has just ended
-            for child in map(int, path.read_text().split()):
-                found += [child, *descendants(child)]
-    return found
-
-
 @pytest.mark.parametrize("victim", ["caller", "judge", "guard", "zygote"])
 def test_nothing_outlives_what_started_it(victim: str) -> None:
     program = (
@@ -251,13 +242,6 @@ def test_nothing_outlives_what_started_it(victim: str) -> None:
     while any(is_alive(pid) for pid in (judge, *jail)):
         assert time.monotonic() < deadline, "the jail outlived the judge"
         time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.fixture

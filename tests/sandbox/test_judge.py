@@ -1,6 +1,5 @@
 """Verdicts, messages, and what ``judge_many`` does with many jobs."""
 
-import contextlib
 import os
 import signal
 import threading
@@ -9,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from process_tree import descendants, is_alive
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, Limits, Sandbox, TestReport, Verdict
@@ -255,13 +255,6 @@ def new_judge(box: Sandbox, old: int | None) -> int:
     return pid
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def is_running(pid: int | None) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -424,7 +417,7 @@ def test_a_program_that_the_machine_kills_is_tried_again(kills: int) -> None:
     with Sandbox(workers=1) as own:
         assert own.judge("print('ok')", [Test("", "ok")]).passed
         (guard,) = jails_of(own)
-        known = set(below(guard))
+        known = set(descendants(guard))
         future = own.submit(
             JudgeJob(source="import time; time.sleep(2); print('ok')", tests=(Test("", "ok"),))
         )
@@ -432,7 +425,7 @@ def test_a_program_that_the_machine_kills_is_tried_again(kills: int) -> None:
         killed = 0
         while killed < kills and not future.done():
             assert time.monotonic() < deadline
-            new = set(below(guard)) - known
+            new = set(descendants(guard)) - known
             for pid in new:
                 os.kill(pid, signal.SIGKILL)
                 known.add(pid)
@@ -445,12 +438,3 @@ def test_a_program_that_the_machine_kills_is_tried_again(kills: int) -> None:
         assert report.tests[0].message == "ended with signal SIGKILL"
     else:
         assert report.verdict is Verdict.CE  # it was killed before it began
-
-
-def below(pid: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # it has just ended
-            for child in map(int, path.read_text().split()):
-                found += [child, *below(child)]
-    return found
