@@ -239,13 +239,6 @@ def test_infrastructure_errors_are_not_remembered() -> None:
         assert own.judge(source, [Test("", "ok")], limits=QUICK).passed
 
 
-def wait_for_judge(box: Sandbox) -> None:
-    deadline = time.monotonic() + 10
-    while box.judge_pid() is None or not is_running(box.judge_pid()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def new_judge(box: Sandbox, old: int | None) -> int:
     deadline = time.monotonic() + 20
     while (pid := box.judge_pid()) in (None, old):
@@ -253,10 +246,6 @@ def new_judge(box: Sandbox, old: int | None) -> int:
         time.sleep(0.01)
     assert pid is not None
     return pid
-
-
-def is_running(pid: int | None) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_several_threads_share_a_sandbox(sandbox: Sandbox) -> None:
@@ -368,7 +357,7 @@ def test_jails_that_always_die_mean_an_infrastructure_error(
 def test_closing_ends_programs_that_run() -> None:
     own = Sandbox(workers=1)
     future = own.submit(JudgeJob(source="import time; time.sleep(60)", tests=(Test("", ""),)))
-    wait_for_judge(own)
+    new_judge(own, None)
     time.sleep(0.5)
     own.close()
     assert future.result(timeout=10).verdict is Verdict.IE

@@ -80,9 +80,9 @@ def restore_state(
     for descent in descents:  # one at a time: where states rest, there is no room for two
         if files is not None:
             word = f"{descent.name}-adamw"
-            names = [name.removeprefix(f"{word}.") for name in files.names]
-            own = [name for name, whole in zip(names, files.names, strict=True) if name != whole]
-            tensors = _room_for(descent.optimizer, own)
+            own = [name for name in files.names if name.startswith(f"{word}.")]
+            keys = [name.removeprefix(f"{word}.") for name in own]
+            tensors = _room_for(descent.optimizer, keys)
             files.read(with_prefix(word, tensors))
         else:
             with safe_open(inner / _adamw(descent), "pt") as file:

@@ -266,8 +266,8 @@ class RunFolder:
         """
         return read_lines(self.rollout_path(name))
 
-    def keep_rollouts(self, name: str, wanted: Callable[[Record], bool]) -> int:
-        """Drops the other lines of ``rollouts/NAME.jsonl``. Returns how many.
+    def keep_rollouts(self, name: str, wanted: Callable[[Record], bool]) -> None:
+        """Drops the other lines of ``rollouts/NAME.jsonl``.
 
         Raises:
             RunDamagedError: A line is damaged.
@@ -276,7 +276,6 @@ class RunFolder:
         kept = [line for line in lines if wanted(line)]
         if len(kept) < len(lines):
             self.write_rollouts(name, kept)
-        return len(lines) - len(kept)
 
     def has_rollouts(self, name: str) -> bool:
         """Whether ``rollouts/NAME.jsonl`` exists."""

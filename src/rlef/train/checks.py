@@ -124,12 +124,15 @@ def _refuse_idle(config: "TrainConfig", places: Mapping[str, str]) -> None:
 
 
 def _idle(config: "TrainConfig") -> Iterator[tuple[object, ...]]:
-    """Settings and sections without effect: each key, why, and the values that say just that."""
+    """Settings and sections without effect: each key, why, and values that say just that.
+
+    Defaults are not among these.
+    """
     learner, rollout, cluster = config.learner, config.rollout, config.cluster
     if not learner.has_critic:
         why = f"learner.advantage {learner.advantage} has no critic"
-        yield "learner.critic_lr", why, None
-        yield "learner.critic_bias", why, "zero"
+        yield "learner.critic_lr", why
+        yield "learner.critic_bias", why
         yield "learner.value_clip", why, None
     if learner.compares_groups:
         why = f"learner.advantage {learner.advantage} whitens nothing"
