@@ -138,6 +138,10 @@ CASES: list[tuple[list[str], str]] = [
     (["bench", "sandbox", "--only", "nope"], "unknown measure 'nope'; allowed: trivial"),
     (["bench", "train", "--only", "nope"], "unknown measure 'nope'; allowed: phases"),
     (["bench", "train", "device=gpu"], "device is 'gpu'; allowed"),
+    (
+        ["bench", "train", "cluster.address=local"],
+        "command line: cluster.address is local; allowed: null",
+    ),
     (["bench", "train", "--trl", "none"], "No such option: --trl"),
     (["data", "show", "apps:nope/nope"], "nope/nope: no such file or folder, and cannot be read"),
     (["data", "show", "nonsense"], "unknown data set 'nonsense'"),
@@ -158,6 +162,7 @@ CASES: list[tuple[list[str], str]] = [
     (["recipe", "cp", "mini", "dangling"], "dangling exists; allowed: a new file"),
     (["recipe", "cp", "mini", "none/x"], "none/x: there is no folder none; allowed"),
     (["warmstart", "new", "nope=1"], "command line: unknown key nope"),
+    (["warmstart", "new", "lr=.inf"], "command line: lr: must be a finite number"),
     (["warmstart", "user"], f"user is {FREE}"),
     (["warmstart", "sheet"], f"sheet is {FREE}"),
     (["warmstart", "file"], f"file {A_FILE}"),

@@ -30,9 +30,10 @@ CONTEXT_ERRORS = [
     failure(400, "The input (9 tokens) is longer than the model's context length (8 tokens)."),
     failure(413, "prompt is too long: 9 tokens > 8 maximum"),
     failure(400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."),
+    failure(422, "Input validation error: `inputs` must have less than 8 tokens. Given: 9"),
 ]
 
-PROMPT_TOO_LONG = [CONTEXT_ERRORS[i] for i in (1, 3, 4, 5)]
+PROMPT_TOO_LONG = [CONTEXT_ERRORS[i] for i in (1, 3, 4, 5, 6)]
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,10 @@ OVER = [
     "completion to fit within the limit.",
     "This model's maximum context length is {context} tokens. However, you requested {limit} "
     "output tokens and your prompt contains {prompt} input tokens, for a total of {sum} tokens.",
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= {context}. Given: "
+    "{prompt} `inputs` tokens and {limit} `max_new_tokens`",
 ]
-"""Of OpenAI's and older vLLM, vLLM, SGLang, newer vLLM."""
+"""Of OpenAI's and older vLLM, vLLM, SGLang, newer vLLM, TGI."""
 BOUND = [
     "You passed {bound} input tokens and requested {limit} output tokens. However, the model's "
     "context length is only {context} tokens, resulting in a maximum input length of {most} "
@@ -55,7 +57,8 @@ def full(said: str, prompt: int) -> Behaviour:
         numbers = {"context": CONTEXT, "prompt": prompt, "limit": limit, "sum": prompt + limit}
         most = CONTEXT - limit
         bounds = {"bound": most + 1, "most": most, "total": CONTEXT + 1}
-        return failure(400, said.format(**numbers, **bounds))
+        status = 422 if said in OVER[-1:] else 400  # TGI's
+        return failure(status, said.format(**numbers, **bounds))
 
     return behaviour
 

@@ -126,14 +126,20 @@ def train(
     from rlef import extras
     from rlef.bench.names import TRAIN
     from rlef.cli.common import quiet_transformers
-    from rlef.config import load_config, sources
+    from rlef.config import ConfigError, load_config, sources
     from rlef.train.checks import check_training
     from rlef.train.recipe import TrainConfig
 
     names = _chosen(only, TRAIN)
     recipe, words = recipe_and_words(recipe, overrides, default="mini")
     places = {key: source for key, _, source in sources(TrainConfig, recipe, words)}
-    check_training(load_config(TrainConfig, recipe, words), places)
+    config = load_config(TrainConfig, recipe, words)
+    check_training(config, places)
+    if config.cluster.address is not None:
+        raise ConfigError(
+            f"{places['cluster.address']}: cluster.address is {config.cluster.address}; allowed: "
+            "null, a step is measured in this process"
+        )
     extras.require("train", "rlef bench train")
     from rlef.bench.train import Setting, facts, measure
 

@@ -30,17 +30,22 @@ _MAX_SEED = 2**31
 _TRANSIENT = (408, 409, 429)
 _NONSENSE_DELAY_S = 1.0
 _TOO_LONG = re.compile(
-    r"context.{0,20}(length|size|window)|(prompt|input).{0,20}too long|input token.{0,40}maximum",
+    r"context.{0,20}(length|size|window)|(prompt|input).{0,20}too long|input token.{0,40}maximum"
+    r"|`inputs`.{0,30}must (be <=|have less)",
     re.IGNORECASE,
 )
 _PROMPT_ALONE = re.compile(
-    r"(prompt|input|messages)\b.{0,60}(too long|exceed|longer than|resulted in)", re.IGNORECASE
+    r"(prompt|input|messages)\b.{0,60}(too long|exceed|longer than|resulted in)"
+    r"|`inputs` must have less",
+    re.IGNORECASE,
 )
-_CONTEXT_TOKENS = re.compile(r"context (?:length|size|window)\D{0,20}(\d+)", re.IGNORECASE)
+_CONTEXT_TOKENS = re.compile(
+    r"(?:context (?:length|size|window)\D{0,20}|`max_new_tokens` must be <= )(\d+)", re.IGNORECASE
+)
 _PROMPT_TOKENS = re.compile(
-    r"(\d+) (?:in (?:the|your) (?:messages|prompt)|input tokens|tokens from the input)"
+    r"(\d+) (?:in (?:the|your) (?:messages|prompt)|`?inputs?`? tokens|tokens from the input)"
 )
-"""As OpenAI, vLLM and SGLang count them where prompt and answer together are too long."""
+"""As OpenAI, vLLM, SGLang and TGI count them where prompt and answer together are too long."""
 _PLAIN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 """What turns off the settings that a server may take from a model's ``generation_config.json``, or
 have by itself: of vLLM, SGLang and llama.cpp. OpenAI's own models know none of these."""

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class WarmstartConfig(BaseModel):
     """Settings of ``rlef warmstart``; the defaults made the weights that come with rlef."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(0, ge=0)
     """Seed of every random draw."""
