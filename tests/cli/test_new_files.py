@@ -90,6 +90,29 @@ def test_what_a_library_says_of_a_full_disk_becomes_the_systems_words(tmp_path: 
     assert caught.value.strerror == os.strerror(errno.ENOSPC)
 
 
+def test_two_files_at_once_have_drafts_of_their_own(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    with files.new_file(one) as first, files.new_file(two) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (one.read_text(), two.read_text()) == ("first", "second")
+    assert sorted(tmp_path.iterdir()) == [one, two]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_draft_that_is_gone_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuses(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuses)
+    with pytest.raises(FileNotFoundError), files.new_file(tmp_path / "a.json"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_config_by_hand_is_never_replaced(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", "seed: 0\n")
     assert run.is_untouched()

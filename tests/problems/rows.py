@@ -222,6 +222,34 @@ MBPP_HUB: Row = {
     "test": ASSERTION + "inputs = [[2], [5], [9]]\nresults = [1.0, 2.5, inf]\n"
     "for i, (inp, exp) in enumerate(zip(inputs, results)):\n    assertion(halve(*inp), exp, 0)\n",
 }
+MBPP_ORACLES: tuple[Row, ...] = (
+    {
+        **MBPP_HUB,
+        "task_id": 581,
+        "code": "def surface_Area(b, s):\n    return 2 * b * s + b ** 2",
+        "test_list": ["assert surface_Area(3, 4) == 33"],
+        "test": "import math\n\ndef _surface_Area(base_edge, height):\n"
+        "    inputs = base_edge <= height\n"
+        "    return round(base_edge**2 + 2 * base_edge * height)\n\n"
+        "def assertion(out, exp_0, exp_1, atol):\n"
+        "    assert abs(out - exp_0) <= atol or abs(out - exp_1) <= atol\n\n"
+        "inputs = [[3, 4], [4, 5]]\nresults = [33, 56]\n"
+        "for i, (inp, exp) in enumerate(zip(inputs, results)):\n"
+        "    assertion(surface_Area(*inp), exp, _surface_Area(*inp), 0.5)\n",
+    },
+    {
+        **MBPP_HUB,
+        "task_id": 558,
+        "code": "def digit_distance_nums(a, b):\n    return sum(map(int, str(abs(a - b))))",
+        "test_list": ["assert digit_distance_nums(1, 2) == 1"],
+        "test": "def _digit_distance_nums(num1, num2):\n    return 0\n\n"
+        "def assertion(out, exp_0, exp_1, atol):\n    assert out == exp_0 or out == exp_1\n\n"
+        "inputs = [[1, 2], [23, 56]]\nresults = [1, 6]\n"
+        "for i, (inp, exp) in enumerate(zip(inputs, results)):\n"
+        "    assertion(digit_distance_nums(*inp), exp, _digit_distance_nums(*inp), 0)\n",
+    },
+)
+"""In the Hub's form, with oracles of their own, as EvalPlus's ``to_original_fmt.py`` has it."""
 
 
 def jsonl(path: Path, *rows: object) -> Path:

@@ -382,6 +382,77 @@ def test_mbppplus(tmp_path: Path, sandbox: Sandbox) -> None:
     assert sandbox.judge_many([final_job(hub, hub.solutions[0])])[0].passed
 
 
+def test_oracles_of_mbppplus_in_the_form_of_the_hub(tmp_path: Path, sandbox: Sandbox) -> None:
+    path = jsonl(tmp_path / "plus.jsonl", *rows.MBPP_ORACLES)
+    area, distance = load_problems(f"mbppplus:{path}")
+    assert (area.entry_point, distance.entry_point) == ("surface_Area", "digit_distance_nums")
+    assert [json.loads(test.input) for test in area.private_tests] == [[3, 4], [4, 5]]
+    assert area.checker == "float(abs=0.5,rel=1e-07)" and distance.checker == "tokens"
+    jobs = [final_job(problem, problem.solutions[0]) for problem in (area, distance)]
+    assert all(report.passed for report in sandbox.judge_many(jobs))
+
+
+def test_a_solution_in_a_test_of_the_hub_says_nothing_of_it(tmp_path: Path) -> None:
+    solution = "def ref_func(n):\n    results = []\n    while len(results) <= n:\n"
+    solution += "        results.append(assertion(n))\n    return results\n\n"
+    text = rows.HUMAN_HUB["test"].replace("def check", f"{solution}def check")
+    path = jsonl(tmp_path / "plus.jsonl", {**rows.HUMAN_HUB, "test": text})
+    assert load_problems(f"humanevalplus:{path}") == load_problems(
+        f"humanevalplus:{jsonl(tmp_path / 'b.jsonl', rows.HUMAN_HUB)}"
+    )
+
+
+def test_a_clone_of_the_hub_holds_several_sets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for size, output in (("1x", "3\n"), ("2x", "4\n")):
+        cases = [{"input": "9\n", "output": output}]
+        folder = tmp_path / f"ccplus_{size}"
+        parquet(folder / "part-00000-of-00020.parquet", {**rows.PLUS, "test_cases": cases})
+    for more, output in (("", "3\n"), ("?size=2x", "4\n")):
+        problem = one(f"codecontestsplus:{tmp_path}{more}")
+        assert problem.private_tests[0].output == output
+    for form, text in (("full", "Double it."), ("sanitized", "Halve it.")):
+        name = "text" if form == "full" else "prompt"
+        row = {key: value for key, value in rows.MBPP.items() if key not in ("text", "prompt")}
+        parquet(tmp_path / "mbpp" / form / "test-00000-of-00001.parquet", {**row, name: text})
+    assert one(f"mbpp:{tmp_path / 'mbpp'}:test").statement.startswith("Double it.")
+    sanitized = one(f"mbpp:{tmp_path / 'mbpp'}:test?form=sanitized")
+    assert sanitized.statement.startswith("Halve it.")
+    assert not caplog.records
+
+
+def test_programs_that_read_files_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.jsonl"
+    odd = [{**rows.CONTEST, "name": key, key: "x.txt"} for key in ("input_file", "output_file")]
+    assert one(f"codecontests:{jsonl(path, *odd, rows.CONTEST)}").name == rows.CONTEST["name"]
+    assert "left out 2 problems whose programs read or write files" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"), [("500 ms", 0.5), ("2.0 seconds", 2.0), ("1 s", 1.0), ("1 hour", None)]
+)
+def test_units_of_taco(tmp_path: Path, limit: str, seconds: float | None) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {**rows.TACO, "time_limit": limit})
+    assert one(f"taco:{path}").cpu_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("url", "site"),
+    [
+        ("https://open.kattis.com/problems/a", "kattis"),
+        ("https://www.codewars.com/kata/a", "codewars"),
+        ("https://codeforces.com", "codeforces"),
+        ("", None),
+    ],
+)
+def test_sites_of_apps(tmp_path: Path, url: str, site: str | None) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {**rows.APPS, "url": url})
+    assert one(f"apps:{path}").source == site
+
+
 def test_expected_values_are_kept_where_that_is_possible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

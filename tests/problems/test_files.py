@@ -53,6 +53,13 @@ def test_files_of_a_split_are_read_in_order(tmp_path: Path) -> None:
     assert "leave out :test" in message(f"jsonl:{tmp_path / 'data' / 'validation.jsonl'}:test")
 
 
+def test_numbers_behind_dots_count_and_odd_digits_do_not(tmp_path: Path) -> None:
+    for number in (10, 2, 0, 7):
+        jsonl(tmp_path / f"shard.{number}.jsonl.gz", own(f"n{number}"))
+    jsonl(tmp_path / "x1\u00b2.jsonl", own("x"))
+    assert names(f"jsonl:{tmp_path}") == ["n0", "n2", "n7", "n10", "x"]
+
+
 def test_one_split_needs_no_name(tmp_path: Path) -> None:
     jsonl(tmp_path / "part-00000-of-00002.jsonl", own("a"))
     jsonl(tmp_path / "part-00001-of-00002.jsonl", own("b"))
@@ -89,6 +96,16 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         assert text.startswith(str(path)) and words in text
     (tmp_path / "empty").mkdir()
     assert "holds no data; allowed: .jsonl" in message(f"jsonl:{tmp_path / 'empty'}")
+
+
+def test_texts_of_parquet_that_are_no_text(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"name": pyarrow.array([b"a", b"\xff"]).view(pyarrow.utf8())})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    text = message(f"jsonl:{tmp_path / 'a.parquet'}")
+    assert text.startswith(f"{tmp_path / 'a.parquet'}, row 1 or later: cannot be read ('utf-8'")
 
 
 def test_rows_of_parquet_are_named(tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ def table(**change: object) -> dict[str, Any]:
     return {"input_output": json.dumps(whole)}
 
 
+def _deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 ODD = {
     "apps": (
         rows.APPS,
@@ -64,7 +71,15 @@ ODD = {
     "mbppplus": (
         rows.MBPP_HUB,
         "task_id",
-        [{"test": "a = 1"}, {"test_list": ["x = 1"]}, {"code": None}],
+        [
+            {"test": "a = 1"},
+            {"test": "inputs = [1]\nresults = [2]\nassertion(halve(*inp), exp, 0)"},
+            {"test": "inputs = [[1]]\nresults = 2\nassertion(halve(*inp), exp, 0)"},
+            {"test": "inputs = [[1]]\nassertion(halve(*inp), exp, x)"},
+            {"test": "inputs = [[1]]\nassertion()"},
+            {"test_list": ["x = 1"]},
+            {"code": None},
+        ],
     ),
     "humaneval": (
         rows.HUMAN,
@@ -187,6 +202,25 @@ def test_a_name_that_stands_twice_gets_a_number(
     assert found == [[], [words.format("double")], [], [words.format("double#2")], [
         words.format("double")
     ]]  # fmt: skip
+
+
+@pytest.mark.parametrize("levels", range(60, 960, 100))
+def test_values_that_are_nested_deeply(tmp_path: Path, levels: int) -> None:
+    deep = {"test_list": [f"assert double({'not ' * levels}True)"]}
+    call = table(fn_name="f", inputs=[[1], [_deep(levels)]])
+    for scheme, good, change in (("mbpp", rows.MBPP, deep), ("apps", rows.APPS, call)):
+        path = jsonl(tmp_path / f"{scheme}.jsonl", good, {**good, **change})
+        try:
+            load_problems(f"{scheme}:{path}")
+        except ProblemError as error:
+            assert str(error).startswith(f"{path}, line 2") and "\n" not in str(error)
+        assert load_problems(f"{scheme}:{path}?broken=skip")
+
+
+def test_many_rows_of_one_name(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", *[{**rows.CONTEST, "name": "a"}] * 300)
+    found = [problem.name for problem in load_problems(f"codecontests:{path}")]
+    assert found == ["a", *(f"a#{number}" for number in range(2, 301))]
 
 
 def test_integers_of_many_digits_load_everywhere(tmp_path: Path) -> None:

@@ -151,7 +151,10 @@ def _write_whole(
             if before == _identity(policy):
                 return policy, parameters, kind
         for path in draft.iterdir():
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     raise RuntimeError(
         f"{policy.name} was replaced by its run each time it was read; allowed: a run that has "
         "ended, or one with a higher keep_checkpoints and --checkpoint"

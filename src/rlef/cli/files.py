@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,7 +93,7 @@ def new_file(path: Path) -> Iterator[Path]:
         return
     from rlef.run.files import publish
 
-    draft = path.with_name(f".rlef-{os.getpid()}.tmp")
+    draft = path.with_name(f".rlef-{uuid.uuid4().hex}.tmp")
     try:
         yield draft
         publish(draft, path)

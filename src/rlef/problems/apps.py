@@ -32,14 +32,14 @@ except ImportError:
 """The names that both sets' scripts give to every program."""
 PRELUDE_STDIN = PRELUDE + "stdin, stdout = sys.stdin, sys.stdout\n"
 """The same for programs that print."""
-_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", re.IGNORECASE)
+_AMOUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", re.IGNORECASE)
 
 
 def apps_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
     """Makes problems of rows in the schema of codeparrot/apps."""
     sizes = _Sizes.read(options)
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             number = record.fields.get("problem_id", record.fields.get("id"))
             if type(number) not in (int, str):
                 raise record.error("problem_id", "missing; needed: an integer")
@@ -51,7 +51,7 @@ def taco_problems(records: Iterator[Record], options: Options) -> Iterator[tuple
     """Makes problems of rows in the schema of BAAI/TACO, which have numbers but no names."""
     sizes = _Sizes.read(options)
     for count, record in enumerate(records):
-        with options.odd.row():
+        with options.odd.row(record.place):
             number = count + options.odd.unread
             date = record.get("date", (str,), "")[:10]
             memory_mb = _amount(record.get("memory_limit", (str,), ""), _UNITS_MB)
@@ -183,7 +183,8 @@ def _json(record: Record, field: str) -> Any:
 def _amount(text: str, units: dict[str, float]) -> float | None:
     """An amount such as "2.0 seconds"; ``None`` if there is none."""
     match = _AMOUNT.fullmatch(text)
-    unit = units.get(match[2].lower()) if match else None
+    word = match[2].lower() if match else ""
+    unit = units.get(word) or units.get(word.removesuffix("s"))
     return float(match[1]) * unit or None if match and unit else None
 
 
@@ -197,5 +198,6 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _site(url: str) -> str | None:
-    match = re.match(r"https?://(?:www\.)?([a-z0-9-]+)\.", url)
+    """The name before the top-level domain: kattis of open.kattis.com."""
+    match = re.match(r"https?://(?:[a-z0-9-]+\.)*([a-z0-9-]+)\.[a-z]+(?:[:/?#]|$)", url)
     return match[1] if match else None

@@ -3,6 +3,7 @@
 ``private_tests`` of a problem are the data set's private and generated tests (RLEF section 2.1).
 """
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from rlef.problems.options import Options
 from rlef.problems.records import Record, paired_tests
 from rlef.problems.types import Problem, Test
 
+_log = logging.getLogger("rlef.problems")
 _CPP, _PYTHON3 = 2, 3
 """The schema's codes of a solution's language; 1 is Python 2, 4 is Java."""
 _SOURCES = (None, "codechef", "codeforces", "hackerearth", "codejam", "atcoder", "aizu")
@@ -18,10 +20,17 @@ _SOURCES = (None, "codechef", "codeforces", "hackerearth", "codejam", "atcoder",
 def codecontests_problems(
     records: Iterator[Record], options: Options
 ) -> Iterator[tuple[Record, Problem]]:
-    """Makes problems of rows in the schema of deepmind/code_contests."""
+    """Makes problems of rows in the schema of deepmind/code_contests.
+
+    Problems whose programs read or write a file of some name are left out, with a warning.
+    """
     most = solutions_limit(options)
+    with_files = 0
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
+            if any(record.get(name, (str,), "") for name in ("input_file", "output_file")):
+                with_files += 1
+                continue
             memory_bytes = record.get("memory_limit_bytes", (int,), 0)
             public = _tests(record, "public_tests")
             private = _tests(record, "private_tests") + _tests(record, "generated_tests")
@@ -46,6 +55,9 @@ def codecontests_problems(
                     tags=tuple(filter(None, record.strings("cf_tags"))),
                 ),
             )
+    if with_files:
+        what = "problems whose programs read or write files"
+        _log.warning("%s: left out %d %s", options.spec, with_files, what)
 
 
 def solutions_limit(options: Options) -> int | None:

@@ -27,7 +27,7 @@ def codecontestsplus_problems(
     """
     most = solutions_limit(options)
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             statement = record.get("description", (str,))
             tests = _tests(record)
             public = _samples(statement) or tests[:1]

@@ -72,7 +72,7 @@ def humanevalplus_problems(
     """
     rows: list[tuple[Row, _Inputs]] = []
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             row = Row.read(record)
             rows.append((row, _inputs(record, list)))
     for (row, given), wanted in zip(rows, _results(rows, options), strict=True):
@@ -92,12 +92,12 @@ def mbppplus_problems(
     """
     rows: list[tuple[_MbppRow, _Inputs]] = []
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             row = _MbppRow.read(record)
             rows.append((row, _inputs(record, partial(with_tuples, row.number))))
     for (row, given), wanted in zip(rows, _results(rows, options), strict=True):
         if wanted is not None:
-            with options.odd.row():
+            with options.odd.row(row.record.place):
                 yield row.record, row.problem(_tests(row.entry_point, given, wanted), given, wanted)
 
 
@@ -161,28 +161,46 @@ def _inputs(record: Record, restore: Callable[[list[Any]], list[Any]]) -> _Input
 
 def _hub_inputs(record: Record) -> _Inputs:
     """The inputs and results in the text of the Hub's ``test`` field."""
-    nodes = list(ast.walk(_test_tree(record)))
-    values: dict[str, Any] = {}
-    for node in nodes:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            if name in ("inputs", "results"):
-                try:
-                    values[name] = literal_value(node.value)
-                except ValueError as error:
-                    raise record.error("test", f"{name}: {error}") from None
-    if type(values.get("inputs")) is not list:
-        raise record.error("test", f"inputs is {kind_name(values.get('inputs'))}; allowed: a list")
-    results = values.get("results")
-    if results is not None and len(results) != len(values["inputs"]):
+    nodes = _checking_nodes(_test_tree(record))
+    try:
+        values = {
+            node.targets[0].id: literal_value(node.value)
+            for node in nodes
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id in ("inputs", "results")
+        }
+        atol = _tolerance(nodes)
+    except (ValueError, TypeError, IndexError) as error:
+        raise record.error("test", str(error)) from None
+    inputs, results = values.get("inputs"), values.get("results")
+    if type(inputs) is not list or not all(type(given) in (list, tuple) for given in inputs):
+        what = "lists" if type(inputs) is list else kind_name(inputs)
+        raise record.error("test", f"inputs is {what}; allowed: a list of lists of arguments")
+    if results is not None and (type(results) is not list or len(results) != len(inputs)):
         raise record.error("test", "has another number of results than of inputs")
+    return _Inputs([list(given) for given in inputs], results, atol, 0)
+
+
+def _checking_nodes(tree: ast.Module) -> list[ast.AST]:
+    """What compares: the statements outside functions, and ``check``.
+
+    Other functions are oracles and the solution itself, whose names mean something else.
+    """
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    checking = [s for s in tree.body if not isinstance(s, functions) or s.name == "check"]
+    return [node for statement in checking for node in ast.walk(statement)]
+
+
+def _tolerance(nodes: Sequence[ast.AST]) -> float:
+    """The last argument of ``assertion``, or what ``find_zero`` may be off by."""
     atol = 0.0
     for node in nodes:
         if isinstance(node, ast.Call) and called_name(node) == "assertion":
-            atol = float(literal_value(node.args[2]))
+            atol = float(literal_value(node.args[-1]))
         elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.LtE):
             atol = float(literal_value(node.comparators[0]))
-    return _Inputs([list(given) for given in values["inputs"]], results, atol, 0)
+    return atol
 
 
 def _test_tree(record: Record) -> ast.Module:
@@ -195,7 +213,7 @@ def _test_tree(record: Record) -> ast.Module:
 
 def _called(record: Record) -> str:
     """The function that the text of the Hub's ``test`` field calls with ``*inp``."""
-    for node in ast.walk(_test_tree(record)):
+    for node in _checking_nodes(_test_tree(record)):
         name = called_name(node) if isinstance(node, ast.Call) else None
         if name is not None and name not in ("ref_func", "candidate"):
             assert isinstance(node, ast.Call)

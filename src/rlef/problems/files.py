@@ -4,8 +4,9 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from rlef.problems.errors import ProblemError
 from rlef.problems.jsontext import unique_fields
@@ -70,14 +71,19 @@ def read_folder(path: Path, split: str | None, odd: OddRows) -> Iterator[Record]
     if split is not None and canonical_split(split) not in found:
         raise ProblemError(f"{path}: has no split {split!r}; there is {there}")
     name = next(iter(found)) if split is None else canonical_split(split)
-    for file in found[name]:
-        yield from read_file(file, odd)
+    yield from read_files(found[name], odd)
+
+
+def read_files(paths: Iterable[Path], odd: OddRows) -> Iterator[Record]:
+    """Yields the rows of files one after another; see ``read_file``."""
+    for path in paths:
+        yield from read_file(path, odd)
 
 
 def splits_of(folder: Path) -> dict[str, list[Path]]:
     """The data files below a folder by split, in the order of their names, numbers by size."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(_data_files(folder, _DEPTH), key=_by_number):
+    for path in in_order(_data_files(folder, _DEPTH)):
         inside = path.relative_to(folder).parts
         names = (_SPLIT_NAME.match(part) for part in reversed(inside))
         split = next((match[1] for match in names if match), "train")
@@ -98,9 +104,21 @@ def _data_files(folder: Path, depth: int) -> Iterator[Path]:
             yield entry
 
 
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", str(path).removesuffix("".join(path.suffixes)))
-    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """The paths by their names, numbers by size."""
+    return sorted(paths, key=_by_number)
+
+
+def _by_number(path: Path) -> tuple[list[tuple[int, str]], str]:
+    name = str(path)
+    stem = next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)
+    return numbers_by_size(stem), name
+
+
+def numbers_by_size(text: str) -> list[tuple[int, str]]:
+    """A key that orders names as people do: ``part-2`` before ``part-10``."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
 
 
 def _jsonl_rows(path: Path, odd: OddRows) -> Iterator[Record]:
@@ -159,11 +177,18 @@ def _parquet_rows(path: Path) -> Iterator[Record]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-                for fields in batch.to_pylist():
+                for fields in _rows_of(batch, f"{path}, row {number + 1} or later"):
                     number += 1
                     yield Record(f"{path}, row {number}", fields, path.name)
     except pyarrow.ArrowException as error:
         raise ProblemError(f"{path}: cannot be read ({_one_line(error)})") from None
+
+
+def _rows_of(batch: Any, place: str) -> list[dict[str, Any]]:
+    try:
+        return list(batch.to_pylist())
+    except ValueError as error:  # texts that are not UTF-8, times that Python has not
+        raise ProblemError(f"{place}: cannot be read ({_one_line(error)})") from None
 
 
 def _json_words(error: Exception) -> str:

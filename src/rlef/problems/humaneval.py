@@ -41,7 +41,7 @@ def humaneval_problems(
     """
     rows: list[tuple[Row, ast.FunctionDef]] = []
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             row = Row.read(record)
             rows.append((row, _check_function(row)))
     looped = [i for i, (_, check) in enumerate(rows) if not _is_flat(check)]
@@ -51,7 +51,7 @@ def humaneval_problems(
         noted_calls = calls.get(i, [])
         if noted_calls is None:
             continue
-        with options.odd.row():
+        with options.odd.row(row.record.place):
             tests = [row.call_test(list(given), result) for given, result in noted_calls]
             tests = tests if i in calls else row.assert_tests(check)
             yield row.record, row.problem(row.shown(tests), tests)

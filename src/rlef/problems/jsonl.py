@@ -37,7 +37,7 @@ _CHECK = 'allowed: {"__check__": EXPRESSION, "setup": CODE}'
 def jsonl_problems(records: Iterator[Record], options: Options) -> Iterator[tuple[Record, Problem]]:
     """Makes problems of rows in our own format."""
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             yield record, _problem(record)
 
 

@@ -34,7 +34,7 @@ def livecodebench_problems(
     """Makes problems of rows in the schema of livecodebench/code_generation_lite."""
     last = options.one_of("release", RELEASES, RELEASES[-1])
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             if _release(record.file) > RELEASES.index(last) + 1:
                 continue
             public = _tests(record, "public_test_cases")

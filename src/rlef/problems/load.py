@@ -13,7 +13,14 @@ from rlef.problems.codecontests import codecontests_problems
 from rlef.problems.codecontestsplus import SIZES, codecontestsplus_problems
 from rlef.problems.errors import ProblemError
 from rlef.problems.evalplus import humanevalplus_problems, mbppplus_problems
-from rlef.problems.files import SUFFIXES, read_file, read_folder
+from rlef.problems.files import (
+    SUFFIXES,
+    canonical_split,
+    in_order,
+    read_file,
+    read_files,
+    read_folder,
+)
 from rlef.problems.hashing import problem_hash
 from rlef.problems.hub import HubSet, hub_split, read_any, read_hub
 from rlef.problems.humaneval import humaneval_problems
@@ -325,11 +332,21 @@ def _splits(data: DataSet, options: Options) -> tuple[str | None, ...]:
 def _rows_of_split(data: DataSet, place: str, options: Options, split: str | None) -> _Rows:
     path = Path(place)
     if path.is_dir():
-        yield from read_folder(path, split, options.odd)
+        files = [] if data.hub is None else _cloned(data.hub(options), path, split)
+        yield from read_files(files, options.odd)
+        if not files:
+            yield from read_folder(path, split, options.odd)
     elif data.hub is not None and place in ("hub", data.hub(options).name):
         yield from read_hub(data.hub(options), split)
     else:
         yield from read_any(place, split)
+
+
+def _cloned(hub: HubSet, folder: Path, split: str | None) -> list[Path]:
+    """The files of a split in a clone of the Hub's repository, where other folders hold others."""
+    name = next(iter(hub.files)) if split is None and len(hub.files) == 1 else split
+    patterns = [p for p in hub.files.get(canonical_split(name or ""), ()) if "/" in p]
+    return [path for pattern in patterns for path in in_order(folder.glob(pattern))]
 
 
 def _is_hub_name(place: str) -> bool:

@@ -30,7 +30,7 @@ def mbpp_problems(records: Iterator[Record], options: Options) -> Iterator[tuple
     """
     wanted = _task_ids(options)
     for record in records:
-        with options.odd.row():
+        with options.odd.row(record.place):
             number = record.get("task_id", (int,))
             if wanted is not None and number not in wanted:
                 continue

@@ -28,10 +28,11 @@ class OddRows:
         """What is wrong with each row left out, file, line and field first."""
 
     @contextmanager
-    def row(self, *, reading: bool = False) -> Iterator[None]:
+    def row(self, place: str = "", *, reading: bool = False) -> Iterator[None]:
         """Whatever is wrong with a row inside the block ends the block only, if rows are skipped.
 
         Args:
+            place: Where the row stands.
             reading: Whether the block makes the record itself.
 
         Raises:
@@ -39,11 +40,13 @@ class OddRows:
         """
         try:
             yield
-        except RowError as error:
+        except (RowError, RecursionError) as error:
+            deep = isinstance(error, RecursionError)
+            what = f"{place}: holds a value that is nested too deeply" if deep else str(error)
             if not self._skip:
-                raise ProblemError(f"{error}; {HINT}") from None
+                raise ProblemError(f"{what}; {HINT}") from None
             self.unread += reading
-            self.errors.append(str(error))
+            self.errors.append(what)
 
     def summary(self) -> str:
         """How many rows were left out, and what is wrong with the first ones; may be empty."""

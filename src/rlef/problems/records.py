@@ -113,10 +113,11 @@ def unique_problems(
         ProblemError: Two have the same name, one has no test at all, or there are none.
     """
     places: dict[str, str] = {}
+    counts: dict[str, Iterator[int]] = {}
     result: list[Problem] = []
     renamed: list[str] = []
     for record, problem in problems:
-        with odd.row():
+        with odd.row(record.place):
             first = places.get(problem.name)
             if first is not None and not rename:
                 raise record.error("name", f"{problem.name!r} is already the name in {first}")
@@ -124,7 +125,8 @@ def unique_problems(
                 what = "no public and no private test; give at least one"
                 raise record.error("public_tests", what)
             if first is not None:
-                problem = replace(problem, name=_next_name(problem.name, places))
+                numbers = counts.setdefault(problem.name, count(2))
+                problem = replace(problem, name=_next_name(problem.name, numbers, places))
                 renamed.append(f"{problem.name!r} ({record.place})")
             places[problem.name] = record.place
             result.append(problem)
@@ -138,6 +140,6 @@ def unique_problems(
     return result
 
 
-def _next_name(name: str, taken: Container[str]) -> str:
-    """The name with the first number, from 2, that nobody has."""
-    return next(new for i in count(2) if (new := f"{name}#{i}") not in taken)
+def _next_name(name: str, numbers: Iterator[int], taken: Container[str]) -> str:
+    """The name with the first of the numbers that nobody has."""
+    return next(new for i in numbers if (new := f"{name}#{i}") not in taken)

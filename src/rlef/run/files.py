@@ -185,11 +185,15 @@ def publish(draft: Path, path: Path) -> None:
     """Gives a file another name, unless that is taken: FileExistsError."""
     try:
         os.link(draft, path)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError:  # a file system without links
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        draft.replace(path)
+        try:
+            draft.replace(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     draft.unlink(missing_ok=True)
 
 
