@@ -29,6 +29,13 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD for halves of surrogate pairs, which no tokenizer or server takes."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def in_encoding(text: str, encoding: str) -> str:
     """The text as an encoding can hold it: signs of ours in ASCII, all else as escapes.
 

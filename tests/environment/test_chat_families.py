@@ -80,6 +80,11 @@ def test_special_tokens_in_an_answer_do_not_speak_for_others() -> None:
             assert not any(token in message["content"] for token in family.special)
 
 
+def test_half_of_a_surrogate_pair_becomes_a_mark() -> None:
+    chat = chat_of(FAMILIES["qwen3"], "per_turn")
+    assert chat.prompt_ids("\ud83d b \U0001f600") == chat.prompt_ids("\ufffd b \U0001f600")
+
+
 def test_a_system_message_that_a_template_leaves_out_is_refused() -> None:
     tokenizer = FAMILIES["deepseek-r1"].tokenizer()
     with pytest.raises(TemplateError, match="as the chat template leaves it out; allowed: none"):

@@ -275,6 +275,7 @@ BLANKS = " " * NESTED
     "response",
     [
         *("```python\n'''\n" * 3000, "```python\n'''\n```\n" * 3000, "```python\nx```\n" * 3000),
+        "Use ```python\nx = 1```\n" * 5000,
         *("</think>" * NESTED, "<think>" * NESTED, "<" * NESTED, "`" * NESTED, "```x" * NESTED),
         *("> " * NESTED + "```", " " * NESTED + "```x", "1. " * NESTED, "<a_" * NESTED),
         *("> " * NESTED + "x```", "- " * NESTED + "x```", "<a> " * NESTED + "x```"),

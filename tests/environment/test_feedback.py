@@ -133,6 +133,12 @@ def test_calls_and_python_values_are_shown_as_source() -> None:
     assert "Input:\nf([1, 'a'])\nExpected output:\n{'__check__': 3}\nYour output:\nNone\n" in text
 
 
+def test_what_a_program_returns_is_no_check_of_ours() -> None:
+    value = {"__check__": "result == \ud83d", "a": 1}
+    text = mini(ADD, make_report(failure(Verdict.WA, stdout=json.dumps(value))))
+    assert "Your output:\n{'__check__': 'result == \\ud83d', 'a': 1}\n" in text
+
+
 def test_feedback_on_real_programs_holds_no_private_test() -> None:
     problem = Problem(
         name="double",

@@ -22,6 +22,7 @@ from rlef.engines.types import (
     check_params,
 )
 from rlef.environment.room import least_answer
+from rlef.text import whole_characters
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _NO_KEY = "none"
@@ -329,10 +330,7 @@ def _room(error: Any, limit: int) -> int:
 
 def _sendable(message: Message) -> Message:
     """Replaces halves of surrogate pairs, which an answer may have and no request can."""
-    return {
-        name: text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        for name, text in message.items()
-    }
+    return {name: whole_characters(text) for name, text in message.items()}
 
 
 def _said(error: Any) -> str:

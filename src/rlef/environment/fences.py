@@ -18,7 +18,8 @@ _OPENING = re.compile(
 _AFTER = re.compile(rf"(?:\s|{_TOKEN})*")
 _MARKDOWN = ("markdown", "md", "mdx")
 _LONGER_TRIES, _LONGER_LINES = 32, 10_000
-"""How many longer blocks of an answer are parsed, and how many lines are looked at for them."""
+"""How many longer blocks of an answer are parsed, and how many lines are looked at for them; so
+many are looked at, too, behind fences at the end of a line of code."""
 
 
 class Block(NamedTuple):
@@ -86,6 +87,7 @@ class _Reader:
         self._language = language
         self._blocks: list[Block] = []
         self._steps, self._tries = _LONGER_LINES, _LONGER_TRIES
+        self._behind_inline = _LONGER_LINES
         self.answer: tuple[int, tuple[int, int]] | None = None
         """The line in which reasoning ended last, and where in it the mark stands."""
         self.within: str | None = None
@@ -148,6 +150,10 @@ class _Reader:
         lines, inline = self._lines, None
         for i in range(start + 1, len(lines)):
             line = lines[i]
+            if inline is not None:
+                self._behind_inline -= 1
+                if self._behind_inline < 0:
+                    return None, inline, i
             if fence.char * fence.length not in line:
                 if begins_with_end(line):
                     return None, inline, i

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from rlef.environment.template_probes import Message, TemplateError, assistant, user
 from rlef.environment.template_text import failure, template_words
+from rlef.text import whole_characters
 
 _MARKS = ("<", "[", "◁")
 """How tokens begin that structure a dialogue."""
@@ -105,7 +106,11 @@ class Renderer:
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 
     def plain(self, message: str) -> str:
-        """Breaks up special tokens, so that a program's output cannot pose as another speaker."""
+        """Breaks up special tokens, so that a program's output cannot pose as another speaker.
+
+        Halves of surrogate pairs become U+FFFD.
+        """
+        message = whole_characters(message)
         for token in self.special:
             if len(token) > 1:
                 message = message.replace(token, f"{token[0]} {token[1:]}")

@@ -34,6 +34,7 @@ from rlef.run.training import (
     unescaped,
 )
 from rlef.stored import EPISODES, is_evaluation, read_options, section
+from rlef.text import whole_characters
 
 Row = dict[str, Any]
 TRAINING = "train"
@@ -303,11 +304,7 @@ def _key(row: Row, choice: Choice) -> bytes:
 def _valid_text(value: Any) -> Any:
     """A value in whose texts halves of characters, which no tokenizer takes, are U+FFFD."""
     if isinstance(value, str):
-        return (
-            value
-            if value.isascii()
-            else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        )
+        return whole_characters(value)
     if isinstance(value, list):
         return [_valid_text(item) for item in value]
     if isinstance(value, dict):
