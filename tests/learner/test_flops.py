@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from rlef.learner.flops import pass_cost, peak_flops
 
@@ -39,6 +46,13 @@ def test_of_experts_only_those_a_token_is_sent_to() -> None:
     router = 2 * 4 * 8
     wanted = 2 * 8 * (ATTENTION + 2 * MLP + router) + PAIRS
     assert pass_cost(model, (5, 3), logits=0).forward == wanted
+
+
+def test_positions_are_looked_up_and_not_multiplied() -> None:
+    config = GPT2Config(vocab_size=50, n_positions=40, n_embd=8, n_layer=2, n_head=2)
+    matrices = 2 * (3 * 8 * 8 + 8 * 8 + 2 * 4 * 8 * 8)
+    wanted = 2 * 8 * matrices + PAIRS
+    assert pass_cost(GPT2LMHeadModel(config).transformer, (5, 3), logits=0).forward == wanted
 
 
 def test_a_product_takes_time() -> None:

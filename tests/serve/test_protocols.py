@@ -104,6 +104,10 @@ def test_submit(where: str) -> None:
     assert [t["passed"] for t in ask(where, "/submit", every)[1]["tests"]] == [True, False, True]
     assert ask(where, "/submit", submission(answer, tests[:1]))[1]["accepted"]
     assert ask(where, "/submit", submission(answer, [0] * (MOST_TESTS + 1)))[0] == 422
+    asked = sandbox_fusion.Submit.model_validate
+    for sent, stops in ((submission(answer, tests), True), (every, False)):
+        made = sandbox_fusion.submit_job(asked(sent), ServeSettings())
+        assert made.stop_at_first_failure is stops
     for wrong in ({"dataset_type": "HumanEvalDataset"}, {"provided_data": None}):
         assert ask(where, "/submit", submission(answer, tests, **wrong))[0] == 400
 
@@ -209,6 +213,18 @@ def test_tests_that_grow_when_unpacked_are_refused(tests: Any) -> None:
     with pytest.raises(RefusedError) as caught:
         open_instruct.decoded(packed(tests), 1 << 20)
     assert caught.value.status == 413
+
+
+@pytest.mark.parametrize("steps", [b"]" * (2 << 20), b"]\x94" * (1 << 20)])
+def test_pickles_of_endless_steps_are_refused(steps: bytes) -> None:
+    with pytest.raises(RefusedError, match="is a pickle of over 1,600,000 steps") as caught:
+        open_instruct.decoded(packed_bytes(b"\x80\x04" + steps + b"."), 32 << 20)
+    assert caught.value.status == 413
+
+
+def test_as_many_tests_as_are_allowed_may_be_pickled() -> None:
+    tests = [{"input": f"{i}", "output": f"{-i}"} for i in range(MOST_TESTS)]
+    assert open_instruct.decoded(packed(tests), 32 << 20) == tests
 
 
 # --- Piston ---

@@ -214,6 +214,16 @@ def test_bad_callers_leave_it_up(data: bytes, answer: bytes) -> None:
         assert ask(where, "/v1/judge", job())[0] == 200
 
 
+def test_headers_without_end_are_cut_off() -> None:
+    with scripted(ServeSettings()) as where:
+        endless = raw(where, b"GET /health HTTP/1.1\r\nX: ")
+        with contextlib.closing(endless), contextlib.suppress(ConnectionError):
+            for _ in range(64):
+                endless.sendall(b"a" * (1 << 20))
+            raise AssertionError("64 MB of a header were taken")
+        assert ask(where, "/v1/judge", job(source="#" * 500_000))[0] == 200
+
+
 def test_slow_callers_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     with scripted(ServeSettings(body_s=0.2)) as where:
         again = raw(where, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")

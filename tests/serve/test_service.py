@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from rlef.problems import Test
 from rlef.sandbox import JudgeJob, JudgeReport, SandboxError, TestReport, Verdict
+from rlef.serve import service as service_module
 from rlef.serve.answers import Desk
 from rlef.serve.errors import BusyError, NotJudgedError, RefusedError, StoppingError
 from rlef.serve.protocols import sandbox_fusion
@@ -117,6 +118,51 @@ def test_a_key_under_which_nothing_was_learnt_is_judged_again(ending: str) -> No
         await settle()
         box.report = AC
         assert await judge.judge(one(), key="k") == AC
+
+    run(work)
+
+
+def test_a_deadline_of_a_key_is_its_callers_own() -> None:
+    async def work() -> None:
+        box = ScriptedSandbox(None)
+        judge = service(box)
+        hasty = asyncio.create_task(judge.judge(one(), key="k", deadline_s=0.05))
+        patient = asyncio.create_task(judge.judge(one(), key="k"))
+        with pytest.raises(NotJudgedError, match=r"deadline of 0\.05 s passed"):
+            await hasty
+        while len(box.futures) < 2:
+            await asyncio.sleep(0)
+        box.futures[1].set_result(AC)
+        assert await patient == AC
+
+    run(work)
+
+
+def test_a_report_that_prints_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_module, "MOST_PRINTED", 3 << 20)
+
+    async def work() -> None:
+        loud = TestReport(verdict=Verdict.AC, stdout="x" * (1 << 20))
+        box = ScriptedSandbox(JudgeReport(verdict=Verdict.AC, tests=(loud,)))
+        judge = service(box)
+        assert (await judge.judge(one(tests=1))).tests == (loud,)
+        with pytest.raises(RefusedError, match="its tests print more than 3 MB"):
+            await judge.judge(one(tests=12))
+        assert [len(job.tests) for job in box.jobs] == [1, 3, 3, 3]
+
+    run(work)
+
+
+def test_what_is_held_ends_though_the_service_stops() -> None:
+    async def work() -> None:
+        judge = service(ScriptedSandbox())
+        with judge.held():
+            judge.stop()
+            assert not judge.idle
+            with pytest.raises(StoppingError):
+                await judge.judge(one("other"))
+            assert await judge.judge(one(), begun=True) == AC
+        assert judge.idle
 
     run(work)
 

@@ -107,6 +107,25 @@ def test_seconds_by_hand() -> None:
     assert found.step(3, 1) == pytest.approx(step)
 
 
+def test_heads_of_keys_and_values_are_not_cut() -> None:
+    """Two of them on four GPUs: each has one, with a copy beside it."""
+    found, hardware = clock(), Hardware()
+    assert [found.kv_on_gpu(gpus) for gpus in (1, 2, 4)] == [512, 256, 256]
+    read = 2 * PARAMETERS / 4 + 3 * 256 * (100 + 250) / 2
+    step = 1e-3 + 4 * hardware.eager_layer_s + 8 * hardware.cut_s + read / (3.35e12 * 0.75)
+    assert found.step(3, 4) == pytest.approx(step)
+
+
+def test_an_engine_is_cut_into_whole_heads() -> None:
+    config = recipe("rollout.engine=vllm", "rollout.vllm.gpu_memory_utilization=0.0001")
+    for gpus, each in (("2x4x1", 4), ("8x3x1", 2), ("1x8x1", 4), ("4x1x1", 1)):
+        planner = ClusterPlanner(SMALL, Gpus.parse(gpus), Hardware(), Workload())
+        assert planner._gpus_per_actor(config, clock()) == each
+    odd = recipe("rollout.engine=vllm", "rollout.vllm.tensor_parallel_size=3")
+    with pytest.raises(ClusterError, match=r"parallel_size is 3, .* allowed: 1, 2, 4$"):
+        ClusterPlanner(SMALL, Gpus.parse("2x4x1"), Hardware(), Workload()).plan(odd)
+
+
 def test_a_batch_in_turns_ends_with_its_longest_rollout() -> None:
     lengths = Workload(answer_tokens=400, spread=0.5)
     one_by_one = clock("rollout.max_staleness=0", workload=lengths)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from rlef.learner.head import OutputHead, body
@@ -44,8 +44,8 @@ def pass_cost(model: PreTrainedModel, lengths: Sequence[int], logits: int) -> Co
     """
     settings = model.config.get_text_config()
     trunk, tokens = body(model) if logits else model, sum(lengths)
-    embeddings = model.get_input_embeddings()
-    looked_up = {id(weight) for weight in embeddings.parameters()}
+    tables = (model.get_input_embeddings(), *filter(_is_table, trunk.modules()))
+    looked_up = {id(weight) for table in tables for weight in table.parameters()}
     weights = [w for w in trunk.parameters() if w.ndim > 1 and id(w) not in looked_up]
     share = _share_of_experts(settings)
     used = sum(_used(w, share) for w in weights) * tokens
@@ -59,6 +59,10 @@ def pass_cost(model: PreTrainedModel, lengths: Sequence[int], logits: int) -> Co
     pairs = sum(length**2 for length in lengths)
     attention = 2.0 * pairs * heads * size * int(settings.num_hidden_layers)
     return Cost(2.0 * used + attention, 2.0 * used + 2.0 * trained + 2.0 * attention)
+
+
+def _is_table(module: nn.Module) -> bool:
+    return isinstance(module, nn.Embedding)
 
 
 def _share_of_experts(settings: object) -> float:

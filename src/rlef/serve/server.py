@@ -20,6 +20,8 @@ from rlef.serve.settings import ServeSettings
 
 HEADERS_S = 20.0
 """Time in which a request must begin on a connection, and its headers be there."""
+MOST_HEADERS = 64 << 10
+"""Bytes that have come without an end of the headers."""
 KEEP_ALIVE_S = 120
 UNREAD_MS = 60_000
 """Time in which a caller must take something of its answer."""
@@ -115,6 +117,8 @@ class _Impatient:
     transport: asyncio.Transport
     cycle: Any
     _patience: asyncio.TimerHandle | None = None
+    _headers: int | None = None
+    """Bytes of a request whose headers have no end yet; ``None``: there is no such one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)  # type: ignore[misc]
@@ -131,6 +135,18 @@ class _Impatient:
                 self._wait()
         else:
             self._stop_waiting()
+        if self._headers is not None:
+            self._headers += len(data)
+            if self._headers > MOST_HEADERS:
+                self.transport.abort()
+
+    def on_message_begin(self) -> None:  # called by httptools; h11 has a limit of its own
+        self._headers = 0
+        super().on_message_begin()  # type: ignore[misc]
+
+    def on_headers_complete(self) -> None:
+        self._headers = None
+        super().on_headers_complete()  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

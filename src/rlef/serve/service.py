@@ -4,9 +4,9 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from rlef.problems import Test
@@ -24,6 +24,8 @@ AHEAD = 4
 """Programs per worker that the sandbox has at once, so that no jail waits for the queue."""
 SLICE = 32
 """Tests of a program that are judged before the deadline is looked at again."""
+MOST_PRINTED = 64 << 20
+"""Characters that the tests of a request may print together: they are all in its answer."""
 _INLINE_CHARS = 100_000
 """Longer jobs are handed over by another thread: the judge's socket takes its time."""
 _LONG_WAIT_S = 0.5
@@ -106,6 +108,7 @@ class JudgeService:
         key: str | None = None,
         patient: bool = False,
         gone: Gone | None = None,
+        begun: bool = False,
     ) -> JudgeReport:
         """Judges a program.
 
@@ -115,6 +118,7 @@ class JudgeService:
             key: The same job that comes again under its key is not judged twice.
             patient: Wait for a place in the queue if it is full.
             gone: Asked before a program runs that has waited long.
+            begun: It belongs to something that is ``held``: judged though the service ends.
 
         Raises:
             BusyError: The queue is full.
@@ -125,11 +129,16 @@ class JudgeService:
         """
         seconds = min(deadline_s or math.inf, self._settings.deadline_s)
         if key is None:
-            return await self._counted(job, seconds, patient, gone)
-        task = self._task_of(key, job, seconds, patient)
+            return await self._counted(job, seconds, patient, gone, begun=begun)
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.shield(task)
+                while True:
+                    is_known = key in self._keyed
+                    try:
+                        return await asyncio.shield(self._task_of(key, job, seconds, patient))
+                    except NotJudgedError:  # within another caller's deadline
+                        if not is_known:
+                            raise
         except TimeoutError:
             raise NotJudgedError(f"the deadline of {seconds:g} s passed") from None
 
@@ -165,11 +174,26 @@ class JudgeService:
             else:
                 self._keyed.move_to_end(oldest)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the service from ending between programs that one request needs."""
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
+
     async def _counted(
-        self, job: JudgeJob, seconds: float, patient: bool, gone: Gone | None
+        self,
+        job: JudgeJob,
+        seconds: float,
+        patient: bool,
+        gone: Gone | None,
+        *,
+        begun: bool = False,
     ) -> JudgeReport:
         """Judges a program within a deadline, and counts what came of it."""
-        if self.stopping:
+        if self.stopping and not begun:
             self.metrics.refused["stopping"] += 1
             raise StoppingError("the service is stopping")
         if not patient and self._places.locked():
@@ -204,14 +228,23 @@ class JudgeService:
             self._judge = judge
 
     async def _in_slices(self, job: JudgeJob, gone: Gone | None) -> JudgeReport:
-        """Judges some tests after the others, so that a deadline ends a long list of them."""
-        if len(job.tests) <= SLICE:
-            return await self._until_known(job, gone)
+        """Judges some tests after the others, so that a deadline ends a long list of them.
+
+        Raises:
+            RefusedError: Its programs print more than an answer may hold.
+        """
+        most = max(1, min(SLICE, (MOST_PRINTED >> 10) // job.limits.output_kb))
         tests: list[TestReport] = []
-        for start in range(0, len(job.tests), SLICE):
-            part = replace(job, tests=job.tests[start : start + SLICE])
+        printed = 0
+        for start in range(0, len(job.tests), most):
+            part = replace(job, tests=job.tests[start : start + most])
             report = await self._until_known(part, gone)
             tests += report.tests
+            printed += _chars(report)
+            if printed > MOST_PRINTED:
+                raise RefusedError(413, f"its tests print more than {MOST_PRINTED >> 20} MB")
+            if most >= len(job.tests):
+                return report
             if job.stop_at_first_failure and not report.passed:
                 break
         return summed(tests)

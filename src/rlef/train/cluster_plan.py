@@ -118,18 +118,31 @@ class ClusterPlanner:
     def _gpus_per_actor(self, config: TrainConfig, clock: Clock) -> int:
         """Returns over how many GPUs an engine is cut: as set, or the fewest with some room."""
         vllm = config.rollout.vllm
-        if config.rollout.engine != "vllm" or "tensor_parallel_size" in vllm.model_fields_set:
-            return vllm.tensor_parallel_size if config.rollout.engine == "vllm" else 1
-        each = 1
-        while each < self._gpus.per_node:
-            weights = clock.operations.policy_weights * clock.width
-            row = clock.kv_token * config.rollout.max_context
-            share = vllm.gpu_memory_utilization * self._gpus.memory
+        if config.rollout.engine != "vllm":
+            return 1
+        if "tensor_parallel_size" in vllm.model_fields_set:
+            given = vllm.tensor_parallel_size
+            if not self._may_be_cut(given, clock):
+                allowed = [str(n) for n in range(1, 65) if self._may_be_cut(n, clock)]
+                raise ClusterError(
+                    f"rollout.vllm.tensor_parallel_size is {given}, but the model's heads cannot "
+                    f"be shared out so; allowed: {', '.join(allowed)}"
+                )
+            return given
+        weights = clock.operations.policy_weights * clock.width
+        share = vllm.gpu_memory_utilization * self._gpus.memory
+        sizes = [n for n in range(1, self._gpus.per_node + 1) if self._may_be_cut(n, clock)]
+        for each in sizes:
+            row = clock.kv_on_gpu(each) * config.rollout.max_context
             # A fifth of its share for rows, or it samples few at once.
-            if weights + row <= 0.8 * each * share:
-                break
-            each *= 2
-        return min(each, self._gpus.per_node)
+            if weights / each + row <= 0.8 * share:
+                return each
+        return sizes[-1]
+
+    def _may_be_cut(self, gpus: int, clock: Clock) -> bool:
+        """Whether vLLM takes so many GPUs for an engine: each has as many whole heads."""
+        heads, few = int(self._model.get_text_config().num_attention_heads), clock.kv_heads
+        return heads % gpus == 0 and (few % gpus == 0 or gpus % few == 0)
 
     def _plan(self, config: TrainConfig, split: Split, clock: Clock) -> ClusterPlan:
         recipe, config = config, _with_enough_micro_batches(config, split, clock)
@@ -203,7 +216,7 @@ class ClusterPlanner:
         else:
             memory, weights = self._gpus.memory, 2 * weights
             cache = int(rollout.hf.kv_memory_gb * GB)
-        tokens = cache * each // clock.kv_token
+        tokens = int(cache / clock.kv_on_gpu(each))
         at_once = rollout.batch * (1 + rollout.max_staleness)
         rows = min(
             rollout.group,

@@ -127,6 +127,7 @@ class Clock:
         config: the recipe.
         operations: of its model.
         kv_token: bytes of keys and values of a token in the engine.
+        kv_heads: of these, so many parts may lie on GPUs of their own; more GPUs hold copies.
         hardware, workload: what is assumed; the workload as ``fitted`` returns it.
         gpus_per_node: neighbours on ``Hardware.link``.
     """
@@ -134,6 +135,7 @@ class Clock:
     config: TrainConfig
     operations: Operations
     kv_token: int
+    kv_heads: int
     hardware: Hardware
     workload: Workload
     gpus_per_node: int
@@ -228,12 +230,17 @@ class Clock:
 
     # --- sampling ---------------------------------------------------------------------------------
 
+    def kv_on_gpu(self, gpus: int) -> float:
+        """Bytes of a token's keys and values on each GPU of an engine that is cut over some."""
+        return self.kv_token / min(gpus, self.kv_heads)
+
     def step(self, rows: float, gpus: int) -> float:
         """Seconds of a decoding step of so many rows, on an engine cut over some GPUs."""
         hardware, counted, workload = self.hardware, self.operations, self.workload
         context = (workload.prompt_tokens + workload.rollout_tokens) / 2
-        size = counted.policy_weights * self.width + rows * context * self.kv_token
-        reading = size / (gpus * hardware.bandwidth * hardware.read_share)
+        size = counted.policy_weights * self.width / gpus
+        size += rows * context * self.kv_on_gpu(gpus)
+        reading = size / (hardware.bandwidth * hardware.read_share)
         computing = rows * counted.token / (gpus * hardware.flops * hardware.prefill_share)
         eager = self.config.rollout.engine == "hf" and not self.config.rollout.hf.cuda_graphs
         launches = counted.layers * (hardware.eager_layer_s if eager else hardware.layer_s)
@@ -335,10 +342,13 @@ def make_clock(
     """
     workload = fitted(workload, config)
     width = 4 if config.learner.precision == "float32" else 2
+    settings = model.get_text_config()
+    heads = getattr(settings, "num_key_value_heads", None) or settings.num_attention_heads
     return Clock(
         config=config,
         operations=count_operations(model, config.learner, workload),
         kv_token=key_value_numbers(model) * width,
+        kv_heads=int(heads),
         hardware=hardware,
         workload=workload,
         gpus_per_node=gpus_per_node,

@@ -65,7 +65,9 @@ class Episodes:
         self._prepare(stage)
         where, values = self._where(run, stage, table, words, tables)
         offset, limit = integer(words, "offset", 0), integer(words, "limit", 100)
-        if not offset >= 0 or not 0 <= limit <= LIMIT:
+        if offset < 0:
+            raise ViewError(400, f"offset is {offset}; allowed: 0 or more")
+        if not 0 <= limit <= LIMIT:
             raise ViewError(400, f"limit is {limit}; allowed: 0 to {LIMIT}")
         sort = words.get("sort") or "row"
         if sort not in _SORTS:

@@ -7,16 +7,16 @@ prints is what open-r1 reads.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from rlef.problems import Test
-from rlef.sandbox import JudgeJob, Limits, TestReport, Verdict
+from rlef.sandbox import JudgeJob, JudgeReport, Limits, TestReport, Verdict
 from rlef.serve.errors import NotJudgedError, RefusedError
 from rlef.serve.schema import checked, infrastructure
-from rlef.serve.service import JudgeService
 from rlef.serve.settings import ServeSettings
 
+Judge = Callable[[JudgeJob], Awaitable[JudgeReport]]
 _FILES = frozenset({"input.txt", "correct_output.txt", "grader_config", "checker.py"})
 _CONFIG = re.compile(r"^(TIME_LIMIT|MEMORY_LIMIT|INPUT_MODE)=(.*)$", re.M)
 _LIMITS = {"TIME_LIMIT": 10.0, "MEMORY_LIMIT": 1024.0}
@@ -108,9 +108,15 @@ def job(
 
 
 async def graded(
-    grading: Grading, test: TestReport, service: JudgeService, settings: ServeSettings
+    grading: Grading, test: TestReport, judge: Judge, settings: ServeSettings
 ) -> tuple[str, str, int]:
     """Returns what the package prints, what it says on stderr, and its exit status.
+
+    Args:
+        grading: Of ``job``.
+        test: What became of the program.
+        judge: Runs the checker.
+        settings: Its limits.
 
     Raises:
         NotJudgedError: Nothing is known of the checker's run.
@@ -128,13 +134,13 @@ async def graded(
     if grading.checker is None:
         is_right, how = _normal(expected) == _normal(printed), "diff"
     else:
-        is_right, how = await _checked(grading, expected, printed, service, settings), "checker"
+        is_right, how = await _checked(grading, expected, printed, judge, settings), "checker"
     word = "is" if is_right else "isn't"
     return ("1\n" if is_right else "0\n"), f"Output {word} correct ({how})\n", 0
 
 
 async def _checked(
-    grading: Grading, expected: str, printed: str, service: JudgeService, settings: ServeSettings
+    grading: Grading, expected: str, printed: str, judge: Judge, settings: ServeSettings
 ) -> bool:
     """Runs the checker in a jail; one that fails says no, as there."""
     assert grading.checker is not None
@@ -150,7 +156,7 @@ async def _checked(
         ),
         checker="any",
     )
-    report = await service.judge(checked(run, settings), patient=True)
+    report = await judge(checked(run, settings))
     why = infrastructure(report)
     if why is not None:
         raise NotJudgedError(why)

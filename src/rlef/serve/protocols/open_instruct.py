@@ -5,6 +5,7 @@ service), ``open_instruct/ground_truth_utils.py`` (the client, which sends one r
 any error as no reward, so requests wait for a place in the queue).
 """
 
+import asyncio
 import base64
 import json
 import pickle
@@ -75,11 +76,11 @@ def routes(desk: Desk) -> list[Route]:
 
     async def test_program(request: Request, body: Any) -> Response:
         asked = parsed(TestProgram, body)
-        return await answer(request, asked, assert_job(asked, settings))
+        return await answer(request, asked, await asyncio.to_thread(assert_job, asked, settings))
 
     async def test_program_stdio(request: Request, body: Any) -> Response:
         asked = parsed(TestProgram, body)
-        return await answer(request, asked, stdio_job(asked, settings))
+        return await answer(request, asked, await asyncio.to_thread(stdio_job, asked, settings))
 
     return [
         Route("/test_program", desk.post(test_program, MANNERS), methods=["POST"]),
@@ -217,8 +218,14 @@ _MEMORY = re.compile(r"MEMOIZE|(LONG_)?BIN(PUT|GET)")
 something up, call it, or take as much memory as they like; so does a far place in the memory."""
 
 
+_MOST_STEPS = 16 * MOST_TESTS
+"""Of a pickle: each makes one value at most. A test of three texts has thirteen."""
+
+
 def _refuse_other_than_values(data: bytes) -> None:
-    for code, argument, _ in pickletools.genops(data):
+    for count, (code, argument, _) in enumerate(pickletools.genops(data)):
+        if count > _MOST_STEPS:
+            raise RefusedError(413, f"field 'tests' is a pickle of over {_MOST_STEPS:,} steps")
         is_near = bool(_MEMORY.fullmatch(code.name)) and (argument or 0) <= len(data)
         if not is_near and not _VALUES.fullmatch(code.name):
             raise pickle.UnpicklingError(f"{code.name} makes no plain value")

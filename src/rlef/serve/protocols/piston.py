@@ -8,6 +8,7 @@ Sources: engineer-man/piston, ``api/src/api/v2.js``, ``api/src/job.js``; hugging
 import platform
 import signal
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -112,17 +113,25 @@ def routes(desk: Desk) -> list[Route]:
         language = runtime_of(asked, served(service.languages))
         job, grading = execute_job(asked, language, settings)
         seconds = job.limits.cpu_s + _PATIENCE_S
-        report = await service.judge(job, deadline_s=seconds, gone=request.is_disconnected)
+        judge = partial(service.judge, deadline_s=seconds, gone=request.is_disconnected)
+        with service.held():
+            return answered(await graded(job, language, grading, judge))
+
+    async def graded(
+        job: JudgeJob, language: str, grading: codeforces.Grading | None, judge: Any
+    ) -> dict[str, Any]:
+        report = await judge(job)
         why = infrastructure(report)
         if why is not None:
             raise NotJudgedError(why)
         test = report.tests[0]
         value = executed(test, language)
         if grading is not None:
-            grade = await codeforces.graded(grading, test, service, settings)
+            checks = partial(judge, patient=True, begun=True)
+            grade = await codeforces.graded(grading, test, checks, settings)
             value["run"] = _stage(*grade, test) if test.verdict is not Verdict.CE else value["run"]
             value.setdefault("compile", _stage("", "", 0, test))
-        return answered(value)
+        return value
 
     async def runtimes(request: Request) -> Response:
         return answered([one.model_dump(exclude_none=True) for one in served(service.languages)])

@@ -8,6 +8,7 @@ is an error of the test).
 
 import json
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -278,7 +279,8 @@ def submit_job(asked: Submit, settings: ServeSettings) -> JudgeJob:
     default_s = _INTERPRETED_S if LANGUAGES[language].compiler is None else _COMPILED_S
     code = extracted(asked.completion, config.language)
     seconds = config.run_timeout or default_s
-    return _job(code, config.language, tuple(tests), seconds, -1, settings)
+    job = _job(code, config.language, tuple(tests), seconds, -1, settings)
+    return replace(job, stop_at_first_failure=not config.extra.get("run_all_cases", False))
 
 
 def _cases(given: Any) -> list[Any]:
