@@ -2,13 +2,15 @@
 
 usage: python examples/own_variant.py RUN [KEY=VALUE ...]
 
-Trains a run as rlef train does: metrics, checkpoints, rollouts on disk, resumable.
+Trains a run as rlef train does: metrics, checkpoints, rollouts on disk. The same words again, or
+RUN alone, go on where it stopped.
 """
 
 import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +35,17 @@ def shorter_is_better(rollout: Rollout) -> Rollout:
 class TopHalf(LocalLearner):
     """Learns from the better half of each batch."""
 
-    def update(self, batch: RolloutBatch, steps: int) -> Metrics:
+    def update(self, batch: RolloutBatch, steps: int, **more: Any) -> Metrics:
         totals = batch.rewards.sum(1)
-        return super().update(batch.select((totals >= totals.median()).nonzero()[:, 0]), steps)
+        better = batch.select((totals >= totals.median()).nonzero()[:, 0])
+        return super().update(better, steps, **more)  # what the teacher and replay bring
 
 
 def main(path: Path, words: list[str]) -> None:
-    config = load_config(TrainConfig, "mini", words)
     run = RunFolder(path)
-    run = RunFolder.open(path) if run.is_run() else RunFolder.create(path, dump_config(config))
+    goes_on = run.is_run()
+    config = load_config(TrainConfig, run.config_path if goes_on else "mini", words)
+    run = RunFolder.open(path) if goes_on else RunFolder.create(path, dump_config(config))
     variant = Variant(adjust=shorter_is_better, learner=partial(local_learner, kind=TopHalf))
     with run.lock():
         policy = learn(config, run, Silent(), variant)

@@ -117,6 +117,8 @@ def test_a_variant_and_its_rollouts(tmp_path: Path, capsys: pytest.CaptureFixtur
     [line] = run.read_metrics()
     assert line["trained_rollouts"] == 4 and line["policy_steps"] == 1
     assert all(reward[-1] in (-1, 1) for reward in rewards)  # files keep what the recipe says
+    variant.main(tmp_path / "run", [])  # it has come to its end
+    assert len(run.read_metrics()) == 1
     load("read_rollouts").main(run)
     assert "% of 4 solved" in capsys.readouterr().out
 

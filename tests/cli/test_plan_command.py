@@ -106,6 +106,26 @@ def test_a_plan_of_a_cluster(capsys: Printed) -> None:
     assert "it fits" in lines and "cluster.address=auto" in " ".join(lines)
 
 
+def test_counts_of_a_recipe_give_way_and_those_of_the_command_do_not(
+    capsys: Printed, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "large.yaml"
+    recipe.write_text(
+        "name: large\nmodel: mini\ndevice: cuda\ndata: {train: mini:train, test: mini:valid}\n"
+        "rollout: {max_staleness: 1, judge_workers: 4}\n"
+        "cluster: {rollout_actors: 2, learner_ranks: 30}\n"
+    )
+    assert run("plan", str(recipe), "--gpus", "1x4x8") == 0
+    said = capsys.readouterr()
+    assert "the recipe asks for 32 GPUs, --gpus has 4: shared out anew\n" in said.err
+    assert "it fits\n" in said.out and " cluster.learner_ranks=1 " in said.out
+    assert run("plan", str(recipe), "cluster.learner_ranks=7", "--gpus", "1x4x8") == 2
+    assert "asks for 9 GPUs (cluster.rollout_actors=2" in capsys.readouterr().err
+    words = ["cluster.rollout_actors=1", "cluster.learner_ranks=1"]
+    assert run("plan", str(recipe), *words, "--gpus", "1x4x8") == 0
+    assert "; 2 GPUs left over\n" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_plan_of_a_cluster_for_programs(capsys: Printed) -> None:
     words = ["mini", "device=cuda", "rollout.max_staleness=1", "--gpus", "4x8"]

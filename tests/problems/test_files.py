@@ -127,6 +127,12 @@ def test_filters(tmp_path: Path) -> None:
     assert load_problems(f"{spec}?checker=lines")[0].checker == "lines"
 
 
+@pytest.mark.parametrize("date", ["8/31/2023", "2024/08/31", "2024-13-01", "20240831"])
+def test_days_of_other_forms_are_refused(tmp_path: Path, date: str) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {**own("a"), "date": date})
+    assert f"line 1, field 'date': is '{date}'; allowed: such as 2024-" in message(f"jsonl:{path}")
+
+
 def test_problems_in_another_language(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     mine = {**own("a"), "prelude": "import os", "solutions": ["1"], "cpp_solutions": ["2"]}
     calls = {"mode": "function", "entry_point": "f"}

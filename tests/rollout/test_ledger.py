@@ -253,6 +253,11 @@ def test_values_that_no_rollout_has(folder: Path) -> None:
         Ledger(folder).batch(0)
 
 
+def test_columns_that_there_are_not_are_no_damage(run: RunFolder) -> None:
+    with pytest.raises(ValueError, match=r"^nope is no column; allowed: .*problem"):
+        read_training_rollouts(run, ["index", "nope"])
+
+
 def test_damage_before_the_end_of_the_pending(folder: Path) -> None:
     ledger = Ledger(folder)
     add(ledger, 0)

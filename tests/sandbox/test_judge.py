@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from process_tree import descendants, is_alive
@@ -113,6 +114,11 @@ def test_a_report_says_how_the_process_ended(
 def test_programs_end_as_under_the_interpreter(sandbox: Sandbox, source: str, verdict: str) -> None:
     report = run(sandbox, source)
     assert report.verdict == verdict, report
+
+
+def test_jobs_may_come_from_a_generator(sandbox: Sandbox) -> None:
+    jobs: Any = (JudgeJob(source=f"print({n})", tests=(Test("", "1"),)) for n in (1, 2))
+    assert [report.passed for report in sandbox.judge_many(jobs)] == [True, False]
 
 
 def test_the_program_is_the_main_module(sandbox: Sandbox) -> None:

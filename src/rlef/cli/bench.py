@@ -134,12 +134,12 @@ def train(
     recipe, words = recipe_and_words(recipe, overrides, default="mini")
     places = {key: source for key, _, source in sources(TrainConfig, recipe, words)}
     config = load_config(TrainConfig, recipe, words)
-    check_training(config, places)
     if config.cluster.address is not None:
         raise ConfigError(
             f"{places['cluster.address']}: cluster.address is {config.cluster.address}; allowed: "
             "null, a step is measured in this process"
         )
+    check_training(config, places)
     extras.require("train", "rlef bench train")
     from rlef.bench.train import Setting, facts, measure
 

@@ -79,7 +79,8 @@ def plan(
     """Show what fits into a GPU's memory or on a cluster, and what to change if it does not."""
     if "=" in recipe and not Path(recipe).exists():
         raise typer.BadParameter(f"{recipe!r} is a setting; allowed: a recipe before it")
-    from rlef.config import load_config
+    from rlef.config import load_config, sources
+    from rlef.config.types import COMMAND_LINE
     from rlef.engines.names import check_model
     from rlef.train.recipe import TrainConfig
 
@@ -87,7 +88,10 @@ def plan(
     if gpus is not None:
         if gpu_memory is not None:
             raise typer.BadParameter("--gpus and --gpu-memory both say what there is; allowed: one")
-        plan_cluster(config, gpus, card or "h100", assume, as_json=as_json)
+        places = {key: source for key, _, source in sources(TrainConfig, recipe, overrides or [])}
+        counts = ("cluster.rollout_actors", "cluster.learner_ranks")
+        fixed = any(places.get(key) == COMMAND_LINE for key in counts)
+        plan_cluster(config, gpus, card or "h100", assume, as_json=as_json, counts_fixed=fixed)
         return
     if card is not None or assume is not None:
         word = "--assume" if card is None else "--card"

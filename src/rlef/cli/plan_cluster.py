@@ -13,6 +13,8 @@ from rlef.cli.memory_table import gigabytes, memory_table
 UPDATE = ("scoring", "policy", "critic", "optimizers")
 """Parts of an update, see ``ClusterPlan.seconds``."""
 
+_COUNTS = {"rollout_actors", "learner_ranks"}
+
 if TYPE_CHECKING:
     from rlef.train.cluster_types import ClusterPlan, Gpus
     from rlef.train.hardware import Hardware, Workload
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
 
 
 def plan_cluster(
-    config: "TrainConfig", words: str, card: str, assumed: str | None, *, as_json: bool
+    config: "TrainConfig",
+    words: str,
+    card: str,
+    assumed: str | None,
+    *,
+    as_json: bool,
+    counts_fixed: bool = False,
 ) -> None:
     """Prints the plan of a recipe on a cluster.
 
@@ -30,8 +38,16 @@ def plan_cluster(
         card: Whose speeds are assumed.
         assumed: What is assumed otherwise, as ``NAME=VALUE,...``.
         as_json: For programs.
+        counts_fixed: Whether actors or ranks were said with the command; those of a recipe alone
+            give way where there are fewer GPUs.
     """
-    from rlef.train.cluster_types import ClusterError, Gpus, check_split
+    from rlef.train.cluster_types import (
+        ClusterError,
+        Gpus,
+        check_split,
+        gpus_wanted,
+        without_counts,
+    )
     from rlef.train.hardware import CARDS, Workload, assume
 
     if card not in CARDS:
@@ -41,7 +57,9 @@ def plan_cluster(
         gpus = Gpus.parse(words)
         if assumed is not None:
             hardware, workload = assume(hardware, workload, assumed)
-        check_split(config, gpus)
+        wanted, _, _ = gpus_wanted(config, gpus)
+        anew = wanted > gpus.count and not counts_fixed
+        check_split(without_counts(config) if anew else config, gpus)
     except ClusterError as error:
         raise typer.BadParameter(str(error)) from None
     except ValueError as error:
@@ -56,15 +74,18 @@ def plan_cluster(
 
     quiet_transformers()
     model = load_model_config(config.model.name)
+    if anew:
+        say(f"the recipe asks for {wanted} GPUs, --gpus has {gpus.count}: shared out anew")
     say("counting what passes of the model take")
     try:
-        plan = ClusterPlanner(model, gpus, hardware, workload).plan(config)
+        plan = ClusterPlanner(model, gpus, hardware, workload).plan(config, anew=anew)
     except ClusterError as error:
         raise typer.BadParameter(str(error)) from None
     if as_json:
         print_json(_facts(plan, gpus, hardware, workload))
         return
-    for line in _lines(config, plan, gpus, hardware, workload):
+    is_chosen = anew or not _COUNTS & config.cluster.model_fields_set
+    for line in _lines(config, plan, gpus, hardware, workload, is_chosen):
         show(line)
 
 
@@ -100,6 +121,7 @@ def _lines(
     gpus: "Gpus",
     hardware: "Hardware",
     workload: "Workload",
+    is_chosen: bool,
 ) -> list[str]:
     split, memory = plan.split, gigabytes(gpus.memory)
     where = f"{gpus.count} GPUs of {memory} GB"
@@ -111,7 +133,7 @@ def _lines(
         f"{_count(split.rollout_actors, 'rollout actor')} of {_count(split.gpus_per_actor, 'GPU')}"
         + (" on the GPUs of " if split.colocate else ", ")
         + f"{_count(split.learner_ranks, 'learner rank')}, {split.judge_cores} cores that judge"
-        + _unused(split.gpus, gpus.count),
+        + _unused(split.gpus, gpus.count, is_chosen),
         "",
         "a GPU of a rollout actor, GB: "
         f"weights {gigabytes(plan.actor.weights)}, keys and values {gigabytes(plan.actor.cache)} "
@@ -133,9 +155,10 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("s" if number != 1 else "")
 
 
-def _unused(used: int, there: int) -> str:
+def _unused(used: int, there: int, is_chosen: bool) -> str:
     rest = there - used
-    return f"; {_count(rest, 'GPU')} left over: with more it is no faster" if rest else ""
+    why = ": with more it is no faster" if is_chosen else ""
+    return f"; {_count(rest, 'GPU')} left over{why}" if rest else ""
 
 
 def _times(config: "TrainConfig", plan: "ClusterPlan") -> list[str]:

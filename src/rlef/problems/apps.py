@@ -8,7 +8,7 @@ from typing import Any
 
 from rlef.problems.codecontests import solutions_limit
 from rlef.problems.literals import arguments_input, is_json, literal_value, python_output
-from rlef.problems.options import Options
+from rlef.problems.options import Options, is_date
 from rlef.problems.records import Record, kind_name
 from rlef.problems.syntax import parse_expression
 from rlef.problems.types import Problem, Test
@@ -60,7 +60,7 @@ def taco_problems(records: Iterator[Record], options: Options) -> Iterator[tuple
                 sizes,
                 f"taco/{options.split or 'row'}/{number}",
                 source=record.get("source", (str,), "").lower() or None,
-                date=date if re.fullmatch(r"\d{4}-\d\d-\d\d", date) else None,
+                date=date if is_date(date) else None,
                 tags=_words(record.get("tags", (str,), "")),
                 cpu_s=_amount(record.get("time_limit", (str,), ""), _UNITS_S),
                 memory_mb=None if memory_mb is None else max(1, int(memory_mb)),

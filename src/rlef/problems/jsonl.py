@@ -17,7 +17,7 @@ from rlef.languages import LANGUAGES
 from rlef.problems.checker_names import TESTLIB, wrong_checker
 from rlef.problems.jsontext import strict_json
 from rlef.problems.literals import literal_value, python_output
-from rlef.problems.options import Options
+from rlef.problems.options import Options, is_date
 from rlef.problems.records import Record, paired_tests
 from rlef.problems.syntax import parse_code, parse_expression
 from rlef.problems.types import Problem, Test
@@ -60,6 +60,8 @@ def _problem(record: Record) -> Problem:
     if (checker == "testlib") != (checker_source is not None):
         raise record.error("checker_source", "needed with checker testlib, allowed only there")
     others: dict[str, Any] = {name: record.get(name, (str,), None) for name in _TEXTS}
+    if others["date"] is not None and not is_date(others["date"]):
+        raise record.error("date", f"is {others['date']!r}; allowed: such as 2024-08-31")
     others |= {name: record.strings(name) for name in _LISTS}
     return Problem(
         name=record.get("name", (str,)),

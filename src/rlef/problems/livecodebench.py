@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from rlef.problems.options import Options
+from rlef.problems.options import Options, is_date
 from rlef.problems.records import Record, kind_name
 from rlef.problems.types import Problem, Test
 
@@ -49,6 +49,7 @@ def livecodebench_problems(
             statement = record.get("question_content", (str,))
             if starter.strip():
                 statement += f"\n\nStarter code:\n\n```python\n{starter.rstrip()}\n```"
+            date = str(record.fields.get("contest_date") or "")[:10]
             yield (
                 record,
                 Problem(
@@ -65,7 +66,7 @@ def livecodebench_problems(
                     checker="compat:lcb-call" if function else "compat:lcb",
                     difficulty=record.get("difficulty", (str,), None),
                     source=record.get("platform", (str,), None),
-                    date=str(record.fields.get("contest_date") or "")[:10] or None,
+                    date=date if is_date(date) else None,
                 ),
             )
 

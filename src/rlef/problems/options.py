@@ -49,7 +49,7 @@ class Options:
                 allowed = ", ".join((*own, *_FIELDS))
                 raise self.error(f"unknown option {name!r}; allowed: {allowed}")
         for name in ("start_date", "end_date"):
-            if name in self.values and not _is_date(self.values[name]):
+            if name in self.values and not is_date(self.values[name]):
                 raise self.error(f"{name} is {self.values[name]!r}; allowed: such as 2024-08-31")
         for name in ("untested", "broken"):
             self.one_of(name, ("error", "skip"), "error")
@@ -115,7 +115,8 @@ class Options:
         return wanted.get("start_date", "") <= date <= wanted.get("end_date", "9999")
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
+    """Whether a text is a day as ``2024-08-31``: such texts are in order as days are."""
     from datetime import date
 
     try:

@@ -108,6 +108,7 @@ def read_training_rollouts(run: RunFolder, columns: Sequence[str] | None = None)
 
     Raises:
         RunDamagedError: A file cannot be read.
+        ValueError: There is no such column.
 
     Example:
         >>> import tempfile
@@ -117,6 +118,9 @@ def read_training_rollouts(run: RunFolder, columns: Sequence[str] | None = None)
     """
     names = [name for name in SCHEMA.names if name not in TOKEN_COLUMNS]
     names = names if columns is None else list(columns)
+    unknown = [name for name in names if name not in SCHEMA.names]
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no column; allowed: {', '.join(SCHEMA.names)}")
     wanted = list(dict.fromkeys([*names, "index"]))
     pending = read_pending(pending_path(run.training_path))[0]  # first: they move into batches
     batches = [read_batch_file(path, wanted) for path in batch_paths(run.training_path)]

@@ -133,6 +133,7 @@ class Sandbox:
             SandboxError: This machine cannot run the programs safely, or lacks a compiler.
             RuntimeError: The sandbox is closed.
         """
+        jobs = list(jobs)
         for job in jobs:
             validate(job)
         return [future.result() for future in [self._submit(job) for job in jobs]]

@@ -123,6 +123,7 @@ class RemoteJudge:
                 job asks for more than the service's limits.
             RuntimeError: The judge is closed.
         """
+        jobs = list(jobs)
         for job in jobs:
             validate(job)
         self._begin_after_fork()

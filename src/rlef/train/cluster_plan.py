@@ -8,7 +8,15 @@ from transformers import PreTrainedConfig
 
 from rlef.learner.plan import settled
 from rlef.train.cluster_time import Clock, make_clock
-from rlef.train.cluster_types import Actor, ClusterError, ClusterPlan, Gpus, Split, check_split
+from rlef.train.cluster_types import (
+    Actor,
+    ClusterError,
+    ClusterPlan,
+    Gpus,
+    Split,
+    check_split,
+    without_counts,
+)
 from rlef.train.hardware import Hardware, Workload
 from rlef.train.memory import GB, Planner
 from rlef.train.recipe import TrainConfig
@@ -42,17 +50,24 @@ class ClusterPlanner:
         self._workload = workload
         self._planner = Planner(model)
 
-    def plan(self, config: TrainConfig) -> ClusterPlan:
+    def plan(self, config: TrainConfig, *, anew: bool = False) -> ClusterPlan:
         """Returns the plan of a recipe: as its section ``cluster`` says, or as fast as it goes.
+
+        Args:
+            config: The recipe.
+            anew: Whatever counts it says; see ``without_counts``.
 
         Raises:
             ClusterError: See ``check_split``.
         """
+        recipe = config
+        if anew:
+            config = without_counts(config)
         check_split(config, self._gpus)
         learner = settled(config.learner, "cuda")
         config = config.model_copy(update={"learner": learner})
         clock = make_clock(config, self._model, self._hardware, self._workload, self._gpus.per_node)
-        plans = [self._plan(config, split, clock) for split in self._splits(config, clock)]
+        plans = [self._plan(recipe, config, split, clock) for split in self._splits(config, clock)]
         best = min(plans, key=lambda plan: (not plan.fits, _over(plan), plan.batch_s))
         near = [p for p in plans if p.fits == best.fits and p.batch_s <= _AS_FAST * best.batch_s]
         best = min(near, key=lambda plan: (_over(plan), plan.split.gpus, plan.batch_s))
@@ -144,8 +159,10 @@ class ClusterPlanner:
         heads, few = int(self._model.get_text_config().num_attention_heads), clock.kv_heads
         return heads % gpus == 0 and (few % gpus == 0 or gpus % few == 0)
 
-    def _plan(self, config: TrainConfig, split: Split, clock: Clock) -> ClusterPlan:
-        recipe, config = config, _with_enough_micro_batches(config, split, clock)
+    def _plan(
+        self, recipe: TrainConfig, config: TrainConfig, split: Split, clock: Clock
+    ) -> ClusterPlan:
+        config = _with_enough_micro_batches(config, split, clock)
         planner = self._planner.of_rank(split.learner_ranks, samples=split.colocate)
         if split.colocate:
             config = self._beside_the_learner(config, planner)

@@ -143,6 +143,31 @@ class ClusterPlan:
         return self.batches * self.batch_s / 3600
 
 
+def gpus_wanted(config: "TrainConfig", gpus: Gpus) -> tuple[int, int, int]:
+    """Returns how many GPUs a recipe asks for, rollout actors and learner ranks.
+
+    Of what it does not say there is one.
+    """
+    cluster, rollout = config.cluster, config.rollout
+    each = rollout.vllm.tensor_parallel_size if rollout.engine == "vllm" else 1
+    given = cluster.model_fields_set
+    actors = cluster.rollout_actors if "rollout_actors" in given else 1
+    ranks = cluster.learner_ranks if "learner_ranks" in given else 1
+    sampling = actors * each
+    shared = cluster.colocate or gpus.count == 1
+    return max(sampling, ranks) if shared else sampling + ranks, actors, ranks
+
+
+def without_counts(config: "TrainConfig") -> "TrainConfig":
+    """Returns a recipe that says nothing of how many actors, ranks and judging cores there are."""
+    cluster, rollout = config.cluster, config.rollout
+    counts = ("rollout_actors", "learner_ranks", "judge_actors")
+    free = {key: getattr(cluster, key) for key in cluster.model_fields_set - {*counts}}
+    words = {key: getattr(rollout, key) for key in rollout.model_fields_set - {"judge_workers"}}
+    update = {"cluster": type(cluster)(**free), "rollout": type(rollout)(**words)}
+    return config.model_copy(update=update)
+
+
 def check_split(config: "TrainConfig", gpus: Gpus) -> None:
     """Looks whether a cluster has the GPUs that a recipe's section ``cluster`` asks for.
 
@@ -158,11 +183,7 @@ def check_split(config: "TrainConfig", gpus: Gpus) -> None:
             f"rollout.vllm.tensor_parallel_size is {each}, but --gpus has nodes of "
             f"{gpus.per_node}; allowed: up to {gpus.per_node}"
         )
-    given = cluster.model_fields_set
-    actors = cluster.rollout_actors if "rollout_actors" in given else 1
-    ranks = cluster.learner_ranks if "learner_ranks" in given else 1
-    sampling = actors * each
-    wanted = max(sampling, ranks) if cluster.colocate or gpus.count == 1 else sampling + ranks
+    wanted, actors, ranks = gpus_wanted(config, gpus)
     if wanted <= gpus.count:
         return
     fewer = max(1, min(gpus.count - each, gpus.count * ranks // wanted))
