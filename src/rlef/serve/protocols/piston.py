@@ -118,7 +118,7 @@ def routes(desk: Desk) -> list[Route]:
             return answered(await graded(job, language, grading, judge))
 
     async def graded(
-        job: JudgeJob, language: str, grading: codeforces.Grading | None, judge: Any
+        job: JudgeJob, language: Runtime, grading: codeforces.Grading | None, judge: Any
     ) -> dict[str, Any]:
         report = await judge(job)
         why = infrastructure(report)
