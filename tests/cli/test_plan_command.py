@@ -117,13 +117,20 @@ def test_counts_of_a_recipe_give_way_and_those_of_the_command_do_not(
     )
     assert run("plan", str(recipe), "--gpus", "1x4x8") == 0
     said = capsys.readouterr()
-    assert "the recipe asks for 32 GPUs, --gpus has 4: shared out anew\n" in said.err
+    assert "the recipe asks for more than 4 GPUs: they are shared out anew\n" in said.err
     assert "it fits\n" in said.out and " cluster.learner_ranks=1 " in said.out
     assert run("plan", str(recipe), "cluster.learner_ranks=7", "--gpus", "1x4x8") == 2
     assert "asks for 9 GPUs (cluster.rollout_actors=2" in capsys.readouterr().err
     words = ["cluster.rollout_actors=1", "cluster.learner_ranks=1"]
     assert run("plan", str(recipe), *words, "--gpus", "1x4x8") == 0
     assert "; 2 GPUs left over\n" in capsys.readouterr().out
+    recipe.write_text(recipe.read_text().replace("learner_ranks: 30", "judge_actors: 9"))
+    recipe.write_text(recipe.read_text().replace("rollout_actors: 2", "rollout_actors: 20"))
+    assert run("plan", str(recipe), "--gpus", "1x4x8") == 0
+    assert " cluster.judge_actors=0 rollout.judge_workers=" in capsys.readouterr().out
+    words = ["cluster.judge_actors=2", "rollout.judge_workers=7"]
+    assert run("plan", str(recipe), *words, "--gpus", "1x4x8") == 0
+    assert ", 14 cores that judge" in capsys.readouterr().out
 
 
 @pytest.mark.slow

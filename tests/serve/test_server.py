@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,6 +223,23 @@ def test_headers_without_end_are_cut_off() -> None:
                 endless.sendall(b"a" * (1 << 20))
             raise AssertionError("64 MB of a header were taken")
         assert ask(where, "/v1/judge", job(source="#" * 500_000))[0] == 200
+
+
+def test_headers_behind_a_body_are_not_kept() -> None:
+    with scripted(ServeSettings()) as where:
+        head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+        before = _resident_mb()
+        with contextlib.closing(raw(where, head)) as connection:
+            with contextlib.suppress(ConnectionError):
+                for _ in range(8):
+                    connection.sendall(b"X: a\r\n" * (1 << 19))
+                connection.sendall(b"\r\n")
+            assert ask(where, "/v1/judge", job())[0] == 200
+        assert _resident_mb() - before < 150
+
+
+def _resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
 
 def test_slow_callers_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

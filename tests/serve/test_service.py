@@ -138,17 +138,39 @@ def test_a_deadline_of_a_key_is_its_callers_own() -> None:
     run(work)
 
 
-def test_a_report_that_prints_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caller_in_the_turn_in_which_a_deadline_ends_a_key_is_judged() -> None:
+    async def work() -> None:
+        box = ScriptedSandbox(None)
+        judge = service(box)
+        hasty = asyncio.create_task(judge.judge(one(), key="k", deadline_s=0.05))
+        await settle()
+        [(_, task)] = judge._keyed.values()
+        while not task.done():
+            await asyncio.sleep(0)
+        assert "k" in judge._keyed  # it is forgotten in the next turn
+        box.report = AC
+        assert await judge.judge(one(), key="k") == AC
+        with pytest.raises(NotJudgedError):
+            await hasty
+
+    run(work)
+
+
+def test_what_is_printed_beyond_an_answers_room_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(service_module, "MOST_PRINTED", 3 << 20)
 
     async def work() -> None:
-        loud = TestReport(verdict=Verdict.AC, stdout="x" * (1 << 20))
+        loud = TestReport(verdict=Verdict.AC, stdout="x" * (2 << 20), stderr="y" * (1 << 19))
         box = ScriptedSandbox(JudgeReport(verdict=Verdict.AC, tests=(loud,)))
         judge = service(box)
         assert (await judge.judge(one(tests=1))).tests == (loud,)
-        with pytest.raises(RefusedError, match="its tests print more than 3 MB"):
-            await judge.judge(one(tests=12))
-        assert [len(job.tests) for job in box.jobs] == [1, 3, 3, 3]
+        found = await judge.judge(one(tests=7))
+        assert [len(job.tests) for job in box.jobs] == [1, 3, 3, 1]
+        assert [test.verdict for test in found.tests] == [Verdict.AC] * 3 == [found.verdict] * 3
+        lengths = [(len(test.stdout), len(test.stderr)) for test in found.tests]
+        assert lengths == [(2 << 20, 1 << 19), (1 << 19, 0), (0, 0)]
 
     run(work)
 

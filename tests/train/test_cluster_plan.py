@@ -1,5 +1,6 @@
 """Plans of clusters: who gets which GPUs, what fits, how long a batch takes."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from transformers import LlamaConfig
 from rlef.config import join_words, load_config
 from rlef.train.cluster_plan import ClusterPlanner
 from rlef.train.cluster_time import Clock, make_clock
-from rlef.train.cluster_types import ClusterError, Gpus, Split
+from rlef.train.cluster_types import ClusterError, Gpus, Split, TooFewGpusError
 from rlef.train.hardware import CARDS, Hardware, Workload, assume
 from rlef.train.memory import GB
 from rlef.train.recipe import TrainConfig
@@ -124,6 +125,34 @@ def test_an_engine_is_cut_into_whole_heads() -> None:
     odd = recipe("rollout.engine=vllm", "rollout.vllm.tensor_parallel_size=3")
     with pytest.raises(ClusterError, match=r"parallel_size is 3, .* allowed: 1, 2, 4$"):
         ClusterPlanner(SMALL, Gpus.parse("2x4x1"), Hardware(), Workload()).plan(odd)
+
+
+@pytest.mark.parametrize("words", [("rollout_actors=1",), ("rollout_actors=1", "learner_ranks=1")])
+def test_counts_that_do_not_go_with_whole_engines(words: Sequence[str]) -> None:
+    """An engine takes all four GPUs, so that none is left to learn."""
+    small = ("rollout.engine=vllm", "rollout.vllm.gpu_memory_utilization=0.0001")
+    config = recipe(*small, *(f"cluster.{word}" for word in words))
+    planner = ClusterPlanner(SMALL, Gpus.parse("2x4x1"), Hardware(), Workload())
+    assert planner.plan(config).split.gpus_per_actor == 4
+    planner = ClusterPlanner(SMALL, Gpus.parse("1x4x1"), Hardware(), Workload())
+    with pytest.raises(TooFewGpusError, match=r"engines of 4 GPUs and what .* go on 4 GPUs"):
+        planner.plan(config)
+
+
+def test_columns_of_layers_are_whole_too() -> None:
+    config = LlamaConfig(
+        hidden_size=80, intermediate_size=64, num_attention_heads=20, num_key_value_heads=20
+    )
+    planner = ClusterPlanner(config, Gpus.parse("1x8x1"), Hardware(), Workload())
+    heads = replace(clock(), kv_heads=20)
+    assert [n for n in range(1, 21) if planner._may_be_cut(n, heads)] == [1, 2, 4]
+
+
+def test_no_gpu_is_left_to_learn() -> None:
+    config = recipe("rollout.engine=vllm", "rollout.vllm.tensor_parallel_size=4")
+    planner = ClusterPlanner(SMALL, Gpus.parse("1x4x1"), Hardware(), Workload())
+    with pytest.raises(ClusterError, match="has 4: none is left to learn; allowed: 5 or more"):
+        planner.plan(config)
 
 
 def test_a_batch_in_turns_ends_with_its_longest_rollout() -> None:

@@ -68,6 +68,8 @@ def compare(
     if metrics:
         metric_specs(metrics)
     check_runs(runs)
+    if len(runs) > 2:
+        check_once(runs)
 
     from rlef.evaluation.compare import compare_runs
     from rlef.evaluation.results import shared_metrics
@@ -102,6 +104,7 @@ def compare_with_untrained(
     if metrics:
         raise typer.BadParameter("--metrics has no meaning with --untrained; leave it out")
     check_runs([*runs, *untrained])
+    check_once(runs)
 
     from rlef.evaluation.sides import read_member, sides_of
     from rlef.evaluation.untrained import RatioTable
@@ -142,6 +145,15 @@ def check_runs(paths: Sequence[Path]) -> None:
             raise RunError(f"{path} {_what_it_is(path)}; allowed: the folder of a run")
 
 
+def check_once(paths: Sequence[Path]) -> None:
+    """Raises BadParameter for a run that is named twice: it would count as two."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise typer.BadParameter(f"{path} is named twice; allowed: each run once")
+        seen.add(path.resolve())
+
+
 def print_comparison(comparison: "Comparison") -> None:
     """Prints two runs beside each other, with all metrics and costs."""
     from rlef.report import comparison_table
@@ -162,7 +174,7 @@ def _print_sides(sides: "Sequence[Side]", specs: "Sequence[MetricSpec]") -> None
     from rlef.report.fitted import FittedTable
     from rlef.report.tables import percent
 
-    has_seeds = any(len(side.members) > 1 for side in sides)
+    has_seeds = any(side.seeds > 1 for side in sides)
     headings = ["run", "of", "episodes"]
     for spec in specs:
         headings += [f"{spec.name} %", "± seeds"] if has_seeds else [f"{spec.name} %"]
@@ -241,7 +253,7 @@ def _as_json(
             "episodes": len(side.compared.records),
             "metrics": {spec.name: side.measured(spec).to_json() for spec in specs},
             "over_seeds": {
-                name: {"mean": spread[0], "sd": spread[1], "seeds": len(side.members)}
+                name: {"mean": spread[0], "sd": spread[1], "seeds": side.seeds}
                 for name, spread in spreads.items()
                 if spread
             },

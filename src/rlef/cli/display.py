@@ -151,6 +151,9 @@ class Display:
             self._line(f"{shown.stage}: {now - shown.stage_since:.1f} s")
         shown.begin_stage(name, total, done, now)
 
+    def completed(self, metrics: Mapping[str, object]) -> None:
+        """Ignores what the last batch's line did not say."""
+
     def episodes(self, progress: "EpisodeProgress") -> None:
         """Shows how far episodes are, with the solve rate of the first ones if those have ended."""
         shown = self._shown

@@ -88,10 +88,9 @@ def plan(
     if gpus is not None:
         if gpu_memory is not None:
             raise typer.BadParameter("--gpus and --gpu-memory both say what there is; allowed: one")
-        places = {key: source for key, _, source in sources(TrainConfig, recipe, overrides or [])}
-        counts = ("cluster.rollout_actors", "cluster.learner_ranks")
-        fixed = any(places.get(key) == COMMAND_LINE for key in counts)
-        plan_cluster(config, gpus, card or "h100", assume, as_json=as_json, counts_fixed=fixed)
+        places = sources(TrainConfig, recipe, overrides or [])
+        said = [key for key, _, source in places if source == COMMAND_LINE]
+        plan_cluster(config, gpus, card or "h100", assume, as_json=as_json, said=said)
         return
     if card is not None or assume is not None:
         word = "--assume" if card is None else "--card"

@@ -1,6 +1,7 @@
 """``rlef plan --gpus``: who gets which GPUs of a cluster, what fits there, how long it takes."""
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rlef.cli.memory_table import gigabytes, memory_table
 UPDATE = ("scoring", "policy", "critic", "optimizers")
 """Parts of an update, see ``ClusterPlan.seconds``."""
 
-_COUNTS = {"rollout_actors", "learner_ranks"}
+_SHARES = {"cluster.rollout_actors", "cluster.learner_ranks"}
 
 if TYPE_CHECKING:
     from rlef.train.cluster_types import ClusterPlan, Gpus
@@ -28,7 +29,7 @@ def plan_cluster(
     assumed: str | None,
     *,
     as_json: bool,
-    counts_fixed: bool = False,
+    said: Collection[str] = (),
 ) -> None:
     """Prints the plan of a recipe on a cluster.
 
@@ -38,14 +39,14 @@ def plan_cluster(
         card: Whose speeds are assumed.
         assumed: What is assumed otherwise, as ``NAME=VALUE,...``.
         as_json: For programs.
-        counts_fixed: Whether actors or ranks were said with the command; those of a recipe alone
-            give way where there are fewer GPUs.
+        said: Keys of the command. Counts of a recipe alone give way where there are fewer GPUs.
     """
     from rlef.train.cluster_types import (
+        COUNTS,
         ClusterError,
         Gpus,
+        TooFewGpusError,
         check_split,
-        gpus_wanted,
         without_counts,
     )
     from rlef.train.hardware import CARDS, Workload, assume
@@ -57,9 +58,12 @@ def plan_cluster(
         gpus = Gpus.parse(words)
         if assumed is not None:
             hardware, workload = assume(hardware, workload, assumed)
-        wanted, _, _ = gpus_wanted(config, gpus)
-        anew = wanted > gpus.count and not counts_fixed
-        check_split(without_counts(config) if anew else config, gpus)
+        try:
+            check_split(config, gpus)
+        except TooFewGpusError:
+            if _SHARES & {*said}:
+                raise
+            check_split(without_counts(config), gpus)
     except ClusterError as error:
         raise typer.BadParameter(str(error)) from None
     except ValueError as error:
@@ -74,17 +78,22 @@ def plan_cluster(
 
     quiet_transformers()
     model = load_model_config(config.model.name)
-    if anew:
-        say(f"the recipe asks for {wanted} GPUs, --gpus has {gpus.count}: shared out anew")
     say("counting what passes of the model take")
+    planner, is_chosen = ClusterPlanner(model, gpus, hardware, workload), False
     try:
-        plan = ClusterPlanner(model, gpus, hardware, workload).plan(config, anew=anew)
+        try:
+            plan = planner.plan(config)
+        except TooFewGpusError:
+            if _SHARES & {*said}:
+                raise
+            plan, is_chosen = planner.plan(config, keep=COUNTS & {*said}), True
+            say(f"the recipe asks for more than {gpus.count} GPUs: they are shared out anew")
     except ClusterError as error:
         raise typer.BadParameter(str(error)) from None
     if as_json:
         print_json(_facts(plan, gpus, hardware, workload))
         return
-    is_chosen = anew or not _COUNTS & config.cluster.model_fields_set
+    is_chosen |= not {"rollout_actors", "learner_ranks"} & config.cluster.model_fields_set
     for line in _lines(config, plan, gpus, hardware, workload, is_chosen):
         show(line)
 

@@ -280,9 +280,13 @@ def _run_training(run: "RunFolder", config: "TrainConfig", again: str, display: 
 def _evaluations_s(config: "TrainConfig", run: "RunFolder") -> float | None:
     """Seconds that the evaluations after training will take, judged by the one before it."""
     from rlef.evaluation.episodes import total_wall_s
+    from rlef.run import RunDamagedError
 
     names = [name for name in run.rollout_names() if name.startswith("eval-before")]
-    before = sum(total_wall_s(run, name) for name in names)
+    try:
+        before = sum(total_wall_s(run, name) for name in names)
+    except RunDamagedError:  # told by whoever needs it
+        return None
     return before * (2 if config.has_control else 1) if before else None
 
 

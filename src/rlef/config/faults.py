@@ -80,6 +80,10 @@ def first_fault(error: ValidationError) -> str:
 
 def _unknown_key(key: str, model_type: type[BaseModel], draft: Draft) -> str:
     where = draft.where.get(key, draft.name)
+    if key in draft.values and key in _keys(model_type) and "." in key:
+        *above, last = key.split(".")
+        nested = "".join(f"{word}: {{" for word in above) + f"{last}: …" + "}" * len(above)
+        return f"{where}: {key} stands on one line; allowed in a file: {nested}"
     parent = key.rpartition(".")[0]
     siblings = [name for name in _keys(model_type) if name.rpartition(".")[0] == parent]
     allowed = ", ".join(name.rpartition(".")[2] for name in siblings)

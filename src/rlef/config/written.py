@@ -8,7 +8,6 @@ from pydantic import BaseModel
 
 from rlef.config.recipes import recipe_names, recipe_text
 from rlef.config.types import COMMAND_LINE, ConfigError, Draft, NamedSection
-from rlef.config.values import leaves
 from rlef.config.yaml12 import parse_yaml
 
 
@@ -21,7 +20,8 @@ def read_draft(
         ConfigError: They cannot be read, whatever they mean.
     """
     draft = Draft({}, {}, COMMAND_LINE) if recipe is None else _read_recipe(recipe)
-    named = set(_named_sections(model_type))
+    sections = dict(_sections(model_type))
+    named = {key for key, kind in sections.items() if issubclass(kind, NamedSection)}
     for key in named & draft.where.keys():
         _name(draft, key)
     seen: set[str] = set()
@@ -31,24 +31,43 @@ def read_draft(
         if not equals or not all(key.split(".")):
             raise ConfigError(f"{COMMAND_LINE}: {word!r} is no setting; allowed: key=value")
         value, _ = parse_yaml(text, f"{COMMAND_LINE}: {key}")
-        for written, leaf_value in leaves(value, key):
+        for path, leaf_value in _leaf_paths(value, tuple(key.split("."))):
+            written = ".".join(path)
             is_name = written in named and not isinstance(leaf_value, dict | None)
-            leaf = f"{written}.name" if is_name else written
-            if leaf in seen:
-                raise ConfigError(f"{COMMAND_LINE}: {leaf} is given twice; allowed: once")
-            seen.add(leaf)
-            _set(draft, leaf, leaf_value)
+            leaf = (*path, "name") if is_name else path
+            if ".".join(leaf) in seen:
+                raise ConfigError(f"{COMMAND_LINE}: {'.'.join(leaf)} is given twice; allowed: once")
+            seen.add(".".join(leaf))
+            if leaf_value != {} or not (written in sections and isinstance(_at(draft, path), dict)):
+                _set(draft, leaf, leaf_value)
     return draft
 
 
-def _named_sections(model_type: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The key of each section that a plain word may stand for."""
+def _leaf_paths(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+    """As ``leaves``; a key of a mapping is one word of a path, whatever dots it has."""
+    if isinstance(value, dict) and value:
+        for word, item in value.items():
+            yield from _leaf_paths(item, (*path, word))
+    else:
+        yield path, value
+
+
+def _at(draft: Draft, path: Sequence[str]) -> object:
+    value: object = draft.values
+    for word in path:
+        value = value.get(word) if isinstance(value, dict) else None
+    return value
+
+
+def _sections(
+    model_type: type[BaseModel], prefix: str = ""
+) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The key of each section with what it is made of."""
     for name, field in model_type.model_fields.items():
         for part in (field.annotation, *get_args(field.annotation)):
-            if isinstance(part, type) and issubclass(part, NamedSection):
-                yield prefix + name
-            elif isinstance(part, type) and issubclass(part, BaseModel):
-                yield from _named_sections(part, f"{prefix}{name}.")
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield prefix + name, part
+                yield from _sections(part, f"{prefix}{name}.")
 
 
 def _name(draft: Draft, key: str) -> None:
@@ -69,7 +88,7 @@ def _read_recipe(recipe: Path | str) -> Draft:
     elif _is_file(path):
         name = str(recipe)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = _text_of(path)
         except OSError as error:
             raise ConfigError(f"{name}: cannot be read: {error.strerror}") from None
         except UnicodeDecodeError as error:
@@ -91,13 +110,25 @@ def _read_recipe(recipe: Path | str) -> Draft:
     return Draft(values, {key: f"{name}:{line}" for key, line in lines.items()}, name)
 
 
+_PIPED: dict[Path, str] = {}
+"""What came of pipes, which can be read only once."""
+
+
+def _text_of(path: Path) -> str:
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    if path not in _PIPED:
+        _PIPED[path] = path.read_text(encoding="utf-8")
+    return _PIPED[path]
+
+
 def _is_file(path: Path) -> bool:
     """Whether it can be read as a file; pipes count."""
     return path.exists() and not path.is_dir()
 
 
-def _set(draft: Draft, key: str, value: object) -> None:
-    *parents, last = key.split(".")
+def _set(draft: Draft, path: Sequence[str], value: object) -> None:
+    *parents, last = path
     values = draft.values
     for i, parent in enumerate(parents):
         draft.where.setdefault(".".join(parents[: i + 1]), COMMAND_LINE)
@@ -105,4 +136,4 @@ def _set(draft: Draft, key: str, value: object) -> None:
             values[parent] = {}
         values = values[parent]
     values[last] = value
-    draft.where[key] = COMMAND_LINE
+    draft.where[".".join(path)] = COMMAND_LINE

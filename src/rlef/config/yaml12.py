@@ -10,6 +10,8 @@ from rlef.config.words import one_line
 _MAX_DIGITS = 400
 _MAX_VALUES = 100_000
 """References to references may stand for more than any memory holds."""
+_PREFIX = "tag:yaml.org,2002:"
+_TAGS = {_PREFIX + kind for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 _RESOLVERS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
@@ -47,10 +49,17 @@ def _decimal(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
 
 for _tag, _pattern, _first in _RESOLVERS:
     for _class in (Loader, Dumper):
-        _class.add_implicit_resolver(
-            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
-        )
-Loader.add_constructor("tag:yaml.org,2002:int", _decimal)  # 010 is ten
+        _class.add_implicit_resolver(_PREFIX + _tag, re.compile(f"^(?:{_pattern})$"), list(_first))
+Loader.add_constructor(f"{_PREFIX}int", _decimal)  # 010 is ten
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """A text; plain ones lose ends of lines that are not ours."""
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar(f"{_PREFIX}str", text, style=style)
+
+
+Dumper.add_representer(str, _text_node)
 
 
 def parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
@@ -75,10 +84,20 @@ def parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
             raise ConfigError(f"{name}: holds more than {_MAX_VALUES:,} values")
         if node in parents:
             raise ConfigError(f"{name}:{node.start_mark.line + 1}: {key} contains itself")
+        if node.tag not in _TAGS:
+            tag = node.tag.replace(_PREFIX, "!!")
+            raise ConfigError(
+                f"{name}:{node.start_mark.line + 1}: not YAML: the tag {tag}; allowed: "
+                "!!str, !!int, !!float, !!bool, !!null, or none"
+            )
         if isinstance(node, yaml.SequenceNode):
             return [build(item, key, (*parents, node)) for item in node.value]
         if not isinstance(node, yaml.MappingNode):
-            return loader.construct_object(node)
+            try:
+                return loader.construct_object(node)
+            except (ValueError, KeyError):  # of a tag that its text does not follow
+                tag, line = node.tag.replace(_PREFIX, "!!"), node.start_mark.line + 1
+                raise ConfigError(f"{name}:{line}: {node.value!r:.60} is no {tag}") from None
         values: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1

@@ -33,17 +33,20 @@ def run_references(references: Sequence[Reference], odd: OddRows) -> list[list[A
         ProblemError: A program fails, or this machine cannot run programs safely.
     """
     paths = [_kept(reference.program) for reference in references]
-    texts = {path: path.read_bytes() for path in paths if path.exists()}
-    missing = [i for i, path in enumerate(paths) if path not in texts]
+    kept: dict[Path, Any] = {}
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # torn: made again
+            kept[path] = read_result(path.read_bytes())
+    missing = [i for i, path in enumerate(paths) if path not in kept]
     if missing:
         made = _judged([references[i] for i in missing])
         for i, report in zip(missing, made, strict=True):
             with odd.row():
                 text = _returned(references[i], report)
-                texts[paths[i]] = text.encode()
+                kept[paths[i]] = read_result(text.encode())
                 with contextlib.suppress(OSError):  # no place to keep it: made again next time
                     _keep(paths[i], text)
-    values = [read_result(texts[path]) if path in texts else None for path in paths]
+    values = [kept.get(path) for path in paths]
     return [value if isinstance(value, list) else None for value in values]
 
 

@@ -19,6 +19,8 @@ _WORDS = 3
 _PERMUTATIONS = 128
 _BANDS = (25, 5)
 """25 bands of 5 hashes: a pair of index 0.7 is a candidate with a chance of 99 %."""
+_COMPARED = 20
+"""Candidates that are compared in full."""
 _NUMBERED = re.compile(r"(.+)#[1-9]\d*", re.DOTALL)
 
 Shingles = frozenset[str]
@@ -157,12 +159,15 @@ class _Index:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._near: list[_Statement] = []
+        self._hashes: list[Any] = []
         self._lsh: Any = None
 
     def add(self, statement: _Statement) -> None:
         """Adds a statement."""
+        if statement.text in self._names:
+            return  # whatever is like it is like the first one
         if statement.text:
-            self._names.setdefault(statement.text, statement.name)
+            self._names[statement.text] = statement.name
         if statement.minhash is None:
             return
         if self._lsh is None:
@@ -171,6 +176,7 @@ class _Index:
             self._lsh = MinHashLSH(num_perm=_PERMUTATIONS, params=_BANDS)
         self._lsh.insert(len(self._near), statement.minhash)
         self._near.append(statement)
+        self._hashes.append(statement.minhash.hashvalues)
 
     def likest(self, statement: _Statement) -> _Twin | None:
         """The statement that a new one is most like, if it is the same or near enough."""
@@ -178,7 +184,18 @@ class _Index:
             return _Twin(self._names[statement.text], 1.0, same=True)
         if statement.minhash is None or self._lsh is None:
             return None
-        found = [self._near[place] for place in sorted(self._lsh.query(statement.minhash))]
+        places = self._best(sorted(self._lsh.query(statement.minhash)), statement)
+        found = [self._near[place] for place in places]
         twins = (_Twin(f.name, jaccard(statement.own, f.own), same=False) for f in found)
         best = max(twins, key=lambda twin: twin.similarity, default=None)
         return best if best is not None and best.similarity >= NEAR else None
+
+    def _best(self, places: list[int], statement: _Statement) -> list[int]:
+        """Of many candidates, as of a set made from a template, those of the most equal hashes."""
+        if len(places) <= _COMPARED:
+            return places
+        import numpy as np
+
+        hashes = np.array([self._hashes[place] for place in places])
+        equal = (hashes == statement.minhash.hashvalues).sum(1)
+        return [places[i] for i in np.argsort(-equal, kind="stable")[:_COMPARED]]

@@ -12,7 +12,7 @@ from rlef.environment.types import EpisodeRecord
 from rlef.evaluation.compare import ComparedRun
 from rlef.evaluation.results import last_evaluation
 from rlef.evaluation.specs import Measured, MetricSpec, measure
-from rlef.run import RunFolder
+from rlef.run import RunError, RunFolder
 from rlef.stored import is_evaluation, read_options
 
 _SEED = "seed"
@@ -77,14 +77,18 @@ class Side:
         """A metric over all episodes."""
         return measure(self.compared.records, spec, self.compared.turn_limit)
 
+    @property
+    def seeds(self) -> int:
+        """How many there are of its training, or of the evaluation of one model."""
+        return len(_records_by_seed(self.members))
+
     def over_seeds(self, spec: MetricSpec) -> tuple[float, float] | None:
-        """Mean of a metric over the members, and their standard deviation; ``None`` of one."""
-        if len(self.members) < 2:
+        """Mean of a metric over the seeds, and their standard deviation; ``None`` of one."""
+        found = _records_by_seed(self.members).values()
+        if len(found) < 2:
             return None
-        rates = [
-            measure(one.compared.records, spec, one.compared.turn_limit).estimate
-            for one in self.members
-        ]
+        limit = self.compared.turn_limit
+        rates = [measure(records, spec, limit).estimate for records in found]
         is_known = all(map(math.isfinite, rates))
         return fmean(rates), stdev(rates) if is_known else math.nan
 
@@ -172,20 +176,33 @@ def differing_settings(sides: Sequence[Side]) -> dict[str, list[object]]:
 
 def _joined(group: Sequence[Member], name: str) -> ComparedRun:
     runs = [member.compared for member in group]
-    hashes = {problem: known for run in runs for problem, known in run.hashes.items()}
+    hashes: dict[str, str] = {}
+    for member in group:
+        for problem, known in member.compared.hashes.items():
+            if hashes.setdefault(problem, known) != known:
+                raise RunError(
+                    f"{member.path} has another problem of the name {problem} than "
+                    f"{group[0].path}, which differs by its seed only; allowed: compare two of them"
+                )
     records = [record for run in runs for record in run.records]
     return replace(runs[0], label=name, records=records, hashes=hashes, by_seed=_by_seed(group))
 
 
 def _by_seed(group: Sequence[Member]) -> dict[int, Sequence[EpisodeRecord]]:
     """The episodes of several trainings; nothing for one, or for evaluations of one model."""
-    if len(group) < 2 or not all(member.training for member in group):
+    if not all(member.training for member in group):
         return {}
+    found = _records_by_seed(group)
+    return found if len(found) > 1 else {}
+
+
+def _records_by_seed(group: Sequence[Member]) -> dict[int, Sequence[EpisodeRecord]]:
+    """The episodes of each seed; of evaluations of one model each run counts as one."""
     found: dict[int, Sequence[EpisodeRecord]] = {}
     for place, member in enumerate(group):
         seed = place if member.seed is None else member.seed
         found[seed] = [*found.get(seed, ()), *member.compared.records]
-    return found if len(found) > 1 else {}
+    return found
 
 
 def _labels(groups: Sequence[Sequence[Member]]) -> list[str]:
@@ -202,4 +219,6 @@ def _label(group: Sequence[Member], *, whole: bool) -> str:
     if len(group) > 1 and len({member.path.parent for member in group}) == 1:
         path = path.parent if path.parent.name else path
     name = str(path) if whole else path.name or str(path)
-    return f"{name} ({len(group)} seeds)" if len(group) > 1 else name
+    seeds = len(_records_by_seed(group))
+    what = f"{seeds} seeds" if seeds > 1 else f"{len(group)} runs"
+    return f"{name} ({what})" if len(group) > 1 else name

@@ -60,6 +60,7 @@ def _problem(record: Record) -> Problem:
     if (checker == "testlib") != (checker_source is not None):
         raise record.error("checker_source", "needed with checker testlib, allowed only there")
     others: dict[str, Any] = {name: record.get(name, (str,), None) for name in _TEXTS}
+    others["date"] = others["date"] or None
     if others["date"] is not None and not is_date(others["date"]):
         raise record.error("date", f"is {others['date']!r}; allowed: such as 2024-08-31")
     others |= {name: record.strings(name) for name in _LISTS}

@@ -332,7 +332,7 @@ def _splits(data: DataSet, options: Options) -> tuple[str | None, ...]:
 def _rows_of_split(data: DataSet, place: str, options: Options, split: str | None) -> _Rows:
     path = Path(place)
     if path.is_dir():
-        files = [] if data.hub is None else _cloned(data.hub(options), path, split)
+        files = [] if data.hub is None else _cloned(data, options, path, split)
         yield from read_files(files, options.odd)
         if not files:
             yield from read_folder(path, split, options.odd)
@@ -342,11 +342,21 @@ def _rows_of_split(data: DataSet, place: str, options: Options, split: str | Non
         yield from read_any(place, split)
 
 
-def _cloned(hub: HubSet, folder: Path, split: str | None) -> list[Path]:
-    """The files of a split in a clone of the Hub's repository, where other folders hold others."""
+def _cloned(data: DataSet, options: Options, folder: Path, split: str | None) -> list[Path]:
+    """The files of a split in a clone of the Hub's repository, where other folders hold others.
+
+    Raises:
+        ProblemError: An option asks for a folder that is not there.
+    """
+    assert data.hub is not None
+    hub = data.hub(options)
     name = next(iter(hub.files)) if split is None and len(hub.files) == 1 else split
     patterns = [p for p in hub.files.get(canonical_split(name or ""), ()) if "/" in p]
-    return [path for pattern in patterns for path in in_order(folder.glob(pattern))]
+    found = [path for pattern in patterns for path in in_order(folder.glob(pattern))]
+    for word in ("size", "form"):
+        if word in options.values and not found:
+            raise options.error(f"{folder} has no file {' or '.join(patterns)}")
+    return found
 
 
 def _is_hub_name(place: str) -> bool:

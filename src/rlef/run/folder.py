@@ -282,8 +282,12 @@ class RunFolder:
         return self.rollout_path(name).is_file()
 
     def rollout_names(self) -> list[str]:
-        """Names of all files of rollouts but those of training, sorted."""
-        return sorted(path.stem for path in self.rollouts_path.glob("*.jsonl"))
+        """Names of all files of rollouts but those of training, sorted.
+
+        Files of other names, as a Mac's ``._eval-after.jsonl`` and copies by hand, are not ours.
+        """
+        names = (path.stem for path in self.rollouts_path.glob("*.jsonl") if path.is_file())
+        return sorted(name for name in names if _NAME.fullmatch(name))
 
     def has_training_rollouts(self) -> bool:
         """Whether a training has finished any episode (``rlef.run.training`` reads them)."""

@@ -43,7 +43,7 @@ def is_running(run: RunFolder, locks: Locks) -> bool:
     if (process, inode) in locks:
         return True
     changed = last_change(run) if machine != this_machine() else None
-    return changed is not None and time.time() - changed < _FRESH_S
+    return changed is not None and abs(time.time() - changed) < _FRESH_S
 
 
 def held_locks() -> Locks:

@@ -144,6 +144,10 @@ class _Impatient:
         self._headers = 0
         super().on_message_begin()  # type: ignore[misc]
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._headers is not None:  # else it stands behind the body, where nobody reads it
+            super().on_header(name, value)  # type: ignore[misc]
+
     def on_headers_complete(self) -> None:
         self._headers = None
         super().on_headers_complete()  # type: ignore[misc]

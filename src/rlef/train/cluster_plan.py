@@ -1,7 +1,7 @@
 """How a recipe goes on a cluster: which GPUs sample, which learn, what fits, how long it takes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from transformers import PreTrainedConfig
@@ -9,11 +9,13 @@ from transformers import PreTrainedConfig
 from rlef.learner.plan import settled
 from rlef.train.cluster_time import Clock, make_clock
 from rlef.train.cluster_types import (
+    COUNTS,
     Actor,
     ClusterError,
     ClusterPlan,
     Gpus,
     Split,
+    TooFewGpusError,
     check_split,
     without_counts,
 )
@@ -50,24 +52,29 @@ class ClusterPlanner:
         self._workload = workload
         self._planner = Planner(model)
 
-    def plan(self, config: TrainConfig, *, anew: bool = False) -> ClusterPlan:
+    def plan(self, config: TrainConfig, *, keep: Collection[str] = COUNTS) -> ClusterPlan:
         """Returns the plan of a recipe: as its section ``cluster`` says, or as fast as it goes.
 
         Args:
             config: The recipe.
-            anew: Whatever counts it says; see ``without_counts``.
+            keep: Of its counts those that stand, see ``without_counts``; others are planned.
 
         Raises:
             ClusterError: See ``check_split``.
         """
-        recipe = config
-        if anew:
-            config = without_counts(config)
+        recipe, config = config, without_counts(config, keep)
         check_split(config, self._gpus)
         learner = settled(config.learner, "cuda")
         config = config.model_copy(update={"learner": learner})
         clock = make_clock(config, self._model, self._hardware, self._workload, self._gpus.per_node)
-        plans = [self._plan(recipe, config, split, clock) for split in self._splits(config, clock)]
+        splits = [s for s in self._splits(config, clock) if s.gpus <= self._gpus.count]
+        if not splits:
+            each = self._gpus_per_actor(config, clock)
+            raise TooFewGpusError(
+                f"engines of {each} GPUs and what the recipe's section cluster says do not go on "
+                f"{self._gpus.count} GPUs; allowed: fewer actors or ranks, or cluster without them"
+            )
+        plans = [self._plan(recipe, config, split, clock) for split in splits]
         best = min(plans, key=lambda plan: (not plan.fits, _over(plan), plan.batch_s))
         near = [p for p in plans if p.fits == best.fits and p.batch_s <= _AS_FAST * best.batch_s]
         best = min(near, key=lambda plan: (_over(plan), plan.split.gpus, plan.batch_s))
@@ -155,9 +162,12 @@ class ClusterPlanner:
         return sizes[-1]
 
     def _may_be_cut(self, gpus: int, clock: Clock) -> bool:
-        """Whether vLLM takes so many GPUs for an engine: each has as many whole heads."""
-        heads, few = int(self._model.get_text_config().num_attention_heads), clock.kv_heads
-        return heads % gpus == 0 and (few % gpus == 0 or gpus % few == 0)
+        """Whether vLLM takes so many GPUs for an engine: each has whole heads and columns."""
+        settings, few = self._model.get_text_config(), clock.kv_heads
+        names = ("num_attention_heads", "intermediate_size", "moe_intermediate_size")
+        sizes = [size for name in names if type(size := getattr(settings, name, None)) is int]
+        whole = all(size % gpus == 0 for size in sizes)
+        return whole and (few % gpus == 0 or gpus % few == 0)
 
     def _plan(
         self, recipe: TrainConfig, config: TrainConfig, split: Split, clock: Clock
@@ -314,7 +324,8 @@ def _words(recipe: TrainConfig, config: TrainConfig, split: Split) -> Iterator[s
             ),
             "rollout.vllm.sleep": (rollout.vllm.sleep, vllm.sleep),
         }
-    if not cluster.judge_actors:
+    if not config.cluster.judge_actors:
+        planned["cluster.judge_actors"] = (cluster.judge_actors, 0)
         each = split.judge_cores // split.rollout_actors
         planned["rollout.judge_workers"] = (rollout.judge_workers, each)
     for key, (now, then) in planned.items():

@@ -1,6 +1,7 @@
 """GPUs of a cluster, who has which of them, and what a plan says of that. Needs no torch."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ _GPUS = re.compile(r"(?:(\d{1,6})x)?(\d{1,6})x(\d{1,6}(?:\.\d{1,3})?)")
 
 class ClusterError(ValueError):
     """A recipe and a cluster do not go together. One line: why, and what is allowed."""
+
+
+class TooFewGpusError(ClusterError):
+    """What a recipe says of actors and ranks does not go on the GPUs that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,27 +148,21 @@ class ClusterPlan:
         return self.batches * self.batch_s / 3600
 
 
-def gpus_wanted(config: "TrainConfig", gpus: Gpus) -> tuple[int, int, int]:
-    """Returns how many GPUs a recipe asks for, rollout actors and learner ranks.
+COUNTS = frozenset(
+    {
+        *("cluster.rollout_actors", "cluster.learner_ranks"),
+        *("cluster.judge_actors", "rollout.judge_workers"),
+    }
+)
+"""How many actors, ranks and judging cores there are."""
 
-    Of what it does not say there is one.
-    """
+
+def without_counts(config: "TrainConfig", keep: Collection[str] = ()) -> "TrainConfig":
+    """Returns a recipe that says nothing of ``COUNTS``, but for those to keep."""
     cluster, rollout = config.cluster, config.rollout
-    each = rollout.vllm.tensor_parallel_size if rollout.engine == "vllm" else 1
-    given = cluster.model_fields_set
-    actors = cluster.rollout_actors if "rollout_actors" in given else 1
-    ranks = cluster.learner_ranks if "learner_ranks" in given else 1
-    sampling = actors * each
-    shared = cluster.colocate or gpus.count == 1
-    return max(sampling, ranks) if shared else sampling + ranks, actors, ranks
-
-
-def without_counts(config: "TrainConfig") -> "TrainConfig":
-    """Returns a recipe that says nothing of how many actors, ranks and judging cores there are."""
-    cluster, rollout = config.cluster, config.rollout
-    counts = ("rollout_actors", "learner_ranks", "judge_actors")
-    free = {key: getattr(cluster, key) for key in cluster.model_fields_set - {*counts}}
-    words = {key: getattr(rollout, key) for key in rollout.model_fields_set - {"judge_workers"}}
+    gone = [key.partition(".")[2] for key in COUNTS - {*keep}]
+    free = {key: getattr(cluster, key) for key in cluster.model_fields_set.difference(gone)}
+    words = {key: getattr(rollout, key) for key in rollout.model_fields_set.difference(gone)}
     update = {"cluster": type(cluster)(**free), "rollout": type(rollout)(**words)}
     return config.model_copy(update=update)
 
@@ -183,14 +182,22 @@ def check_split(config: "TrainConfig", gpus: Gpus) -> None:
             f"rollout.vllm.tensor_parallel_size is {each}, but --gpus has nodes of "
             f"{gpus.per_node}; allowed: up to {gpus.per_node}"
         )
-    wanted, actors, ranks = gpus_wanted(config, gpus)
+    actors = cluster.rollout_actors if "rollout_actors" in cluster.model_fields_set else 1
+    ranks = cluster.learner_ranks if "learner_ranks" in cluster.model_fields_set else 1
+    sampling = actors * each
+    wanted = max(sampling, ranks) if cluster.colocate or gpus.count == 1 else sampling + ranks
     if wanted <= gpus.count:
         return
+    if not cluster.colocate and each + 1 > gpus.count > 1:
+        raise ClusterError(
+            f"an engine has {each} GPUs (rollout.vllm.tensor_parallel_size), and --gpus has "
+            f"{gpus.count}: none is left to learn; allowed: {each + 1} or more, or a smaller size"
+        )
     fewer = max(1, min(gpus.count - each, gpus.count * ranks // wanted))
     others = max(1, (gpus.count - fewer) // each)
     if cluster.colocate:
         fewer = others = gpus.count // each
-    raise ClusterError(
+    raise TooFewGpusError(
         f"the recipe asks for {wanted} GPUs (cluster.rollout_actors={actors} of {each} each, "
         f"cluster.learner_ranks={ranks}), but --gpus has {gpus.count}; allowed: up to those, such "
         f"as cluster.rollout_actors={others} cluster.learner_ranks={fewer}"

@@ -353,6 +353,7 @@ class Trainer:
         lines = run.read_metrics()
         if lines and "valid_solve_rate" not in lines[-1] and (found := self._validate()):
             run.complete_metrics(found)
+            self.parts.display.completed(found)
 
     def _take_best(self) -> None:
         """Replaces the policy by the best one on the validation problems, if any were looked at."""

@@ -45,6 +45,10 @@ class Progress(Protocol):
         """Takes the metrics of a batch of rollouts and its updates."""
         ...
 
+    def completed(self, metrics: Mapping[str, object]) -> None:
+        """Takes metrics of the last batch that were not known when it was told of."""
+        ...
+
 
 class Silent:
     """Shows nothing: a ``Progress``."""
@@ -60,6 +64,9 @@ class Silent:
 
     def update(self, metrics: Mapping[str, object]) -> None:
         """Ignores metrics."""
+
+    def completed(self, metrics: Mapping[str, object]) -> None:
+        """Ignores what was not known."""
 
 
 class BatchWatch:

@@ -220,6 +220,13 @@ class TrainConfig(BaseModel):
         """Whether the random-feedback control is run: with one turn nothing is told."""
         return self.eval.random_feedback and self.eval_turn_limit > 1
 
+    @field_validator("trackers")
+    @classmethod
+    def _check_trackers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("names a tracker twice; allowed: each once")
+        return names
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_numbers()

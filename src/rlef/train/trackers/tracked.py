@@ -10,7 +10,7 @@ from typing import Any, Self, TypeGuard
 from rlef.config import flat_values
 from rlef.evaluation.progress import Progress as EpisodeProgress
 from rlef.run import RunFolder
-from rlef.run.files import replace_file
+from rlef.run.files import finite, replace_file
 from rlef.train.progress import Progress, Stage, nothing_done
 from rlef.train.recipe import TrainConfig
 from rlef.train.trackers.types import TrackedRun, Tracker
@@ -81,6 +81,13 @@ class Tracked:
         self._log(metrics)
         self._display.update(metrics)
 
+    def completed(self, metrics: Mapping[str, object]) -> None:
+        """Logs what became known of the last batch."""
+        for name in list(self._trackers):
+            step = self._state.step(name)
+            self._try(name, lambda one, step=step: one.log(_numbers(metrics), step))  # type: ignore[misc]
+        self._display.completed(metrics)
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Logs what the evaluations came to."""
         self._finished = True
@@ -91,11 +98,7 @@ class Tracked:
     def _log(self, line: Mapping[str, object]) -> None:
         step = line["update"]
         assert isinstance(step, int)
-        numbers = {
-            key: float(value)
-            for key, value in line.items()
-            if isinstance(value, int | float) and math.isfinite(value) and key != "update"
-        }
+        numbers = _numbers(line)
         for name in list(self._trackers):
             before = self._state.step(name)
             if before >= step:
@@ -130,6 +133,11 @@ class Tracked:
             f"the tracker {name} failed ({reason}); training goes on without it, and what it "
             "misses is added when the run goes on"
         )
+
+
+def _numbers(line: Mapping[str, object]) -> dict[str, float]:
+    found = {key: finite(value) for key, value in line.items() if key != "update"}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def headline_figures(summary: Mapping[str, Any]) -> dict[str, float]:
