@@ -1,3 +1,4 @@
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -94,6 +95,40 @@ def test_mapping_as_override_changes_only_the_keys_it_names(tmp_path: Path) -> N
     assert config.learner == Learner(lr=0.25, kl_coefficient=0.1)
 
 
+def test_an_empty_mapping_as_override_names_no_key(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "learner:\n  lr: 0.5\n")
+    assert load_config(Config, recipe, ["learner={}"]).learner.lr == 0.5
+    assert load_config(Config, None, ["learner.lr=0.5", "learner={}"]).learner.lr == 0.5
+    assert load_config(WithFree, None, ["free={c.d: 1, e: {f: 2}}"]).free == {
+        "c.d": 1,
+        "e": {"f": 2},
+    }
+    assert load_config(WithFree, write(tmp_path, "free: {a: 1}"), ["free={}"]).free == {}
+    assert load_config(WithFree, None, ["maybe={}"]).maybe == Sampling()
+
+
+class WithFree(Section):
+    free: dict[str, object] = {}
+    maybe: Sampling | None = None
+
+
+def test_a_recipe_from_a_pipe_is_read_once() -> None:
+    read, write_end = os.pipe()
+    os.write(write_end, b"seed: 7\nlearner: {lr: 0.5}\n")
+    os.close(write_end)
+    path = f"/proc/self/fd/{read}"
+    found = {key: (value, source) for key, value, source in sources(Config, path, ["limit=1"])}
+    assert found["seed"] == (7, f"{path}:1") and found["learner.lr"] == (0.5, f"{path}:2")
+    assert load_config(Config, path, []).learner.lr == 0.5
+    os.close(read)
+
+
+@pytest.mark.parametrize("text", ["a\x85b ", "inf\x85", "\u2028", "x\u2029y", "\ufeff", " a "])
+def test_texts_with_odd_ends_of_lines_are_read_back(tmp_path: Path, text: str) -> None:
+    config = Config(name=text)
+    assert load_config(Config, write(tmp_path, dump_config(config)), []) == config
+
+
 def test_dump_is_read_back_to_an_equal_config(tmp_path: Path) -> None:
     for name in ("1e-4", "null", "yes", "true", "ünï: x", "line\nbreak", "010"):
         config = Config(name=name, learner=Learner(lr=2e-7), limit=4)
@@ -181,6 +216,14 @@ def test_unknown_key_below_a_plain_value() -> None:
         (f"name: a\nseed: {'9' * 5000}", ":2: not YAML: a number of 5000 digits"),
         ("name: a\nlearner: " + "[" * 3000, ": not YAML: brackets too deep"),
         ("learner:\n  <<: {lr: 1}", ":2: << (merge) is not in YAML 1.2; allowed: keys"),
+        ("seed: !!int abc", ":1: 'abc' is no !!int"),
+        ("seed: !!bool foo", ":1: 'foo' is no !!bool"),
+        ("name: a\nseed: !!timestamp 2020-01-01", ":2: not YAML: the tag !!timestamp; allowed"),
+        ("name: !mine x", ":1: not YAML: the tag !mine; allowed: !!str"),
+        (
+            "name: a\nlearner.lr: 1",
+            ":2: learner.lr stands on one line; allowed in a file: learner: {lr: …}",
+        ),
         ("name: 2026-01-01\nseed: x", ':2: seed: must be a valid integer, not "x"'),
     ],
 )

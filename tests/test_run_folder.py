@@ -133,6 +133,9 @@ def test_rollouts_are_written_whole_or_not_at_all(run: RunFolder) -> None:
         run.write_rollouts("eval-after", failing())
     assert run.read_rollouts("eval-after") == records
     assert run.rollout_names() == ["eval-after"]
+    for odd in ("._eval-after.jsonl", "eval-after copy.jsonl", ".jsonl"):
+        run.rollouts_path.joinpath(odd).write_bytes(b"\x00\x05")
+    assert run.rollout_names() == ["eval-after"]
 
 
 def test_appended_rollouts_survive_a_torn_line(run: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -333,6 +334,32 @@ def test_runs_that_differ_by_their_seed_are_one_side(rlef: Any, runs: Path) -> N
     assert found["sides"][1]["over_seeds"]["1@3"]["mean"] == pytest.approx(0.55)
     assert found["sides"][1]["over_seeds"]["1@3"]["sd"] == pytest.approx(0.15 * 2**0.5)
     assert list(found["settings"]) == ["learner.lr"]
+
+
+def test_a_run_counts_once_and_so_does_its_seed(rlef: Any, runs: Path) -> None:
+    again = ["compare", "runs/b", "runs/a/seed-0", "runs/a/../a/seed-0"]
+    code, out, err = rlef(*again)
+    assert (code, out) == (2, "") and "runs/a/../a/seed-0 is named twice; allowed: each" in err
+    assert rlef("compare", "runs/b", "runs/b").code == 0
+    shutil.copytree("runs/a/seed-0", "runs/a/copy")
+    words = ["compare", "runs/b", "runs/a/seed-0", "runs/a/copy"]
+    rows = [" ".join(line.split()) for line in rlef(*words).out.splitlines()]
+    assert any(row.startswith("a (2 runs) eval-after 20 20.0 ±") for row in rows)
+    assert "± seeds" not in rows[0]
+    assert json.loads(rlef(*words, "--json").out)["sides"][1]["over_seeds"] == {}
+    rows = [" ".join(line.split()) for line in rlef(*words, "runs/a/seed-1").out.splitlines()]
+    assert any(row.startswith("a (2 seeds) eval-after 30 ") for row in rows)
+
+
+def test_seeds_of_other_problems_are_no_side(rlef: Any, runs: Path) -> None:
+    path = Path("runs/a/seed-1/rollouts/eval-after.jsonl")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for paths, tag in ((path, "x"), (Path("runs/a/seed-0/rollouts/eval-after.jsonl"), "y")):
+        hashed = [{**line, "problem_hash": tag} for line in lines]
+        paths.write_text("".join(json.dumps(line) + "\n" for line in hashed))
+    for order in (["runs/a/seed-0", "runs/a/seed-1"], ["runs/a/seed-1", "runs/a/seed-0"]):
+        code, out, err = rlef("compare", *order, "runs/b")
+        assert (code, out) == (2, "") and "has another problem of the name" in err
 
 
 @pytest.mark.parametrize(

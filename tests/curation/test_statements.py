@@ -64,6 +64,22 @@ def test_near_statement_names_the_likest() -> None:
     assert finding.similarity == pytest.approx(56 / 61)
 
 
+def test_of_many_statements_of_a_template_few_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = []
+
+    def counted(one: frozenset[str], other: frozenset[str]) -> float:
+        compared.append(1)
+        return jaccard(one, other)
+
+    monkeypatch.setattr("rlef.curation.statements.jaccard", counted)
+    many = [make(f"p{i}", statement=LONG.replace("word30", f"other{i}")) for i in range(200)]
+    nearest = make("last", statement=LONG.replace("word30", "other77").replace("word0 ", ""))
+    *_, ((finding),) = find_duplicates([*many, nearest])
+    assert finding.other == "p77" and len(compared) <= 20 * 201
+
+
 def test_other_set_is_compared_apart() -> None:
     problems = [make("a", statement=LONG), make("b", statement="Something else altogether.")]
     assert kinds(problems, [make("o", statement=LONG)]) == [[Kind.IN_OTHER_SET], []]

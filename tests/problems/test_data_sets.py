@@ -463,6 +463,12 @@ def test_expected_values_are_kept_where_that_is_possible(
     with monkeypatch.context() as patch:
         patch.setattr(expected, "_judged", None)  # would fail if it were called
         assert load_problems(f"humaneval:{path}") == first
+    [kept] = (tmp_path / "cache" / "rlef" / "expected").iterdir()
+    whole = kept.read_bytes()
+    for torn in (b"", whole[:-1]):  # as a loss of power leaves it
+        kept.write_bytes(torn)
+        assert load_problems(f"humaneval:{path}") == first
+        assert kept.read_bytes() == whole
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert load_problems(f"humaneval:{path}") == first

@@ -48,6 +48,7 @@ class Fake:
     opened: list[TrackedRun] = []  # noqa: RUF012
     figures: dict[str, float] = {}  # noqa: RUF012
     closed: list[bool] = []  # noqa: RUF012
+    late: list[int] = []  # noqa: RUF012
     fails_at: int | None = None
 
     def __init__(self, run: TrackedRun) -> None:
@@ -55,6 +56,9 @@ class Fake:
         Fake.opened.append(run)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
+        if metrics == {"valid_solve_rate": 0.5}:
+            Fake.late.append(step)
+            return
         assert metrics == {"kl": 0.25 * step, "policy_moved": 1.0}
         if step == Fake.fails_at:
             raise ConnectionError("gone\nfor now")
@@ -72,7 +76,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     module = ModuleType("rlef.train.trackers.wandb")
     module.open_tracker = Fake  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "rlef.train.trackers.wandb", module)
-    for name, value in {"steps": [], "opened": [], "closed": [], "figures": {}}.items():
+    for name, value in {"steps": [], "opened": [], "closed": [], "late": [], "figures": {}}.items():
         monkeypatch.setattr(Fake, name, value)
     monkeypatch.setattr(Fake, "fails_at", None)
     return Fake
@@ -118,6 +122,29 @@ def test_a_run_that_goes_on_is_the_same_and_has_each_step_once(
     assert fake.figures["step"] == 8 and fake.figures["eval/gain"] == 0.5
     assert fake.figures["eval_also/after/solve_rate/turn_2"] == 0.5
     assert "eval/after/repair_rate" not in fake.figures  # undefined
+
+
+def test_what_becomes_known_late_is_logged_at_its_step(fake: type[Fake], tmp_path: Path) -> None:
+    config, run = start(tmp_path / "run", "wandb")
+    go(config, run, 1, 2)
+    with Tracked(config, run, Told()) as tracked:
+        tracked.begin()
+        run.complete_metrics({"valid_solve_rate": 0.5})
+        tracked.completed({"valid_solve_rate": 0.5})
+    assert (fake.steps, fake.late) == ([1, 2], [2])
+
+
+def test_a_number_beyond_all_floats_is_left_out(fake: type[Fake], tmp_path: Path) -> None:
+    config, run = start(tmp_path / "run", "wandb")
+    run.append_metrics({**line(1), "huge": 10**400})
+    with Tracked(config, run, Told()) as tracked:
+        tracked.begin()
+    assert fake.steps == [1]
+
+
+def test_a_tracker_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trackers: .*names a tracker twice; allowed: each once"):
+        start(tmp_path / "run", "wandb", "wandb")
 
 
 def test_one_that_fails_is_told_once_and_gets_what_it_missed(

@@ -138,6 +138,9 @@ def test_the_states_of_a_run(shown: Path, ask: Asker) -> None:
     run.lock_path.write_text("1 another-machine")  # whose locks are not seen here
     assert state() == "running"  # for it changed just now
     for path in [run.path, *run.path.rglob("*")]:
+        os.utime(path, (4e9, 4e9))
+    assert state() == "stopped"  # its clock is wrong
+    for path in [run.path, *run.path.rglob("*")]:
         os.utime(path, (1e9, 1e9))
     assert state() == "stopped"
     with run.lock():

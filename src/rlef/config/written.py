@@ -110,16 +110,17 @@ def _read_recipe(recipe: Path | str) -> Draft:
     return Draft(values, {key: f"{name}:{line}" for key, line in lines.items()}, name)
 
 
-_PIPED: dict[Path, str] = {}
-"""What came of pipes, which can be read only once."""
+_PIPED: dict[tuple[Path, int], str] = {}
+"""What came of pipes, which can be read only once, by their path and inode."""
 
 
 def _text_of(path: Path) -> str:
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    if path not in _PIPED:
-        _PIPED[path] = path.read_text(encoding="utf-8")
-    return _PIPED[path]
+    key = path, path.stat().st_ino
+    if key not in _PIPED:
+        _PIPED[key] = path.read_text(encoding="utf-8")
+    return _PIPED[key]
 
 
 def _is_file(path: Path) -> bool:

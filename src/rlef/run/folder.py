@@ -286,7 +286,7 @@ class RunFolder:
 
         Files of other names, as a Mac's ``._eval-after.jsonl`` and copies by hand, are not ours.
         """
-        names = (path.stem for path in self.rollouts_path.glob("*.jsonl") if path.is_file())
+        names = (path.stem for path in self.rollouts_path.glob("*.jsonl"))
         return sorted(name for name in names if _NAME.fullmatch(name))
 
     def has_training_rollouts(self) -> bool:
