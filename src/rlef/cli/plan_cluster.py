@@ -17,6 +17,7 @@ UPDATE = ("scoring", "policy", "critic", "optimizers")
 _SHARES = {"cluster.rollout_actors", "cluster.learner_ranks"}
 
 if TYPE_CHECKING:
+    from rlef.train.cluster_plan import ClusterPlanner
     from rlef.train.cluster_types import ClusterPlan, Gpus
     from rlef.train.hardware import Hardware, Workload
     from rlef.train.recipe import TrainConfig
@@ -41,14 +42,7 @@ def plan_cluster(
         as_json: For programs.
         said: Keys of the command. Counts of a recipe alone give way where there are fewer GPUs.
     """
-    from rlef.train.cluster_types import (
-        COUNTS,
-        ClusterError,
-        Gpus,
-        TooFewGpusError,
-        check_split,
-        without_counts,
-    )
+    from rlef.train.cluster_types import ClusterError, Gpus, check_split, without_counts
     from rlef.train.hardware import CARDS, Workload, assume
 
     if card not in CARDS:
@@ -58,12 +52,7 @@ def plan_cluster(
         gpus = Gpus.parse(words)
         if assumed is not None:
             hardware, workload = assume(hardware, workload, assumed)
-        try:
-            check_split(config, gpus)
-        except TooFewGpusError:
-            if _SHARES & {*said}:
-                raise
-            check_split(without_counts(config), gpus)
+        check_split(config if _SHARES & {*said} else without_counts(config), gpus)
     except ClusterError as error:
         raise typer.BadParameter(str(error)) from None
     except ValueError as error:
@@ -79,23 +68,38 @@ def plan_cluster(
     quiet_transformers()
     model = load_model_config(config.model.name)
     say("counting what passes of the model take")
-    planner, is_chosen = ClusterPlanner(model, gpus, hardware, workload), False
+    planner = ClusterPlanner(model, gpus, hardware, workload)
     try:
-        try:
-            plan = planner.plan(config)
-        except TooFewGpusError:
-            if _SHARES & {*said}:
-                raise
-            plan, is_chosen = planner.plan(config, keep=COUNTS & {*said}), True
-            say(f"the recipe asks for more than {gpus.count} GPUs: they are shared out anew")
+        plan, is_chosen = _planned(planner, config, said, gpus.count)
     except ClusterError as error:
         raise typer.BadParameter(str(error)) from None
     if as_json:
         print_json(_facts(plan, gpus, hardware, workload))
         return
-    is_chosen |= not {"rollout_actors", "learner_ranks"} & config.cluster.model_fields_set
     for line in _lines(config, plan, gpus, hardware, workload, is_chosen):
         show(line)
+
+
+def _planned(
+    planner: "ClusterPlanner", config: "TrainConfig", said: Collection[str], count: int
+) -> tuple["ClusterPlan", bool]:
+    """A plan for so many GPUs, and whether the planner chose who gets how many.
+
+    Raises:
+        ClusterError: There is none.
+    """
+    from rlef.train.cluster_types import COUNTS, TooFewGpusError
+
+    try:
+        plan = planner.plan(config)
+    except TooFewGpusError:
+        if _SHARES & {*said}:
+            raise
+        plan = planner.plan(config, keep=COUNTS & {*said})
+        say(f"the recipe asks for more than {count} GPUs: they are shared out anew")
+        return plan, True
+    given = {f"cluster.{name}" for name in config.cluster.model_fields_set}
+    return plan, not _SHARES & given
 
 
 def _facts(

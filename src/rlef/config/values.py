@@ -71,10 +71,18 @@ def changed_keys(old: BaseModel, new: BaseModel) -> list[str]:
 _ABSENT = object()
 
 
-def leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
+def leaves(value: object) -> Iterator[tuple[str, object]]:
     """Every value that is no mapping, or an empty one, with its key with dots."""
+    for path, item in leaf_paths(value):
+        yield ".".join(path), item
+
+
+def leaf_paths(
+    value: object, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], object]]:
+    """The same with the words of the key, each as it stands in its mapping: it may have dots."""
     if isinstance(value, dict) and value:
         for word, item in value.items():
-            yield from leaves(item, f"{key}.{word}" if key else str(word))
+            yield from leaf_paths(item, (*path, str(word)))
     else:
-        yield key, value
+        yield path, value

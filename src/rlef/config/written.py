@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from rlef.config.recipes import recipe_names, recipe_text
 from rlef.config.types import COMMAND_LINE, ConfigError, Draft, NamedSection
+from rlef.config.values import leaf_paths
 from rlef.config.yaml12 import parse_yaml
 
 
@@ -31,25 +32,17 @@ def read_draft(
         if not equals or not all(key.split(".")):
             raise ConfigError(f"{COMMAND_LINE}: {word!r} is no setting; allowed: key=value")
         value, _ = parse_yaml(text, f"{COMMAND_LINE}: {key}")
-        for path, leaf_value in _leaf_paths(value, tuple(key.split("."))):
+        for path, leaf_value in leaf_paths(value, tuple(key.split("."))):
             written = ".".join(path)
             is_name = written in named and not isinstance(leaf_value, dict | None)
-            leaf = (*path, "name") if is_name else path
-            if ".".join(leaf) in seen:
-                raise ConfigError(f"{COMMAND_LINE}: {'.'.join(leaf)} is given twice; allowed: once")
-            seen.add(".".join(leaf))
+            place = (*path, "name") if is_name else path
+            leaf = ".".join(place)
+            if leaf in seen:
+                raise ConfigError(f"{COMMAND_LINE}: {leaf} is given twice; allowed: once")
+            seen.add(leaf)
             if leaf_value != {} or not (written in sections and isinstance(_at(draft, path), dict)):
-                _set(draft, leaf, leaf_value)
+                _set(draft, place, leaf_value)
     return draft
-
-
-def _leaf_paths(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
-    """As ``leaves``; a key of a mapping is one word of a path, whatever dots it has."""
-    if isinstance(value, dict) and value:
-        for word, item in value.items():
-            yield from _leaf_paths(item, (*path, word))
-    else:
-        yield path, value
 
 
 def _at(draft: Draft, path: Sequence[str]) -> object:

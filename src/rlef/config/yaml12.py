@@ -82,13 +82,13 @@ def parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
         count += 1
         if count > _MAX_VALUES:
             raise ConfigError(f"{name}: holds more than {_MAX_VALUES:,} values")
+        where, tag = f"{name}:{node.start_mark.line + 1}", node.tag.replace(_PREFIX, "!!")
         if node in parents:
-            raise ConfigError(f"{name}:{node.start_mark.line + 1}: {key} contains itself")
+            raise ConfigError(f"{where}: {key} contains itself")
         if node.tag not in _TAGS:
-            tag = node.tag.replace(_PREFIX, "!!")
             raise ConfigError(
-                f"{name}:{node.start_mark.line + 1}: not YAML: the tag {tag}; allowed: "
-                "!!str, !!int, !!float, !!bool, !!null, or none"
+                f"{where}: not YAML: the tag {tag}; allowed: !!str, !!int, !!float, !!bool, "
+                "!!null, or none"
             )
         if isinstance(node, yaml.SequenceNode):
             return [build(item, key, (*parents, node)) for item in node.value]
@@ -96,8 +96,7 @@ def parse_yaml(text: str, name: str) -> tuple[object, dict[str, int]]:
             try:
                 return loader.construct_object(node)
             except (ValueError, KeyError):  # of a tag that its text does not follow
-                tag, line = node.tag.replace(_PREFIX, "!!"), node.start_mark.line + 1
-                raise ConfigError(f"{name}:{line}: {node.value!r:.60} is no {tag}") from None
+                raise ConfigError(f"{where}: {node.value!r:.60} is no {tag}") from None
         values: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1

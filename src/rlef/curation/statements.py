@@ -159,7 +159,6 @@ class _Index:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._near: list[_Statement] = []
-        self._hashes: list[Any] = []
         self._lsh: Any = None
 
     def add(self, statement: _Statement) -> None:
@@ -176,7 +175,6 @@ class _Index:
             self._lsh = MinHashLSH(num_perm=_PERMUTATIONS, params=_BANDS)
         self._lsh.insert(len(self._near), statement.minhash)
         self._near.append(statement)
-        self._hashes.append(statement.minhash.hashvalues)
 
     def likest(self, statement: _Statement) -> _Twin | None:
         """The statement that a new one is most like, if it is the same or near enough."""
@@ -196,6 +194,6 @@ class _Index:
             return places
         import numpy as np
 
-        hashes = np.array([self._hashes[place] for place in places])
+        hashes = np.array([self._near[place].minhash.hashvalues for place in places])
         equal = (hashes == statement.minhash.hashvalues).sum(1)
         return [places[i] for i in np.argsort(-equal, kind="stable")[:_COMPARED]]

@@ -30,7 +30,6 @@ FeedbackKind = Literal["full", "pass_fail", "no_traceback", "none", "random"]
 """
 Fits = Callable[[str], bool]
 """Whether a message is short enough to be sent."""
-_NO_JSON = object()
 _SHORT_FIELD = 40
 """Characters of each field. A message that must be shorter still shows fewer tests."""
 _LONG = 2**15
@@ -185,7 +184,7 @@ def _failure(
     fields: dict[str, tuple[str, _Cut]] = {
         "input": (shown_input(problem, test), _head),
         "expected": (shown_output(problem, test.output), _head),
-        "observed": (_shown_value(problem, report.stdout), _head),
+        "observed": (shown_output(problem, report.stdout, returned=True), _head),
         "error": (report.message, _tail),
         "error_line": (report.message.strip().rpartition("\n")[2], _head),
     }
@@ -247,31 +246,25 @@ def shown_input(problem: PublicProblem, test: Test) -> str:
         return f"{problem.entry_point}({', '.join(map(repr, given))})"
 
 
-def shown_output(problem: PublicProblem, text: str) -> str:
-    """A test's output as the model reads it: in function mode, a value or a condition in Python."""
-    value = _json(text) if problem.mode == "function" else None
-    if isinstance(value, dict) and isinstance(value.get("__check__"), str):
-        return f"a result for which this is true: {value['__check__']}"
-    return _shown_value(problem, text)
+def shown_output(problem: PublicProblem, text: str, *, returned: bool = False) -> str:
+    """An output as the model reads it: in function mode, as a value or a condition in Python.
 
-
-def _shown_value(problem: PublicProblem, text: str) -> str:
-    """What a program printed or returned as the model reads it: in function mode, in Python."""
+    Args:
+        problem: Whose it is.
+        text: Of a test, or what a program printed or returned.
+        returned: Whether it is a program's: conditions are of tests only.
+    """
     if problem.mode == "stdin":
         return text.rstrip("\n")
-    value = _json(text)
-    if value is _NO_JSON:
+    try:
+        value = json.loads(text)
+    except ValueError:
         return text
     if isinstance(value, dict) and value.keys() == {"__python__"}:
         return str(value["__python__"])
+    if not returned and isinstance(value, dict) and isinstance(value.get("__check__"), str):
+        return f"a result for which this is true: {value['__check__']}"
     return repr(value)
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return _NO_JSON
 
 
 def shown_test(

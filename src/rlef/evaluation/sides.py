@@ -80,7 +80,7 @@ class Side:
     @property
     def seeds(self) -> int:
         """How many there are of its training, or of the evaluation of one model."""
-        return len(_records_by_seed(self.members))
+        return len(set(_seeds(self.members)))
 
     def over_seeds(self, spec: MetricSpec) -> tuple[float, float] | None:
         """Mean of a metric over the seeds, and their standard deviation; ``None`` of one."""
@@ -196,11 +196,15 @@ def _by_seed(group: Sequence[Member]) -> dict[int, Sequence[EpisodeRecord]]:
     return found if len(found) > 1 else {}
 
 
+def _seeds(group: Sequence[Member]) -> list[int]:
+    """The seed of each; evaluations of one model count as one each."""
+    return [place if one.seed is None else one.seed for place, one in enumerate(group)]
+
+
 def _records_by_seed(group: Sequence[Member]) -> dict[int, Sequence[EpisodeRecord]]:
-    """The episodes of each seed; of evaluations of one model each run counts as one."""
+    """The episodes of each seed."""
     found: dict[int, Sequence[EpisodeRecord]] = {}
-    for place, member in enumerate(group):
-        seed = place if member.seed is None else member.seed
+    for seed, member in zip(_seeds(group), group, strict=True):
         found[seed] = [*found.get(seed, ()), *member.compared.records]
     return found
 
@@ -219,6 +223,6 @@ def _label(group: Sequence[Member], *, whole: bool) -> str:
     if len(group) > 1 and len({member.path.parent for member in group}) == 1:
         path = path.parent if path.parent.name else path
     name = str(path) if whole else path.name or str(path)
-    seeds = len(_records_by_seed(group))
+    seeds = len(set(_seeds(group)))
     what = f"{seeds} seeds" if seeds > 1 else f"{len(group)} runs"
     return f"{name} ({what})" if len(group) > 1 else name

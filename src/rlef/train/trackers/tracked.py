@@ -1,7 +1,6 @@
 """A run's trackers: told of every batch once, and never a reason for a training to end."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -83,9 +82,13 @@ class Tracked:
 
     def completed(self, metrics: Mapping[str, object]) -> None:
         """Logs what became known of the last batch."""
+        numbers = _numbers(metrics)
         for name in list(self._trackers):
-            step = self._state.step(name)
-            self._try(name, lambda one, step=step: one.log(_numbers(metrics), step))  # type: ignore[misc]
+
+            def log(one: Tracker, name: str = name) -> None:
+                one.log(numbers, self._state.step(name))
+
+            self._try(name, log)
         self._display.completed(metrics)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -162,7 +165,7 @@ def headline_figures(summary: Mapping[str, Any]) -> dict[str, float]:
                 found[f"{prefix}/{name}/solve_rate/turn_{turn}"] = rate["mean"]
         if one.get("gain"):
             found[f"{prefix}/gain"] = one["gain"]["mean"]
-    return {k: float(v) for k, v in found.items() if v is not None and math.isfinite(v)}
+    return _numbers(found)
 
 
 class _State:
